@@ -1,0 +1,300 @@
+"""Frozen <-> the `.mbit` device image. runtime/FORMAT.md is the specification; the names here are its names."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabit.export import bits
+from metabit.export.errors import ExportError
+from metabit.export.frozen import MAX_LAYERS, MAX_UNITS, Counters, Encode, Frozen, Layer, Rule
+
+MAGIC = b"MBIT"
+MAJOR, MINOR = 1, 0
+HEADER = struct.Struct("<4sHHIIIIIIIIHHHHHH12x")
+RECORD = struct.Struct("<BBBBHHBBHIIIIIII24x")
+STATE = struct.Struct("<IIII")
+ENCODE, DENSE, OUTPUT = 1, 2, 3
+ON_OFF, PLUS_MINUS = 0, 1
+PLANES_MIN, PLANES_MAX = 6, 20
+
+
+def sections(image: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(offset, size) of the constant and of the state section. Raises ExportError for what is not an image."""
+    h = _Header.read(image)
+    return (h.const_offset, h.const_size), (h.state_offset, h.state_size)
+
+
+# Writing
+
+
+def write_image(frozen: Frozen) -> bytes:
+    """The device image of a network. Raises ExportError if a layer breaks a limit of the format."""
+    _check(frozen)
+    count = len(frozen.layers) + (frozen.encode is not None)
+    const_offset = HEADER.size + RECORD.size * count
+    constants = _Section()
+    state = _Section(STATE.pack(frozen.generator, *_counters(frozen.counters)))
+    plans = []
+    if frozen.encode is not None:
+        plans.append(_encode_plan(frozen.encode, constants))
+    plans += [_layer_plan(layer, constants, state) for layer in frozen.layers]
+
+    const = constants.bytes()
+    state_offset = const_offset + len(const)
+    records = b"".join(plan.record(const_offset, state_offset) for plan in plans)
+    tail = state.bytes()
+
+    def header(crc: int) -> bytes:
+        return HEADER.pack(
+            MAGIC, MAJOR, MINOR, state_offset + len(tail), crc,
+            const_offset, len(const), zlib.crc32(const), state_offset, len(tail), zlib.crc32(tail),
+            count, frozen.input_bytes, frozen.classes, 0, frozen.temperature, frozen.margin,
+        )  # fmt: skip
+
+    return header(zlib.crc32(header(0) + records)) + records + const + tail
+
+
+class _Section:
+    """Bytes that grow by 4-byte aligned arrays."""
+
+    def __init__(self, head: bytes = b"") -> None:
+        self._data = bytearray(head)
+
+    def add(self, array: NDArray[Any]) -> int:
+        """Appends an array and returns its offset in the section."""
+        at = len(self._data)
+        data = np.ascontiguousarray(array).tobytes()
+        self._data += data + bytes(-len(data) % 4)
+        return at
+
+    def bytes(self) -> bytes:
+        return bytes(self._data)
+
+
+@dataclass
+class _Plan:
+    """A layer record whose offsets still count from their section: (section, offset), or None for absent."""
+
+    head: tuple[int, ...]
+    constants: _Section
+    offsets: tuple[tuple[_Section, int] | None, ...]
+
+    def record(self, const_offset: int, state_offset: int) -> bytes:
+        place = [
+            0 if at is None else at[1] + (const_offset if at[0] is self.constants else state_offset)
+            for at in self.offsets
+        ]
+        return RECORD.pack(*self.head, *place)
+
+
+def _encode_plan(encode: Encode, constants: _Section) -> _Plan:
+    planes, features = encode.thresholds.shape
+    head = (ENCODE, 0, planes, 0, features, planes * features, 0, 0, 0, 0)
+    return _Plan(head, constants, (None,) * 5 + ((constants, constants.add(encode.thresholds)),))
+
+
+def _layer_plan(layer: Layer, constants: _Section, state: _Section) -> _Plan:
+    lanes = lanes_of(layer)
+    fold, planes, window = fold_constants(layer)
+    home = state if layer.learns else constants
+    fold_home = state if layer.learns and not layer.on_off else constants
+
+    sign = bits.pack_columns(layer.hidden >= 0, lanes)
+    padded = np.zeros((sign.shape[0], sign.shape[1] + 1), sign.dtype)  # the zero word that pads lists of active inputs
+    padded[:, :-1] = sign
+    offsets: list[tuple[_Section, int] | None] = [(home, home.add(padded))]
+    offsets.append(
+        (home, home.add(bits.pack_level_columns(layer.hidden, layer.bits, lanes))) if layer.bits > 1 else None
+    )
+    offsets.append((fold_home, fold_home.add(bits.slice_planes(fold, planes, 32))))
+    if layer.rule is not None:
+        tables = np.stack([layer.rule.strengthen, layer.rule.weaken]).astype("<u2")
+        offsets.append((constants, constants.add(tables)))
+    else:
+        offsets.append(None)
+    if layer.kind == "output":
+        offsets.append((constants, constants.add(np.stack([layer.mul, layer.add]).astype("<i4"))))
+    else:
+        offsets.append(None)
+    head = (
+        OUTPUT if layer.kind == "output" else DENSE, ON_OFF if layer.on_off else PLUS_MINUS, layer.bits, planes,
+        layer.inputs, layer.units, lanes, int(layer.learns), window, layer.rule.dose if layer.rule else 0,
+    )  # fmt: skip
+    return _Plan(head, constants, (*offsets, None))
+
+
+def lanes_of(layer: Layer) -> bits.Lanes:
+    """Units per word: a small output layer uses half words, so that its padding costs less."""
+    return 16 if layer.kind == "output" and layer.units <= 16 else 32
+
+
+def fold_constants(layer: Layer) -> tuple[NDArray[np.int64], int, int]:
+    """Per-unit constants (N,), the counter planes they need, and the window in V (docs/learning-rule.md, "Sums")."""
+    theta = layer.theta.astype(np.int64)
+    if layer.kind == "output":
+        theta = np.full(layer.units, 0 if layer.on_off else layer.inputs & 1, np.int64)
+    if layer.on_off:
+        fold, window = -theta, layer.window
+        reach = layer.inputs + int(np.abs(theta).max())
+    else:
+        theta = theta + ((theta - layer.inputs) & 1)  # the parity of the accumulator
+        fold, window = -(layer.weights.sum(1, dtype=np.int64) + theta) // 2, layer.window // 2
+        reach = (layer.inputs + int(np.abs(theta).max())) // 2 + layer.inputs  # plus room for fold alone
+    planes = max(PLANES_MIN, (reach + window + 1).bit_length() + 1)
+    if planes > PLANES_MAX:
+        raise ExportError(f"a layer needs {planes} counter planes, the format holds {PLANES_MAX}: fewer inputs")
+    return fold, planes, window
+
+
+def _counters(c: Counters) -> tuple[int, int, int]:
+    return c.steps, c.moved, c.flipped
+
+
+def _check(frozen: Frozen) -> None:
+    """What the format cannot hold, as sentences."""
+
+    def need(ok: bool, sentence: str) -> None:
+        if not ok:
+            raise ExportError(sentence)
+
+    need(bool(frozen.layers) and frozen.layers[-1].kind == "output", "the last layer must be an output layer")
+    count = len(frozen.layers) + (frozen.encode is not None)
+    need(count <= MAX_LAYERS, f"{count} layers, the format holds {MAX_LAYERS}: fewer hidden layers")
+    need(1 <= frozen.temperature <= 65535, f"temperature {frozen.temperature} is outside 1..65535")
+    need(0 <= frozen.margin <= 4096, f"margin {frozen.margin} is outside 0..4096")
+    need(1 <= frozen.generator < 2**32, f"generator {frozen.generator} is outside 1..4294967295")
+    need(frozen.classes >= 2, f"{frozen.classes} class: a classifier needs at least 2")
+    if frozen.encode is not None:
+        planes, features = frozen.encode.thresholds.shape
+        need(1 <= planes <= 8, f"{planes} thermometer planes, the format holds 1..8")
+        need(
+            planes * features == frozen.input_bits,
+            f"the encoder makes {planes * features} bits, the first layer takes {frozen.input_bits}",
+        )
+    for i, layer in enumerate(frozen.layers):
+        n, k = layer.hidden.shape
+        need(1 <= n <= MAX_UNITS and 1 <= k <= MAX_UNITS, f"layer {i} is {k} -> {n}: the format holds 1..{MAX_UNITS}")
+        need(i == 0 or k == frozen.layers[i - 1].units, f"layer {i} takes {k} inputs, layer {i - 1} gives "
+             f"{frozen.layers[i - 1].units}")  # fmt: skip
+        need(layer.on_off == (i == 0), f"layer {i}: the first layer, and only it, has on/off inputs")
+        need((layer.kind == "output") == (i == len(frozen.layers) - 1), f"layer {i}: only the last one is the output")
+        need(1 <= layer.bits <= 8, f"layer {i} has {layer.bits} hidden bits, the format holds 1..8")
+        low, high = int(layer.hidden.min()), int(layer.hidden.max())
+        half = 2 ** (layer.bits - 1)
+        need(-half <= low and high < half, f"layer {i} has levels {low}..{high}, {layer.bits} bits hold "
+             f"{-half}..{half - 1}")  # fmt: skip
+        need(0 <= layer.window <= 32767, f"layer {i} has window {layer.window}, the format holds 0..32767")
+        if layer.rule is not None:
+            need(layer.bits >= 2, f"layer {i} learns and so needs at least 2 hidden bits, not {layer.bits}")
+            need(1 <= layer.rule.dose < 2**20, f"layer {i} has dose {layer.rule.dose}, outside 1..1048575")
+            for name, table in (("strengthen", layer.rule.strengthen), ("weaken", layer.rule.weaken)):
+                need(table.shape == (half,), f"layer {i}: {name} has shape {table.shape}, {layer.bits} hidden bits "
+                     f"need ({half},)")  # fmt: skip
+        if layer.kind == "output":
+            _, planes, _ = fold_constants(layer)
+            most = np.abs(layer.mul.astype(np.int64)) * (2**planes + 1) + np.abs(layer.add.astype(np.int64))
+            need(int(most.max()) < 2**31, f"scores could reach {int(most.max())}, beyond 32 bits: smaller mul or add")
+
+
+# Reading
+
+
+@dataclass
+class _Header:
+    magic: bytes
+    major: int
+    minor: int
+    size: int
+    crc: int
+    const_offset: int
+    const_size: int
+    const_crc: int
+    state_offset: int
+    state_size: int
+    state_crc: int
+    layers: int
+    input_size: int
+    classes: int
+    reserved: int
+    temperature: int
+    margin: int
+
+    @classmethod
+    def read(cls, image: bytes) -> _Header:
+        if len(image) < HEADER.size:
+            raise ExportError(f"the image is truncated: {len(image)} bytes, the header alone has {HEADER.size}")
+        h = cls(*HEADER.unpack_from(image))
+        if h.magic != MAGIC:
+            raise ExportError(f"not a metabit image: it starts with {h.magic!r}, not {MAGIC!r}")
+        if h.major != MAJOR:
+            raise ExportError(f"image format {h.major}.{h.minor}; this metabit reads {MAJOR}.x: export it again")
+        if h.size > len(image):
+            raise ExportError(f"the image is truncated: {len(image)} of {h.size} bytes")
+        records_end = HEADER.size + RECORD.size * h.layers
+        if zlib.crc32(image[:12] + bytes(4) + image[16:records_end]) != h.crc:
+            raise ExportError("the image's header or layer records are damaged (checksum mismatch)")
+        for name, at, size, crc in (
+            ("constant", h.const_offset, h.const_size, h.const_crc),
+            ("state", h.state_offset, h.state_size, h.state_crc),
+        ):
+            if at + size > h.size:
+                raise ExportError(f"the image's {name} section lies outside the image")
+            if zlib.crc32(image[at : at + size]) != crc:
+                raise ExportError(f"the image's {name} section is damaged (checksum mismatch)")
+        return h
+
+
+def read_image(image: bytes) -> Frozen:
+    """The network inside an image, learned state included. Raises ExportError if the image is damaged.
+
+    Everything comes back as written, except a theta of the wrong parity and an odd window, which come back as what they mean.
+    """
+    h = _Header.read(image)
+    generator, *counters = STATE.unpack_from(image, h.state_offset)
+    encode, layers = None, []
+    try:
+        for i in range(h.layers):
+            record = RECORD.unpack_from(image, HEADER.size + RECORD.size * i)
+            if record[0] == ENCODE:
+                planes, features, at = record[2], record[4], record[15]
+                encode = Encode(_array(image, at, "u1", (planes, features)))
+            else:
+                layers.append(_read_layer(image, record))
+    except (ValueError, IndexError, struct.error) as wrong:
+        raise ExportError(f"the image's records contradict each other: {wrong}") from wrong
+    return Frozen(tuple(layers), encode, h.temperature, h.margin, generator, Counters(*counters))
+
+
+def _array(image: bytes, at: int, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    return np.frombuffer(image, dtype, int(np.prod(shape)), at).reshape(shape).copy()
+
+
+def _read_layer(image: bytes, record: tuple[int, ...]) -> Layer:
+    (kind, source, k, planes, inputs, units, lanes, learns, window, dose,
+     sign_at, levels_at, fold_at, tables_at, scores_at, _) = record  # fmt: skip
+    word, rows, on_off = f"<u{lanes // 8}", -(-units // lanes), source == ON_OFF
+    sign = _array(image, sign_at, word, (rows, inputs + 1))[:, :-1]
+    if k > 1:
+        hidden = bits.unpack_level_columns(_array(image, levels_at, word, (rows, inputs, k - 1)), sign, units)
+    else:
+        hidden = np.where(bits.unpack_columns(sign, units), 0, -1).astype(np.int8)
+    fold = bits.unslice_planes(_array(image, fold_at, "<u4", (-(-units // 32), planes)), units)
+    sums = np.where(hidden >= 0, 1, -1).sum(1, dtype=np.int64)
+    theta = -fold if on_off else -2 * fold - sums
+    rule = None
+    if learns:
+        strengthen, weaken = _array(image, tables_at, "<u2", (2, 2 ** (k - 1)))
+        rule = Rule(strengthen, weaken, dose)
+    ones, zeros = np.ones(units, np.int32), np.zeros(units, np.int32)
+    mul, add = _array(image, scores_at, "<i4", (2, units)) if kind == OUTPUT else (ones, zeros)
+    return Layer(
+        kind="output" if kind == OUTPUT else "dense", hidden=hidden, bits=k, on_off=on_off,
+        theta=zeros if kind == OUTPUT else theta.astype(np.int32), window=window if on_off else 2 * window,
+        mul=mul, add=add, rule=rule,
+    )  # fmt: skip

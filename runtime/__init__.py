@@ -1,0 +1,211 @@
+"""Integers only. image + input -> class; image + input + label -> a changed image.
+
+The C runtime (``src/``, C99, freestanding) does everything; this module lends it memory and checks what is handed in::
+
+    model = Model.open("model.mbit")
+    label = model.predict_one(x)       # x: uint8 (input_size,)
+    model.learn_one(x, y)              # in place
+    model.save("learned.mbit")
+
+`sources` and `include_dir` are for people who compile the C themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metabit.runtime import _core
+
+__all__ = ["InputError", "Model", "ModelError", "Step", "Steps", "include_dir", "sources"]
+
+
+class ModelError(ValueError):
+    """The image cannot be used. ``code`` is the runtime's error, e.g. -6 for MB_E_HEADER_CRC."""
+
+    def __init__(self, sentence: str, code: int) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class InputError(ValueError):
+    """An input or a label that the model cannot take."""
+
+
+class Step(NamedTuple):
+    """What one learning step did: the class predicted before it, and the synapses visited, moved and flipped."""
+
+    predicted: int
+    skipped: bool
+    visited: int
+    moved: int
+    flipped: int
+
+
+class Steps(NamedTuple):
+    """What n learning steps did, one entry a step: predicted and visited, moved, flipped are uint32 (n,), skipped bool (n,)."""
+
+    predicted: NDArray[np.uint32]
+    skipped: NDArray[np.bool_]
+    visited: NDArray[np.uint32]
+    moved: NDArray[np.uint32]
+    flipped: NDArray[np.uint32]
+
+
+class Model:
+    """A network on the host, bit for bit as the device runs it.
+
+    An input is ``input_size`` uint8 features, or packed bits if the image has no encoder. Not thread-safe: one Model a thread.
+    """
+
+    def __init__(self, image: bytes) -> None:
+        """Opens an image. Raises ModelError if it is damaged, with the reason."""
+        try:
+            self._core = _core.Model(image)
+        except _core.Fault as fault:
+            code, sentence = fault.args
+            raise ModelError(str(sentence), int(code)) from None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Model:
+        """Reads and opens an image file. Raises OSError if it cannot be read, ModelError if it is damaged."""
+        data = Path(path).read_bytes()
+        try:
+            return cls(data)
+        except ModelError as wrong:
+            raise ModelError(f"{os.fspath(path)}: {wrong}", wrong.code) from None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the learned image: whole, or not at all. Raises OSError."""
+        target = Path(path)
+        handle, name = tempfile.mkstemp(prefix=target.name, suffix=".part", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(self.image())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def image(self) -> bytes:
+        """The learned image: the opened one with the present state in it."""
+        return self._core.export()
+
+    def state(self) -> bytes:
+        """The state memory, byte for byte (runtime/FORMAT.md, "State section")."""
+        return self._core.state
+
+    @property
+    def input_size(self) -> int:
+        """Bytes of one input."""
+        return self._core.input_size
+
+    @property
+    def classes(self) -> int:
+        return self._core.classes
+
+    @property
+    def image_size(self) -> int:
+        """Bytes of the whole image."""
+        return self._core.image_size
+
+    @property
+    def state_size(self) -> int:
+        """Bytes of state memory: what a device keeps in RAM between calls."""
+        return self._core.state_size
+
+    def arena_size(self, mode: str = "learn") -> int:
+        """Bytes of scratch memory; mode "infer" or "learn"."""
+        if mode not in ("infer", "learn"):
+            raise ValueError(f"mode is {mode!r}: 'infer' or 'learn'")
+        return self._core.arena_learn if mode == "learn" else self._core.arena_infer
+
+    # Verbs
+
+    def predict_one(self, x: ArrayLike) -> int:
+        """Class of one input, uint8 (input_size,)."""
+        return int(self.predict_many(np.asarray(x)[None])[0])
+
+    def predict_many(self, x: ArrayLike) -> NDArray[np.uint16]:
+        """Classes uint16 (n,) of inputs uint8 (n, input_size)."""
+        return self._predict(x)[1]
+
+    def scores(self, x: ArrayLike) -> NDArray[np.int32]:
+        """Scores int32 (n, classes) of inputs uint8 (n, input_size)."""
+        return self._predict(x)[0]
+
+    def _predict(self, x: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
+        inputs = self._inputs(x)
+        scores = np.empty((len(inputs), self.classes), np.int32)
+        labels = np.empty(len(inputs), np.uint16)
+        self._core.predict_many(inputs, scores, labels)
+        return scores, labels
+
+    def learn_one(self, x: ArrayLike, y: int) -> Step:
+        """One learning step, in place, on one input uint8 (input_size,) and its label."""
+        s = self.learn_many(np.asarray(x)[None], [y])
+        return Step(int(s.predicted[0]), bool(s.skipped[0]), int(s.visited[0]), int(s.moved[0]), int(s.flipped[0]))
+
+    def learn_many(self, x: ArrayLike, y: ArrayLike) -> Steps:
+        """One learning step a sample, in order: inputs uint8 (n, input_size), labels (n,) in 0..classes-1.
+
+        Everything is checked before the first step. Ctrl-C raises KeyboardInterrupt between two steps; what was learned stays.
+        """
+        inputs = self._inputs(x)
+        labels = self._labels(y, len(inputs))
+        info = np.empty((len(inputs), 5), np.uint32)
+        try:
+            self._core.learn_many(inputs, labels, info)
+        except _core.Fault as fault:
+            raise InputError(str(fault.args[1])) from None
+        return Steps(info[:, 0], info[:, 1].astype(np.bool_), info[:, 2], info[:, 3], info[:, 4])
+
+    # Checks
+
+    def _inputs(self, x: ArrayLike) -> NDArray[np.uint8]:
+        a = np.asarray(x)
+        if a.ndim != 2 or a.shape[1] != self.input_size:
+            shape = a.shape[1:] if a.ndim > 1 else a.shape
+            raise InputError(f"an input has shape {shape}, this model takes ({self.input_size},)")
+        return as_uint8(a)
+
+    def _labels(self, y: ArrayLike, n: int) -> NDArray[np.uint16]:
+        a = np.asarray(y)
+        if a.shape != (n,):
+            raise InputError(f"labels have shape {a.shape}, {n} inputs need ({n},)")
+        if n and (a.dtype.kind not in "iu"):
+            raise InputError(f"labels are {a.dtype}, they must be integers 0..{self.classes - 1}")
+        if n and (int(a.min()) < 0 or int(a.max()) >= self.classes):
+            wrong = int(a.min()) if int(a.min()) < 0 else int(a.max())
+            raise InputError(f"label {wrong} is outside 0..{self.classes - 1}: this model has {self.classes} classes")
+        return np.ascontiguousarray(a, np.uint16)
+
+
+def as_uint8(a: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Whole numbers 0..255 of any dtype, as contiguous uint8. Raises InputError and names the first value that is not one."""
+    if a.dtype == np.uint8 or a.dtype == np.bool_:
+        return np.ascontiguousarray(a, np.uint8)
+    if a.dtype.kind not in "iuf":
+        raise InputError(f"inputs are {a.dtype}, they must be numbers 0..255")
+    bad = ~((a >= 0) & (a <= 255) & (a == np.floor(a)))  # NaN compares false and so is bad
+    if bad.any():
+        value = a[bad][0]
+        raise InputError(f"input value {value} is not a whole number 0..255: scale the features to uint8 first")
+    return np.ascontiguousarray(a, np.uint8)
+
+
+def include_dir() -> Path:
+    """The folder of metabit.h."""
+    return Path(__file__).parent / "include"
+
+
+def sources() -> list[Path]:
+    """The C files of the runtime."""
+    return sorted((Path(__file__).parent / "src").glob("*.c"))

@@ -1,0 +1,18 @@
+from collections.abc import Buffer
+
+FORMAT_MAJOR: int
+
+class Fault(ValueError): ...
+
+class Model:
+    input_size: int
+    classes: int
+    image_size: int
+    state_size: int
+    arena_infer: int
+    arena_learn: int
+    state: bytes
+    def __new__(cls, image: Buffer) -> Model: ...
+    def predict_many(self, x: Buffer, scores: Buffer, labels: Buffer) -> None: ...
+    def learn_many(self, x: Buffer, labels: Buffer, info: Buffer) -> None: ...
+    def export(self) -> bytes: ...

@@ -1,0 +1,127 @@
+/* metabit: binary neural networks that keep learning in place.
+ *
+ * This header is the manual. The image format is in ../FORMAT.md, the learning rule, to the bit, in docs/learning-rule.md.
+ *
+ * C99, freestanding: no heap, no globals, no floats, no recursion. The caller owns three memories:
+ *
+ *   image   const, read in place (flash). mb_open validates every byte it will ever rely on.
+ *   state   mb_state_size() bytes. What learning changes: the generator, the counters and k bits a synapse.
+ *   arena   mb_arena_size() bytes of scratch. Its content is worthless between calls.
+ *
+ * All three must be 4-byte aligned. A minimal program:
+ *
+ *   mb_model m;
+ *   static uint32_t state[STATE_WORDS], arena[ARENA_WORDS];
+ *   if (mb_open(&m, image, image_len) != MB_OK) { ... }
+ *   if (mb_attach(&m, state, sizeof state, arena, sizeof arena) != MB_OK) { ... }
+ *   mb_predict(&m, features, NULL, &label);             // label = class of this sample
+ *   mb_learn(&m, features, true_label, NULL);           // and learn from it, in place
+ */
+#ifndef METABIT_H
+#define METABIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MB_FORMAT_MAJOR 1 /* images of another major version are refused */
+#define MB_MAX_LAYERS 16
+#define MB_MAX_UNITS 16384 /* inputs or outputs of one layer */
+
+/// Errors ///
+
+/* Zero is success; every way a call can fail has its own negative code. mb_strerror gives the sentence. */
+typedef enum mb_status {
+    MB_OK = 0,
+    MB_E_NULL = -1,        /* a required pointer is NULL */
+    MB_E_ALIGN = -2,       /* a memory is not 4-byte aligned */
+    MB_E_TRUNCATED = -3,   /* fewer bytes than the header, or than the header says */
+    MB_E_MAGIC = -4,       /* does not start with "MBIT" */
+    MB_E_VERSION = -5,     /* another major format version */
+    MB_E_HEADER_CRC = -6,  /* header or layer records damaged */
+    MB_E_CONST_CRC = -7,   /* constant section damaged */
+    MB_E_STATE_CRC = -8,   /* state section damaged */
+    MB_E_SECTION = -9,     /* sections overlap, are misplaced or misaligned */
+    MB_E_LAYERS = -10,     /* no layer, too many, or not encode? dense* output */
+    MB_E_KIND = -11,       /* a layer kind or input kind this reader does not know */
+    MB_E_SHAPE = -12,      /* a layer too large, empty, or not fitting the one before */
+    MB_E_BITS = -13,       /* hidden bits outside 1..8 */
+    MB_E_PLANES = -14,     /* too few counter planes for the layer's sums */
+    MB_E_OFFSET = -15,     /* an offset outside its section, or misaligned */
+    MB_E_RULE = -16,       /* a learning parameter outside its range */
+    MB_E_SCORES = -17,     /* a score could overflow 32 bits */
+    MB_E_GENERATOR = -18,  /* generator state is zero */
+    MB_E_PADDING = -19,    /* a bit that must be zero is not */
+    MB_E_STATE_SIZE = -20, /* state memory smaller than mb_state_size() */
+    MB_E_ARENA_SIZE = -21, /* arena smaller than mb_arena_size() */
+    MB_E_DETACHED = -22,   /* mb_attach has not succeeded */
+    MB_E_LABEL = -23,      /* label >= number of classes */
+    MB_E_FROZEN = -24      /* no layer learns, or the arena was sized for inference */
+} mb_status;
+
+const char *mb_strerror(mb_status status);
+
+/// Model ///
+
+typedef enum mb_mode { MB_INFER = 0, MB_LEARN = 1 } mb_mode;
+
+/* Opaque by habit: read it through the functions below. About 32 bytes on a 32-bit core. */
+typedef struct mb_model {
+    const uint8_t *image;
+    uint8_t *state; /* NULL until attached */
+    uint8_t *arena;
+    uint32_t image_size;
+    mb_mode mode;
+} mb_model;
+
+/* Validates the whole image, once. `image` must stay readable and unchanged while the model is in use.
+ * After MB_OK no byte of it can make a later call read or write outside the three memories, loop unboundedly or overflow. */
+mb_status mb_open(mb_model *m, const void *image, size_t image_len);
+
+size_t mb_state_size(const mb_model *m);               /* bytes; 0 only for m == NULL */
+size_t mb_arena_size(const mb_model *m, mb_mode mode); /* bytes */
+
+/* Copies the image's state into `state` and remembers both memories. An arena of mb_arena_size(m, MB_LEARN) bytes or more
+ * allows mb_learn; a smaller one, down to MB_INFER's size, only mb_predict. */
+mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len);
+
+uint16_t mb_input_size(const mb_model *m); /* bytes of one input: uint8 features, or packed bits if there is no encoder */
+uint16_t mb_classes(const mb_model *m);
+
+/// Use ///
+
+/* input   mb_input_size() bytes, any alignment
+ * scores  mb_classes() int32, or NULL
+ * label   class with the highest score, the lowest index on a tie; or NULL */
+mb_status mb_predict(mb_model *m, const void *input, int32_t *scores, uint16_t *label);
+
+typedef struct mb_learn_info {
+    uint16_t predicted; /* class before this step: averaging `predicted == label` gives prequential accuracy */
+    uint16_t skipped;   /* 1 if the sample was already classified with margin: nothing changed but the step counter */
+    uint32_t visited;   /* synapses looked at */
+    uint32_t moved;     /* hidden levels changed */
+    uint32_t flipped;   /* weights that changed sign */
+} mb_learn_info;
+
+/* One learning step on one sample, in place. `info` may be NULL. On error nothing has changed. */
+mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info *info);
+
+/* Writes the learned image: a copy of the opened one with the attached state in it and a fresh checksum.
+ * `image` is a caller's buffer of image_len >= the opened image's length; it may not be the opened image itself. */
+mb_status mb_export(const mb_model *m, void *image, size_t image_len);
+
+/// Profile ///
+
+/* Compiled with MB_PROFILE the library calls this at every layer boundary; without it there is no code and no cost. */
+typedef enum mb_phase { MB_FORWARD = 1, MB_ERROR = 2, MB_BACKWARD = 3, MB_UPDATE = 4, MB_DONE = 5 } mb_phase;
+#ifdef MB_PROFILE
+void mb_profile(mb_phase phase, unsigned layer);
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,249 @@
+/* The Python binding: memory, buffers and exceptions around metabit.h. No arithmetic of its own. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "metabit.h"
+
+static PyObject *RuntimeFault; /* metabit.runtime.ModelError */
+
+typedef struct {
+    PyObject_HEAD
+    mb_model model;
+    void *image, *state, *arena;
+} Model;
+
+static PyObject *fail(mb_status status)
+{
+    PyObject *args = Py_BuildValue("(is)", (int)status, mb_strerror(status));
+    if (args != NULL) {
+        PyErr_SetObject(RuntimeFault, args);
+        Py_DECREF(args);
+    }
+    return NULL;
+}
+
+/// Life ///
+
+static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
+{
+    Py_buffer image;
+    static char *names[] = {"image", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwds, "y*", names, &image)) {
+        return NULL;
+    }
+    Model *self = (Model *)type->tp_alloc(type, 0);
+    mb_status status = MB_OK;
+    if (self != NULL) {
+        self->image = PyMem_Malloc((size_t)image.len ? (size_t)image.len : 1);
+        if (self->image == NULL) {
+            PyErr_NoMemory();
+            Py_CLEAR(self);
+        } else {
+            memcpy(self->image, image.buf, (size_t)image.len);
+            status = mb_open(&self->model, self->image, (size_t)image.len);
+            if (status == MB_OK) {
+                const size_t state = mb_state_size(&self->model), arena = mb_arena_size(&self->model, MB_LEARN);
+                self->state = PyMem_Malloc(state);
+                self->arena = PyMem_Malloc(arena);
+                if (self->state == NULL || self->arena == NULL) {
+                    PyErr_NoMemory();
+                    Py_CLEAR(self);
+                } else {
+                    status = mb_attach(&self->model, self->state, state, self->arena, arena);
+                }
+            }
+        }
+    }
+    PyBuffer_Release(&image);
+    if (self != NULL && status != MB_OK) {
+        Py_DECREF(self);
+        return fail(status);
+    }
+    return (PyObject *)self;
+}
+
+static void model_dealloc(Model *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyMem_Free(self->image);
+    PyMem_Free(self->state);
+    PyMem_Free(self->arena);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+/// Use ///
+
+/* Both batch calls look for Ctrl-C between samples: what was learned so far stays learned. */
+enum { SAMPLES_PER_SIGNAL_CHECK = 256 };
+
+static int sample_count(const Model *self, const Py_buffer *x, Py_ssize_t *n)
+{
+    const Py_ssize_t size = mb_input_size(&self->model);
+    if (x->len % size != 0) {
+        PyErr_Format(PyExc_ValueError, "inputs have %zd bytes, not a multiple of %zd", x->len, size);
+        return 0;
+    }
+    *n = x->len / size;
+    return 1;
+}
+
+/* predict_many(x, scores, labels): x n*input_size bytes; scores int32 n*classes and labels uint16 n are filled */
+static PyObject *model_predict_many(Model *self, PyObject *args)
+{
+    Py_buffer x, scores, labels;
+    if (!PyArg_ParseTuple(args, "y*w*w*", &x, &scores, &labels)) {
+        return NULL;
+    }
+    const Py_ssize_t size = mb_input_size(&self->model), classes = mb_classes(&self->model);
+    Py_ssize_t n = 0;
+    int ok = sample_count(self, &x, &n);
+    if (ok && (scores.len != n * classes * 4 || labels.len != n * 2)) {
+        PyErr_SetString(PyExc_ValueError, "scores or labels do not fit the inputs");
+        ok = 0;
+    }
+    mb_status status = MB_OK;
+    for (Py_ssize_t i = 0; ok && status == MB_OK && i < n; i++) {
+        status = mb_predict(&self->model, (const char *)x.buf + i * size, (int32_t *)scores.buf + i * classes,
+                            (uint16_t *)labels.buf + i);
+        if (i % SAMPLES_PER_SIGNAL_CHECK == 0 && PyErr_CheckSignals() != 0) {
+            ok = 0;
+        }
+    }
+    PyBuffer_Release(&x);
+    PyBuffer_Release(&scores);
+    PyBuffer_Release(&labels);
+    if (!ok) {
+        return NULL;
+    }
+    return status == MB_OK ? Py_NewRef(Py_None) : fail(status);
+}
+
+/* learn_many(x, labels, info): labels uint16 n; info uint32 n*5 (predicted, skipped, visited, moved, flipped) is filled */
+static PyObject *model_learn_many(Model *self, PyObject *args)
+{
+    Py_buffer x, labels, info;
+    if (!PyArg_ParseTuple(args, "y*y*w*", &x, &labels, &info)) {
+        return NULL;
+    }
+    const Py_ssize_t size = mb_input_size(&self->model);
+    Py_ssize_t n = 0;
+    int ok = sample_count(self, &x, &n);
+    if (ok && (labels.len != n * 2 || info.len != n * 20)) {
+        PyErr_SetString(PyExc_ValueError, "labels or info do not fit the inputs");
+        ok = 0;
+    }
+    mb_status status = MB_OK;
+    for (Py_ssize_t i = 0; ok && status == MB_OK && i < n; i++) {
+        mb_learn_info done;
+        uint32_t *row = (uint32_t *)info.buf + 5 * i;
+        status = mb_learn(&self->model, (const char *)x.buf + i * size, ((const uint16_t *)labels.buf)[i], &done);
+        if (status == MB_OK) {
+            row[0] = done.predicted;
+            row[1] = done.skipped;
+            row[2] = done.visited;
+            row[3] = done.moved;
+            row[4] = done.flipped;
+        }
+        if (i % SAMPLES_PER_SIGNAL_CHECK == 0 && PyErr_CheckSignals() != 0) {
+            ok = 0;
+        }
+    }
+    PyBuffer_Release(&x);
+    PyBuffer_Release(&labels);
+    PyBuffer_Release(&info);
+    if (!ok) {
+        return NULL;
+    }
+    return status == MB_OK ? Py_NewRef(Py_None) : fail(status);
+}
+
+static PyObject *model_export(Model *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *out = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)self->model.image_size);
+    if (out == NULL) {
+        return NULL;
+    }
+    const mb_status status = mb_export(&self->model, PyBytes_AS_STRING(out), self->model.image_size);
+    if (status != MB_OK) {
+        Py_DECREF(out);
+        return fail(status);
+    }
+    return out;
+}
+
+/// Properties ///
+
+static PyObject *get_state(Model *self, void *Py_UNUSED(closure))
+{
+    return PyBytes_FromStringAndSize(self->state, (Py_ssize_t)mb_state_size(&self->model));
+}
+
+static PyObject *get_number(Model *self, void *which)
+{
+    const mb_model *m = &self->model;
+    const size_t numbers[] = {mb_input_size(m), mb_classes(m), m->image_size, mb_state_size(m),
+                              mb_arena_size(m, MB_INFER), mb_arena_size(m, MB_LEARN)};
+    return PyLong_FromSize_t(numbers[(uintptr_t)which]);
+}
+
+static PyMethodDef model_methods[] = {
+    {"predict_many", (PyCFunction)model_predict_many, METH_VARARGS, NULL},
+    {"learn_many", (PyCFunction)model_learn_many, METH_VARARGS, NULL},
+    {"export", (PyCFunction)model_export, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef model_properties[] = {
+    {"state", (getter)get_state, NULL, NULL, NULL},
+    {"input_size", (getter)get_number, NULL, NULL, (void *)0},
+    {"classes", (getter)get_number, NULL, NULL, (void *)1},
+    {"image_size", (getter)get_number, NULL, NULL, (void *)2},
+    {"state_size", (getter)get_number, NULL, NULL, (void *)3},
+    {"arena_infer", (getter)get_number, NULL, NULL, (void *)4},
+    {"arena_learn", (getter)get_number, NULL, NULL, (void *)5},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot model_slots[] = {
+    {Py_tp_new, model_new},
+    {Py_tp_dealloc, model_dealloc},
+    {Py_tp_methods, model_methods},
+    {Py_tp_getset, model_properties},
+    {0, NULL},
+};
+
+static PyType_Spec model_spec = {
+    .name = "metabit.runtime._core.Model",
+    .basicsize = sizeof(Model),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = model_slots,
+};
+
+/// Module ///
+
+static int core_exec(PyObject *module)
+{
+    PyObject *type = PyType_FromSpec(&model_spec);
+    RuntimeFault = PyErr_NewException("metabit.runtime._core.Fault", PyExc_ValueError, NULL);
+    if (type == NULL || RuntimeFault == NULL || PyModule_AddObjectRef(module, "Model", type) != 0 ||
+        PyModule_AddObjectRef(module, "Fault", RuntimeFault) != 0) {
+        Py_XDECREF(type);
+        return -1;
+    }
+    Py_DECREF(type);
+    return PyModule_AddIntConstant(module, "FORMAT_MAJOR", MB_FORMAT_MAJOR);
+}
+
+static PyModuleDef_Slot core_slots[] = {{Py_mod_exec, core_exec}, {0, NULL}};
+
+static struct PyModuleDef core_module = {
+    PyModuleDef_HEAD_INIT, .m_name = "_core", .m_doc = "Binding of the metabit C runtime.", .m_slots = core_slots,
+};
+
+PyMODINIT_FUNC PyInit__core(void);
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+    return PyModuleDef_Init(&core_module);
+}

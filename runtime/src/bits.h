@@ -1,0 +1,102 @@
+/* The one place in C that owns the bit: word type, order, meaning, padding.
+ *
+ * Bit 1 is +1 (or "on"), bit 0 is -1 (or "off"). Words are little-endian, least significant bit first, and padding bits are
+ * zero. Weights are input-major: word [r][j] holds, in bit i, the weight from input j to output lanes*r + i, so that one
+ * visited input serves a whole word of outputs. Sums are bit-sliced: plane p of 32 sums is one word holding their bit p. */
+#ifndef MB_BITS_H
+#define MB_BITS_H
+
+#include <stdint.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "metabit images are read in place: little-endian cores only"
+#endif
+
+/* Images hold words and half words in one memory, so both views may alias it. */
+#if defined(__GNUC__)
+typedef uint32_t __attribute__((may_alias)) mb_word;
+typedef uint16_t __attribute__((may_alias)) mb_half;
+typedef int32_t __attribute__((may_alias)) mb_int;
+#else
+typedef uint32_t mb_word;
+typedef uint16_t mb_half;
+typedef int32_t mb_int;
+#endif
+
+#define MB_WORDS(bits) (((uint32_t)(bits) + 31u) >> 5) /* words that hold so many bits */
+
+/* a + b + c = low + 2 high in 32 lanes at once: five operations where the core has three-operand logic. */
+#define MB_FULL_ADD(high, low, a, b, c)                 \
+    do {                                                \
+        const uint32_t a_ = (a), b_ = (b), c_ = (c);    \
+        const uint32_t ab_ = a_ ^ b_, ac_ = a_ ^ c_;    \
+        (low) = ab_ ^ c_;                               \
+        (high) = a_ ^ (ab_ & ac_);                      \
+    } while (0)
+
+/* Which of the first n lanes of word r exist: all ones except in the last word. */
+static inline uint32_t mb_lane_mask(uint32_t n, uint32_t r)
+{
+    const uint32_t left = n - 32u * r;
+    return left >= 32u ? 0xFFFFFFFFu : (1u << left) - 1u;
+}
+
+/* Appends the positions of the set bits of `v` to `list`, lowest first. */
+static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
+{
+#if defined(__GNUC__) && !defined(__ARM_ARCH_6M__)
+    while (v != 0) {
+        *list++ = (uint16_t)(base + (uint32_t)__builtin_ctz(v));
+        v &= v - 1;
+    }
+#else /* no count-trailing-zeros instruction: shifting is cheaper than emulating it */
+    while (v != 0) {
+        if (v & 1u) {
+            *list++ = (uint16_t)base;
+        }
+        v >>= 1;
+        base++;
+    }
+#endif
+    return list;
+}
+
+/* One bit of an array of 32- or 16-lane words, as the word that holds it and a mask. `half` is 1 for 16 lanes. */
+static inline mb_word *mb_bit(uint8_t *base, uint32_t index, uint32_t lane, uint32_t half, uint32_t *mask)
+{
+    *mask = 1u << (lane + ((index & half) << 4));
+    return (mb_word *)(void *)base + (index >> half);
+}
+
+/* value + c on bit-sliced planes: only the sign of the sum, as a word. */
+static inline uint32_t mb_sign_of_sum(const uint32_t *v, unsigned planes, int32_t c)
+{
+    uint32_t carry = 0, bits = (uint32_t)c;
+    for (unsigned p = 0; p + 1 < planes; p++) {
+        carry = (bits & 1u) ? (v[p] | carry) : (v[p] & carry);
+        bits >>= 1;
+    }
+    return v[planes - 1] ^ carry ^ (0u - (bits & 1u));
+}
+
+/* One lane of bit-sliced two's complement planes as an integer. */
+static inline int32_t mb_lane_value(const uint32_t *v, unsigned planes, unsigned lane)
+{
+    uint32_t x = 0u - ((v[planes - 1] >> lane) & 1u);
+    for (unsigned p = planes - 1; p-- > 0;) {
+        x = (x << 1) | ((v[p] >> lane) & 1u);
+    }
+    return (int32_t)x;
+}
+
+/* Adds one to (or takes one from) the lanes in `mask` of bit-sliced planes. */
+static inline void mb_step_lanes(mb_word *v, unsigned planes, uint32_t mask, int up)
+{
+    for (unsigned p = 0; p < planes && mask != 0; p++) {
+        const uint32_t old = v[p];
+        v[p] = old ^ mask;
+        mask &= up ? old : ~old;
+    }
+}
+
+#endif

@@ -1,0 +1,160 @@
+/* Inference: features -> bits -> packed activations -> scores. No multiplication before the scores, no accumulator array. */
+#include <string.h>
+
+#include "layer.h"
+
+/// Adder trees ///
+
+#define LANES mb_word
+#define ADD_COLUMNS add_columns_32
+#include "columns.h"
+#define LANES mb_half
+#define ADD_COLUMNS add_columns_16
+#include "columns.h"
+
+/// Inputs ///
+
+/* Thermometer code: bit p*F + f is features[f] >= thresholds[p][f]. */
+static void encode(const mb_layer *l, const uint8_t *features, uint32_t *bits)
+{
+    const uint8_t *t = l->thresholds;
+    uint32_t word = 0, lane = 0;
+    for (uint32_t i = 0, f = 0; i < l->units; i++) {
+        word |= (uint32_t)(features[f] >= t[i]) << lane;
+        if (++f == l->inputs) {
+            f = 0;
+        }
+        if (++lane == 32u || i + 1u == l->units) {
+            *bits++ = word;
+            word = 0;
+            lane = 0;
+        }
+    }
+}
+
+uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
+{
+    uint16_t *end = list;
+    for (uint32_t base = 0; base < inputs; base += 32u) {
+        end = mb_list_bits(end, *bits++, base);
+    }
+    const uint32_t count = (uint32_t)(end - list);
+    for (uint32_t i = count; (i & 7u) != 0; i++) {
+        *end++ = (uint16_t)inputs; /* the zero word after the last input */
+    }
+    return count;
+}
+
+/// Layers ///
+
+/* V of 32 units from their folded constants: fold - active, then twice the columns of the active inputs. On/off inputs give
+ * V = a - theta, +-1 inputs V = (a - theta) / 2 (docs/learning-rule.md, "Sums"). */
+static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v, uint32_t *carry)
+{
+    const mb_word *fold = l->fold + r * l->planes;
+    uint32_t minus = 0u - active, c = 0;
+    for (unsigned p = 0; p < l->planes; p++) { /* bit-sliced fold + (-active) */
+        const uint32_t m = 0u - (minus & 1u), x = fold[p];
+        v[p] = x ^ m ^ c;
+        c = (x & m) | (c & (x ^ m));
+        minus >>= 1;
+    }
+    const uint32_t count = (active + 7u) & ~7u, pitch = l->inputs + 1u;
+    if (l->half) {
+        add_columns_16((const mb_half *)(const void *)l->sign + r * pitch, list, count, v, l->planes, carry);
+    } else {
+        add_columns_32((const mb_word *)(const void *)l->sign + r * pitch, list, count, v, l->planes, carry);
+    }
+}
+
+/* A unit is +1 where V >= 0: the activation word is the complement of the top plane. */
+static void dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *out, uint32_t *mask, uint32_t *carry)
+{
+    const int32_t window = (int32_t)l->window;
+    for (uint32_t r = 0; 32u * r < l->units; r++) {
+        uint32_t v[MB_PLANES_MAX];
+        const uint32_t exists = mb_lane_mask(l->units, r);
+        sums(l, r, list, active, v, carry);
+        out[r] = ~v[l->planes - 1] & exists;
+        if (mask != NULL) { /* -window <= V <= window */
+            mask[r] = ~mb_sign_of_sum(v, l->planes, window) & mb_sign_of_sum(v, l->planes, -window - 1) & exists;
+        }
+    }
+}
+
+static void output(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *scores, uint32_t *carry)
+{
+    const uint32_t lanes = l->half ? 16u : 32u;
+    for (uint32_t r = 0; lanes * r < l->units; r++) {
+        uint32_t v[MB_PLANES_MAX];
+        sums(l, r, list, active, v, carry);
+        for (uint32_t i = 0; i < lanes && lanes * r + i < l->units; i++) {
+            const uint32_t unit = lanes * r + i;
+            int32_t a = mb_lane_value(v, l->planes, i);
+            if (l->input == MB_PLUS_MINUS) {
+                a = 2 * a + (int32_t)(l->inputs & 1u);
+            }
+            scores[unit] = a * l->scores[unit] + l->scores[l->units + unit];
+        }
+    }
+}
+
+void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, int learning)
+{
+    const unsigned count = mb_layer_count(m);
+    for (unsigned i = 0; i < count; i++) {
+        mb_layer l;
+        mb_layer_at(m, i, &l);
+        MB_MARK(MB_FORWARD, i);
+        if (l.kind == MB_ENCODE) {
+            encode(&l, input, arena->bits[i + 1]);
+            continue;
+        }
+        if (i == 0) { /* no encoder: the input is packed bits */
+            const uint32_t words = MB_WORDS(l.inputs);
+            arena->bits[0][words - 1] = 0;
+            memcpy(arena->bits[0], input, (l.inputs + 7u) >> 3);
+            arena->bits[0][words - 1] &= mb_lane_mask(l.inputs, words - 1);
+        }
+        const uint32_t active = mb_active_inputs(arena->bits[i], l.inputs, arena->list);
+        if (l.kind == MB_DENSE) {
+            dense(&l, arena->list, active, arena->bits[i + 1], learning ? arena->mask[i] : NULL, arena->carry);
+        } else {
+            output(&l, arena->list, active, arena->scores, arena->carry);
+        }
+    }
+    MB_MARK(MB_DONE, count);
+}
+
+uint16_t mb_best_class(const int32_t *scores, uint32_t classes)
+{
+    uint32_t best = 0;
+    for (uint32_t c = 1; c < classes; c++) {
+        if (scores[c] > scores[best]) {
+            best = c;
+        }
+    }
+    return (uint16_t)best;
+}
+
+/// Public ///
+
+mb_status mb_predict(mb_model *m, const void *input, int32_t *scores, uint16_t *label)
+{
+    mb_arena arena;
+    if (m == NULL || input == NULL) {
+        return MB_E_NULL;
+    }
+    if (m->arena == NULL) {
+        return MB_E_DETACHED;
+    }
+    (void)mb_arena_plan(m, MB_INFER, &arena);
+    mb_forward(m, &arena, input, 0);
+    if (scores != NULL) {
+        memcpy(scores, arena.scores, sizeof(int32_t) * mb_classes(m));
+    }
+    if (label != NULL) {
+        *label = mb_best_class(arena.scores, mb_classes(m));
+    }
+    return MB_OK;
+}

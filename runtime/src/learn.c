@@ -1,0 +1,285 @@
+/* One learning step on one sample, in place, in integers. docs/learning-rule.md is the specification; its section names are
+ * the banners here. train/device_rule.py is the independent reading of the same text. */
+#include <string.h>
+
+#include "layer.h"
+
+/// Generator ///
+
+static uint32_t draw(uint32_t *generator) /* xorshift32; returns the upper 16 bits */
+{
+    uint32_t x = *generator;
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    *generator = x;
+    return x >> 16;
+}
+
+/// Error ///
+
+/* EXP[i] = round(32767 exp(-i / 16)) */
+static const uint16_t EXP[256] = {
+    32767, 30782, 28917, 27165, 25519, 23973, 22520, 21156, 19874, 18670, 17539, 16476, 15478, 14540, 13659, 12832,
+    12054, 11324, 10638, 9993, 9388, 8819, 8285, 7783, 7311, 6868, 6452, 6061, 5694, 5349, 5025, 4721,
+    4435, 4166, 3913, 3676, 3454, 3244, 3048, 2863, 2690, 2527, 2374, 2230, 2095, 1968, 1849, 1737,
+    1631, 1533, 1440, 1352, 1271, 1194, 1121, 1053, 989, 930, 873, 820, 771, 724, 680, 639,
+    600, 564, 530, 498, 467, 439, 412, 387, 364, 342, 321, 302, 283, 266, 250, 235,
+    221, 207, 195, 183, 172, 162, 152, 143, 134, 126, 118, 111, 104, 98, 92, 86,
+    81, 76, 72, 67, 63, 59, 56, 52, 49, 46, 43, 41, 38, 36, 34, 32,
+    30, 28, 26, 25, 23, 22, 21, 19, 18, 17, 16, 15, 14, 13, 12, 12,
+    11, 10, 10, 9, 9, 8, 8, 7, 7, 6, 6, 6, 5, 5, 5, 4,
+    4, 4, 4, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2, 2, 2,
+    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+    1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+};
+
+enum { ONE = 4096 }; /* probabilities and errors are in 1/4096 */
+
+/* Softmax of the scores minus one-hot. Returns the error on the true class, 0..4096. */
+static uint32_t output_error(const int32_t *scores, uint32_t classes, uint16_t label, uint32_t temperature, int32_t *error)
+{
+    const int32_t top = scores[mb_best_class(scores, classes)];
+    uint32_t total = 0;
+    for (uint32_t c = 0; c < classes; c++) {
+        uint32_t below = (uint32_t)top - (uint32_t)scores[c];
+        below = below > 65535u ? 65535u : below;
+        uint32_t index = (below * temperature) >> 12;
+        index = index > 255u ? 255u : index;
+        error[c] = EXP[index];
+        total += EXP[index];
+    }
+    for (uint32_t c = 0; c < classes; c++) {
+        error[c] = (int32_t)(((uint32_t)error[c] * (uint32_t)ONE + total / 2u) / total);
+    }
+    error[label] -= ONE;
+    return error[label] < 0 ? (uint32_t)-error[label] : 0;
+}
+
+/// Backward ///
+
+static uint32_t magnitude(int32_t x)
+{
+    return x < 0 ? 0u - (uint32_t)x : (uint32_t)x;
+}
+
+/* table[x] = sum over four lanes of (bit i of x ? +e[i] : -e[i]); lanes beyond `lanes` count as zero. */
+static void partial_sums(const int32_t *e, uint32_t lanes, int32_t *table)
+{
+    int32_t none = 0;
+    for (uint32_t i = 0; i < 4u && i < lanes; i++) {
+        none -= e[i];
+    }
+    table[0] = none;
+    for (uint32_t i = 0; i < 4u; i++) {
+        const int32_t twice = i < lanes ? 2 * e[i] : 0;
+        for (uint32_t x = 0; x < (1u << i); x++) {
+            table[(1u << i) + x] = table[x] + twice;
+        }
+    }
+}
+
+/* Error of this layer's inputs from the error of its units: below[j] = sum_i w[i][j] error[i] where mask has bit j, else 0.
+ * Eight tables of sixteen partial sums turn one weight word into 32 signed additions with eight look-ups. */
+static void backward(const mb_layer *l, const int32_t *error, const uint32_t *mask, int32_t *below, int32_t *sums)
+{
+    const uint32_t lanes = l->half ? 16u : 32u;
+    memset(below, 0, sizeof(int32_t) * l->inputs);
+    for (uint32_t r = 0; lanes * r < l->units; r++) {
+        const uint32_t left = l->units - lanes * r, here = left < lanes ? left : lanes, row = r * (l->inputs + 1u);
+        const mb_half *halves = (const mb_half *)(const void *)l->sign + row;
+        const mb_word *words = (const mb_word *)(const void *)l->sign + row;
+        const uint32_t tables = (here + 3u) / 4u;
+        uint32_t any = 0;
+        for (uint32_t i = 0; i < here; i++) {
+            any |= (uint32_t)error[lanes * r + i];
+        }
+        if (any == 0) {
+            continue;
+        }
+        for (uint32_t t = 0; t < tables; t++) {
+            partial_sums(error + lanes * r + 4u * t, here - 4u * t, sums + 16u * t);
+        }
+        for (uint32_t base = 0; base < l->inputs; base += 32u) {
+            uint32_t open = mask[base >> 5];
+            for (uint32_t j = base; open != 0; j++, open >>= 1) {
+                if ((open & 1u) == 0) {
+                    continue;
+                }
+                uint32_t w = l->half ? halves[j] : words[j];
+                int32_t sum = 0;
+                for (uint32_t t = 0; t < tables; t++, w >>= 4) {
+                    sum += sums[16u * t + (w & 15u)];
+                }
+                below[j] += sum;
+            }
+        }
+    }
+}
+
+/* Halves all errors, toward zero, until the largest is below 2^14: products and sums of any layer then fit 32 bits. */
+static void rescale(int32_t *error, uint32_t units)
+{
+    uint32_t largest = 0, shift = 0;
+    for (uint32_t i = 0; i < units; i++) {
+        largest |= magnitude(error[i]);
+    }
+    while ((largest >> shift) >= (1u << 14)) {
+        shift++;
+    }
+    for (uint32_t i = 0; shift != 0 && i < units; i++) {
+        const int32_t e = (int32_t)(magnitude(error[i]) >> shift);
+        error[i] = error[i] < 0 ? -e : e;
+    }
+}
+
+/// Update ///
+
+/* Moves one visited synapse (unit, j) one level up or down, if the table of its magnitude lets it. */
+static void visit(const mb_layer *l, uint32_t unit, uint32_t j, int up, uint32_t chance, mb_learn_info *info)
+{
+    const uint32_t lanes = l->half ? 16u : 32u, lane = unit % lanes, r = unit / lanes;
+    const uint32_t low_bits = (uint32_t)l->bits - 1u, top = (1u << low_bits) - 1u;
+    uint32_t mask, level = 0;
+    mb_word *sign = mb_bit(l->sign, r * (l->inputs + 1u) + j, lane, l->half, &mask);
+    const uint32_t first = (r * l->inputs + j) * low_bits;
+    const int positive = (*sign & mask) != 0;
+    info->visited++;
+    for (uint32_t p = 0; p < low_bits; p++) {
+        uint32_t m;
+        const mb_word *w = mb_bit(l->levels, first + p, lane, l->half, &m);
+        level = level * 2u + ((*w & m) != 0);
+    }
+    const uint32_t r_mag = positive ? level : top - level; /* two's complement: -1 is magnitude 0 */
+    const int outward = up == positive;
+    const uint32_t limit = l->tables[(outward ? 0u : top + 1u) + r_mag];
+    if ((outward && r_mag == top) || (chance >= limit && limit != 65535u)) {
+        return;
+    }
+    info->moved++;
+    if (!outward && r_mag == 0) { /* 0 <-> -1: the weight flips, and all low bits with it */
+        info->flipped++;
+        *sign ^= mask;
+        if (l->input == MB_PLUS_MINUS) { /* the folded constant holds minus half the weight sum */
+            mb_step_lanes(l->fold + (unit >> 5) * l->planes, l->planes, 1u << (unit & 31u), positive);
+        }
+    }
+    uint32_t changed = level ^ (up ? level + 1u : level - 1u);
+    for (uint32_t p = low_bits; p-- > 0; changed >>= 1) {
+        if (changed & 1u) {
+            uint32_t m;
+            mb_word *w = mb_bit(l->levels, first + p, lane, l->half, &m);
+            *w ^= m;
+        }
+    }
+}
+
+/* Event-driven update: unit i owns a stretch of rate[i] per eligible input on one long line, and the line is visited at every
+ * 65536th point from a random phase. Units and inputs between visits cost nothing. */
+static void update(const mb_layer *l, const int32_t *error, const uint32_t *bits, uint16_t *list, uint32_t true_error,
+                   uint32_t *generator, mb_learn_info *info)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < l->units; i++) {
+        sum += magnitude(error[i]);
+    }
+    const uint32_t total = (l->dose * true_error) >> 8;
+    if (sum == 0 || total == 0) {
+        return;
+    }
+    uint32_t shift = 0;
+    while (((total << shift) & 0x80000000u) == 0) {
+        shift++;
+    }
+    const uint32_t share = (total << shift) / sum;
+    const int on_off = l->input == MB_ON_OFF;
+    const uint32_t eligible = on_off ? mb_active_inputs(bits, l->inputs, list) : l->inputs;
+    uint32_t next = draw(generator);
+    for (uint32_t i = 0; i < l->units; i++) {
+        uint32_t rate = (share * magnitude(error[i])) >> shift;
+        rate = rate > 65535u ? 65535u : rate;
+        const uint32_t length = rate * eligible;
+        while (next < length) {
+            const uint32_t position = next / rate;
+            const uint32_t j = on_off ? list[position] : position;
+            const int x = on_off || ((bits[j >> 5] >> (j & 31u)) & 1u);
+            visit(l, i, j, (error[i] < 0) == x, draw(generator), info);
+            next += 65536u;
+        }
+        next -= length;
+    }
+}
+
+/// Step ///
+
+static unsigned lowest_learning(const mb_model *m, unsigned count)
+{
+    mb_layer l;
+    for (unsigned i = 0; i < count; i++) {
+        mb_layer_at(m, i, &l);
+        if (l.learns) {
+            return i;
+        }
+    }
+    return count;
+}
+
+mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info *info)
+{
+    mb_arena arena;
+    mb_learn_info mine = {0, 0, 0, 0, 0};
+    if (m == NULL || input == NULL) {
+        return MB_E_NULL;
+    }
+    if (m->arena == NULL) {
+        return MB_E_DETACHED;
+    }
+    const uint32_t classes = mb_classes(m);
+    if (label >= classes) {
+        return MB_E_LABEL;
+    }
+    const unsigned count = mb_layer_count(m), lowest = lowest_learning(m, count);
+    if (m->mode != MB_LEARN || lowest == count) {
+        return MB_E_FROZEN;
+    }
+    (void)mb_arena_plan(m, MB_LEARN, &arena);
+    mb_forward(m, &arena, input, 1);
+
+    const mb_half *head = (const mb_half *)(const void *)(m->image + 48);
+    const uint32_t temperature = head[0], margin = head[1];
+    mb_counters *counters = (mb_counters *)(void *)m->state;
+    int32_t *error = arena.error[0], *below = arena.error[1];
+    MB_MARK(MB_ERROR, count);
+    const uint32_t true_error = output_error(arena.scores, classes, label, temperature, error);
+    mine.predicted = mb_best_class(arena.scores, classes);
+    mine.skipped = true_error == 0 || true_error < margin;
+    counters->steps++;
+
+    for (unsigned i = count; !mine.skipped && i-- > lowest;) {
+        mb_layer l;
+        mb_layer_at(m, i, &l);
+        if (i > lowest) { /* before the update: the error of the layer below belongs to the weights that made it */
+            MB_MARK(MB_BACKWARD, i);
+            backward(&l, error, arena.mask[i - 1], below, arena.sums);
+            rescale(below, l.inputs);
+        }
+        if (l.learns) {
+            MB_MARK(MB_UPDATE, i);
+            update(&l, error, arena.bits[i], arena.list, true_error, &counters->generator, &mine);
+        }
+        int32_t *const done = error;
+        error = below;
+        below = done;
+    }
+    MB_MARK(MB_DONE, count);
+    counters->moved += mine.moved;
+    counters->flipped += mine.flipped;
+    if (info != NULL) {
+        *info = mine;
+    }
+    return MB_OK;
+}
