@@ -298,3 +298,15 @@ def _read_layer(image: bytes, record: tuple[int, ...]) -> Layer:
         theta=zeros if kind == OUTPUT else theta.astype(np.int32), window=window if on_off else 2 * window,
         mul=mul, add=add, rule=rule,
     )  # fmt: skip
+
+
+def with_state(image: bytes, state: bytes) -> bytes:
+    """The image with another state section, as a device that holds that state would save it. Raises ExportError."""
+    h = _Header.read(image)
+    if len(state) != h.state_size:
+        raise ExportError(f"the state has {len(state)} bytes, this image takes {h.state_size}")
+    out = bytearray(image[: h.size])
+    out[h.state_offset :] = state
+    struct.pack_into("<I", out, 36, zlib.crc32(state))
+    struct.pack_into("<I", out, 12, zlib.crc32(out[:12] + bytes(4) + out[16 : h.const_offset]))
+    return bytes(out)

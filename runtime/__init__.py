@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -188,7 +188,7 @@ class Model:
         return np.ascontiguousarray(a, np.uint16)
 
 
-def as_uint8(a: NDArray[np.generic]) -> NDArray[np.uint8]:
+def as_uint8(a: NDArray[Any]) -> NDArray[np.uint8]:
     """Whole numbers 0..255 of any dtype, as contiguous uint8. Raises InputError and names the first value that is not one."""
     if a.dtype == np.uint8 or a.dtype == np.bool_:
         return np.ascontiguousarray(a, np.uint8)

@@ -1,4 +1,8 @@
-from collections.abc import Buffer
+from typing import Any
+
+from numpy.typing import NDArray
+
+Buffer = bytes | NDArray[Any]
 
 FORMAT_MAJOR: int
 

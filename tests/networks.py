@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 
+from metabit.export.bits import unpack_rows
 from metabit.export.frozen import Encode, Frozen, Layer, Rule
 
 
@@ -54,3 +58,29 @@ def network(
 def inputs(frozen: Frozen, n: int, seed: int = 0) -> np.ndarray:
     """Inputs as the device takes them: uint8 features, or packed bits without an encoder."""
     return np.random.default_rng(seed).integers(0, 256, (n, frozen.input_bytes)).astype(np.uint8)
+
+
+def inputs_of_density(frozen: Frozen, density: float, n: int, seed: int = 0) -> np.ndarray:
+    """Device inputs with about this share (0..1) of their bits, or of their features at 255, on; the rest are 0."""
+    rng = np.random.default_rng(seed)
+    on = rng.random((n, frozen.input_bytes if frozen.encode else frozen.input_bits)) < density
+    return np.where(on, 255, 0).astype(np.uint8) if frozen.encode else np.packbits(on, axis=1, bitorder="little")
+
+
+def oracle_input(frozen: Frozen, x: np.ndarray) -> np.ndarray:
+    """One device input as the oracle takes it: features, or without an encoder 0/1 a bit."""
+    return x if frozen.encode else unpack_rows(x, frozen.input_bits).astype(np.uint8)
+
+
+def seal(image: bytes | bytearray) -> bytes:
+    """The image with correct checksums wherever its header lets them be computed, so that only lies are left to find."""
+    data = bytearray(image)
+    for field in (16, 28):
+        at, size = struct.unpack_from("<II", data, field)
+        if at + size <= len(data):
+            struct.pack_into("<I", data, field + 8, zlib.crc32(data[at : at + size]))
+    records_end = 64 + 64 * struct.unpack_from("<H", data, 40)[0]
+    if records_end <= len(data):
+        data[12:16] = bytes(4)
+        struct.pack_into("<I", data, 12, zlib.crc32(data[:records_end]))
+    return bytes(data)

@@ -151,7 +151,7 @@ class DeviceRule:
         shift = 0
         while int(np.abs(below).max(initial=0)) >> shift >= 1 << 14:
             shift += 1
-        return np.sign(below) * (np.abs(below) >> shift)
+        return np.asarray(np.sign(below) * (np.abs(below) >> shift), dtype=np.int64)
 
     # Update
 

@@ -1,0 +1,45 @@
+# make demo    the whole road: train, export, learn in place on an emulated board      -> out/demo/report.html
+# make test    everything CI runs                                                      (about ten minutes, installs included)
+# make check   ruff and mypy only
+# make exact   every engine, the same integers, after every one of 500 learning steps
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check exact c-test install clean
+
+demo: install
+	$(BIN)/metabit demo -o out/demo
+
+test: check c-test
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+exact: install
+	$(BIN)/metabit verify --bits 2,4,8 --steps 500
+
+# The C library with warnings as errors, then its own tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+c-test: install
+	$(BIN)/cmake -S runtime -B build/c -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DMETABIT_SANITIZE=ON -DMETABIT_TESTS=ON -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
+	$(BIN)/cmake --build build/c
+	$(BIN)/ctest --test-dir build/c --output-on-failure
+
+install: $(INSTALLED)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Reinstalled when the build or any C file changes; Python files are read in place.
+$(INSTALLED): $(VENV)/bin/python pyproject.toml runtime/CMakeLists.txt $(wildcard runtime/src/* runtime/include/* runtime/python/*)
+	$(BIN)/python -m pip install -q --disable-pip-version-check "torch>=2.6,<2.14"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf build out $(INSTALLED)

@@ -1,0 +1,46 @@
+"""The front door: the `metabit` command. Composes the rooms and owns no logic of theirs; a module for each subcommand."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from metabit.cli.commands import boards, demo, export, info, inspect, run, simulate, train, verify
+
+BREACH = 3
+"""Exit code when a budget is broken; 1 is an error, 2 a command line that makes no sense, 130 Ctrl-C."""
+
+app = typer.Typer(
+    name="metabit",
+    help="Binary neural networks that keep learning on a microcontroller without forgetting.\n\n"
+    "The road: [bold]train[/] → [bold]export[/] → [bold]run[/] on this machine → [bold]simulate[/] on a board. "
+    "Start with [bold]metabit demo[/].",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for module in (train, export, inspect, run, simulate, verify, boards, info, demo):
+    app.command(module.__name__.rpartition(".")[2])(module.command)
+
+
+def main() -> None:
+    """Runs the command; what a user can mend becomes one sentence and an exit code."""
+    from metabit.cli.errors import sentence
+
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.stderr.write("metabit: interrupted\n")
+        sys.exit(130)
+    except BrokenPipeError:  # `metabit inspect | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        said = sentence(error)
+        if said is None:
+            raise
+        sys.stderr.write(f"metabit: {said}\n")
+        sys.exit(1)

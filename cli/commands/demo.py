@@ -1,0 +1,58 @@
+"""metabit demo"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metabit.cli import show
+from metabit.cli.recipe import RECIPE
+
+
+def command(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for everything the demo makes.")] = Path(
+        "out/demo"
+    ),
+    seed: show.Seed = 0,
+    passes: Annotated[int, typer.Option(help="Times the device sees the sideways digits.", min=1)] = RECIPE.passes,
+    json: show.Json = False,
+) -> None:
+    """Train on upright digits, then let emulated devices learn sideways ones, and see who forgets.
+
+    Three deployments of one network learn the same stream, one sample at a time, on an emulated Cortex-M4F: with
+    metaplasticity, without it (m = 0), and frozen. Leaves report.html, report.json and every file of the road in the folder.
+
+    Example: [bold]metabit demo -o out/demo --seed 3[/]
+    """
+    from metabit.cli import BREACH, road
+    from metabit.cli.boards import on_board
+    from metabit.firmware_sim import write_report
+    from metabit.firmware_sim.report import as_json
+
+    report = road.walk(output, seed, passes)
+    _, page = write_report(report, output)
+    if json:
+        show.emit(as_json(report))
+    else:
+        upright, sideways = report.deployments[0].worlds
+        show.table(
+            report.title,
+            ["device", f"{upright}: before", "after", f"{sideways}: before", "after", "visited", "moved", "flipped"],
+            [
+                (
+                    d.name, show.percent(d.before[0]), show.percent(d.after[0]), show.percent(d.before[1]),
+                    show.percent(d.after[1]), f"{d.visited:,.0f}", f"{d.moved:.1f}", f"{d.flipped:.2f}",
+                )
+                for d in report.deployments
+            ],
+            caption=f"synapses per sample, of {report.deployments[0].synapses:,}; {report.deployments[0].samples:,} samples",
+        )  # fmt: skip
+        for found in report.boards:
+            on_board(found, report.checks_of(found.board))
+        show.out.print(f"{page}", soft_wrap=True)
+    for breach in report.breaches:
+        show.err.print(f"metabit: {breach}", soft_wrap=True, highlight=False)
+    if report.breaches:
+        raise typer.Exit(BREACH)

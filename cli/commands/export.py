@@ -1,0 +1,65 @@
+"""metabit export"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metabit.cli import show
+from metabit.cli.recipe import RECIPE
+
+
+def command(
+    source: Annotated[
+        Path, typer.Argument(help="checkpoint.safetensors from metabit train, or a (learned) .mbit image.")
+    ] = Path("out/checkpoint.safetensors"),
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder; by default the source's.")] = None,
+    bits: Annotated[
+        int, typer.Option(help="Bits a synapse, sign included, 2..8; 1 exports a frozen network.")
+    ] = RECIPE.bits,
+    m: Annotated[
+        float | None,
+        typer.Option(help="Metaplasticity on the device; by default what training used, 0 switches it off."),
+    ] = None,
+    strengthen: Annotated[
+        str, typer.Option(help="certain: only weakening is gated (the paper); same: both are, for endless streams.")
+    ] = "certain",
+    visits: Annotated[
+        float, typer.Option(help="Share of the eligible synapses that a wholly wrong sample visits.")
+    ] = RECIPE.visits,
+    margin: Annotated[float, typer.Option(help="Skip samples whose true class has an error below this, 0..1.")] = 0.02,
+    formats: Annotated[str, typer.Option(help="Comma-separated: mbit, onnx, tflite.")] = "mbit,onnx,tflite",
+    seed: show.Seed = 1,
+    json: show.Json = False,
+) -> None:
+    """Freeze a network into integers and write it for every engine.
+
+    Writes model.mbit, model.onnx, model.tflite, vectors.npz and manifest.json, reads each back, and says done only when every
+    engine gives the same integer scores. From an image the learning options stay as they are in it.
+
+    Example: [bold]metabit export out/checkpoint.safetensors --bits 4[/]
+    """
+    from metabit import export, train
+    from metabit.runtime import Model
+
+    options = export.Options(
+        bits=bits, m=m, strengthen=strengthen, visits=visits, margin=margin, seed=seed  # type: ignore[arg-type]
+    )  # fmt: skip
+    if source.suffix == ".mbit":
+        frozen = export.read_image(source.read_bytes())
+    else:
+        frozen = export.freeze(train.load_checkpoint(source), options)
+    written = export.export_all(
+        frozen,
+        output or source.parent,
+        formats=[name for name in formats.split(",") if name],
+        device=lambda image, x: Model(image).scores(x),
+        provenance={"command": show.command_line(), "seed": seed},
+    )
+    if json:
+        show.emit({"folder": str(output or source.parent), "files": written.files, "engines": list(written.engines)})
+        return
+    show.table(f"{output or source.parent}", ["file", "bytes"], [(f, f"{n:,}") for f, n in written.files.items()])
+    show.out.print(f"{', '.join(written.engines)}: equal integer scores on {written.inputs} inputs")

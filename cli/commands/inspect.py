@@ -1,0 +1,68 @@
+"""metabit inspect"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from metabit.cli import show
+
+
+def command(
+    image: Annotated[Path, typer.Argument(help="A .mbit image.")] = Path("out/model.mbit"),
+    json: show.Json = False,
+) -> None:
+    """Show what is in an image: layers, levels, rule, and the memory it needs before anything is flashed.
+
+    Example: [bold]metabit inspect out/model.mbit[/]
+    """
+    from metabit.export import read_image
+    from metabit.runtime import Model
+
+    model = Model.open(image)
+    frozen = read_image(image.read_bytes())
+    layers: list[dict[str, Any]] = []
+    if frozen.encode is not None:
+        layers.append({"kind": "encode", "inputs": frozen.encode.features, "units": frozen.input_bits, "bits": 8})
+    for layer in frozen.layers:
+        entry: dict[str, Any] = {
+            "kind": layer.kind, "inputs": layer.inputs, "units": layer.units, "bits": layer.bits,
+            "synapses": layer.hidden.size, "learns": layer.learns, "positive": float((layer.hidden >= 0).mean()),
+            "window": layer.window,
+        }  # fmt: skip
+        levels, counts = np.unique(layer.hidden, return_counts=True)
+        entry["levels"] = {int(level): int(count) for level, count in zip(levels, counts, strict=True)}
+        if layer.rule is not None:
+            entry |= {"strengthen": layer.rule.strengthen.tolist(), "weaken": layer.rule.weaken.tolist()}
+        layers.append(entry)
+    memory = {
+        "flash: image": model.image_size,
+        "RAM: state": model.state_size,
+        "RAM: arena, predict only": model.arena_size("infer"),
+        "RAM: arena, learn": model.arena_size("learn"),
+    }
+    counters = {"steps": frozen.counters.steps, "moved": frozen.counters.moved, "flipped": frozen.counters.flipped}
+    if json:
+        show.emit({"image": str(image), "layers": layers, "memory": memory, "learned": counters,
+                   "temperature": frozen.temperature, "margin": frozen.margin})  # fmt: skip
+        return
+    show.table(
+        f"{image}: {frozen.input_bytes} bytes in, {frozen.classes} classes out",
+        ["layer", "inputs", "units", "bits", "synapses", "learns", "weights +1", "window"],
+        [
+            (
+                entry["kind"], entry["inputs"], entry["units"], entry["bits"], f"{entry['synapses']:,}",
+                "yes" if entry["learns"] else "no", show.percent(entry["positive"]), entry["window"],
+            )
+            if "synapses" in entry
+            else (entry["kind"], entry["inputs"], entry["units"], entry["bits"], "", "", "", "")
+            for entry in layers
+        ],
+    )  # fmt: skip
+    show.table("memory", ["part", "bytes"], [(name, f"{count:,}") for name, count in memory.items()])
+    show.out.print(
+        f"learned so far: {counters['steps']:,} steps, {counters['moved']:,} levels moved, {counters['flipped']:,} flips"
+    )

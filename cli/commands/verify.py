@@ -1,0 +1,154 @@
+"""metabit verify"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from metabit.cli import show
+from metabit.cli.errors import UsageError
+from metabit.cli.recipe import RECIPE
+
+if TYPE_CHECKING:
+    from metabit.export import Frozen
+    from metabit.train import Checkpoint, Task
+
+QUICK_EPOCHS = 5
+
+
+@dataclass
+class Engine:
+    """What one engine made of the same inputs: scores int (n, C), and the state after each step, uint8 (steps, S)."""
+
+    name: str
+    scores: NDArray[np.integer[Any]]
+    states: NDArray[np.uint8] | None = None
+
+
+def command(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="checkpoint.safetensors; without one, a network is trained for a few epochs.")
+    ] = None,
+    data: Annotated[
+        str, typer.Option("--data", help="Its test part is predicted, its training part learned.")
+    ] = "digits",
+    bits: Annotated[str, typer.Option(help="Hidden bits to try, comma-separated.")] = "2,4,8",
+    steps: Annotated[int, typer.Option(help="Learning steps, the whole state compared after each.", min=1)] = 500,
+    board: Annotated[list[str] | None, typer.Option(help="Boards to emulate; repeatable. Default: all.")] = None,
+    seed: show.Seed = 0,
+    json: show.Json = False,
+) -> None:
+    """Show that every engine computes the same integers and learns the same state.
+
+    Scores: NumPy oracle, ONNX Runtime, TFLite, the C runtime on this machine and on each emulated board, on every test sample.
+    State: oracle, C here and C on each board, all bytes after every learning step. Exits with 1 at the first difference.
+
+    Example: [bold]metabit verify --bits 4 --steps 100 --board rp2040[/]
+    """
+    from metabit import export, train
+    from metabit.firmware_sim import boards
+
+    try:
+        widths = [int(k) for k in bits.split(",")]
+    except ValueError:
+        raise UsageError(f"--bits {bits}: give whole numbers separated by commas, such as 2,4,8") from None
+    task = train.load_task(data)
+    source = train.load_checkpoint(checkpoint) if checkpoint else _quick(task, seed)
+    rows: list[dict[str, Any]] = []
+    engines_total = 5 + len(board or boards()) - 1
+    with show.bar("verifying", engines_total * len(widths)) as bar:
+        for k in widths:
+            frozen = export.freeze(source, export.Options(bits=k, visits=RECIPE.visits, seed=seed + 1))
+            ran = _run_all(frozen, task, steps, board or boards(), lambda text: bar.step(text=text))
+            rows += [{"bits": k, **row} for row in _compare(ran)]
+    equal = all(row["scores_differ"] == 0 and not row["states_differ"] for row in rows)
+    if json:
+        show.emit({"equal": equal, "test_samples": len(task.y_test), "steps": steps, "engines": rows})
+    else:
+        show.table(
+            f"against the oracle: scores of {len(task.y_test)} samples, state after each of {steps} steps",
+            ["engine", "k", "scores that differ", "states that differ"],
+            [
+                (
+                    row["engine"],
+                    row["bits"],
+                    row["scores_differ"],
+                    "" if row["states_differ"] is None else row["states_differ"],
+                )
+                for row in rows
+            ],
+            caption="all equal" if equal else None,
+        )
+    if not equal:
+        raise typer.Exit(1)
+
+
+def _quick(task: Task, seed: int) -> Checkpoint:
+    """A briefly trained network whose every layer learns."""
+    from metabit import train
+
+    spec = train.Spec(
+        task.features, RECIPE.hidden, task.classes, train.thermometer(task.x_train, RECIPE.planes), seed=seed
+    )
+    network = train.Network(spec)
+    train.fit(network, task, epochs=QUICK_EPOCHS, m=RECIPE.m, seed=seed)
+    return train.Checkpoint(spec, network.tensors(), train.Rule.of(spec, RECIPE.m))
+
+
+def _run_all(frozen: Frozen, task: Task, steps: int, boards: list[str], step: Callable[[str], None]) -> list[Engine]:
+    from metabit import export, firmware_sim
+    from metabit.export.onnx_file import run_onnx, write_onnx
+    from metabit.export.tflite_file import run_tflite, write_tflite
+    from metabit.export.vectors import state_of
+    from metabit.runtime import Model
+    from metabit.train.device_rule import DeviceRule
+
+    x, order = task.x_test, np.arange(steps) % len(task.y_train)
+    stream, labels = task.x_train[order], task.y_train[order]
+    image = export.write_image(frozen)
+
+    oracle, states = DeviceRule(frozen), []
+    scores = np.array([oracle.scores(sample) for sample in x])
+    for sample, label in zip(stream, labels, strict=True):
+        oracle.learn(sample, int(label))
+        states.append(np.frombuffer(state_of(frozen, oracle), np.uint8))
+    ran = [Engine("NumPy oracle", scores, np.array(states))]
+    step("NumPy oracle")
+    ran.append(Engine("ONNX Runtime", run_onnx(write_onnx(frozen), x)))
+    step("ONNX Runtime")
+    ran.append(Engine("TFLite", run_tflite(write_tflite(frozen), x)))
+    step("TFLite")
+
+    model, states = Model(image), []
+    scores = model.scores(x)
+    for sample, label in zip(stream, labels, strict=True):
+        model.learn_one(sample, int(label))
+        states.append(np.frombuffer(model.state(), np.uint8))
+    ran.append(Engine("C, this machine", scores, np.array(states)))
+    step("C, this machine")
+    for name in boards:
+        chip = firmware_sim.load_board(name)
+        with firmware_sim.Device(firmware_sim.build(image, chip), chip) as device:
+            predicted = device.predict_many(x).scores
+            assert predicted is not None
+            ran.append(Engine(f"C, {name}", predicted, device.learn_many(stream, labels, states=True).states))
+        step(name)
+    return ran
+
+
+def _compare(ran: list[Engine]) -> list[dict[str, Any]]:
+    """How many samples and steps differ from the oracle's, the first engine."""
+    want = ran[0]
+    assert want.states is not None
+    rows = []
+    for engine in ran:
+        states = None if engine.states is None else int((engine.states != want.states).any(axis=1).sum())
+        differ = int((engine.scores != want.scores).any(axis=1).sum())
+        rows.append({"engine": engine.name, "scores_differ": differ, "states_differ": states})
+    return rows

@@ -1,0 +1,25 @@
+"""Which exceptions are the user's to mend, and how they read."""
+
+from __future__ import annotations
+
+from metabit.export.errors import ExportError
+from metabit.export.errors import MissingExtra as ExportExtra
+from metabit.firmware_sim.errors import FirmwareError
+from metabit.runtime import InputError, ModelError
+from metabit.train.errors import MissingExtraError, TrainError
+
+
+class UsageError(ValueError):
+    """Options that do not go together."""
+
+
+KNOWN = (UsageError, TrainError, MissingExtraError, ExportError, ExportExtra, ModelError, InputError, FirmwareError)
+
+
+def sentence(error: Exception) -> str | None:
+    """One clear sentence, or None for what is not the user's fault and deserves its traceback."""
+    if isinstance(error, KNOWN):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return None

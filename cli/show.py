@@ -1,0 +1,66 @@
+"""What every command shares: a table for people, JSON for programs, a bar for patience, one sentence for errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+out = Console()
+err = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Seed = Annotated[int, typer.Option(help="Of everything random; equal seeds give equal results.", min=0, max=2**32 - 1)]
+
+
+def emit(data: Any) -> None:
+    """JSON to standard output, and nothing else there."""
+    sys.stdout.write(json.dumps(data, indent=2) + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str | None = None) -> None:
+    """First column left, the others right: names and numbers."""
+    view = Table(title=title, title_justify="left", caption=caption, caption_justify="left", header_style="bold")
+    for i, name in enumerate(columns):
+        view.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        view.add_row(*(str(cell) for cell in row))
+    out.print(view)
+
+
+class Bar:
+    """One line of progress: `step` moves it on."""
+
+    def __init__(self, progress: Progress, total: int, text: str) -> None:
+        self._progress, self._task = progress, progress.add_task(text, total=total)
+
+    def step(self, by: int = 1, text: str | None = None) -> None:
+        self._progress.update(self._task, advance=by, description=text)
+
+
+@contextmanager
+def bar(text: str, total: int) -> Iterator[Bar]:
+    """A progress bar on standard error, which leaves nothing behind; silent where that is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        yield Bar(progress, total, text)
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def size(count: float) -> str:
+    return f"{count / 1024:,.1f} KiB"
+
+
+def command_line() -> str:
+    """What the user typed, without the path of the program."""
+    return " ".join(["metabit", *sys.argv[1:]])

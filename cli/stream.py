@@ -1,0 +1,85 @@
+"""A model in a stream of samples: the same few steps whether it runs on the host or on an emulated board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabit.cli.errors import UsageError
+from metabit.runtime import Model
+from metabit.train import Task, load_task
+
+Bytes = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+class StepsLike(Protocol):
+    """What `Model.learn_many` and `Device.learn_many` both return, n entries each."""
+
+    @property
+    def skipped(self) -> NDArray[np.generic]: ...
+    @property
+    def visited(self) -> NDArray[np.generic]: ...
+    @property
+    def moved(self) -> NDArray[np.generic]: ...
+    @property
+    def flipped(self) -> NDArray[np.generic]: ...
+
+
+@dataclass
+class Tally:
+    """Sums over a stream."""
+
+    samples: int = 0
+    right: int = 0
+    skipped: int = 0
+    visited: int = 0
+    moved: int = 0
+    flipped: int = 0
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    """(samples seen, prequential accuracy of the last chunk)"""
+
+    def learned(self, samples: int, steps: StepsLike) -> None:
+        self.samples += samples
+        for name in ("skipped", "visited", "moved", "flipped"):
+            setattr(self, name, getattr(self, name) + int(getattr(steps, name).sum()))
+
+    def predicted(self, labels: NDArray[np.generic], y: Labels) -> None:
+        """What the steps just counted had predicted, before they learned."""
+        right = int((labels == y).sum())
+        self.right += right
+        self.curve.append((self.samples, right / len(y)))
+
+    @property
+    def prequential(self) -> float:
+        """Accuracy of each sample's prediction before it was learned: 0..1."""
+        return self.right / max(1, self.samples)
+
+    def per_sample(self) -> dict[str, float]:
+        return {name: getattr(self, name) / max(1, self.samples) for name in ("visited", "moved", "flipped", "skipped")}
+
+
+def open_task(name: str, model: Model, seed: int = 0) -> Task:
+    """Loads a task and holds it against the model, so that a mismatch is one sentence and not a traceback later."""
+    task = load_task(name, seed=seed)
+    if task.features != model.input_size:
+        raise UsageError(f"{name} has {task.features} features, this model takes {model.input_size}")
+    if task.classes > model.classes:
+        raise UsageError(f"{name} has labels up to {task.classes - 1}, this model has {model.classes} classes")
+    return task
+
+
+def accuracy(predict: Callable[[Bytes], NDArray[np.generic]], x: Bytes, y: Labels) -> float:
+    return float((predict(x) == y).mean())
+
+
+def chunks(samples: int, passes: int, limit: int | None, seed: int, size: int) -> Iterator[NDArray[np.int64]]:
+    """Indices of the stream: every pass in a fresh random order, in chunks, `limit` samples altogether."""
+    rng = np.random.default_rng(seed)
+    order = np.concatenate([rng.permutation(samples) for _ in range(passes)])[:limit]
+    for at in range(0, len(order), size):
+        yield order[at : at + size]

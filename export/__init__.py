@@ -1,0 +1,41 @@
+"""Floats end here: a checkpoint becomes integers, and the integers become files.
+
+    freeze.py        checkpoint -> Frozen        signs, levels, thresholds, tables
+    frozen.py        Frozen                      the only thing a writer receives
+    bits.py          packing                     the only shifts in Python
+    image.py         Frozen <-> model.mbit       what a microcontroller runs (runtime/FORMAT.md)
+    onnx_file.py     Frozen <-> model.onnx       the same network for ONNX Runtime
+    tflite_file.py   Frozen <-> model.tflite     the same network for stock TFLite
+    vectors.py       Frozen -> vectors.npz       what every engine must reproduce
+    bundle.py        all of them, read back and compared before anything is called done
+
+In four lines::
+
+    from metabit import export, train
+
+    frozen = export.freeze(train.load_checkpoint("checkpoint.safetensors"), export.Options(bits=5))
+    export.export_all(frozen, "out")
+"""
+
+from metabit.export.bundle import FORMATS, Written, export_all
+from metabit.export.errors import ExportError, MissingExtra
+from metabit.export.freeze import Options, freeze
+from metabit.export.frozen import Counters, Encode, Frozen, Layer, Rule
+from metabit.export.image import read_image, write_image
+
+__all__ = [
+    "FORMATS",
+    "Counters",
+    "Encode",
+    "ExportError",
+    "Frozen",
+    "Layer",
+    "MissingExtra",
+    "Options",
+    "Rule",
+    "Written",
+    "export_all",
+    "freeze",
+    "read_image",
+    "write_image",
+]

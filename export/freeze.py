@@ -1,0 +1,194 @@
+"""Floats end here: checkpoint -> Frozen.
+
+Signs become weights, hidden weights become k-bit levels, normalisations fold into integer thresholds and scores, and the
+metaplasticity that training used becomes the two tables the device draws against (docs/learning-rule.md, "From the trained
+float").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabit.export.errors import ExportError
+from metabit.export.frozen import CERTAIN, Encode, Frozen, Layer, Rule
+
+Floats = NDArray[np.float64]
+
+NORM_EPS = 1e-5  # what training adds to the variance
+FULL_SCALE = 0.98
+"""The share of |hidden weights| that Δ lets lie below the highest level."""
+SCORE_STEPS = 1024
+"""Score units per unit of the float score, at most: finer than the exp table can tell apart."""
+
+
+class SpecLike(Protocol):
+    @property
+    def norm(self) -> str: ...
+    @property
+    def thresholds(self) -> NDArray[np.uint8] | None: ...
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]: ...
+    @property
+    def trained(self) -> int: ...
+
+
+class CheckpointLike(Protocol):
+    """What freezing reads of a ``metabit.train.Checkpoint``."""
+
+    @property
+    def spec(self) -> SpecLike: ...
+    @property
+    def tensors(self) -> Mapping[str, NDArray[np.generic]]: ...
+    @property
+    def m(self) -> Sequence[float]: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the device is to learn. The defaults are those of the demo, where they were measured.
+
+    Args:
+        bits: k, 2..8 hidden bits a synapse; 1 exports a frozen network.
+        m: metaplasticity; None takes what each layer was trained with, 0 switches it off.
+        strengthen: "certain" is the paper's rule (only weakening is gated); "same" gates both directions alike, which has a
+            steady state on endless streams.
+        visits: share of a layer's eligible synapses that a wholly wrong sample visits, on average over its units.
+        margin: 0..1, a sample whose true class has an error below this teaches nothing.
+        window: the straight-through window, in units of the trained one.
+        temperature: of the device's softmax, relative to the trained network's own scores.
+        seed: of the device's generator.
+    """
+
+    bits: int = 5
+    m: float | None = None
+    strengthen: Literal["certain", "same"] = "certain"
+    visits: float = 0.1
+    margin: float = 0.02
+    window: float = 1.0
+    temperature: float = 1.0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        def need(name: str, ok: bool, rule: str) -> None:
+            if not ok:
+                raise ExportError(f"{name}={getattr(self, name)!r}: must be {rule}")
+
+        need("bits", isinstance(self.bits, int) and 1 <= self.bits <= 8, "a whole number from 1 (frozen) to 8")
+        need("m", self.m is None or 0 <= self.m < float("inf"), "a finite number >= 0, or left out")
+        need("strengthen", self.strengthen in ("certain", "same"), "'certain' or 'same'")
+        need("visits", 0 < self.visits <= 1, "above 0 and at most 1")
+        need("margin", 0 <= self.margin <= 1, "from 0 to 1")
+        need("window", 0 <= self.window < float("inf"), "a finite number >= 0")
+        need("temperature", 0 < self.temperature < float("inf"), "a finite number above 0")
+        need("seed", 0 <= self.seed < 2**32, "from 0 to 4294967295")
+
+
+def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen:
+    """The integers of a trained network. Raises ExportError if a tensor is not finite or a limit is exceeded."""
+    o = options or Options()
+    spec, layers = checkpoint.spec, []
+    for name, tensor in checkpoint.tensors.items():
+        if not np.isfinite(np.asarray(tensor, np.float64)).all():
+            raise ExportError(f"tensor {name} holds NaN or infinity: the training diverged, train again")
+    scale = 1.0
+    for i, (_, inputs) in enumerate(spec.shapes):
+        last, trained = i == len(spec.shapes) - 1, i < spec.trained
+        gain, offset = _norm(checkpoint, i, inputs)
+        if trained:
+            k = o.bits
+            hidden, delta = quantise(np.asarray(checkpoint.tensors[f"layers.{i}.hidden"], np.float64), k)
+        else:  # a fixed code: one bit, and it never learns
+            k, delta = 1, 0.0
+            hidden = np.where(np.asarray(checkpoint.tensors[f"layers.{i}.code"], np.int64) >= 0, 0, -1).astype(np.int8)
+        units = len(hidden)
+        theta, window = np.zeros(units, np.int32), 0
+        mul, add = np.ones(units, np.int32), np.zeros(units, np.int32)
+        if last:
+            mul, add, scale = _scores(gain, offset)
+        else:
+            hidden, theta = _thresholds(hidden, gain, offset, inputs)
+            window = _window(gain, o.window)
+        rule = None
+        if k > 1:
+            m = checkpoint.m[i] if o.m is None else o.m
+            rule = Rule(*tables(m, delta, k, o.strengthen), dose=_dose(o.visits, units))
+        layers.append(Layer("output" if last else "dense", hidden, k, i == 0, theta, window, mul, add, rule))
+    temperature = int(np.clip(round(4096 * 16 / scale / o.temperature), 1, 65535))
+    encode = None if spec.thresholds is None else Encode(np.asarray(spec.thresholds, np.uint8))
+    return Frozen(tuple(layers), encode, temperature, round(4096 * o.margin), generator_state(o.seed))
+
+
+def quantise(weights: Floats, k: int) -> tuple[NDArray[np.int8], float]:
+    """Hidden weights float (N, K) -> levels int8 (N, K) and Δ: floor(W / Δ), clamped to k bits.
+
+    Δ puts the FULL_SCALE quantile of |W| at the highest level: what training consolidated most is what the device guards most.
+    """
+    half = 2 ** (k - 1)
+    delta = float(np.quantile(np.abs(weights), FULL_SCALE)) / half or 1.0
+    return np.clip(np.floor(weights / delta), -half, half - 1).astype(np.int8), delta
+
+
+def tables(m: float, delta: float, k: int, strengthen: str) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """The strengthen and weaken tables, uint16 (2**(k-1),): f(r) = 1 - tanh²(m Δ (r + ½)), the paper's eq. (3)."""
+    r = np.arange(2 ** (k - 1))
+    f = np.minimum(CERTAIN, np.round(65536 * (1 - np.tanh(m * delta * (r + 0.5)) ** 2))).astype(np.uint16)
+    return (f if strengthen == "same" else np.full_like(f, CERTAIN)), f
+
+
+def generator_state(seed: int) -> int:
+    """A well mixed, non-zero xorshift32 state: seeds next to each other must not give streams next to each other."""
+    z = (seed + 0x9E3779B9) & 0xFFFFFFFF
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        z = ((z ^ (z >> shift)) * factor) & 0xFFFFFFFF
+    return (z ^ (z >> 16)) or 1
+
+
+def _norm(checkpoint: CheckpointLike, i: int, inputs: int) -> tuple[Floats, Floats]:
+    """A layer's normalisation as gain (N,) and offset (N,): norm(a) = gain * a + offset."""
+    units = checkpoint.spec.shapes[i][0]
+    if checkpoint.spec.norm == "static":
+        return np.full(units, 1 / np.sqrt(inputs)), np.zeros(units)
+    weight, bias, mean, var = (
+        np.asarray(checkpoint.tensors[f"layers.{i}.norm.{part}"], np.float64)
+        for part in ("weight", "bias", "mean", "var")
+    )
+    gain = weight / np.sqrt(var + NORM_EPS)
+    return gain, bias - gain * mean
+
+
+def _thresholds(
+    hidden: NDArray[np.int8], gain: Floats, offset: Floats, inputs: int
+) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+    """gain * a + offset >= 0 as a >= theta. A negative gain flips its unit's levels, so that the comparison stays >=."""
+    flipped = np.where((gain < 0)[:, None], -1 - hidden, hidden).astype(np.int8)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        theta = np.ceil(-offset / np.abs(gain))
+    theta = np.where(gain == 0, np.where(offset >= 0, -inputs, inputs + 1), theta)
+    return flipped, np.clip(theta, -inputs, inputs + 1).astype(np.int32)
+
+
+def _window(gain: Floats, factor: float) -> int:
+    """|norm(a)| <= 1 in accumulator units: the median over units, since the device has one window a layer."""
+    slopes = np.abs(gain[gain != 0])
+    return 0 if len(slopes) == 0 else int(np.clip(round(factor / float(np.median(slopes))), 0, 32767))
+
+
+def _scores(gain: Floats, offset: Floats) -> tuple[NDArray[np.int32], NDArray[np.int32], float]:
+    """Integer mul, add and the score units per unit of float score. Equal gains need no resolution: mul is 1."""
+    largest = float(np.abs(gain).max())
+    if largest == 0:
+        raise ExportError("every output gain is zero: the network scores all classes alike, train again")
+    if np.ptp(gain) == 0 and not offset.any():
+        return np.ones(len(gain), np.int32), np.zeros(len(gain), np.int32), 1 / largest
+    scale = SCORE_STEPS if largest * SCORE_STEPS >= 1 else 1 / largest
+    return np.round(gain * scale).astype(np.int32), np.round(offset * scale).astype(np.int32), scale
+
+
+def _dose(visits: float, units: int) -> int:
+    """Visits per eligible input of a wholly wrong sample, in 1/4096, spread over all units."""
+    return int(np.clip(round(visits * units * 4096), 1, 2**20 - 1))

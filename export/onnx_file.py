@@ -1,0 +1,200 @@
+"""model.onnx: the network in standard ONNX operators, one bit a weight in the file.
+
+Each layer is one call of a model-local function (domain "metabit"), so that a viewer shows boxes named BinaryDense
+while any runtime sees only standard operators. onnxruntime unpacks the sign planes once, at load, and then multiplies
+bytes (MatMulInteger), which is exact.
+
+Signals between layers are uint8 codes whose value is ``code - zero_point``: on/off inputs are 0/1 with zero point 0,
+signs are 0/2 with zero point 1. Hidden planes are initialisers that are graph outputs as well: a session can fetch
+them, no optimiser drops them, and they cost nothing unless asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabit.export.bits import unpack_rows
+from metabit.export.errors import ExportError, require
+from metabit.export.frozen import Frozen
+from metabit.export.tensors import FACTS, facts, named_tensors, rebuild
+
+DOMAIN = "metabit"
+OPSET, IR_VERSION = 18, 8  # not the newest, so that older runtimes read it (tested from onnxruntime 1.18)
+
+_HEAD = f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}, "{DOMAIN}": 1]>'
+_INT32, _UINT8, _BOOL = 6, 2, 9  # TensorProto.DataType, for Cast
+
+# An attribute reference must carry its type (`: int`): the checker rejects the untyped form.
+_SAME_SHAPE = "<in_features: int = @in_features, zero_point: int = @zero_point>"
+
+# The table in UnpackSigns, signs_of_byte int8 [256, 8], is put in by `_functions`.
+_FUNCTIONS = {
+    "Thermometer": f"""
+        Thermometer (features, thresholds) => (codes) {{
+            wide = Cast <to = {_INT32}> (features)
+            limits = Cast <to = {_INT32}> (thresholds)
+            plane_axis = Constant <value = int64[1] {{1}}> ()
+            column = Unsqueeze (wide, plane_axis)
+            reached = GreaterOrEqual (column, limits)
+            planes = Cast <to = {_UINT8}> (reached)
+            codes = Flatten <axis = 1> (planes)
+        }}""",
+    "SignCodes": f"""
+        SignCodes (bits) => (codes) {{
+            positive = Cast <to = {_BOOL}> (bits)
+            plus = Constant <value = uint8 {{2}}> ()
+            minus = Constant <value = uint8 {{0}}> ()
+            codes = Where (positive, plus, minus)
+        }}""",
+    "UnpackSigns": f"""
+        UnpackSigns <in_features> (sign_plane) => (weights) {{
+            signs_of_byte = Constant <value = int8 {{0}}> ()
+            index = Cast <to = {_INT32}> (sign_plane)
+            octets = Gather <axis = 0> (signs_of_byte, index)
+            padded = Flatten <axis = 1> (octets)
+            begin = Constant <value = int64[1] {{0}}> ()
+            axis = Constant <value = int64[1] {{1}}> ()
+            count = Constant <value_int: int = @in_features> ()
+            end = Unsqueeze (count, begin)
+            weights = Slice (padded, begin, end, axis)
+        }}""",
+    "Accumulate": f"""
+        Accumulate <in_features, zero_point> (codes, sign_plane) => (sums) {{
+            weights = {DOMAIN}.UnpackSigns <in_features: int = @in_features> (sign_plane)
+            columns = Transpose <perm = [1, 0]> (weights)
+            zero = Constant <value_int: int = @zero_point> ()
+            zero_code = Cast <to = {_UINT8}> (zero)
+            sums = MatMulInteger (codes, columns, zero_code)
+        }}""",
+    "BinaryDense": f"""
+        BinaryDense <in_features, zero_point> (codes, sign_plane, threshold) => (next_codes) {{
+            sums = {DOMAIN}.Accumulate {_SAME_SHAPE} (codes, sign_plane)
+            positive = GreaterOrEqual (sums, threshold)
+            plus = Constant <value = uint8 {{2}}> ()
+            minus = Constant <value = uint8 {{0}}> ()
+            next_codes = Where (positive, plus, minus)
+        }}""",
+    "BinaryScores": f"""
+        BinaryScores <in_features, zero_point> (codes, sign_plane, mul, add) => (scores, label) {{
+            sums = {DOMAIN}.Accumulate {_SAME_SHAPE} (codes, sign_plane)
+            scaled = Mul (sums, mul)
+            scores = Add (scaled, add)
+            label = ArgMax <axis = 1, keepdims = 0> (scores)
+        }}""",
+}
+
+
+def write_onnx(frozen: Frozen) -> bytes:
+    """Serialise a network as an ONNX model (opset 18, IR 8). Equal networks give equal bytes.
+
+    Inputs: "features" uint8 [n, F] where the network encodes, else "bits" uint8 [n, K] holding 0 or 1.
+    Outputs: "scores" int32 [n, classes], "label" int64 [n] (lowest index on a tie), and "layer{i}.hidden_planes" for
+    each layer with hidden bits. Raises MissingExtra without onnx, ExportError for a network that does not fit together.
+    """
+    onnx, helper = require("onnx"), require("onnx.helper")
+    arrays = named_tensors(frozen)
+    uint8, int32, int64 = onnx.TensorProto.UINT8, onnx.TensorProto.INT32, onnx.TensorProto.INT64
+    hidden = [
+        helper.make_tensor_value_info(name, uint8, planes.shape)
+        for name, planes in arrays.items()
+        if name.endswith(".hidden_planes")
+    ]
+    source, width = ("features", frozen.encode.features) if frozen.encode else ("bits", frozen.input_bits)
+    graph = helper.make_graph(
+        _nodes(frozen, helper.make_node),
+        "metabit",
+        [helper.make_tensor_value_info(source, uint8, ["n", width])],
+        [
+            helper.make_tensor_value_info("scores", int32, ["n", frozen.classes]),
+            helper.make_tensor_value_info("label", int64, ["n"]),
+            *hidden,
+        ],
+        [onnx.numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in arrays.items()],
+    )
+    model = helper.make_model(
+        graph,
+        functions=_functions(require("onnx.parser").parse_function, onnx.numpy_helper.from_array),
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)],
+        producer_name="metabit",
+        ir_version=IR_VERSION,
+    )
+    helper.set_model_props(model, {FACTS: facts(frozen)})
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def read_onnx(data: bytes) -> Frozen:
+    """The network inside a model that `write_onnx` wrote, hidden levels included.
+
+    Raises MissingExtra without onnx, ExportError if the file is not one of ours.
+    """
+    onnx = require("onnx")
+    try:
+        model = onnx.load_from_string(data)
+    except require("google.protobuf.message", "protobuf").DecodeError as broken:
+        raise ExportError(f"not an ONNX file: {broken}") from broken
+    pages = {entry.key: entry.value for entry in model.metadata_props}
+    if FACTS not in pages:
+        raise ExportError(f"this ONNX file has no {FACTS!r} metadata: it was not written by metabit")
+    try:
+        arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    except (KeyError, TypeError, ValueError) as broken:
+        raise ExportError(f"damaged ONNX file: {broken}") from broken
+    return rebuild(pages[FACTS], arrays)
+
+
+def hidden_state_from_onnx(data: bytes) -> list[NDArray[np.int8]]:
+    """Levels int8 (N, K) of every layer, first to last; those of a frozen layer (k = 1) are 0 and -1.
+
+    Raises as `read_onnx` does.
+    """
+    return [layer.hidden for layer in read_onnx(data).layers]
+
+
+def run_onnx(data: bytes, x: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Scores int32 (n, classes) by onnxruntime on one thread; x is uint8 (n, F), or 0/1 (n, K) without an encoder.
+
+    Raises MissingExtra without onnxruntime, ExportError if x has another shape or dtype.
+    """
+    onnxruntime = require("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    (source,) = session.get_inputs()
+    if x.dtype != np.uint8 or x.ndim != 2 or x.shape[1] != source.shape[1]:
+        raise ExportError(f"{source.name} must be uint8 (n, {source.shape[1]}), not {x.dtype} {x.shape}")
+    return np.asarray(session.run(["scores"], {source.name: x})[0], np.int32)
+
+
+def _functions(parse: Any, to_tensor: Any) -> list[Any]:
+    functions = {name: parse(_HEAD + text) for name, text in _FUNCTIONS.items()}
+    # The table goes in as raw bytes: as text it would be stored as numbers, five times larger.
+    signs = np.where(unpack_rows(np.arange(256, dtype=np.uint8)[:, None], 8), 1, -1).astype(np.int8)
+    functions["UnpackSigns"].node[0].attribute[0].t.CopyFrom(to_tensor(signs))
+    return list(functions.values())
+
+
+def _nodes(frozen: Frozen, make_node: Any) -> list[Any]:
+    """The graph's calls, one a layer, after whatever turns the input into codes."""
+    if frozen.encode:
+        nodes = [make_node("Thermometer", ["features", "encode.thresholds"], ["codes"], "encode", domain=DOMAIN)]
+        codes = "codes"
+    elif frozen.layers[0].on_off:
+        nodes, codes = [], "bits"
+    else:
+        nodes, codes = [make_node("SignCodes", ["bits"], ["codes"], "encode", domain=DOMAIN)], "codes"
+    for i, layer in enumerate(frozen.layers):
+        name = f"layer{i}"
+        if layer.kind == "dense":
+            call, tensors, outputs = "BinaryDense", ["threshold"], [f"{name}.codes"]
+        else:
+            call, tensors, outputs = "BinaryScores", ["mul", "add"], ["scores", "label"]
+        operands = [codes, *(f"{name}.{tensor}" for tensor in ["sign_plane", *tensors])]
+        zero_point = 0 if layer.on_off else 1
+        nodes.append(
+            make_node(call, operands, outputs, name, domain=DOMAIN, in_features=layer.inputs, zero_point=zero_point)
+        )
+        codes = outputs[0]
+    return nodes

@@ -1,0 +1,77 @@
+"""Golden vectors: what every engine must reproduce, made by the oracle from a frozen network and a seed."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabit.export.bits import pack_rows
+from metabit.export.frozen import Counters, Frozen
+from metabit.export.image import sections, write_image
+from metabit.train.device_rule import DeviceRule
+
+
+def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: int = 0) -> bytes:
+    """`vectors.npz`, as bytes.
+
+    features       uint8 (n, input bytes), what mb_predict takes: a random density each, so that sums cross every power of two
+    input_bits     uint8 (n, K), 0/1 inputs of the first layer
+    layer{i}       int8 (n, N), +1/-1 activations of hidden layer i
+    scores         int64 (n, C);  labels int64 (n,)
+    learn_labels   int64 (steps,); step s learns features[s % n] with this label
+    learn_info     int64 (steps, 5), predicted, skipped, visited, moved, flipped
+    state_changes  uint8 (1 + steps, S), the whole state section before the first step, then what each step XORs into it:
+                   np.bitwise_xor.accumulate gives every state. The three learn arrays are absent if nothing learns
+    """
+    rng = np.random.default_rng(seed)
+    oracle = DeviceRule(frozen)
+    features, bits = _inputs(frozen, inputs, rng)
+    given = bits if frozen.encode is None else features
+    runs = [oracle.forward(x) for x in given]
+    scores = np.array([run[2] for run in runs])
+    arrays: dict[str, NDArray[np.generic]] = {
+        "features": features,
+        "input_bits": np.array([run[0][0] for run in runs], np.uint8),
+        "scores": scores,
+        "labels": scores.argmax(1),
+    }
+    for i in range(1, len(frozen.layers)):
+        arrays[f"layer{i - 1}"] = np.array([run[0][i] for run in runs], np.int8)
+    if any(layer.learns for layer in frozen.layers) and steps:
+        labels = rng.integers(0, frozen.classes, steps)
+        info, states = [], [np.frombuffer(state_of(frozen, oracle), np.uint8)]
+        for s, label in enumerate(labels):
+            info.append(oracle.learn(given[s % inputs], int(label)))
+            states.append(np.frombuffer(state_of(frozen, oracle), np.uint8))
+        changes = np.concatenate([states[:1], np.bitwise_xor(states[1:], states[:-1])])
+        arrays |= {"learn_labels": labels, "learn_info": np.array(info, np.int64), "state_changes": changes}
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def learned(frozen: Frozen, oracle: DeviceRule) -> Frozen:
+    """The network as the oracle has it now."""
+    layers = tuple(replace(layer, hidden=h.copy()) for layer, h in zip(frozen.layers, oracle.levels, strict=True))
+    counters = Counters(oracle.steps, oracle.moved, oracle.flipped)
+    return replace(frozen, layers=layers, generator=oracle.generator, counters=counters)
+
+
+def state_of(frozen: Frozen, oracle: DeviceRule) -> bytes:
+    """The oracle's state as the device's state memory."""
+    image = write_image(learned(frozen, oracle))
+    _, (at, size) = sections(image)
+    return image[at : at + size]
+
+
+def _inputs(frozen: Frozen, n: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Device inputs, and the same unpacked (for networks without an encoder)."""
+    density = np.linspace(0, 1, n)[:, None]
+    if frozen.encode is None:
+        bits = (rng.random((n, frozen.input_bits)) < density).astype(np.uint8)
+        return pack_rows(bits.astype(np.bool_)), bits
+    features = np.where(rng.random((n, frozen.input_bytes)) < density, rng.integers(0, 256, (n, frozen.input_bytes)), 0)
+    return features.astype(np.uint8), features.astype(np.uint8)

@@ -1,0 +1,127 @@
+"""Boards and cores as data. A board is a TOML file; a core is a row of `CORES`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from metabit.firmware_sim.errors import BoardError
+from metabit.firmware_sim.tables import Table, read_table
+
+_BOARDS = Path(__file__).parent / "boards"
+
+
+@dataclass(frozen=True)
+class Core:
+    """How to compile for a core and which CPU the emulator must be.
+
+    zig_cpu: zig's CPU models drop the optional FPU silently, so it is spelt out.
+    unicorn_cpu: constant in unicorn.arm_const. UC_MODE_MCLASS is never used: it would force a Cortex-M33.
+    """
+
+    name: str
+    title: str
+    zig_target: str
+    zig_cpu: str
+    gcc_flags: tuple[str, ...]
+    unicorn_cpu: str
+    fpu: bool
+    dsp: bool
+
+
+CORES = {
+    core.name: core
+    for core in (
+        Core("m0plus", "Cortex-M0+", "thumb-freestanding-eabi", "cortex_m0plus",
+             ("-mcpu=cortex-m0plus", "-mthumb", "-mfloat-abi=soft"), "UC_CPU_ARM_CORTEX_M0", False, False),
+        Core("m3", "Cortex-M3", "thumb-freestanding-eabi", "cortex_m3",
+             ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"), "UC_CPU_ARM_CORTEX_M3", False, False),
+        Core("m4f", "Cortex-M4F", "thumb-freestanding-eabihf", "cortex_m4+vfp4d16sp",
+             ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"),
+             "UC_CPU_ARM_CORTEX_M4", True, True),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Region:
+    """A piece of memory, in bytes. boot: bytes at its start that belong to a boot stage, not to us."""
+
+    origin: int
+    size: int
+    boot: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.origin + self.size
+
+    @property
+    def usable(self) -> int:
+        return self.size - self.boot
+
+    def __contains__(self, address: int) -> bool:
+        return self.origin <= address < self.end
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board file, checked."""
+
+    name: str
+    description: str
+    core: Core
+    clock_hz: int
+    cycle_model: str
+    wait_states: str
+    flash: Region
+    ram: Region
+
+    def milliseconds(self, cycles: float) -> float:
+        return cycles / self.clock_hz * 1e3
+
+
+def boards() -> list[str]:
+    """Names of the boards that come with metabit."""
+    return sorted(path.stem for path in _BOARDS.glob("*.toml"))
+
+
+def load_board(name: str | Path) -> Board:
+    """A board by name, or by the path of your own TOML file (boards/nrf52840.toml is the example to copy)."""
+    path = Path(name)
+    if path.suffix != ".toml":
+        if str(name) not in boards():
+            known = ", ".join(boards())
+            raise BoardError(f"unknown board {str(name)!r}; known boards: {known}, or the path of a .toml file")
+        path = _BOARDS / f"{name}.toml"
+    return _parse(read_table(path))
+
+
+def _parse(table: Table) -> Board:
+    table.only(("name", "description", "core", "clock_hz", "cycle_model", "wait_states", "flash", "ram"))
+    core = table.text("core")
+    if core not in CORES:
+        raise BoardError(f"{table.place}: unknown core {core!r}; known cores: {', '.join(CORES)}")
+    flash, ram = _region(table.table("flash")), _region(table.table("ram"))
+    if flash.origin < ram.end and ram.origin < flash.end:
+        raise BoardError(f"{table.place}: flash and ram overlap")
+    return Board(
+        name=table.text("name"),
+        description=table.text("description", ""),
+        core=CORES[core],
+        clock_hz=table.integer("clock_hz", least=1),
+        cycle_model=table.text("cycle_model"),
+        wait_states=table.text("wait_states", "not modelled"),
+        flash=flash,
+        ram=ram,
+    )
+
+
+def _region(table: Table) -> Region:
+    table.only(("origin", "size", "boot"))
+    region = Region(table.integer("origin"), table.integer("size", least=1024), table.integer("boot", 0))
+    # The emulator protects memory in pages of 1 KiB, the vector table wants 256-byte alignment.
+    if region.origin % 1024 or region.size % 1024 or region.boot % 256:
+        raise BoardError(f"{table.place}: origin and size must be multiples of 1024, boot of 256")
+    if region.end > 1 << 32 or region.boot >= region.size:
+        raise BoardError(f"{table.place}: region does not fit into 32-bit addresses or its own size")
+    return region

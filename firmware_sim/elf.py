@@ -1,0 +1,159 @@
+"""What an ELF file says about a firmware: segments, symbols, sizes, and the checks done before it may be flashed."""
+
+from __future__ import annotations
+
+import bisect
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from metabit.firmware_sim.board import Board
+from metabit.firmware_sim.errors import BuildError, require
+
+_SOFT_FLOAT = re.compile(r"__aeabi_[fd](add|sub|rsub|mul|div|cmp\w*)|__aeabi_[a-z0-9]*2[fd]|__(add|sub|mul|div)[sd]f3")
+_HARD_FLOAT_ABI = 0x400  # EF_ARM_ABI_FLOAT_HARD in e_flags
+
+
+@dataclass(frozen=True)
+class Symbol:
+    name: str
+    address: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes. flash = code + image + initial values of .data; ram = stack (reserved) + state + arena + other."""
+
+    code: int
+    image: int
+    initial_data: int
+    stack: int
+    state: int
+    arena: int
+    other_ram: int
+
+    @property
+    def flash(self) -> int:
+        return self.code + self.image + self.initial_data
+
+    @property
+    def ram(self) -> int:
+        return self.stack + self.state + self.arena + self.other_ram
+
+
+class Program:
+    """A firmware ELF, read once."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._elf: Any = require("elftools.elf.elffile").ELFFile(io.BytesIO(data))
+
+    @classmethod
+    def read(cls, path: Path) -> Program:
+        return cls(path.read_bytes())
+
+    @property
+    def entry(self) -> int:
+        return int(self._elf["e_entry"])
+
+    @cached_property
+    def segments(self) -> list[tuple[int, bytes]]:
+        """What a programmer tool writes into flash: (address, bytes)."""
+        loads = (s for s in self._elf.iter_segments() if s["p_type"] == "PT_LOAD" and s["p_filesz"])
+        return [(int(s["p_paddr"]), bytes(s.data())) for s in loads]
+
+    @cached_property
+    def symbols(self) -> dict[str, Symbol]:
+        return {s.name: Symbol(s.name, int(s["st_value"]), int(s["st_size"])) for s in self._symtab() if s.name}
+
+    def symbol(self, name: str) -> Symbol:
+        if name not in self.symbols:
+            raise BuildError(f"the firmware has no symbol {name!r}: it was not linked from firmware_sim/firmware")
+        return self.symbols[name]
+
+    @cached_property
+    def _functions(self) -> list[tuple[int, int, str]]:
+        kinds = (s for s in self._symtab() if s["st_info"]["type"] == "STT_FUNC")
+        return sorted((int(s["st_value"]) & ~1, int(s["st_size"]), s.name) for s in kinds)
+
+    def function_at(self, address: int) -> str:
+        """Name of the function that holds an address, "?" outside all of them."""
+        i = bisect.bisect_right(self._functions, (address, 1 << 32, "")) - 1
+        if i < 0:
+            return "?"
+        start, size, name = self._functions[i]
+        return name if start <= address < start + max(size, 2) else "?"
+
+    @cached_property
+    def code_range(self) -> tuple[int, int]:
+        """Addresses [start, end) that hold instructions."""
+        code = self._section(".text")
+        return int(code["sh_addr"]), int(code["sh_addr"] + code["sh_size"])
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """From the ELF alone; alignment gaps count where they lie."""
+        flash = max(at + len(blob) for at, blob in self.segments) - min(at for at, _ in self.segments)
+        section = {s.name: (int(s["sh_addr"]), int(s["sh_size"])) for s in self._elf.iter_sections()}
+        in_ram = [section[name] for name in (".stack", ".data", ".bss") if name in section]
+        ram = max(at + size for at, size in in_ram) - min(at for at, _ in in_ram)
+        data, stack = (section[name][1] if name in section else 0 for name in (".data", ".stack"))
+        image, state, arena = (
+            self.symbols[name].size if name in self.symbols else 0 for name in ("image", "state_memory", "arena_memory")
+        )
+        return Sizes(
+            code=flash - image - data,
+            image=image,
+            initial_data=data,
+            stack=stack,
+            state=state,
+            arena=arena,
+            other_ram=ram - stack - state - arena,
+        )
+
+    def check(self, board: Board) -> None:
+        """Refuse what compiles but must not be flashed: wrong entry, wrong float ABI, an FPU the core does not have."""
+        vectors = next((blob for at, blob in self.segments if at == board.flash.origin + board.flash.boot), b"")
+        reset = int.from_bytes(vectors[4:8], "little")
+        if reset != self.entry or reset != self.symbol("Reset_Handler").address | 1:
+            raise BuildError(
+                f"the vector table does not start with Reset_Handler (entry {self.entry:#x}, vector {reset:#x})"
+            )
+        if bool(self._elf["e_flags"] & _HARD_FLOAT_ABI) != board.core.fpu:
+            raise BuildError(f"the float ABI is not the one of {board.core.title}")
+        helper = next((name for name in self.symbols if _SOFT_FLOAT.fullmatch(name)), None)
+        if helper is not None:
+            raise BuildError(
+                f"soft-float helper {helper} was linked: the runtime is integers only, something uses a float"
+            )
+        if not board.core.fpu:
+            for address, text in self.instructions():
+                if text.startswith("v"):
+                    raise BuildError(f"FPU instruction `{text}` at {address:#010x}, but {board.core.title} has no FPU")
+
+    def instructions(self) -> Iterator[tuple[int, str]]:
+        """Every instruction of .text. The $t/$d mapping symbols keep literal pools out."""
+        capstone = require("capstone")
+        decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
+        text = self._section(".text")
+        start, blob = int(text["sh_addr"]), bytes(text.data())
+        marks = sorted({(int(s["st_value"]), s.name[1]) for s in self._symtab() if s.name[:2] in ("$t", "$d")})
+        inside = [m for m in marks if start <= m[0] < start + len(blob)]
+        for (address, kind), end in zip(inside, [m[0] for m in inside[1:]] + [start + len(blob)], strict=True):
+            if kind == "t":
+                for i in decoder.disasm(blob[address - start : end - start], address):
+                    yield i.address, f"{i.mnemonic} {i.op_str}".strip()
+
+    def _section(self, name: str) -> Any:
+        section = self._elf.get_section_by_name(name)
+        if section is None:
+            raise BuildError(f"the firmware has no section {name}")
+        return section
+
+    def _symtab(self) -> Any:
+        return self._section(".symtab").iter_symbols()

@@ -1,0 +1,164 @@
+"""Image + board + samples -> what it costs: memory from the ELF, instructions and stack from runs, time estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metabit.export.image import read_image
+from metabit.firmware_sim.board import Board
+from metabit.firmware_sim.budgets import Budgets
+from metabit.firmware_sim.cycles import load_model
+from metabit.firmware_sim.elf import Program
+from metabit.firmware_sim.emulate import Device, Replies
+from metabit.firmware_sim.toolchain import Compiler, build
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes: named parts in address order, and how much of this memory the board has."""
+
+    parts: dict[str, int]
+    available: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One library call over a number of samples. insns exact, cycles and ms estimated."""
+
+    samples: int
+    insns_mean: float
+    insns_max: int
+    cycles_mean: float
+    cycles_max: int
+    ms_mean: float
+    ms_max: float
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Mean cost of one phase of one layer in one call ("predict" or "learn")."""
+
+    call: str
+    phase: str
+    layer: str
+    insns: float
+    cycles: float
+    ms: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Everything one board was measured for. model is to be printed wherever cycles or ms are."""
+
+    board: str
+    description: str
+    core: str
+    clock_hz: int
+    wait_states: str
+    compiler_options: str
+    model: str
+    model_source: str
+    band_percent: int
+    flash: Memory
+    ram: Memory
+    stack_high_water: int
+    boot: Cost
+    predict: Cost
+    learn: Cost | None
+    layers: tuple[LayerCost, ...]
+
+
+def measure(
+    image: bytes | str | Path,
+    board: Board,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    *,
+    opt: str = "-Os",
+    compiler: Compiler = "zig",
+    budgets: Budgets | None = None,
+) -> Measurement:
+    """Build the firmware, predict every sample of x and, where y is given, learn every one.
+
+    The headline numbers come from the firmware a user would flash. The split by layer comes from a second build that
+    reports layer boundaries, and so does not add up to exactly the same.
+    """
+    blob = image if isinstance(image, bytes) else Path(image).read_bytes()
+    model = load_model(board.cycle_model)
+    elf = build(blob, board, opt=opt, compiler=compiler)
+    with Device(elf, board, budgets=budgets) as device:
+        boot = _cost(board, np.array([device.boot_insns]), np.array([device.boot_cycles]))
+        predicted = device.predict_many(x)
+        learned = device.learn_many(x, y) if y is not None else None
+        stack = device.stack_high_water
+    sizes = Program.read(elf).sizes
+    return Measurement(
+        board=board.name,
+        description=board.description,
+        core=board.core.title,
+        clock_hz=board.clock_hz,
+        wait_states=board.wait_states,
+        compiler_options=opt,
+        model=model.label,
+        model_source=model.source,
+        band_percent=model.band_percent,
+        flash=Memory({"code": sizes.code, "image": sizes.image, "data": sizes.initial_data}, board.flash.usable),
+        ram=Memory(
+            {"stack": sizes.stack, "other": sizes.other_ram, "state": sizes.state, "arena": sizes.arena}, board.ram.size
+        ),
+        stack_high_water=stack,
+        boot=boot,
+        predict=_cost(board, predicted.insns, predicted.cycles),
+        learn=_cost(board, learned.insns, learned.cycles) if learned is not None else None,
+        layers=_layers(blob, board, x, y, build(blob, board, opt=opt, compiler=compiler, profile=True), budgets),
+    )
+
+
+def _layers(
+    image: bytes, board: Board, x: ArrayLike, y: ArrayLike | None, elf: Path, budgets: Budgets | None
+) -> tuple[LayerCost, ...]:
+    names = layer_names(image)
+    with Device(elf, board, budgets=budgets) as device:
+        runs: list[tuple[str, Replies]] = [("predict", device.predict_many(x))]
+        if y is not None:
+            runs.append(("learn", device.learn_many(x, y)))
+    return tuple(
+        LayerCost(
+            call=call,
+            phase=row.phase,
+            layer=names[row.layer] if row.layer < len(names) else "",
+            insns=row.insns / len(replies),
+            cycles=row.cycles / len(replies),
+            ms=board.milliseconds(row.cycles / len(replies)),
+        )
+        for call, replies in runs
+        for row in replies.profile
+    )
+
+
+def layer_names(image: bytes) -> Sequence[str]:
+    """What the layer numbers of a profile mean."""
+    network = read_image(image)
+    names = ["encode"] if network.encode is not None else []
+    return names + [f"{layer.kind} {layer.inputs}→{layer.units}" for layer in network.layers]
+
+
+def _cost(board: Board, insns: NDArray[np.uint64], cycles: NDArray[np.uint64]) -> Cost:
+    return Cost(
+        samples=len(insns),
+        insns_mean=float(insns.mean()),
+        insns_max=int(insns.max()),
+        cycles_mean=float(cycles.mean()),
+        cycles_max=int(cycles.max()),
+        ms_mean=board.milliseconds(float(cycles.mean())),
+        ms_max=board.milliseconds(int(cycles.max())),
+    )

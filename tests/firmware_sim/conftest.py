@@ -1,0 +1,35 @@
+"""Probe firmware for both boards, and a compiler cache that survives between runs but stays out of the user's own."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from metabit.firmware_sim import Board, boards, load_board
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # for probes, sample_report: pytest's importlib mode leaves sys.path alone
+
+from probes import compile_probe  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiler_cache(request: pytest.FixtureRequest) -> None:
+    if "METABIT_CACHE_DIR" not in os.environ:
+        os.environ["METABIT_CACHE_DIR"] = str(request.config.cache.mkdir("metabit"))
+
+
+@pytest.fixture(params=boards())
+def board(request: pytest.FixtureRequest) -> Board:
+    return load_board(request.param)
+
+
+@pytest.fixture
+def probe(board: Board) -> Path:
+    return compile_probe(board, "probe.c", "counted.S")
+
+
+@pytest.fixture
+def image() -> Path:
+    return HERE.parent / "vectors" / "all-4bit.mbit"

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from metabit.firmware_sim import BoardError, boards, load_board
+from metabit.firmware_sim.cycles import load_model
+
+GOOD = """
+name = "mine"
+core = "m3"
+clock_hz = 72_000_000
+cycle_model = "m3"
+[flash]
+origin = 0x0800_0000
+size = 65_536
+[ram]
+origin = 0x2000_0000
+size = 20_480
+"""
+
+
+def test_the_boards_that_come_along_are_complete() -> None:
+    assert boards() == ["nrf52840", "rp2040"]
+    for name in boards():
+        board = load_board(name)
+        assert board.name == name and board.description and board.wait_states
+        assert load_model(board.cycle_model).title[:9] == board.core.title[:9]
+
+
+def test_a_board_of_your_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(GOOD)
+    board = load_board(file)
+    assert (board.name, board.core.title, board.flash.end) == ("mine", "Cortex-M3", 0x08010000)
+    assert board.milliseconds(72_000) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('core = "m3"', 'core = "m33"', r"mine.toml: unknown core 'm33'; known cores: m0plus, m3, m4f"),
+        ("clock_hz = 72_000_000", "", "mine.toml: field 'clock_hz' is missing"),
+        ("clock_hz = 72_000_000", "clock_hz = 0", "clock_hz = 0 must be at least 1"),
+        ("clock_hz = 72_000_000", 'clock_hz = "fast"', "clock_hz = 'fast' must be an integer"),
+        ("clock_hz", "clock_hertz", "unknown field 'clock_hertz'; known fields: clock_hz"),
+        ("[ram]", "[memory]", "unknown field 'memory'"),
+        ("size = 20_480", "size = 20_000", r"mine.toml.ram: origin and size must be multiples of 1024"),
+        ("0x2000_0000", "0x0800_1000", "flash and ram overlap"),
+        ("0x2000_0000", "0xFFFF_FC00", "does not fit into 32-bit addresses"),
+        ("name =", "name", "not valid TOML"),
+    ],
+)
+def test_a_board_file_that_is_wrong_says_where(tmp_path: Path, old: str, new: str, message: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(GOOD.replace(old, new))
+    with pytest.raises(BoardError, match=message):
+        load_board(file)
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(BoardError, match=r"unknown board 'uno'; known boards: nrf52840, rp2040, or the path of"):
+        load_board("uno")
+    with pytest.raises(BoardError, match="unknown cycle model 'm99'; known models: m0plus, m3, m4"):
+        load_model("m99")
+    with pytest.raises(BoardError, match="cannot read .*nowhere.toml: No such file"):
+        load_board("nowhere.toml")

@@ -1,0 +1,97 @@
+"""The firmware on the emulated board does what the same C does on the host, bit for bit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sample_report
+
+from metabit.firmware_sim import Board, Device, build, load_board, measure
+from metabit.firmware_sim.elf import Program
+from metabit.runtime import Model
+
+
+@pytest.mark.parametrize("name", ["all-4bit", "hidden-2bit", "output-5bit"])
+def test_predicting_and_learning_equal_the_host(board: Board, image: Path, name: str) -> None:
+    image = image.with_stem(name)
+    model = Model.open(image)
+    rng = np.random.default_rng(7)
+    x = rng.integers(0, 256, (60, model.input_size)).astype(np.uint8)
+    y = rng.integers(0, model.classes, 60)
+    with Device(build(image, board), board) as device:
+        assert (device.input_size, device.classes) == (model.input_size, model.classes)
+        assert device.state() == model.state()
+        replies = device.predict_many(x)
+        assert replies.scores is not None and np.array_equal(replies.scores, model.scores(x))
+        assert np.array_equal(replies.label, model.predict_many(x))
+
+        replies = device.learn_many(x, y, states=True)
+        assert replies.states is not None
+        for i, reply in enumerate(replies):
+            step = model.learn_one(x[i], int(y[i]))
+            assert (reply.label, reply.skipped, reply.visited, reply.moved, reply.flipped) == step
+            assert replies.states[i].tobytes() == model.state()
+        assert device.state() == model.state()
+
+
+def test_one_and_many_are_the_same(board: Board, image: Path) -> None:
+    x = np.random.default_rng(3).integers(0, 256, (5, 15)).astype(np.uint8)
+    elf = build(image, board)
+    with Device(elf, board) as one, Device(elf, board) as many:
+        for i in range(5):
+            one.learn(x[i], i)
+        many.learn_many(x, range(5))
+        assert one.state() == many.state()
+        assert len(many.predict_many(x[:0])) == 0
+
+
+def test_inference_needs_less_memory_and_refuses_to_learn(board: Board, image: Path) -> None:
+    learn, infer = (Program.read(build(image, board, mode=mode)).sizes for mode in ("learn", "infer"))
+    assert infer.arena < learn.arena and infer.state == learn.state
+    with Device(build(image, board, mode="infer"), board) as device:
+        with pytest.raises(Exception, match="mb_status -24"):
+            device.learn(np.zeros(15, np.uint8), 0)
+
+
+def test_a_damaged_image_does_not_boot(board: Board, image: Path, tmp_path: Path) -> None:
+    """The host refuses to build one, so swap the image inside a good ELF."""
+    elf, blob = build(image, board).read_bytes(), image.read_bytes()
+    bad = tmp_path / "bad.elf"
+    bad.write_bytes(elf.replace(blob, blob[:-1] + bytes([blob[-1] ^ 1])))
+    with pytest.raises(Exception, match="gave up with mb_status -8"):
+        Device(bad, board)
+
+
+def test_sizes_add_up_to_the_elf(board: Board, image: Path) -> None:
+    model, program = Model.open(image), Program.read(build(image, board))
+    sizes = program.sizes
+    assert (sizes.image, sizes.state, sizes.arena) == (model.image_size, model.state_size, model.arena_size("learn"))
+    assert sizes.flash == sum(len(blob) for _, blob in program.segments)
+    assert 0 <= sizes.other_ram < 512 and 4_000 < sizes.code < 16_000
+    assert program.symbol("image").address % 16 == 0
+
+
+@pytest.mark.parametrize("opt", ["-Os", "-O3"])
+def test_measure(board: Board, image: Path, opt: str) -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.integers(0, 256, (30, 15)).astype(np.uint8), rng.integers(0, 5, 30)
+    m = measure(image, board, x, y, opt=opt)
+    assert m.learn is not None and m.learn.samples == 30
+    assert 0 < m.predict.insns_mean < m.predict.cycles_mean < m.learn.cycles_mean <= m.learn.cycles_max
+    assert m.predict.ms_mean == pytest.approx(m.predict.cycles_mean / m.clock_hz * 1e3)
+    assert 0 < m.stack_high_water < m.ram.parts["stack"]
+    assert "±10 %" in m.model and m.core in ("Cortex-M0+", "Cortex-M4F")
+    # Layer marks come from a second build, which the compiler may lay out a little differently.
+    for call, cost in (("predict", m.predict), ("learn", m.learn)):
+        rows = [row for row in m.layers if row.call == call]
+        assert sum(row.insns for row in rows) == pytest.approx(cost.insns_mean, rel=0.1)
+        assert rows[0].layer == "encode" or rows[0].layer.startswith("dense")
+
+
+def test_the_report_takes_real_measurements(image: Path, tmp_path: Path) -> None:
+    from metabit.firmware_sim import check, write_report
+
+    board = load_board("nrf52840")
+    m = measure(image, board, np.zeros((2, 15), np.uint8))
+    report = sample_report.report(boards=[m], checks=check(m), deployments=[])
+    assert "learning step" not in write_report(report, tmp_path)[1].read_text().split("<section>")[1]

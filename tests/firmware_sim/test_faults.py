@@ -1,0 +1,139 @@
+"""What stops a chip stops the emulator, with a sentence; nothing stops the caller."""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from probes import compile_probe
+
+from metabit.firmware_sim import (
+    Board,
+    BuildError,
+    Device,
+    DeviceLost,
+    DoesNotFit,
+    FirmwareError,
+    FirmwareFault,
+    MissingExtra,
+    build,
+    load_board,
+    load_budgets,
+)
+from metabit.firmware_sim.board import CORES
+
+
+@pytest.mark.parametrize(
+    ("experiment", "function", "reason", "address"),
+    [
+        (4, "write_flash", "write to read-only memory", None),
+        (5, "read_unmapped", "read from an address where the board has no memory", 0x60000000),
+        (6, "?", "execution of RAM", None),
+        (8, "overflow", "stack overflow: more than the 512 bytes reserved", None),
+        (10, "port_exit", "the firmware gave up with mb_status -7", None),
+    ],
+)
+def test_faults_are_caught_and_named(
+    board: Board, probe: Path, experiment: int, function: str, reason: str, address: int | None
+) -> None:
+    with Device(probe, board) as device:
+        assert device.predict([0, 3]).label == 0
+        with pytest.raises(FirmwareFault, match=reason) as caught:
+            device.predict(np.array([experiment, 0], np.uint8))
+        assert caught.value.function == function
+        assert address is None or caught.value.address == address
+        assert f"pc {caught.value.pc:#010x}" in str(caught.value)
+        with pytest.raises(FirmwareFault, match=reason):
+            device.predict([0, 3])  # a chip that faulted stays down
+
+
+def test_a_stack_overflow_is_caught_at_the_lowest_address_of_ram(board: Board, probe: Path) -> None:
+    with Device(probe, board) as device, pytest.raises(FirmwareFault) as caught:
+        device.predict([8, 0])
+    assert caught.value.address is not None and board.ram.origin - 512 <= caught.value.address < board.ram.origin
+
+
+def test_an_m0_plus_has_neither_division_nor_unaligned_loads() -> None:
+    small, large = load_board("rp2040"), load_board("nrf52840")
+    with Device(compile_probe(large, "probe.c", "counted.S"), large) as device:
+        assert len(device.predict_many([[3, 0], [9, 0]])) == 2
+    elf = compile_probe(small, "probe.c", "counted.S")
+    for experiment, reason in ((3, "an instruction this core does not have"), (9, "unaligned access")):
+        with Device(elf, small) as device, pytest.raises(FirmwareFault, match=reason):
+            device.predict([experiment, 0])
+
+
+def test_an_endless_call_ends(board: Board, probe: Path) -> None:
+    impatient = replace(load_budgets(), instructions_per_call=100_000)
+    with Device(probe, board, budgets=impatient) as device:
+        with pytest.raises(FirmwareFault, match="no answer within 100,000 instructions .*in spin|instructions at pc .* in spin"):
+            device.predict([7, 0])
+
+
+def test_a_refused_sample_is_an_error_but_not_the_end(board: Board, probe: Path) -> None:
+    with Device(probe, board) as device:
+        with pytest.raises(FirmwareError, match="sample 1: refused with mb_status -23"):
+            device.predict_many([[0, 3], [99, 0]])
+        assert device.predict([0, 3]).insns == 7
+
+
+def test_wrong_inputs_never_reach_the_device(board: Board, probe: Path) -> None:
+    with Device(probe, board) as device:
+        with pytest.raises(ValueError, match=r"inputs must be uint8 \(n, 2\), got uint8 \(1, 3\)"):
+            device.predict(np.zeros(3, np.uint8))
+        with pytest.raises(ValueError, match=r"labels must be \(2,\), one per input, got \(1,\)"):
+            device.learn_many(np.zeros((2, 2), np.uint8), [1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_dead_emulator_is_reported(board: Board, probe: Path) -> None:
+    with Device(probe, board) as device:
+        os.kill(device.pid, signal.SIGKILL)
+        with pytest.raises(DeviceLost, match="ended with exit code -9"):
+            device.predict([0, 1])
+        with pytest.raises(DeviceLost, match="closed"):
+            device.predict([0, 1])
+
+
+def test_fpu_code_runs_where_there_is_an_fpu_and_is_refused_where_not() -> None:
+    large, small = load_board("nrf52840"), load_board("rp2040")
+    with Device(compile_probe(large, "fpu.S"), large) as device:
+        assert device.input_size == 2
+    with pytest.raises(BuildError, match=r"FPU instruction `vadd.f32 s0, s0, s0` at 0x1000.*, but Cortex-M0\+ has no FPU"):
+        compile_probe(small, "fpu.S")
+
+
+def test_soft_float_is_refused() -> None:
+    with pytest.raises(BuildError, match=r"soft-float helper __\w+ was linked: the runtime is integers only"):
+        compile_probe(replace(load_board("rp2040"), core=CORES["m3"]), "soft_float.c")
+
+
+def test_a_compiler_error_is_shown(board: Board, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.c"
+    bad.write_text("int main(void) { return missing; }\n")
+    with pytest.raises(BuildError, match="bad.c:1:25: error: use of undeclared identifier 'missing'"):
+        compile_probe(board, bad)
+
+
+def test_too_big_says_how_big(board: Board, image: Path) -> None:
+    tiny = replace(board, ram=replace(board.ram, size=4096))
+    with pytest.raises(
+        DoesNotFit, match=r"needs [45],\d{3} bytes of RAM \(state 2,188, arena \d+, .*has 4,096: use fewer hidden bits or units"
+    ):
+        build(image, tiny)
+    short = replace(board, flash=replace(board.flash, size=4096))
+    with pytest.raises(DoesNotFit, match=r"bytes of flash \(image 3,\d{3}, code .*\), board \w+ has"):
+        build(image, short)
+
+
+@pytest.mark.parametrize(("module", "package"), [("unicorn", "unicorn"), ("elftools", "pyelftools"), ("ziglang", "ziglang")])
+def test_a_missing_extra_is_one_sentence(
+    module: str, package: str, board: Board, probe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtra) as caught:
+        Device(probe, board)
+    assert str(caught.value) == f"metabit.firmware_sim needs {package}: pip install 'metabit[firmware]'"

@@ -1,0 +1,192 @@
+/* Every mb_status that no image can cause, caused once; and a sentence for each.
+ *
+ *   status NAME.mbit       an image in which some layer learns
+ *
+ * Whatever a call refuses, it must leave alone: memories are compared before and after. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "metabit.h"
+
+enum { LAST = MB_E_FROZEN }; /* the lowest code */
+
+#define CHECK(condition)                                                        \
+    do {                                                                        \
+        if (!(condition)) {                                                     \
+            fprintf(stderr, "status: line %d: %s\n", __LINE__, #condition);     \
+            exit(1);                                                            \
+        }                                                                       \
+    } while (0)
+
+static void *memory(size_t size)
+{
+    uint8_t *p = malloc(size);
+    CHECK(p != NULL);
+    memset(p, 0xA5, size);
+    return p;
+}
+
+static uint8_t *read_file(const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "rb");
+    CHECK(file != NULL && fseek(file, 0, SEEK_END) == 0);
+    *size = (size_t)ftell(file);
+    rewind(file);
+    uint8_t *data = memory(*size);
+    CHECK(fread(data, 1, *size, file) == *size);
+    fclose(file);
+    return data;
+}
+
+/// Sentences ///
+
+static void sentences(void)
+{
+    for (int a = MB_OK; a >= LAST; a--) {
+        const char *text = mb_strerror((mb_status)a);
+        CHECK(text != NULL && text[0] != '\0' && strcmp(text, mb_strerror((mb_status)(LAST - 1))) != 0);
+        for (int b = MB_OK; b > a; b--) {
+            CHECK(strcmp(text, mb_strerror((mb_status)b)) != 0);
+        }
+    }
+    CHECK(mb_strerror((mb_status)1) != NULL && mb_strerror((mb_status)-1000) != NULL);
+}
+
+/// Before there is a model ///
+
+static void unopened(const uint8_t *image, size_t image_len)
+{
+    mb_model m;
+    uint32_t some[4] = {0, 0, 0, 0};
+    uint16_t label = 7;
+    CHECK(mb_open(NULL, image, image_len) == MB_E_NULL);
+    CHECK(mb_open(&m, NULL, image_len) == MB_E_NULL);
+    uint8_t *shifted = memory(image_len + 4);
+    for (unsigned by = 1; by < 4; by++) {
+        memcpy(shifted + by, image, image_len);
+        CHECK(mb_open(&m, shifted + by, image_len) == MB_E_ALIGN);
+    }
+    free(shifted);
+    /* a refused model is an empty one: every call on it says so */
+    CHECK(mb_state_size(&m) == 0 && mb_arena_size(&m, MB_LEARN) == 0 && mb_input_size(&m) == 0 && mb_classes(&m) == 0);
+    CHECK(mb_attach(&m, some, sizeof some, some, sizeof some) == MB_E_NULL);
+    CHECK(mb_predict(&m, some, NULL, &label) == MB_E_DETACHED);
+    CHECK(mb_learn(&m, some, 0, NULL) == MB_E_DETACHED);
+    CHECK(mb_export(&m, some, sizeof some) != MB_OK);
+    CHECK(label == 7 && some[0] == 0);
+    CHECK(mb_state_size(NULL) == 0 && mb_arena_size(NULL, MB_INFER) == 0 && mb_input_size(NULL) == 0 && mb_classes(NULL) == 0);
+}
+
+/// Memories ///
+
+static void attaching(const uint8_t *image, size_t image_len)
+{
+    mb_model m;
+    uint16_t label;
+    CHECK(mb_open(&m, image, image_len) == MB_OK);
+    const size_t state_len = mb_state_size(&m), infer = mb_arena_size(&m, MB_INFER), learn = mb_arena_size(&m, MB_LEARN);
+    CHECK(state_len >= 16 && infer > 0 && learn > infer);
+    uint8_t *state = memory(state_len + 4), *arena = memory(learn + 4), *x = memory(mb_input_size(&m)), *copy = memory(image_len);
+
+    CHECK(mb_predict(&m, x, NULL, &label) == MB_E_DETACHED);
+    CHECK(mb_learn(&m, x, 0, NULL) == MB_E_DETACHED);
+    CHECK(mb_export(&m, copy, image_len) == MB_E_DETACHED);
+
+    CHECK(mb_attach(NULL, state, state_len, arena, learn) == MB_E_NULL);
+    CHECK(mb_attach(&m, NULL, state_len, arena, learn) == MB_E_NULL);
+    CHECK(mb_attach(&m, state, state_len, NULL, learn) == MB_E_NULL);
+    for (unsigned by = 1; by < 4; by++) {
+        CHECK(mb_attach(&m, state + by, state_len, arena, learn) == MB_E_ALIGN);
+        CHECK(mb_attach(&m, state, state_len, arena + by, learn) == MB_E_ALIGN);
+    }
+    CHECK(mb_attach(&m, state, state_len - 1, arena, learn) == MB_E_STATE_SIZE);
+    CHECK(mb_attach(&m, state, 0, arena, learn) == MB_E_STATE_SIZE);
+    CHECK(mb_attach(&m, state, state_len, arena, infer - 1) == MB_E_ARENA_SIZE);
+    CHECK(mb_attach(&m, state, state_len, arena, 0) == MB_E_ARENA_SIZE);
+    CHECK(state[0] == 0xA5 && state[state_len - 1] == 0xA5); /* nothing was copied yet */
+    CHECK(mb_predict(&m, x, NULL, &label) == MB_E_DETACHED);
+
+    /* an arena for inference, and one byte too few for learning: predicts, and says that it cannot learn */
+    const size_t small[2] = {infer, learn - 1};
+    for (unsigned i = 0; i < 2; i++) {
+        CHECK(mb_attach(&m, state, state_len, arena, small[i]) == MB_OK);
+        CHECK(mb_predict(&m, x, NULL, &label) == MB_OK && label < mb_classes(&m));
+        CHECK(mb_learn(&m, x, 0, NULL) == MB_E_FROZEN);
+        CHECK(memcmp(state, image + image_len - state_len, state_len) == 0);
+    }
+    CHECK(mb_attach(&m, state, state_len, arena, learn) == MB_OK);
+    CHECK(mb_learn(&m, x, 0, NULL) == MB_OK);
+    CHECK(state[state_len] == 0xA5 && arena[learn] == 0xA5);
+    free(copy);
+    free(x);
+    free(arena);
+    free(state);
+}
+
+/// Use ///
+
+static void using(const uint8_t *image, size_t image_len)
+{
+    mb_model m;
+    uint16_t label;
+    mb_learn_info info = {9, 9, 9, 9, 9};
+    CHECK(mb_open(&m, image, image_len) == MB_OK);
+    const size_t state_len = mb_state_size(&m), learn = mb_arena_size(&m, MB_LEARN);
+    const uint16_t classes = mb_classes(&m);
+    uint8_t *state = memory(state_len), *arena = memory(learn), *x = memory(mb_input_size(&m)), *copy = memory(image_len);
+    int32_t *scores = memory(sizeof(int32_t) * classes);
+    CHECK(mb_attach(&m, state, state_len, arena, learn) == MB_OK);
+
+    CHECK(mb_predict(NULL, x, scores, &label) == MB_E_NULL);
+    CHECK(mb_predict(&m, NULL, scores, &label) == MB_E_NULL);
+    CHECK(mb_predict(&m, x, scores, NULL) == MB_OK && mb_predict(&m, x, NULL, NULL) == MB_OK);
+    CHECK(mb_predict(&m, x, NULL, &label) == MB_OK);
+    for (uint16_t c = 0; c < classes; c++) { /* the best score, the lowest index on a tie */
+        CHECK(c < label ? scores[c] < scores[label] : scores[c] <= scores[label]);
+    }
+
+    CHECK(mb_learn(NULL, x, 0, &info) == MB_E_NULL);
+    CHECK(mb_learn(&m, NULL, 0, &info) == MB_E_NULL);
+    CHECK(mb_learn(&m, x, classes, &info) == MB_E_LABEL);
+    CHECK(mb_learn(&m, x, 65535, &info) == MB_E_LABEL);
+    CHECK(info.predicted == 9 && info.skipped == 9 && info.visited == 9 && info.moved == 9 && info.flipped == 9);
+    CHECK(memcmp(state, image + image_len - state_len, state_len) == 0); /* on error nothing has changed */
+
+    CHECK(mb_export(NULL, copy, image_len) == MB_E_NULL);
+    CHECK(mb_export(&m, NULL, image_len) == MB_E_NULL);
+    CHECK(mb_export(&m, (void *)(uintptr_t)image, image_len) == MB_E_NULL);
+    CHECK(mb_export(&m, copy, image_len - 1) == MB_E_TRUNCATED);
+    CHECK(mb_export(&m, copy, 0) == MB_E_TRUNCATED);
+    CHECK(copy[0] == 0xA5 && copy[image_len - 1] == 0xA5);
+    CHECK(mb_export(&m, copy, image_len) == MB_OK && memcmp(copy, image, image_len) == 0); /* nothing learned yet */
+
+    for (int step = 0; step < 20; step++) {
+        CHECK(mb_learn(&m, x, (uint16_t)((label + 1u) % classes), &info) == MB_OK && info.predicted < classes);
+    }
+    CHECK(mb_export(&m, copy, image_len) == MB_OK);
+    mb_model again;
+    CHECK(mb_open(&again, copy, image_len) == MB_OK);
+    CHECK(memcmp(copy + image_len - state_len, state, state_len) == 0);
+    free(scores);
+    free(copy);
+    free(x);
+    free(arena);
+    free(state);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: status NAME.mbit\n");
+        return 2;
+    }
+    size_t image_len;
+    uint8_t *image = read_file(argv[1], &image_len);
+    sentences();
+    unopened(image, image_len);
+    attaching(image, image_len);
+    using(image, image_len);
+    free(image);
+    return 0;
+}

@@ -1,0 +1,250 @@
+"""One kind of damage for each error code of metabit.h: crafted, sealed again, and refused under that code and no other."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from networks import network, seal
+
+from metabit.export.image import HEADER, RECORD, write_image
+from metabit.runtime import Model, ModelError, include_dir, sources
+
+HERE = Path(__file__).parent
+FROZEN = network(1, (20, 33, 18, 5), k=3, planes=2)  # encode, dense on/off, dense +-1, output with 16 lanes
+IMAGE = write_image(FROZEN)
+CONST_AT, CONST_SIZE, STATE_AT, STATE_SIZE = (struct.unpack_from("<I", IMAGE, at)[0] for at in (16, 20, 28, 32))
+ENCODE, FIRST, SECOND, OUTPUT = (HEADER.size + RECORD.size * i for i in range(4))
+FRAME = {"bits": (2, "B"), "planes": (3, "B"), "inputs": (4, "H"), "units": (6, "H"), "lanes": (8, "B"),
+         "learns": (9, "B"), "window": (10, "H"), "dose": (12, "I"), "sign": (16, "I"), "levels": (20, "I"),
+         "fold": (24, "I"), "tables": (28, "I"), "scores": (32, "I"), "thresholds": (36, "I")}  # fmt: skip
+
+
+def put(at: int, form: str, value: int, image: bytes = IMAGE) -> bytes:
+    data = bytearray(image)
+    struct.pack_into(f"<{form}", data, at, value)
+    return bytes(data)
+
+
+def lie(at: int, form: str, value: int, image: bytes = IMAGE) -> bytes:
+    """`put`, with correct checksums."""
+    return seal(put(at, form, value, image))
+
+
+def field(record: int, name: str, value: int) -> bytes:
+    """A lie in one field of a record."""
+    at, form = FRAME[name]
+    return lie(record + at, form, value)
+
+
+def look(record: int, name: str, image: bytes = IMAGE) -> int:
+    at, form = FRAME[name]
+    return int(struct.unpack_from(f"<{form}", image, record + at)[0])
+
+
+def with_records(order: list[int]) -> bytes:
+    """The image with its records replaced by these of its own, sections moved to fit."""
+    records = b"".join(IMAGE[at : at + RECORD.size] for at in order)
+    header = bytearray(IMAGE[: HEADER.size])
+    const_at = HEADER.size + len(records)
+    shift = const_at - CONST_AT
+    for at, value in ((8, len(IMAGE) + shift), (16, const_at), (28, STATE_AT + shift)):
+        struct.pack_into("<I", header, at, value)
+    struct.pack_into("<H", header, 40, len(order))
+    return seal(bytes(header) + records + IMAGE[CONST_AT:])
+
+
+def with_state(change: Callable[[bytearray], None]) -> bytes:
+    data = bytearray(IMAGE)
+    change(data)
+    return seal(data)
+
+
+def sections(const_at: int, const_size: int, state_at: int, state_size: int) -> bytes:
+    image = IMAGE
+    for at, value in ((16, const_at), (20, const_size), (28, state_at), (32, state_size)):
+        image = put(at, "I", value, image)
+    return seal(image)
+
+
+def set_bit(at: int, bit: int) -> bytes:
+    return lie(at + bit // 8, "B", IMAGE[at + bit // 8] | 1 << bit % 8)
+
+
+# The last word of the first row of signs; a lane beyond the 33rd unit, in the second row; the same in a plane of levels
+TAIL_OF_A_ROW = look(FIRST, "sign") + 4 * 40
+SECOND_ROW = look(FIRST, "sign") + 4 * 41
+SECOND_LEVELS = look(FIRST, "levels") + 4 * 40 * 2
+
+# code: (the sentence, then images that must be refused with it)
+DAMAGES: dict[str, tuple[str, list[bytes]]] = {
+    "TRUNCATED": (
+        "the image is truncated",
+        [b"", IMAGE[:63], IMAGE[:64], IMAGE[:-1], put(8, "I", len(IMAGE) + 1), put(8, "I", CONST_AT - 1),
+         put(40, "H", 65535)],
+    ),
+    "MAGIC": (
+        'not a metabit image (it does not start with "MBIT")',
+        [bytes(64), b"TFL3" + IMAGE[4:], IMAGE[1:], b"mbit" + IMAGE[4:]],
+    ),
+    "VERSION": (
+        "the image has another major format version than this library reads",
+        [lie(4, "H", 0), lie(4, "H", 2), lie(4, "H", 257)],
+    ),
+    "HEADER_CRC": (
+        "the image's header or layer records are damaged (checksum mismatch)",
+        [put(6, "H", 1), put(12, "I", 0), put(24, "I", 0), put(50, "H", 7), put(ENCODE, "B", 9), put(CONST_AT - 1, "B", 1)],
+    ),
+    "CONST_CRC": (
+        "the image's constant section is damaged (checksum mismatch)",
+        [put(CONST_AT, "B", IMAGE[CONST_AT] ^ 1), put(STATE_AT - 1, "B", IMAGE[STATE_AT - 1] ^ 128)],
+    ),
+    "STATE_CRC": (
+        "the image's state section is damaged (checksum mismatch)",
+        [put(STATE_AT, "B", IMAGE[STATE_AT] ^ 1), put(len(IMAGE) - 1, "B", IMAGE[-1] ^ 128)],
+    ),
+    "SECTION": (
+        "the image's sections overlap or are misplaced",
+        [
+            sections(CONST_AT + 4, CONST_SIZE - 4, STATE_AT, STATE_SIZE),
+            sections(CONST_AT - 4, CONST_SIZE + 4, STATE_AT, STATE_SIZE),
+            sections(CONST_AT, CONST_SIZE + 4, STATE_AT, STATE_SIZE),
+            sections(CONST_AT, CONST_SIZE - 4, STATE_AT, STATE_SIZE),
+            sections(CONST_AT, CONST_SIZE, STATE_AT, STATE_SIZE - 4),
+            sections(CONST_AT, CONST_SIZE, STATE_AT + 2, STATE_SIZE - 2),
+            sections(CONST_AT, CONST_SIZE, STATE_AT, 2**32 - 4),
+            sections(CONST_AT, 0, CONST_AT - 4, STATE_SIZE),
+            sections(CONST_AT, STATE_AT + STATE_SIZE - 12 - CONST_AT, STATE_AT + STATE_SIZE - 12, 12),
+        ],
+    ),
+    "LAYERS": (
+        "the layers are not an optional encode, then dense layers, then one output",
+        [
+            with_records([]),
+            with_records([ENCODE, FIRST] + [SECOND] * 14 + [OUTPUT]),
+            with_records([ENCODE]),
+            with_records([ENCODE, FIRST, SECOND]),
+            with_records([ENCODE, ENCODE, FIRST, OUTPUT]),
+            with_records([OUTPUT, OUTPUT]),
+        ],
+    ),
+    "KIND": (
+        "a layer is of a kind this library does not know",
+        [
+            lie(ENCODE, "B", 0), lie(FIRST, "B", 4), lie(OUTPUT, "B", 255),
+            lie(FIRST + 1, "B", 1), lie(SECOND + 1, "B", 0), lie(OUTPUT + 1, "B", 2), lie(FIRST + 40, "B", 1),
+            lie(OUTPUT + 63, "B", 1), lie(ENCODE + 1, "B", 1), lie(ENCODE + 3, "B", 6),
+            field(ENCODE, "lanes", 32), field(ENCODE, "learns", 1), field(ENCODE, "scores", CONST_AT),
+        ],
+    ),
+    "SHAPE": (
+        "a layer is empty, larger than 16384, or does not fit the one before it",
+        [
+            field(ENCODE, "units", 41), field(ENCODE, "inputs", 0), field(FIRST, "inputs", 39), field(FIRST, "units", 0),
+            field(FIRST, "units", 16385), field(FIRST, "lanes", 16), field(OUTPUT, "lanes", 32), field(OUTPUT, "lanes", 0),
+            field(SECOND, "inputs", 0), field(OUTPUT, "inputs", 17), lie(42, "H", 40), lie(44, "H", 4), lie(44, "H", 0),
+        ],
+    ),
+    "BITS": (
+        "a layer's hidden bits are outside 1..8, or it learns with fewer than 2",
+        [field(ENCODE, "bits", 0), field(ENCODE, "bits", 9), field(FIRST, "bits", 0), field(SECOND, "bits", 9),
+         field(OUTPUT, "bits", 1), field(FIRST, "learns", 2)],
+    ),
+    "PLANES": (
+        "a layer has too few or too many counter planes for its sums",
+        [field(FIRST, "planes", 6), field(FIRST, "planes", 21), field(OUTPUT, "planes", 5), field(OUTPUT, "planes", 0)],
+    ),
+    "OFFSET": (
+        "an offset points outside its section or is misaligned",
+        [
+            field(ENCODE, "thresholds", CONST_AT - 4), field(ENCODE, "thresholds", CONST_AT + 2),
+            field(FIRST, "sign", look(FIRST, "sign") + 2), field(FIRST, "sign", STATE_AT + 12),
+            field(FIRST, "sign", CONST_AT), field(FIRST, "sign", len(IMAGE)), field(FIRST, "sign", 2**32 - 4),
+            field(SECOND, "levels", 0), field(SECOND, "levels", len(IMAGE) - 4), field(FIRST, "fold", STATE_AT + 16),
+            field(SECOND, "fold", CONST_AT), field(FIRST, "tables", 0), field(OUTPUT, "tables", STATE_AT + 16),
+            field(FIRST, "scores", CONST_AT), field(OUTPUT, "scores", STATE_AT - 4),
+            field(OUTPUT, "thresholds", CONST_AT),
+        ],
+    ),
+    "RULE": (
+        "a learning parameter is outside its range",
+        [lie(48, "H", 0), lie(50, "H", 4097), lie(46, "H", 1), lie(52, "B", 1), lie(63, "B", 1),
+         field(FIRST, "dose", 0), field(OUTPUT, "dose", 2**20)],
+    ),
+    "SCORES": (
+        "a score could overflow 32 bits",
+        [lie(look(OUTPUT, "scores"), "i", 2**31 - 1), lie(look(OUTPUT, "scores") + 4, "i", -(2**31)),
+         lie(look(OUTPUT, "scores") + 4 * 5, "i", 2**31 - 1), lie(look(OUTPUT, "scores") + 4 * 9, "i", -(2**31))],
+    ),
+    "GENERATOR": ("the generator state is zero", [lie(STATE_AT, "I", 0)]),
+    "PADDING": (
+        "a padding bit is not zero",
+        [set_bit(TAIL_OF_A_ROW, 0), set_bit(TAIL_OF_A_ROW, 31), set_bit(TAIL_OF_A_ROW + 4 * 41, 0), set_bit(SECOND_ROW, 1),
+         set_bit(SECOND_ROW + 4 * 39, 31), set_bit(SECOND_LEVELS, 1), set_bit(SECOND_LEVELS + 4 * 79, 31),
+         set_bit(look(OUTPUT, "sign"), 5), set_bit(look(OUTPUT, "sign") + 2 * 18, 0), set_bit(look(OUTPUT, "levels"), 15)],
+    ),
+}  # fmt: skip
+
+# What no bytes handed to Model can cause; tests/runtime/status.c causes each.
+C_ONLY = {"NULL", "ALIGN", "STATE_SIZE", "ARENA_SIZE", "DETACHED", "LABEL", "FROZEN"}
+
+
+def codes() -> dict[str, int]:
+    """Name -> number of every error of metabit.h."""
+    header = (include_dir() / "metabit.h").read_text()
+    return {name: int(number) for name, number in re.findall(r"\bMB_E_(\w+) = (-\d+)", header)}
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [pytest.param(name, image, id=f"{name}-{i}") for name, (_, damaged) in DAMAGES.items() for i, image in enumerate(damaged)],
+)
+def test_damage_is_refused_by_name(name: str, image: bytes) -> None:
+    with pytest.raises(ModelError) as caught:
+        Model(image)
+    assert str(caught.value) == DAMAGES[name][0]
+    assert caught.value.code == codes()[name]
+
+
+def test_the_image_under_the_knife_is_sound() -> None:
+    """Resealing, moving the sections and every field at its present value change nothing."""
+    assert seal(IMAGE) == with_records([ENCODE, FIRST, SECOND, OUTPUT]) == IMAGE
+    assert sections(CONST_AT, CONST_SIZE, STATE_AT, STATE_SIZE) == IMAGE
+    for record in (ENCODE, FIRST, SECOND, OUTPUT):
+        for name in FRAME:
+            assert field(record, name, look(record, name)) == IMAGE
+    assert Model(IMAGE).classes == 5
+
+
+def test_what_is_allowed_opens() -> None:
+    assert Model(IMAGE + bytes(7)).image_size == len(IMAGE)  # a longer buffer is fine
+    assert Model(lie(6, "H", 65535)).classes == 5  # any minor version
+    assert Model(lie(50, "H", 4096)).classes == 5
+    assert Model(field(FIRST, "dose", 2**20 - 1)).classes == 5
+    assert Model(field(FIRST, "window", 65535)).classes == 5
+
+
+def test_every_code_is_tested_somewhere() -> None:
+    assert set(codes()) == set(DAMAGES) | C_ONLY
+    assert not set(DAMAGES) & C_ONLY
+    assert sorted(codes().values(), reverse=True) == list(range(-1, -len(codes()) - 1, -1))
+    in_c = (HERE / "status.c").read_text()
+    assert {name for name in C_ONLY if f"MB_E_{name}" not in in_c} == set()
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+def test_the_codes_that_only_c_can_cause(tmp_path: Path) -> None:
+    program = tmp_path / "status"
+    subprocess.run(
+        ["gcc", "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", f"-I{include_dir()}", "-o", str(program),
+         str(HERE / "status.c"), *map(str, sources())],
+        check=True,
+    )  # fmt: skip
+    for name in ("all-4bit", "single-3bit"):
+        done = subprocess.run([program, HERE.parent / "vectors" / f"{name}.mbit"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,212 @@
+"""The C runtime against the NumPy oracle: the same integers, before and after every learning step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import inputs, inputs_of_density, network, oracle_input
+
+from metabit.export.frozen import CERTAIN, Frozen, Layer, Rule
+from metabit.export.image import write_image
+from metabit.export.vectors import learned, state_of
+from metabit.runtime import Model
+from metabit.train.device_rule import DeviceRule
+
+EDGES = st.sampled_from([1, 2, 7, 31, 32, 33, 64, 65])
+
+
+def table(kind: str, k: int, rng: np.random.Generator) -> np.ndarray:
+    """strengthen and weaken, uint16 (2, 2**(k-1))."""
+    shape = (2, 2 ** (k - 1))
+    if kind == "random":
+        return rng.integers(0, 65536, shape).astype(np.uint16)
+    return np.full(shape, {"certain": CERTAIN, "impossible": 0}[kind], np.uint16)
+
+
+@st.composite
+def any_network(draw: st.DrawFn) -> Frozen:
+    """Every corner the format has: odd sizes, any depth, any hidden bits, any subset of layers that learn."""
+    depth = draw(st.integers(1, 4))
+    sizes = (draw(EDGES), *(draw(EDGES) for _ in range(depth - 1)), draw(st.sampled_from([2, 3, 10, 15, 16, 17, 33, 40])))
+    learns = draw(st.sampled_from([flags for flags in product((False, True), repeat=depth) if any(flags)]))
+    k, kind = draw(st.integers(2, 8)), draw(st.sampled_from(["random", "random", "certain", "impossible"]))
+    seed = draw(st.integers(0, 2**32 - 1))
+    frozen = network(seed, sizes, k, draw(st.sampled_from([0, 0, 1, 2, 3, 8])), learns)
+    rng = np.random.default_rng(seed)
+    dose = draw(st.sampled_from([1, 100, 5000, 2**15, 2**20 - 1]))
+    window = draw(st.sampled_from([0, 1, 5, 1000, 32767]))
+    reach = draw(st.sampled_from([0, 3, 70, 100_000]))
+
+    def cornered(layer: Layer) -> Layer:
+        if layer.rule is not None:
+            layer = replace(layer, rule=Rule(*table(kind, k, rng), dose))
+        if layer.kind == "output":
+            return layer
+        theta = rng.integers(-reach, reach + 1, layer.units).astype(np.int32)
+        return replace(layer, window=window, theta=theta)
+
+    return replace(
+        frozen,
+        layers=tuple(cornered(layer) for layer in frozen.layers),
+        margin=draw(st.sampled_from([0, 80, 2000, 4096])),
+        temperature=draw(st.sampled_from([1, 300, 4096, 65535])),
+    )
+
+
+def agree_while_learning(frozen: Frozen, x: np.ndarray, labels: np.ndarray) -> tuple[DeviceRule, Model]:
+    """Scores before each step, what the step reports, and every byte of the state after it."""
+    oracle, model = DeviceRule(frozen), Model(write_image(frozen))
+    assert model.state() == state_of(frozen, oracle)
+    for given_x, label in zip(x, labels, strict=True):
+        bits = oracle_input(frozen, given_x)
+        np.testing.assert_array_equal(model.scores(given_x[None])[0], oracle.scores(bits))
+        assert model.predict_one(given_x) == oracle.predict(bits)
+        assert model.learn_one(given_x, int(label)) == oracle.learn(bits, int(label))
+        assert model.state() == state_of(frozen, oracle)
+    assert model.image() == write_image(learned(frozen, oracle))
+    return oracle, model
+
+
+@settings(max_examples=250, deadline=None)
+@given(any_network(), st.lists(st.sampled_from([0, 0.03, 0.2, 0.5, 0.8, 1]), min_size=8, max_size=8), st.data())
+def test_any_network_learns_as_the_oracle_does(frozen: Frozen, densities: list[float], data: st.DataObject) -> None:
+    x = np.concatenate([inputs_of_density(frozen, d, 1, seed) for seed, d in enumerate(densities)])
+    labels = data.draw(st.lists(st.integers(0, frozen.classes - 1), min_size=len(x), max_size=len(x)))
+    agree_while_learning(frozen, x, np.array(labels))
+
+
+@pytest.mark.parametrize("learns", [flags for flags in product((False, True), repeat=3) if any(flags)])
+@pytest.mark.parametrize("k", range(2, 9))
+def test_every_subset_of_layers_learns_with_every_number_of_bits(k: int, learns: tuple[bool, ...]) -> None:
+    frozen = network(k, (13, 34, 17, 18), k, planes=k % 4, learns=learns)
+    oracle, _ = agree_while_learning(frozen, inputs(frozen, 12), np.arange(12) % 18)
+    assert oracle.moved > 0
+
+
+@pytest.mark.parametrize("classes", [2, 3, 15, 16, 17, 31, 32, 33, 40])
+def test_every_width_of_the_output(classes: int) -> None:
+    frozen = network(classes, (9, 33, classes), k=3, planes=2)
+    oracle, _ = agree_while_learning(frozen, inputs(frozen, 12), np.arange(12) % classes)
+    assert oracle.flipped > 0
+
+
+def test_a_frozen_layer_may_keep_its_levels() -> None:
+    frozen = network(5, (20, 33, 31, 6), k=5)
+    frozen = replace(frozen, layers=(frozen.layers[0], replace(frozen.layers[1], rule=None), frozen.layers[2]))
+    agree_while_learning(frozen, inputs(frozen, 10), np.arange(10) % 6)
+
+
+@pytest.mark.parametrize("planes", [0, 1, 8])
+@pytest.mark.parametrize("inputs_wide", [1, 15, 16, 17, 127, 128, 129, 1030])
+def test_sums_cross_every_power_of_two(inputs_wide: int, planes: int) -> None:
+    """All weights +1, all -1, and random ones, on inputs of 0 to 100 %: accumulators run from -K to K."""
+    frozen = network(1, (inputs_wide, 70, 64, 20), planes=planes, learns=(False,) * 3)
+    for layer in frozen.layers:
+        layer.hidden[: layer.units // 3] = 0
+        layer.hidden[layer.units // 3 : layer.units // 2] = -1
+    x = np.concatenate([inputs_of_density(frozen, d, 1, seed) for seed, d in enumerate(np.linspace(0, 1, 101))])
+    oracle = DeviceRule(frozen)
+    want = np.array([oracle.scores(oracle_input(frozen, one)) for one in x])
+    model = Model(write_image(frozen))
+    np.testing.assert_array_equal(model.scores(x), want)
+    np.testing.assert_array_equal(model.predict_many(x), want.argmax(1))
+
+
+def test_a_long_stream() -> None:
+    frozen = network(77, (64, 96, 40, 10), k=5, planes=3)
+    oracle, _ = agree_while_learning(frozen, inputs(frozen, 150), np.arange(150) * 7 % 10)
+    assert oracle.steps == 150
+    assert oracle.flipped > 100
+
+
+def test_counters_wrap_at_two_to_the_32() -> None:
+    frozen = network(3, (10, 20, 4), dose=2**15)
+    most = 2**32 - 1
+    frozen = replace(frozen, counters=type(frozen.counters)(most, most, most))
+    oracle, _ = agree_while_learning(frozen, inputs(frozen, 6), np.arange(6) % 4)
+    assert oracle.steps == 5
+    assert oracle.moved < most
+
+
+# Samples that teach nothing
+
+
+def only_the_step_counter_moved(before: bytes, after: bytes) -> bool:
+    count = int.from_bytes(before[4:8], "little") + 1
+    return after == before[:4] + count.to_bytes(4, "little") + before[8:]
+
+
+def test_a_sample_inside_the_margin_leaves_the_generator_alone() -> None:
+    frozen = replace(network(2, (30, 40, 5)), margin=4096, temperature=1)  # nearly uniform: no error reaches 4096
+    model = Model(write_image(frozen))
+    for n, x in enumerate(inputs(frozen, 20)):
+        before = model.state()
+        assert model.learn_one(x, n % 5)[1:] == (True, 0, 0, 0)
+        assert only_the_step_counter_moved(before, model.state())
+    agree_while_learning(frozen, inputs(frozen, 20), np.arange(20) % 5)
+
+
+def test_a_sample_without_error_is_skipped_whatever_the_margin() -> None:
+    frozen = replace(network(2, (30, 40, 5)), margin=0, temperature=65535)
+    frozen.layers[-1].mul[:], frozen.layers[-1].add[:] = 1, [0, 9999, 0, 0, 0]
+    model, x = Model(write_image(frozen)), inputs(frozen, 1)[0]
+    before = model.state()
+    step = model.learn_one(x, 1)
+    assert (step.predicted, step.skipped, step.visited) == (1, True, 0)
+    assert only_the_step_counter_moved(before, model.state())
+    assert not model.learn_one(x, 2).skipped
+
+
+# Tables at their ends
+
+
+def with_tables(kind: str, k: int) -> Frozen:
+    frozen = replace(network(9, (30, 33, 7), k=k, dose=2**14), margin=0)
+    rng = np.random.default_rng(0)
+    return replace(
+        frozen,
+        layers=tuple(replace(layer, rule=Rule(*table(kind, k, rng), layer.rule.dose)) for layer in frozen.layers),
+    )
+
+
+@pytest.mark.parametrize("k", [2, 5, 8])
+def test_without_metaplasticity_every_visited_synapse_moves(k: int) -> None:
+    """m = 0: all entries are 65535, so that only a saturated level can stay where it is."""
+    frozen = with_tables("certain", k)
+    for layer in frozen.layers:
+        layer.hidden[:] = np.clip(layer.hidden, -1, 0)  # far from saturation if k is large
+    model = Model(write_image(frozen))
+    steps = model.learn_many(inputs(frozen, 2), [0, 1])
+    assert steps.visited.sum() > 0
+    if k == 8:
+        np.testing.assert_array_equal(steps.moved, steps.visited)
+    agree_while_learning(frozen, inputs(frozen, 10), np.arange(10) % 7)
+
+
+@pytest.mark.parametrize("k", [2, 5, 8])
+def test_impossible_tables_move_nothing_but_the_generator(k: int) -> None:
+    frozen = with_tables("impossible", k)
+    model = Model(write_image(frozen))
+    before = model.state()
+    steps = model.learn_many(inputs(frozen, 10), np.arange(10) % 7)
+    assert steps.visited.sum() > 0
+    assert steps.moved.sum() == steps.flipped.sum() == 0
+    assert model.state()[:4] != before[:4]
+    assert model.state()[8:] == before[8:]
+    agree_while_learning(frozen, inputs(frozen, 10), np.arange(10) % 7)
+
+
+@pytest.mark.parametrize("k", [2, 3, 8])
+def test_levels_saturate_at_both_ends(k: int) -> None:
+    """The same sample with certain tables, again and again: every eligible level ends at an end, and stays."""
+    frozen = replace(with_tables("certain", k), temperature=1)
+    half = 2 ** (k - 1)
+    for layer in frozen.layers:
+        layer.hidden[:, ::2], layer.hidden[:, 1::2] = half - 1, -half
+    oracle, _ = agree_while_learning(frozen, np.repeat(inputs(frozen, 1), 20, 0), np.zeros(20, int))
+    assert all(level.min() >= -half and level.max() < half for level in map(np.asarray, oracle.levels))

@@ -1,0 +1,49 @@
+"""Writes the golden vectors beside this file. Run it after a change of the rule or the format, and read the diff."""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from networks import network
+
+from metabit.export.image import write_image
+from metabit.export.vectors import write_vectors
+
+HERE = Path(__file__).parent
+# name: sizes, k, thermometer planes (0: packed bits), which layers learn, dose
+CASES = {
+    "hidden-2bit": ((12, 20, 10), 2, 2, (True, False), 9000),
+    "all-4bit": ((15, 33, 17, 5), 4, 3, (True, True, True), 9000),
+    "hidden-8bit": ((9, 40, 3), 8, 4, (True, False), 30000),
+    "output-5bit": ((70, 20, 18), 5, 0, (False, True), 30000),
+    "single-3bit": ((50, 4), 3, 0, (True,), 3000),
+}
+
+
+def files() -> dict[str, bytes]:
+    """File name -> bytes of every vector."""
+    out = {}
+    for seed, (name, (sizes, k, planes, learns, dose)) in enumerate(CASES.items()):
+        frozen = network(seed, sizes, k, planes, learns, dose)
+        out[f"{name}.mbit"] = write_image(frozen)
+        with np.load(io.BytesIO(write_vectors(frozen, inputs=24, steps=40, seed=seed))) as v:
+            x, labels = v["features"], v["learn_labels"]
+            states = np.bitwise_xor.accumulate(v["state_changes"])[1:]
+            parts = [struct.pack("<5I", len(x), frozen.classes, x.shape[1], len(labels), states.shape[1])]
+            parts += [x.tobytes(), v["scores"].astype("<i4").tobytes()]
+            for label, info, state in zip(labels, v["learn_info"], states, strict=True):
+                parts += [struct.pack("<H5I", label, *info), state.tobytes()]
+        out[f"{name}.vec"] = b"".join(parts)
+    return out
+
+
+if __name__ == "__main__":
+    for name, data in files().items():
+        (HERE / name).write_bytes(data)
+        print(f"{len(data):6d}  {name}")

@@ -1,0 +1,217 @@
+"""The door to the next room: `checkpoint.safetensors`, tensors plus one JSON text in the header. Read without torch.
+
+Tensors carry the names, dtypes and shapes of `Spec.tensors`. The header's metadata has one key, ``metabit``, a JSON
+object: ``version`` (int), ``spec``, ``rule`` (m per trained layer, lr, weight_decay), ``history`` (a list of finished
+epochs), ``provenance`` (an object of the writer's choosing). One key, sorted JSON: equal checkpoints are equal files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabit.train.errors import TrainError, extra
+from metabit.train.spec import Spec
+
+if TYPE_CHECKING:
+    from metabit.train.loop import History
+    from metabit.train.network import Network
+
+VERSION = 1
+_KEY = "metabit"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The learning rule that made the hidden weights what they are.
+
+    Args:
+        m: metaplasticity of each trained layer, first to last.
+        lr: step size.
+        weight_decay: L2.
+
+    Raises:
+        TrainError: lr or weight_decay is not a finite number >= 0.
+    """
+
+    m: tuple[float, ...]
+    lr: float
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise TrainError(f"{name}={getattr(self, name)}: must be a finite number >= 0")
+
+    @staticmethod
+    def of(spec: Spec, m: float | Sequence[float], lr: float = 0.005, weight_decay: float = 1e-7) -> Rule:
+        """With `fit`'s defaults, and m checked and spread over the trained layers of a spec."""
+        return Rule(spec.per_layer(m), lr, weight_decay)
+
+
+@dataclass(frozen=True, eq=False)  # == on arrays has no one answer
+class Checkpoint:
+    """A trained network as arrays, with how it was made.
+
+    Args:
+        spec: its shape.
+        tensors: exactly those of ``spec.tensors()``.
+        rule: of its training.
+        history: a JSON object for each finished epoch.
+        provenance: any JSON object: task, seed, command line, versions.
+
+    Raises:
+        TrainError: a tensor is missing, unknown, of another shape or dtype, or holds a value it must not.
+    """
+
+    spec: Spec
+    tensors: dict[str, NDArray[Any]]
+    rule: Rule
+    history: list[dict[str, Any]] = field(default_factory=list)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_tensors(self.spec, self.tensors)
+        self.spec.per_layer(self.rule.m)
+
+    @property
+    def m(self) -> tuple[float, ...]:
+        """Metaplasticity of each trained layer, first to last."""
+        return self.rule.m
+
+    def to_network(self) -> Network:
+        """A `Network` in evaluation mode that continues where this one stopped. Needs torch."""
+        from metabit.train.network import Network
+
+        network = Network(self.spec)
+        network.load_tensors(self.tensors)
+        return network.eval()
+
+    def write(self, path: str | Path) -> None:
+        """Write the file whole or not at all.
+
+        Raises:
+            TrainError: the folder does not exist or cannot be written, or provenance is not JSON.
+        """
+        with extra("safetensors"):
+            from safetensors.numpy import save as to_bytes
+        header = {
+            "version": VERSION,
+            "spec": self.spec.to_dict(),
+            "rule": asdict(self.rule),
+            "history": self.history,
+            "provenance": self.provenance,
+        }
+        try:
+            text = json.dumps(header, sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise TrainError(f"history and provenance must be plain JSON: {error}") from None
+        contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors.items()}
+        _write_whole(Path(path), to_bytes(contiguous, {_KEY: text}))
+
+
+def save(
+    path: str | Path,
+    network: Network,
+    *,
+    rule: Rule,
+    history: History | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Checkpoint:
+    """Write a network to ``checkpoint.safetensors``, and return what was written.
+
+    Args:
+        path: replaced in one move if it exists.
+        rule: how it was trained, ``Rule.of(spec, m)`` for `fit`'s defaults.
+        history: what `fit` returned.
+        provenance: JSON-ready; the caller's, nothing is added.
+
+    Raises:
+        TrainError: as `Checkpoint` and `Checkpoint.write`.
+    """
+    epochs = [asdict(epoch) for epoch in history.epochs] if history is not None else []
+    checkpoint = Checkpoint(network.spec, network.tensors(), rule, epochs, dict(provenance or {}))
+    checkpoint.write(path)
+    return checkpoint
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read ``checkpoint.safetensors``, checked from end to end. Needs numpy and safetensors only.
+
+    Raises:
+        TrainError: the file is missing, truncated, of another kind, of an unknown version, or contradicts itself.
+    """
+    with extra("safetensors"):
+        from safetensors import SafetensorError, safe_open
+    path = Path(path)
+    if not path.is_file():
+        raise TrainError(f"{path} does not exist or is not a file: give the path of a checkpoint.safetensors")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise TrainError(f"{path} is truncated or not a safetensors file ({error}): train and save it again") from None
+    if _KEY not in metadata:
+        raise TrainError(f"{path} is a safetensors file but no metabit checkpoint: its header has no {_KEY!r} entry")
+    try:
+        header = json.loads(metadata[_KEY])
+        version = header["version"]
+        if version != VERSION:
+            raise TrainError(f"version {version!r} is unknown: this metabit reads {VERSION}, use the one that wrote it")
+        rule = Rule(tuple(header["rule"]["m"]), header["rule"]["lr"], header["rule"]["weight_decay"])
+        return Checkpoint(Spec.from_dict(header["spec"]), tensors, rule, header["history"], header["provenance"])
+    except TrainError as error:
+        raise TrainError(f"{path}: {error}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainError(f"{path} has a damaged header ({error!r}): train and save it again") from None
+
+
+def _check_tensors(spec: Spec, tensors: Mapping[str, NDArray[Any]]) -> None:
+    wanted = spec.tensors()
+    for name in sorted(wanted.keys() | tensors.keys()):
+        if name not in tensors:
+            raise TrainError(f"tensor {name} is missing: the spec asks for it")
+        if name not in wanted:
+            raise TrainError(f"tensor {name} is unknown: the spec has no such tensor")
+        dtype, shape = wanted[name]
+        tensor = tensors[name]
+        if tensor.dtype != dtype or tensor.shape != shape:
+            found = f"{tensor.dtype} {tensor.shape}"
+            raise TrainError(f"tensor {name} is {found}: the spec asks for {np.dtype(dtype)} {shape}")
+        if not np.isfinite(tensor).all():
+            raise TrainError(f"tensor {name} holds NaN or infinity: the training diverged, use a smaller lr")
+        if name.endswith(".code") and not (np.abs(tensor) == 1).all():
+            raise TrainError(f"tensor {name} holds a value other than -1 and +1")
+        if name.endswith(".var") and (tensor < 0).any():
+            raise TrainError(f"tensor {name} holds a negative variance")
+    if spec.thresholds is not None and not np.array_equal(tensors["encode.thresholds"], spec.thresholds):
+        raise TrainError("tensor encode.thresholds contradicts the spec's encode")
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Beside the target first, then moved over it, so that no reader ever sees half a file."""
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise TrainError(f"cannot write {path} ({error.strerror}): choose a folder that can be written") from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)

@@ -1,0 +1,192 @@
+"""The training loop: one function, readable from top to bottom."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabit.train.binarize import BinaryLinear
+from metabit.train.errors import DivergedError, TrainError, extra
+from metabit.train.metaplastic import MetaplasticAdam
+from metabit.train.network import Network
+from metabit.train.tasks import Bytes, Labels, Task
+
+with extra("torch"):
+    import torch
+    from torch import Tensor
+
+EVALUATE_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training samples.
+
+    Args:
+        number: from 1.
+        loss: mean cross-entropy of the pass, in nats, each batch before its own update.
+        train_accuracy: 0..1, likewise while learning.
+        test_accuracy: 0..1, after the pass.
+    """
+
+    number: int
+    loss: float
+    train_accuracy: float
+    test_accuracy: float
+
+
+@dataclass
+class History:
+    """What `fit` did: its finished epochs, and whether Ctrl-C ended it."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def fit(
+    network: Network,
+    task: Task,
+    *,
+    epochs: int,
+    batch: int = 100,
+    lr: float = 0.005,
+    m: float | Sequence[float] = 0.0,
+    weight_decay: float = 1e-7,
+    seed: int = 0,
+    progress: Callable[[Epoch], None] | None = None,
+) -> History:
+    """Train a network on a task, in place, by cross-entropy and `MetaplasticAdam`.
+
+    Call it again with the next task to learn that one too; every call starts fresh moments, as the paper's protocol
+    does. On one machine with one number of threads, the same arguments give the same bytes on the CPU. Ctrl-C ends the
+    call early and cleanly: the network keeps what it learnt. On return the network is in evaluation mode.
+
+    Args:
+        epochs: >= 1.
+        batch: >= 1, with norm "batch" >= 2. The n samples are dealt into ⌈n / batch⌉ batches of nearly equal size, so
+            that none is a leftover of one sample.
+        lr, weight_decay: of `MetaplasticAdam`.
+        m: metaplasticity, one number or one for each trained layer.
+        seed: of the order of the samples.
+        progress: called after every epoch.
+
+    Raises:
+        TrainError: network, task and settings do not go together.
+        DivergedError: the loss or a parameter became NaN or infinite.
+    """
+    _check(network, task.x_train, task.y_train)
+    _check(network, task.x_test, task.y_test)
+    smallest = 2 if network.spec.norm == "batch" else 1
+    if epochs < 1:
+        raise TrainError(f"epochs={epochs}: must be at least 1")
+    if batch < smallest or len(task.x_train) < smallest:
+        count = f"batch={batch} with {len(task.x_train)} training samples"
+        raise TrainError(f"{count}: norm={network.spec.norm!r} needs at least {smallest} samples in a batch")
+
+    optimizer = MetaplasticAdam(_groups(network, m), lr=lr, weight_decay=weight_decay)
+    order = np.random.default_rng(seed)
+    x, y = _on_device(network, task.x_train), _on_device(network, task.y_train)
+    batches = min(math.ceil(len(x) / batch), len(x) // smallest)
+    history = History()
+    step = 0
+    try:
+        for number in range(1, epochs + 1):
+            network.train()
+            loss_sum, correct = 0.0, 0
+            for chosen in np.array_split(order.permutation(len(x)), batches):
+                indices = torch.from_numpy(chosen).to(x.device)
+                scores = network(x[indices])
+                loss = torch.nn.functional.cross_entropy(scores, y[indices])
+                step += 1
+                if not torch.isfinite(loss):
+                    raise DivergedError(f"the loss is {loss.item()} at step {step}, {_blame(network)}: lower lr={lr}")
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                loss_sum += loss.item() * len(chosen)
+                correct += int((scores.argmax(1) == y[indices]).sum())
+            # A binarised weight hides a NaN from the loss, so look at the hidden ones themselves.
+            if not _finite(network):
+                raise DivergedError(f"a parameter is not finite after step {step}, {_blame(network)}: lower lr={lr}")
+            accuracy = evaluate(network, task.x_test, task.y_test)
+            epoch = Epoch(number, loss_sum / len(x), correct / len(x), accuracy)
+            history.epochs.append(epoch)
+            if progress is not None:
+                progress(epoch)
+    except KeyboardInterrupt:
+        history.interrupted = True
+    finally:
+        network.eval()
+    return history
+
+
+@torch.no_grad()
+def evaluate(network: Network, x: Bytes, y: Labels) -> float:
+    """Accuracy, 0..1, in evaluation mode; the network's mode is restored. Ties go to the lowest class.
+
+    Args:
+        x: uint8 (n, F).
+        y: int64 (n,).
+
+    Raises:
+        TrainError: x or y do not fit the network.
+    """
+    _check(network, x, y)
+    was_training = network.training
+    network.eval()
+    correct = 0
+    for start in range(0, len(x), EVALUATE_BATCH):
+        part = slice(start, start + EVALUATE_BATCH)
+        predicted = network(_on_device(network, x[part])).argmax(1)
+        correct += int((predicted == _on_device(network, y[part])).sum())
+    network.train(was_training)
+    return correct / len(x)
+
+
+def _groups(network: Network, m: float | Sequence[float]) -> list[dict[str, Any]]:
+    """A group for each trained layer with its own m, and one for all normalisation parameters."""
+    linears = [layer.linear for layer in network.layers() if isinstance(layer.linear, BinaryLinear)]
+    groups: list[dict[str, Any]] = [
+        {"params": [linear.hidden], "m": value}
+        for linear, value in zip(linears, network.spec.per_layer(m), strict=True)
+    ]
+    norms = [parameter for layer in network.layers() for parameter in layer.norm.parameters()]
+    return [*groups, {"params": norms, "m": 0.0}] if norms else groups
+
+
+def _check(network: Network, x: Bytes, y: Labels) -> None:
+    spec = network.spec
+    if x.dtype != np.uint8 or y.dtype != np.int64:
+        raise TrainError(f"x is {x.dtype} and y is {y.dtype}: must be uint8 and int64, tasks.from_arrays converts them")
+    if x.ndim != 2 or x.shape[1] != spec.features or len(x) == 0:
+        raise TrainError(f"x has shape {x.shape}: this network takes (samples, {spec.features})")
+    if y.shape != (len(x),):
+        raise TrainError(f"y has shape {y.shape}: must be ({len(x)},), one label for each sample")
+    if y.min() < 0 or y.max() >= spec.classes:
+        wrong = y.min() if y.min() < 0 else y.max()
+        raise TrainError(f"label {wrong} does not fit: this network has classes 0 to {spec.classes - 1}")
+    if spec.encode is None and x.max() > 1:
+        raise TrainError(
+            f"a feature is {x.max()}: without encode, features are bits, 0 or 1; use thermometer(x, planes)"
+        )
+
+
+def _on_device(network: Network, array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(array).to(next(network.parameters()).device)
+
+
+def _finite(module: torch.nn.Module) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in module.state_dict().values())
+
+
+def _blame(network: Network) -> str:
+    """The first layer that holds something not finite."""
+    for i, layer in enumerate(network.layers()):
+        if not _finite(layer):
+            return f"first in layer {i}"
+    return "with every layer's parameters finite"
