@@ -16,11 +16,11 @@ class Recipe:
     hidden: tuple[int, ...] = (512,)
     planes: int = 4
     output: Literal["learned", "code"] = "code"
-    m: float = 28.0
+    m: float = 25.0
     epochs: int = 50
     bits: int = 5
-    visits: float = 0.12
-    window: float = 0.8
+    visits: float = 0.15
+    window: float = 1.0
     passes: int = 3
 
 

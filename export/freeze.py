@@ -28,8 +28,6 @@ SCORE_STEPS = 1024
 
 class SpecLike(Protocol):
     @property
-    def norm(self) -> str: ...
-    @property
     def thresholds(self) -> NDArray[np.uint8] | None: ...
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]: ...
@@ -151,7 +149,7 @@ def generator_state(seed: int) -> int:
 def _norm(checkpoint: CheckpointLike, i: int, inputs: int) -> tuple[Floats, Floats]:
     """A layer's normalisation as gain (N,) and offset (N,): norm(a) = gain * a + offset."""
     units = checkpoint.spec.shapes[i][0]
-    if checkpoint.spec.norm == "static":
+    if f"layers.{i}.norm.weight" not in checkpoint.tensors:
         return np.full(units, 1 / np.sqrt(inputs)), np.zeros(units)
     weight, bias, mean, var = (
         np.asarray(checkpoint.tensors[f"layers.{i}.norm.{part}"], np.float64)

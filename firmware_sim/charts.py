@@ -21,7 +21,10 @@ def accuracy(curve: Curve, worlds: Sequence[str]) -> str:
     x, y = _scale(0, max(curve[-1][0], 1), LEFT, WIDTH - RIGHT), _scale(floor, 1, HEIGHT - BOTTOM, TOP)
     parts = []
     for tick in _ticks(floor, 1, 5):
-        parts += [_line(LEFT, y(tick), WIDTH - RIGHT, y(tick), "grid"), _text(LEFT - 8, y(tick) + 4, f"{100 * tick:.0f}", "end")]
+        parts += [
+            _line(LEFT, y(tick), WIDTH - RIGHT, y(tick), "grid"),
+            _text(LEFT - 8, y(tick) + 4, f"{100 * tick:.0f}", "end"),
+        ]
     for tick in _ticks(0, curve[-1][0], 6):
         parts.append(_text(x(tick), HEIGHT - BOTTOM + 18, f"{tick:,.0f}", "middle"))
     labels = _apart([y(value) for value in curve[-1][1]], 15)
@@ -44,7 +47,10 @@ def levels(before: Mapping[int, int], after: Mapping[int, int]) -> str:
     x, y = _scale(lowest - 0.5, highest + 0.5, LEFT, WIDTH - NARROW), _scale(0, tallest * 1.05, HEIGHT - BOTTOM, TOP)
     parts = []
     for tick in _ticks(0, tallest, 4):
-        parts += [_line(LEFT, y(tick), WIDTH - NARROW, y(tick), "grid"), _text(LEFT - 8, y(tick) + 4, _short(tick), "end")]
+        parts += [
+            _line(LEFT, y(tick), WIDTH - NARROW, y(tick), "grid"),
+            _text(LEFT - 8, y(tick) + 4, _short(tick), "end"),
+        ]
     for level in range(lowest, highest + 1):
         count, sign = after.get(level, 0), "minus" if level < 0 else "plus"
         title = f"<title>level {level}: {before.get(level, 0):,} before, {count:,} after</title>"

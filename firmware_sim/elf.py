@@ -50,8 +50,11 @@ class Program:
     """A firmware ELF, read once."""
 
     def __init__(self, data: bytes) -> None:
+        file = require("elftools.elf.elffile").ELFFile
+        if data[:4] != b"\x7fELF":
+            raise BuildError(f"not an ELF file: it starts with {data[:4]!r}")
         self.data = data
-        self._elf: Any = require("elftools.elf.elffile").ELFFile(io.BytesIO(data))
+        self._elf: Any = file(io.BytesIO(data))
 
     @classmethod
     def read(cls, path: Path) -> Program:
@@ -140,6 +143,7 @@ class Program:
         """Every instruction of .text. The $t/$d mapping symbols keep literal pools out."""
         capstone = require("capstone")
         decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
+        decoder.skipdata = True  # go on after what it cannot decode
         text = self._section(".text")
         start, blob = int(text["sh_addr"]), bytes(text.data())
         marks = sorted({(int(s["st_value"]), s.name[1]) for s in self._symtab() if s.name[:2] in ("$t", "$d")})

@@ -18,6 +18,7 @@ from metabit.firmware_sim.board import Board
 from metabit.firmware_sim.budgets import Budgets, load_budgets
 from metabit.firmware_sim.errors import DeviceLost, FirmwareError, FirmwareFault, require
 from metabit.firmware_sim.protocol import LEARN, PREDICT, REPLY, receive, send
+from metabit.runtime import InputError, as_uint8
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,10 @@ class Device:
     Every call is one round trip, so prefer the `_many` forms. A fault is final, as on a chip: later calls raise it too.
     """
 
-    def __init__(self, elf: Path, board: Board, *, budgets: Budgets | None = None) -> None:
+    def __init__(self, elf: str | Path, board: Board, *, budgets: Budgets | None = None) -> None:
         for module in ("ziglang", "unicorn", "capstone", "elftools"):
             require(module)
-        self.elf, self.board = elf, board
+        self.elf, self.board = Path(elf), board
         self._errors = tempfile.TemporaryFile()
         # A session of its own: Ctrl-C in the terminal reaches the parent only, which then ends the worker.
         self._process = subprocess.Popen(
@@ -118,7 +119,7 @@ class Device:
                     "ram": [board.ram.origin, board.ram.size],
                     "patience": (budgets or load_budgets()).instructions_per_call,
                 },
-                elf.read_bytes(),
+                self.elf.read_bytes(),
             )
         except BaseException:
             self.close()
@@ -140,7 +141,7 @@ class Device:
         return self._run(PREDICT, x, None, states=False)
 
     def learn_many(self, x: ArrayLike, y: ArrayLike, *, states: bool = False) -> Replies:
-        """Learn n samples in order. states: also return the whole state memory after each step."""
+        """Learn n samples in order. states: also return the state memory after each step, all of it."""
         return self._run(LEARN, x, y, states=states)
 
     def state(self) -> bytes:
@@ -171,15 +172,15 @@ class Device:
         self.close()
 
     def _run(self, command: int, x: ArrayLike, y: ArrayLike | None, *, states: bool) -> Replies:
-        inputs = np.ascontiguousarray(x)
-        if inputs.dtype != np.uint8 or inputs.ndim != 2 or inputs.shape[1] != self.input_size:
-            raise ValueError(f"inputs must be uint8 (n, {self.input_size}), got {inputs.dtype} {inputs.shape}")
+        inputs = as_uint8(np.asarray(x))
+        if inputs.ndim != 2 or inputs.shape[1] != self.input_size:
+            raise InputError(f"inputs have shape {inputs.shape}, this device takes (n, {self.input_size})")
         count = len(inputs)
-        labels = np.ascontiguousarray(y if y is not None else [], dtype=np.uint16)
-        if y is not None and labels.shape != (count,):
-            raise ValueError(f"labels must be ({count},), one per input, got {labels.shape}")
+        labels = np.asarray(y) if y is not None else np.empty(0, np.uint16)
+        if y is not None and (labels.shape != (count,) or labels.dtype.kind not in "iu"):
+            raise InputError(f"labels are {labels.dtype} {labels.shape}, {count} inputs need integers ({count},)")
         request = {"op": "run", "command": command, "count": count, "width": self.input_size, "states": states}
-        answer, blob = self._ask(request, labels.tobytes() + inputs.tobytes())
+        answer, blob = self._ask(request, labels.astype(np.uint16).tobytes() + inputs.tobytes())
         replies = np.frombuffer(blob, REPLY, count)
         rest = memoryview(blob)[replies.nbytes :]
         refused = np.flatnonzero(replies["status"])

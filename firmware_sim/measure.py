@@ -45,7 +45,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Mean cost of one phase of one layer in one call ("predict" or "learn")."""
+    """Mean cost of one phase of one layer in one call ("predict" or "learn"). phase "setup": all that is in no layer."""
 
     call: str
     phase: str
@@ -131,18 +131,19 @@ def _layers(
         runs: list[tuple[str, Replies]] = [("predict", device.predict_many(x))]
         if y is not None:
             runs.append(("learn", device.learn_many(x, y)))
-    return tuple(
-        LayerCost(
-            call=call,
-            phase=row.phase,
-            layer=names[row.layer] if row.layer < len(names) else "",
-            insns=row.insns / len(replies),
-            cycles=row.cycles / len(replies),
-            ms=board.milliseconds(row.cycles / len(replies)),
-        )
-        for call, replies in runs
-        for row in replies.profile
-    )
+    costs: list[LayerCost] = []
+    for call, replies in runs:
+        n, insns, cycles = len(replies), int(replies.insns.sum()), int(replies.cycles.sum())
+        for row in replies.profile:
+            name = names[row.layer] if row.layer < len(names) else ""
+            costs.append(_layer(board, call, row.phase, name, row.insns / n, row.cycles / n))
+            insns, cycles = insns - row.insns, cycles - row.cycles
+        costs.append(_layer(board, call, "setup", "", insns / n, cycles / n))
+    return tuple(costs)
+
+
+def _layer(board: Board, call: str, phase: str, layer: str, insns: float, cycles: float) -> LayerCost:
+    return LayerCost(call, phase, layer, insns, cycles, board.milliseconds(cycles))
 
 
 def layer_names(image: bytes) -> Sequence[str]:

@@ -114,7 +114,11 @@ def as_html(report: Report) -> str:
     """One self-contained page: no script, no external file."""
     jinja2 = require("jinja2")
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
     )
     environment.filters |= {"kib": _kib, "percent": _percent, "points": _points, "ms": _ms, "thousands": _thousands}
     page: str = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(report=report, charts=charts)

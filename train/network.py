@@ -104,7 +104,7 @@ class Network(torch.nn.Module):
                 if i < spec.trained
                 else CodeLinear(output_code(units, inputs, spec.seed))
             )
-            norm = torch.nn.BatchNorm1d(units, eps=NORM_EPS) if spec.norm == "batch" else StaticNorm(inputs)
+            norm = torch.nn.BatchNorm1d(units, eps=NORM_EPS) if spec.normalised(i) else StaticNorm(inputs)
             self._layers.append(Layer(linear, norm))
 
     def layers(self) -> list[Layer]:

@@ -37,9 +37,11 @@ class Spec:
         classes: 2..16384.
         encode: thermometer thresholds 0..255: P numbers (1..8) shared by all features, or (P, F). Input bit
             ``p * F + f`` is then ``features[f] >= thresholds[p, f]``. None: the features are themselves bits, 0 or 1.
-        norm: "batch" is BatchNorm (running statistics, gain and bias), after every layer. "static" divides by √K and
-            has no parameters: what a layer has that keeps learning on the device.
-        output: "learned" is a binary layer like the others, "code" a fixed ±1 code (`metabit.train.output_code`).
+        norm: "batch" is BatchNorm (running statistics, gain and bias), after every trained layer. "static" divides by √K
+            and has no parameters.
+        output: "learned" is a binary layer like the others, "code" a fixed ±1 code (`metabit.train.output_code`) of
+            static scale: what is not trained has nothing to normalise, and the margins it leaves are what a device that
+            goes on learning lives on.
         seed: 0..2**63-1, of the initial hidden weights and the code: one spec is one initial network.
 
     Raises:
@@ -101,6 +103,10 @@ class Spec:
         """How many layers have hidden weights: all, or all but the output code."""
         return len(self.hidden) + (self.output == "learned")
 
+    def normalised(self, layer: int) -> bool:
+        """Whether this layer, counted from 0, has the parameters of a batch normalisation."""
+        return self.norm == "batch" and layer < self.trained
+
     def per_layer(self, m: float | Sequence[float]) -> tuple[float, ...]:
         """One metaplasticity for each trained layer, from a number (for all of them) or a list (one for each).
 
@@ -121,8 +127,8 @@ class Spec:
         """Name -> (dtype, shape) of every tensor that a network of this spec consists of, and a checkpoint holds.
 
         ``encode.thresholds`` uint8 (P, F). Per layer i: ``layers.{i}.hidden`` float32 (N, K), or for the output code
-        ``layers.{i}.code`` int8 (N, K); with norm "batch" also ``layers.{i}.norm.`` weight, bias, mean and var,
-        each float32 (N,).
+        ``layers.{i}.code`` int8 (N, K); `normalised` layers also have ``layers.{i}.norm.`` weight, bias, mean and
+        var, each float32 (N,).
         """
         names: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {}
         if self.thresholds is not None:
@@ -132,7 +138,7 @@ class Spec:
                 names[f"layers.{i}.hidden"] = (np.float32, (units, inputs))
             else:
                 names[f"layers.{i}.code"] = (np.int8, (units, inputs))
-            if self.norm == "batch":
+            if self.normalised(i):
                 for part in ("weight", "bias", "mean", "var"):
                     names[f"layers.{i}.norm.{part}"] = (np.float32, (units,))
         return names

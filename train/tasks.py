@@ -161,12 +161,10 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise TrainError(f"{path} does not exist or is not a file: give the path of an .npz file with arrays x and y")
     try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):  # a lone .npy under the wrong name
-            arrays = {}
-        else:
-            with file:
-                arrays = {key: file[key] for key in file.files}
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            # a lone .npy under the wrong name gives an array
+            arrays = {} if isinstance(file, np.ndarray) else {key: file[key] for key in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise TrainError(
             f"{path} is no readable .npz ({error}): save plain arrays with np.savez(path, x=x, y=y)"

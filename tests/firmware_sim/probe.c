@@ -17,7 +17,7 @@ int main(void);
 
 #define KEEP __attribute__((noinline))
 
-KEEP void write_flash(void) { *(volatile uint32_t *)(uintptr_t)&main = 0; }
+KEEP void write_flash(void) { *(volatile uint32_t *)((uintptr_t)&main & ~3u) = 0; }
 KEEP void read_unmapped(void) { (void)*(volatile uint32_t *)UNMAPPED; }
 KEEP void read_unaligned(void) { (void)*(volatile uint32_t *)(0x20000000u + 1u); }
 

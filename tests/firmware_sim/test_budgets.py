@@ -42,7 +42,10 @@ def test_what_was_not_measured_is_not_checked() -> None:
         ("[emulator]\ninstructions_per_call = 1\n", "table 'default' is missing"),
         ("[default]\nstack_bytes = 512\n", "field 'emulator' is missing"),
         ("[emulator]\ninstructions_per_call = 1\n[default]\n", "field 'stack_bytes' is missing"),
-        ("[emulator]\ninstructions_per_call = 1\n[default]\nstack_bytes = 8\nlearn_us = 1\n", "unknown field 'learn_us'"),
+        (
+            "[emulator]\ninstructions_per_call = 1\n[default]\nstack_bytes = 8\nlearn_us = 1\n",
+            "unknown field 'learn_us'",
+        ),
         ("[emulator]\ninstructions_per_call = 1\n[default]\nstack_bytes = 8\nlearn_ms = -1\n", "must not be negative"),
     ],
 )

@@ -66,7 +66,7 @@ def test_sizes_add_up_to_the_elf(board: Board, image: Path) -> None:
     model, program = Model.open(image), Program.read(build(image, board))
     sizes = program.sizes
     assert (sizes.image, sizes.state, sizes.arena) == (model.image_size, model.state_size, model.arena_size("learn"))
-    assert sizes.flash == sum(len(blob) for _, blob in program.segments)
+    assert 0 <= sizes.flash - sum(len(blob) for _, blob in program.segments) < 16  # alignment
     assert 0 <= sizes.other_ram < 512 and 4_000 < sizes.code < 16_000
     assert program.symbol("image").address % 16 == 0
 
@@ -81,11 +81,11 @@ def test_measure(board: Board, image: Path, opt: str) -> None:
     assert m.predict.ms_mean == pytest.approx(m.predict.cycles_mean / m.clock_hz * 1e3)
     assert 0 < m.stack_high_water < m.ram.parts["stack"]
     assert "±10 %" in m.model and m.core in ("Cortex-M0+", "Cortex-M4F")
-    # Layer marks come from a second build, which the compiler may lay out a little differently.
+    # The split comes from a second build, which the compiler may lay out a little differently.
     for call, cost in (("predict", m.predict), ("learn", m.learn)):
         rows = [row for row in m.layers if row.call == call]
-        assert sum(row.insns for row in rows) == pytest.approx(cost.insns_mean, rel=0.1)
-        assert rows[0].layer == "encode" or rows[0].layer.startswith("dense")
+        assert sum(row.insns for row in rows) == pytest.approx(cost.insns_mean, rel=0.05)
+        assert [row.layer for row in rows[:2]] == ["encode", "dense 45→33"] and rows[-1].phase == "setup"
 
 
 def test_the_report_takes_real_measurements(image: Path, tmp_path: Path) -> None:

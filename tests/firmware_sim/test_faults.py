@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,7 +70,9 @@ def test_an_m0_plus_has_neither_division_nor_unaligned_loads() -> None:
 def test_an_endless_call_ends(board: Board, probe: Path) -> None:
     impatient = replace(load_budgets(), instructions_per_call=100_000)
     with Device(probe, board, budgets=impatient) as device:
-        with pytest.raises(FirmwareFault, match="no answer within 100,000 instructions .*in spin|instructions at pc .* in spin"):
+        with pytest.raises(
+            FirmwareFault, match="no answer within 100,000 instructions .*in spin|instructions at pc .* in spin"
+        ):
             device.predict([7, 0])
 
 
@@ -82,9 +85,9 @@ def test_a_refused_sample_is_an_error_but_not_the_end(board: Board, probe: Path)
 
 def test_wrong_inputs_never_reach_the_device(board: Board, probe: Path) -> None:
     with Device(probe, board) as device:
-        with pytest.raises(ValueError, match=r"inputs must be uint8 \(n, 2\), got uint8 \(1, 3\)"):
+        with pytest.raises(ValueError, match=r"inputs have shape \(1, 3\), this device takes \(n, 2\)"):
             device.predict(np.zeros(3, np.uint8))
-        with pytest.raises(ValueError, match=r"labels must be \(2,\), one per input, got \(1,\)"):
+        with pytest.raises(ValueError, match=r"labels are int64 \(1,\), 2 inputs need integers \(2,\)"):
             device.learn_many(np.zeros((2, 2), np.uint8), [1])
 
 
@@ -98,11 +101,30 @@ def test_a_dead_emulator_is_reported(board: Board, probe: Path) -> None:
             device.predict([0, 1])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_ends_the_emulator_with_the_call(board: Board, probe: Path) -> None:
+    with Device(probe, board) as device:
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            device.predict([7, 0])
+        with pytest.raises(ProcessLookupError):
+            os.kill(device.pid, 0)
+
+
+def test_what_is_not_a_firmware_is_refused(board: Board, tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("not an ELF file")
+    with pytest.raises(FirmwareError, match="not an ELF file"):
+        Device(text, board)
+
+
 def test_fpu_code_runs_where_there_is_an_fpu_and_is_refused_where_not() -> None:
     large, small = load_board("nrf52840"), load_board("rp2040")
     with Device(compile_probe(large, "fpu.S"), large) as device:
         assert device.input_size == 2
-    with pytest.raises(BuildError, match=r"FPU instruction `vadd.f32 s0, s0, s0` at 0x1000.*, but Cortex-M0\+ has no FPU"):
+    with pytest.raises(
+        BuildError, match=r"FPU instruction `vadd.f32 s0, s0, s0` at 0x1000.*, but Cortex-M0\+ has no FPU"
+    ):
         compile_probe(small, "fpu.S")
 
 
@@ -121,15 +143,18 @@ def test_a_compiler_error_is_shown(board: Board, tmp_path: Path) -> None:
 def test_too_big_says_how_big(board: Board, image: Path) -> None:
     tiny = replace(board, ram=replace(board.ram, size=4096))
     with pytest.raises(
-        DoesNotFit, match=r"needs [45],\d{3} bytes of RAM \(state 2,188, arena \d+, .*has 4,096: use fewer hidden bits or units"
+        DoesNotFit,
+        match=r"needs [45],\d{3} bytes of RAM \(state 2,188, arena \d+, .*has 4,096: use fewer hidden bits or units",
     ):
         build(image, tiny)
     short = replace(board, flash=replace(board.flash, size=4096))
-    with pytest.raises(DoesNotFit, match=r"bytes of flash \(image 3,\d{3}, code .*\), board \w+ has"):
+    with pytest.raises(DoesNotFit, match=r"bytes of flash \(image 2,\d{3}, code .*\), board \w+ has"):
         build(image, short)
 
 
-@pytest.mark.parametrize(("module", "package"), [("unicorn", "unicorn"), ("elftools", "pyelftools"), ("ziglang", "ziglang")])
+@pytest.mark.parametrize(
+    ("module", "package"), [("unicorn", "unicorn"), ("elftools", "pyelftools"), ("ziglang", "ziglang")]
+)
 def test_a_missing_extra_is_one_sentence(
     module: str, package: str, board: Board, probe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

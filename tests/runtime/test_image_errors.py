@@ -128,9 +128,9 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
             with_records([]),
             with_records([ENCODE, FIRST] + [SECOND] * 14 + [OUTPUT]),
             with_records([ENCODE]),
-            with_records([ENCODE, FIRST, SECOND]),
             with_records([ENCODE, ENCODE, FIRST, OUTPUT]),
             with_records([OUTPUT, OUTPUT]),
+            lie(SECOND, "B", 3), lie(OUTPUT, "B", 2),
         ],
     ),
     "KIND": (
@@ -202,7 +202,11 @@ def codes() -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("name", "image"),
-    [pytest.param(name, image, id=f"{name}-{i}") for name, (_, damaged) in DAMAGES.items() for i, image in enumerate(damaged)],
+    [
+        pytest.param(name, image, id=f"{name}-{i}")
+        for name, (_, damaged) in DAMAGES.items()
+        for i, image in enumerate(damaged)
+    ],
 )
 def test_damage_is_refused_by_name(name: str, image: bytes) -> None:
     with pytest.raises(ModelError) as caught:
@@ -246,5 +250,7 @@ def test_the_codes_that_only_c_can_cause(tmp_path: Path) -> None:
         check=True,
     )  # fmt: skip
     for name in ("all-4bit", "single-3bit"):
-        done = subprocess.run([program, HERE.parent / "vectors" / f"{name}.mbit"], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [program, HERE.parent / "vectors" / f"{name}.mbit"], capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 0, done.stderr

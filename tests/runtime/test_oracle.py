@@ -32,7 +32,11 @@ def table(kind: str, k: int, rng: np.random.Generator) -> np.ndarray:
 def any_network(draw: st.DrawFn) -> Frozen:
     """Every corner the format has: odd sizes, any depth, any hidden bits, any subset of layers that learn."""
     depth = draw(st.integers(1, 4))
-    sizes = (draw(EDGES), *(draw(EDGES) for _ in range(depth - 1)), draw(st.sampled_from([2, 3, 10, 15, 16, 17, 33, 40])))
+    sizes = (
+        draw(EDGES),
+        *(draw(EDGES) for _ in range(depth - 1)),
+        draw(st.sampled_from([2, 3, 10, 15, 16, 17, 33, 40])),
+    )
     learns = draw(st.sampled_from([flags for flags in product((False, True), repeat=depth) if any(flags)]))
     k, kind = draw(st.integers(2, 8)), draw(st.sampled_from(["random", "random", "certain", "impossible"]))
     seed = draw(st.integers(0, 2**32 - 1))

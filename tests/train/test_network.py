@@ -33,7 +33,7 @@ def by_hand(
         w = tensors[f"layers.{i}.code"].astype(np.int64) if hidden is None else np.where(hidden >= 0, 1, -1)
         a = y @ w.T
         sums.append(a)
-        if spec.norm == "batch":
+        if spec.normalised(i):
             weight, bias, mean, var = (tensors[f"layers.{i}.norm.{part}"] for part in ("weight", "bias", "mean", "var"))
             z = (a - mean) / np.sqrt(var + NORM_EPS) * weight + bias
         else:

@@ -46,7 +46,8 @@ def test_shapes_and_names() -> None:
     assert names["encode.thresholds"] == (np.uint8, (4, 64))
     assert names["layers.1.hidden"] == (np.float32, (16, 32))
     assert names["layers.2.code"] == (np.int8, (10, 16))
-    assert names["layers.2.norm.var"] == (np.float32, (10,))
+    assert names["layers.1.norm.var"] == (np.float32, (16,))
+    assert "layers.2.norm.var" not in names
     assert "layers.2.hidden" not in names
     assert list(Spec(5, (), 3, norm="static").tensors()) == ["layers.0.hidden"]
 

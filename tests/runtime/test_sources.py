@@ -1,0 +1,92 @@
+"""The C runtime as people compile it themselves: freestanding C99 without a warning, no floats, no libc but three names."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from metabit.runtime import include_dir, sources
+
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror"]
+gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+gxx = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def objects(folder: Path, *options: str) -> list[Path]:
+    made = []
+    for source in sources():
+        made.append(folder / f"{source.stem}.o")
+        run("gcc", "-std=c99", "-ffreestanding", "-fno-stack-protector", *WARNINGS, *options, f"-I{include_dir()}", "-c", source,
+            "-o", made[-1])  # fmt: skip
+    return made
+
+
+def without_comments(text: str) -> str:
+    return re.sub(r"/\*.*?\*/|//[^\n]*|\"[^\"\n]*\"", " ", text, flags=re.DOTALL)
+
+
+def files() -> list[Path]:
+    return sorted(path for folder in (include_dir(), sources()[0].parent) for path in folder.glob("*.[ch]"))
+
+
+def test_the_sources_are_there() -> None:
+    assert [source.name for source in sources()] == ["forward.c", "image.c", "learn.c"]
+    assert (include_dir() / "metabit.h").is_file()
+
+
+@gcc
+@pytest.mark.parametrize("options", [("-Os",), ("-O0",), ("-O3", "-DMB_PROFILE")], ids=" ".join)
+def test_they_compile_without_a_warning(tmp_path: Path, options: tuple[str, ...]) -> None:
+    assert len(objects(tmp_path, *options)) == 3
+
+
+@gcc
+@pytest.mark.parametrize("level", ["-Os", "-O2", "-O3"])
+def test_they_need_three_functions_of_libc_and_no_global_memory(tmp_path: Path, level: str) -> None:
+    built = objects(tmp_path, level, "-fno-pic")
+    undefined, defined = set(), {}
+    for line in run("nm", "-P", *built).splitlines():
+        name, kind, *_ = line.split() if not line.endswith(":") else ("", "", "")
+        if kind == "U":
+            undefined.add(name)
+        elif kind:
+            defined[name] = kind
+    assert undefined - defined.keys() <= {"memcpy", "memset", "memcmp"}
+    assert {name: kind for name, kind in defined.items() if kind in "dDbBcC"} == {}  # code and constants only
+    assert all(name.startswith("mb_") for name, kind in defined.items() if kind == "T")
+
+
+@gxx
+@pytest.mark.parametrize("standard", ["c++11", "c++17"])
+def test_the_header_is_also_cpp(tmp_path: Path, standard: str) -> None:
+    unit = tmp_path / "unit.cpp"
+    unit.write_text(
+        "#include <metabit.h>\n#include <metabit.h>\n"
+        "mb_status f(mb_model &m, const void *x) { uint16_t label; return mb_predict(&m, x, nullptr, &label); }\n"
+    )
+    run("g++", f"-std={standard}", *WARNINGS, f"-I{include_dir()}", "-c", unit, "-o", tmp_path / "unit.o")
+    assert "mb_predict\n" in run("nm", "-u", tmp_path / "unit.o")  # with C's name, not C++'s
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
+def test_there_is_no_float_and_no_heap(path: Path) -> None:
+    text = without_comments(path.read_text())
+    assert re.findall(r"\b(?:float|double|malloc|calloc|realloc|free|alloca)\b", text) == []
+    assert re.findall(r"\b\d+\.\d*|\b\d+[eE][-+]?\d+\b", text) == []
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
+def test_only_the_library_itself_and_three_headers_are_included(path: Path) -> None:
+    own = {file.name for file in files()}
+    for name in re.findall(r"#\s*include\s+[\"<]([^\">]+)[\">]", path.read_text()):
+        assert name in own | {"stddef.h", "stdint.h", "string.h"}
