@@ -23,9 +23,11 @@ def on_board(found: Measurement, checks: Sequence[Check]) -> None:
         ("  arena", f"{found.ram.parts.get('arena', 0):,} B", "", ""),
         ("  stack, high-water", f"{found.stack_high_water:,} B", *budget("stack_bytes")),
         ("boot, checks the image", f"{found.boot.ms_max:.2f} ms", *budget("boot_ms")),
+        ("predict, mean", f"{found.predict.ms_mean:.2f} ms", "", ""),
         ("predict, worst", f"{found.predict.ms_max:.2f} ms", *budget("predict_ms")),
     ]
     if found.learn is not None:
+        rows.append(("learn, mean", f"{found.learn.ms_mean:.2f} ms", "", ""))
         rows.append(("learn, worst", f"{found.learn.ms_max:.2f} ms", *budget("learn_ms")))
     show.table(f"{found.board}: {found.core}, {found.clock_hz / 1e6:.0f} MHz", ["what", "value", "budget", ""], rows)
     rows = [
@@ -33,7 +35,7 @@ def on_board(found: Measurement, checks: Sequence[Check]) -> None:
         for cost in found.layers
     ]
     caption = (
-        f"instructions exact; cycles and ms estimated by {found.model} (±{found.band_percent} %), {found.wait_states}, "
-        f"{found.compiler_options}"
+        f"instructions exact; cycles and ms estimated by {found.model} (±{found.band_percent} %); {found.wait_states}; "
+        f"{found.compiler}"
     )
     show.table("per layer, mean", ["step", "instructions", "cycles", "ms"], rows, caption=caption)

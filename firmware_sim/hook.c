@@ -1,6 +1,6 @@
 /* The native half of the emulator: counts every basic block unicorn is about to run, and plays the device's port.
  *
- * Free of libc, so that zig builds it in a tenth of a second without a C library. All memory comes from worker.py, which
+ * Free of libc, so that zig builds it in a tenth of a second without a C library. All memory comes from machine.py, which
  * mirrors the three structs below with ctypes; hook_sizes() lets it check that both sides agree.
  *
  * Counting. Unicorn reports a block before running it, every time, chained blocks included. A block is decoded once, by
@@ -13,6 +13,16 @@
 #include <stdint.h>
 
 #include "firmware/port_registers.h"
+
+#ifdef _WIN32
+#define EXPORT __declspec(dllexport)
+EXPORT int _DllMainCRTStartup(void *library, unsigned long reason, void *reserved); /* what a C library would bring */
+int _DllMainCRTStartup(void *library, unsigned long reason, void *reserved) {
+    return (void)library, (void)reason, (void)reserved, 1;
+}
+#else
+#define EXPORT
+#endif
 
 typedef struct block {
     uint32_t address, size; /* bytes */
@@ -42,8 +52,9 @@ typedef enum stop_reason {
     STOP_EXIT = 2,      /* it wrote REG_EXIT: value */
     STOP_RUNAWAY = 3,   /* one call ran for more than `patience` instructions */
     STOP_EXCEPTION = 4, /* the core took an exception: value */
-    STOP_DECODE = 5,    /* decode failed; worker.py holds the Python exception */
-    STOP_OVERRUN = 6    /* the block table is full */
+    STOP_DECODE = 5,    /* decode failed; machine.py holds the Python exception */
+    STOP_OVERRUN = 6,   /* the block table is full */
+    STOP_OUTSIDE = 7    /* running flash outside .text: value */
 } stop_reason;
 
 typedef struct device {
@@ -85,8 +96,8 @@ typedef struct device {
     uint32_t state_size, score;
 } device;
 
-const uint32_t hook_ports[4] = {PORT_BASE, PORT_SIZE, SAMPLE_BASE, SAMPLE_SIZE};
-const uint32_t hook_sizes[5] = {sizeof(block), sizeof(reply), sizeof(device), PHASES, LAYERS};
+EXPORT const uint32_t hook_ports[4] = {PORT_BASE, PORT_SIZE, SAMPLE_BASE, SAMPLE_SIZE};
+EXPORT const uint32_t hook_sizes[5] = {sizeof(block), sizeof(reply), sizeof(device), PHASES, LAYERS};
 
 static void copy(uint8_t *to, const uint8_t *from, size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -127,11 +138,11 @@ static block *find(device *d, uint32_t address, uint32_t size) {
     return b;
 }
 
-void hook_block(void *uc, uint64_t wide_address, uint32_t size, void *user) {
+EXPORT void hook_block(void *uc, uint64_t wide_address, uint32_t size, void *user) {
     device *d = user;
     const uint32_t address = (uint32_t)wide_address;
     if (address - d->code_start >= d->code_size) {
-        d->current = 0; /* outside .text: the fetch itself is about to fault */
+        stop(d, STOP_OUTSIDE, address); /* a chip would run it, but nobody meant to, and it could not be counted */
         return;
     }
     block *b = find(d, address, size);
@@ -175,7 +186,7 @@ void hook_block(void *uc, uint64_t wide_address, uint32_t size, void *user) {
 /// Faults ///
 
 /* Unmapped or protected memory: note where; returning 0 makes unicorn stop with an error. */
-int hook_memory(void *uc, int type, uint64_t address, int size, int64_t value, void *user) {
+EXPORT int hook_memory(void *uc, int type, uint64_t address, int size, int64_t value, void *user) {
     (void)uc, (void)type, (void)size, (void)value;
     device *d = user;
     d->fault_address = (uint32_t)address;
@@ -183,7 +194,7 @@ int hook_memory(void *uc, int type, uint64_t address, int size, int64_t value, v
     return 0;
 }
 
-void hook_interrupt(void *uc, uint32_t number, void *user) {
+EXPORT void hook_interrupt(void *uc, uint32_t number, void *user) {
     (void)uc;
     stop(user, STOP_EXCEPTION, number);
 }
@@ -226,7 +237,7 @@ static void done(device *d) {
     d->next++;
 }
 
-uint64_t hook_port_read(void *uc, uint64_t offset, unsigned size, void *user) {
+EXPORT uint64_t hook_port_read(void *uc, uint64_t offset, unsigned size, void *user) {
     (void)uc, (void)size;
     device *d = user;
     switch (offset) {
@@ -239,7 +250,7 @@ uint64_t hook_port_read(void *uc, uint64_t offset, unsigned size, void *user) {
     }
 }
 
-void hook_port_write(void *uc, uint64_t offset, unsigned size, uint64_t wide_value, void *user) {
+EXPORT void hook_port_write(void *uc, uint64_t offset, unsigned size, uint64_t wide_value, void *user) {
     (void)uc, (void)size;
     device *d = user;
     const uint32_t value = (uint32_t)wide_value;

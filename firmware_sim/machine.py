@@ -1,6 +1,9 @@
 """The emulated microcontroller: unicorn, the board's memory map, hook.c and the cycle model, wired together.
 
 Runs inside the emulator process only (worker.py); unicorn is imported nowhere else.
+
+Not emulated: interrupts, SysTick, MPU and the rest of the system control space, which is plain memory here. Not caught,
+though a chip would fault: unaligned LDRD and LDM on ARMv7-M.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ _EXCEPTIONS = {
 
 _u32, _u64, _p = c.c_uint32, c.c_uint64, c.c_void_p
 _PHASES, _LAYERS = 8, 32
-_IDLE, _EXIT, _RUNAWAY, _EXCEPTION = 1, 2, 3, 4
+_IDLE, _EXIT, _RUNAWAY, _EXCEPTION, _OUTSIDE = 1, 2, 3, 4, 7
 """As in hook.c, like the structs below."""
 
 
@@ -91,7 +94,7 @@ class Machine:
         self._hook = c.CDLL(str(host_library(_HOOK, [FIRMWARE / "port_registers.h"])))
         sizes = list((_u32 * 5).in_dll(self._hook, "hook_sizes"))
         if sizes != [c.sizeof(_Block), REPLY.itemsize, c.sizeof(_Device), _PHASES, _LAYERS]:
-            raise FirmwareError(f"hook.c and worker.py disagree about their structs: {sizes}")
+            raise FirmwareError(f"hook.c and machine.py disagree about their structs: {sizes}")
         self.uc = self._unicorn.Uc(
             self._unicorn.UC_ARCH_ARM, self._unicorn.UC_MODE_THUMB, getattr(self._arm, spec["unicorn_cpu"])
         )
@@ -238,6 +241,8 @@ class Machine:
             reason = f"no answer within {d.patience:,} instructions"
         elif d.stopped == _EXCEPTION:
             reason = _EXCEPTIONS.get(d.value, f"exception {d.value}")
+        elif d.stopped == _OUTSIDE:
+            reason, address = "jump to flash that holds no code", int(d.value)
         else:
             reason = "the firmware stopped by itself (WFI?)" if not d.stopped else f"emulator limit {d.stopped}"
         return FirmwareFault(reason, pc=pc, function=self.program.function_at(pc), address=address)

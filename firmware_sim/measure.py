@@ -15,7 +15,7 @@ from metabit.firmware_sim.budgets import Budgets
 from metabit.firmware_sim.cycles import load_model
 from metabit.firmware_sim.elf import Program
 from metabit.firmware_sim.emulate import Device, Replies
-from metabit.firmware_sim.toolchain import Compiler, build
+from metabit.firmware_sim.toolchain import Compiler, build, compiler_version
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,17 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Everything one board was measured for. model is to be printed wherever cycles or ms are."""
+    """Everything one board was measured for.
+
+    compiler: its version and options. model: to be printed wherever cycles or ms are.
+    """
 
     board: str
     description: str
     core: str
     clock_hz: int
     wait_states: str
-    compiler_options: str
+    compiler: str
     model: str
     model_source: str
     band_percent: int
@@ -107,7 +110,7 @@ def measure(
         core=board.core.title,
         clock_hz=board.clock_hz,
         wait_states=board.wait_states,
-        compiler_options=opt,
+        compiler=f"{compiler_version(compiler)} {opt}",
         model=model.label,
         model_source=model.source,
         band_percent=model.band_percent,

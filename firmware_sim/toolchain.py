@@ -6,13 +6,13 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-import re
 import shutil
 import string
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -88,12 +88,12 @@ def compile_elf(
     """
     command, version = _compiler(board, compiler, opt)
     flags = [*_COMMON, *(f"-D{name}={value}" for name, value in (defines or {}).items())]
-    script = _linker_script(board, load_budgets().of(board.name).stack_bytes if stack_size is None else stack_size)
-
+    if stack_size is None:
+        stack_size = load_budgets().of(board.name).stack_bytes
     headers = [path for directory in include_dirs for path in sorted(directory.glob("*.h"))]
     siblings = [path for directory in {s.parent for s in sources} for path in sorted(directory.glob("*.h"))]
     key = _digest(
-        version, *command, *flags, script,
+        version, *command, *flags, _linker_script(board, stack_size),
         *(path.read_bytes() for path in (*sources, *headers, *siblings)), *(files or {}).values(),
     )  # fmt: skip
     target = cache_dir() / "elf" / f"{board.name}-{key[:20]}.elf"
@@ -103,9 +103,8 @@ def compile_elf(
             place = Path(temporary)
             for name, blob in (files or {}).items():
                 (place / name).write_bytes(blob)
-            _link([*command, *flags, *includes], sources, script, place, compiler)
-            program = Program.read(place / "firmware.elf")
-            program.check(board)
+            _link([*command, *flags, *includes], sources, board, stack_size, place, compiler)
+            Program.read(place / "firmware.elf").check(board)
             _publish(place / "firmware.elf", target)
     return target
 
@@ -163,7 +162,9 @@ def _zig() -> list[str]:
     return [sys.executable, "-m", "ziglang", "cc"]
 
 
-def _link(command: list[str], sources: Sequence[Path], script: str, place: Path, compiler: Compiler) -> None:
+def _link(
+    command: list[str], sources: Sequence[Path], board: Board, stack_size: int, place: Path, compiler: Compiler
+) -> None:
     """Writes place/firmware.elf."""
     objects: list[str] = []
     for source in sources:
@@ -173,32 +174,32 @@ def _link(command: list[str], sources: Sequence[Path], script: str, place: Path,
             _run([*command, f"-I{place}", "-c", str(source), "-o", objects[-1]], place)
         else:
             objects.append(str(source))
-    libraries = ["-nostdlib", "-lgcc"] if compiler == "gcc" else []
+    # -n: GNU ld would otherwise load the ELF header into the bootloader's place, below the vector table.
+    libraries = ["-nostdlib", "-lgcc", "-Wl,-n"] if compiler == "gcc" else []
 
-    def link(text: str) -> None:
-        (place / "link.ld").write_text(text, encoding="utf-8")
-        linker = ["-Wl,--gc-sections", "-Wl,-e,Reset_Handler", "-T", str(place / "link.ld")]
+    def link(target: Board) -> None:
+        script = place / "link.ld"
+        script.write_text(_linker_script(target, stack_size), encoding="utf-8")
+        linker = ["-Wl,--gc-sections", "-Wl,-e,Reset_Handler", "-T", str(script)]
         _run([*command, *linker, *objects, *libraries, "-o", str(place / "firmware.elf")], place)
 
     try:
-        link(script)
+        link(board)
     except BuildError as error:
         if "overflowed by" not in str(error):
             raise
         # Link once more without limits, only to say how much it would need.
-        link(re.sub(r"LENGTH = \d+", f"LENGTH = {_UNLIMITED}", script))
-        raise _does_not_fit(Program.read(place / "firmware.elf"), script) from None
+        link(replace(board, flash=replace(board.flash, size=_UNLIMITED), ram=replace(board.ram, size=_UNLIMITED)))
+        raise _does_not_fit(Program.read(place / "firmware.elf"), board) from None
 
 
-def _does_not_fit(program: Program, script: str) -> DoesNotFit:
-    size, (flash, ram) = program.sizes, (int(n) for n in re.findall(r"LENGTH = (\d+)", script))
-    board = re.search(r"board (\S+)\.", script)
-    name = board[1] if board else "?"
+def _does_not_fit(program: Program, board: Board) -> DoesNotFit:
+    size, flash, ram = program.sizes, board.flash.usable, board.ram.size
     if size.ram > ram:
         parts = f"state {size.state:,}, arena {size.arena:,}, stack {size.stack:,}, other {size.other_ram:,}"
-        need = f"{size.ram:,} bytes of RAM ({parts}), board {name} has {ram:,}"
+        need = f"{size.ram:,} bytes of RAM ({parts}), board {board.name} has {ram:,}"
     else:
-        need = f"{size.flash:,} bytes of flash (image {size.image:,}, code {size.code:,}), board {name} has {flash:,}"
+        need = f"{size.flash:,} bytes of flash (image {size.image:,}, code {size.code:,}), board {board.name} has {flash:,}"
     return DoesNotFit(f"the program needs {need}: use fewer hidden bits or units")
 
 

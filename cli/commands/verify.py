@@ -65,8 +65,8 @@ def command(
     with show.bar("verifying", engines_total * len(widths)) as bar:
         for k in widths:
             frozen = export.freeze(source, export.Options(bits=k, visits=RECIPE.visits, seed=seed + 1))
-            ran = _run_all(frozen, task, steps, board or boards(), lambda text: bar.step(text=text))
-            rows += [{"bits": k, **row} for row in _compare(ran)]
+            ran = run_all(frozen, task, steps, board or boards(), lambda text: bar.step(text=text))
+            rows += [{"bits": k, **row} for row in compare(ran)]
     equal = all(row["scores_differ"] == 0 and not row["states_differ"] for row in rows)
     if json:
         show.emit({"equal": equal, "test_samples": len(task.y_test), "steps": steps, "engines": rows})
@@ -101,7 +101,7 @@ def _quick(task: Task, seed: int) -> Checkpoint:
     return train.Checkpoint(spec, network.tensors(), train.Rule.of(spec, RECIPE.m))
 
 
-def _run_all(frozen: Frozen, task: Task, steps: int, boards: list[str], step: Callable[[str], None]) -> list[Engine]:
+def run_all(frozen: Frozen, task: Task, steps: int, boards: list[str], step: Callable[[str], None]) -> list[Engine]:
     from metabit import export, firmware_sim
     from metabit.export.onnx_file import run_onnx, write_onnx
     from metabit.export.tflite_file import run_tflite, write_tflite
@@ -142,7 +142,7 @@ def _run_all(frozen: Frozen, task: Task, steps: int, boards: list[str], step: Ca
     return ran
 
 
-def _compare(ran: list[Engine]) -> list[dict[str, Any]]:
+def compare(ran: list[Engine]) -> list[dict[str, Any]]:
     """How many samples and steps differ from the oracle's, the first engine."""
     want = ran[0]
     assert want.states is not None

@@ -23,6 +23,13 @@ typedef uint16_t mb_half;
 typedef int32_t mb_int;
 #endif
 
+/* Inlined even when optimising for size: one copy for each constant argument beats one that asks every time. */
+#if defined(__GNUC__)
+#define MB_INLINE static inline __attribute__((always_inline))
+#else
+#define MB_INLINE static inline
+#endif
+
 #define MB_WORDS(bits) (((uint32_t)(bits) + 31u) >> 5) /* words that hold so many bits */
 
 /* a + b + c = low + 2 high in 32 lanes at once: five operations where the core has three-operand logic. */
@@ -61,11 +68,25 @@ static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
     return list;
 }
 
-/* One bit of an array of 32- or 16-lane words, as the word that holds it and a mask. `half` is 1 for 16 lanes. */
-static inline mb_word *mb_bit(uint8_t *base, uint32_t index, uint32_t lane, uint32_t half, uint32_t *mask)
+/* One bit of an array of 32- or 16-lane words, as the word that holds it and a mask. `half` is 1 for 16 lanes, and constant
+ * where it matters. */
+MB_INLINE mb_word *mb_bit(uint8_t *base, uint32_t index, uint32_t lane, uint32_t half, uint32_t *mask)
 {
     *mask = 1u << (lane + ((index & half) << 4));
     return (mb_word *)(void *)base + (index >> half);
+}
+
+MB_INLINE uint32_t mb_get_bit(const uint8_t *base, uint32_t index, uint32_t lane, uint32_t half)
+{
+    const mb_word *word = (const mb_word *)(const void *)base + (index >> half);
+    return (*word >> (lane + ((index & half) << 4))) & 1u;
+}
+
+MB_INLINE void mb_flip_bit(uint8_t *base, uint32_t index, uint32_t lane, uint32_t half)
+{
+    uint32_t mask;
+    mb_word *word = mb_bit(base, index, lane, half, &mask);
+    *word ^= mask;
 }
 
 /* value + c on bit-sliced planes: only the sign of the sum, as a word. */

@@ -52,6 +52,8 @@ static uint32_t header_crc(const uint8_t *image, uint32_t const_offset)
 
 /// Fields ///
 
+static const uint32_t MAGIC = 0x5449424Du; /* "MBIT" */
+
 enum {
     AT_SIZE = 8, AT_HEADER_CRC = 12,
     AT_CONST = 16, AT_CONST_SIZE = 20, AT_CONST_CRC = 24,
@@ -268,7 +270,7 @@ mb_status mb_open(mb_model *m, const void *image, size_t image_len)
     if (image_len < MB_HEADER_SIZE) {
         return MB_E_TRUNCATED;
     }
-    if (memcmp(b, "MBIT", 4) != 0) {
+    if (u32_at(b) != MAGIC) {
         return MB_E_MAGIC;
     }
     if (u16_at(b + 4) != MB_FORMAT_MAJOR) {

@@ -139,29 +139,25 @@ static void rescale(int32_t *error, uint32_t units)
 
 /// Update ///
 
-/* Moves one visited synapse (unit, j) one level up or down, if the table of its magnitude lets it. */
-static void visit(const mb_layer *l, uint32_t unit, uint32_t j, int up, uint32_t chance, mb_learn_info *info)
+/* Moves one synapse one level up or down, if the table of its magnitude lets it. `sign` and `levels` are the words of its input
+ * in its row of units, `lane` the unit's place in them. */
+MB_INLINE void visit(const mb_layer *l, uint32_t half, mb_word *sign, uint8_t *levels, uint32_t first, uint32_t mask,
+                     uint32_t lane, uint32_t unit, int up, uint32_t chance, mb_learn_info *info)
 {
-    const uint32_t lanes = l->half ? 16u : 32u, lane = unit % lanes, r = unit / lanes;
     const uint32_t low_bits = (uint32_t)l->bits - 1u, top = (1u << low_bits) - 1u;
-    uint32_t mask, level = 0;
-    mb_word *sign = mb_bit(l->sign, r * (l->inputs + 1u) + j, lane, l->half, &mask);
-    const uint32_t first = (r * l->inputs + j) * low_bits;
     const int positive = (*sign & mask) != 0;
-    info->visited++;
+    uint32_t level = 0;
     for (uint32_t p = 0; p < low_bits; p++) {
-        uint32_t m;
-        const mb_word *w = mb_bit(l->levels, first + p, lane, l->half, &m);
-        level = level * 2u + ((*w & m) != 0);
+        level = level * 2u + mb_get_bit(levels, first + p, lane, half);
     }
-    const uint32_t r_mag = positive ? level : top - level; /* two's complement: -1 is magnitude 0 */
+    const uint32_t r = positive ? level : top - level; /* two's complement: -1 is magnitude 0 */
     const int outward = up == positive;
-    const uint32_t limit = l->tables[(outward ? 0u : top + 1u) + r_mag];
-    if ((outward && r_mag == top) || (chance >= limit && limit != 65535u)) {
+    const uint32_t limit = l->tables[(outward ? 0u : top + 1u) + r];
+    if ((outward && r == top) || (chance >= limit && limit != 65535u)) {
         return;
     }
     info->moved++;
-    if (!outward && r_mag == 0) { /* 0 <-> -1: the weight flips, and all low bits with it */
+    if (!outward && r == 0) { /* 0 <-> -1: the weight flips, and all low bits with it */
         info->flipped++;
         *sign ^= mask;
         if (l->input == MB_PLUS_MINUS) { /* the folded constant holds minus half the weight sum */
@@ -169,21 +165,54 @@ static void visit(const mb_layer *l, uint32_t unit, uint32_t j, int up, uint32_t
         }
     }
     uint32_t changed = level ^ (up ? level + 1u : level - 1u);
-    for (uint32_t p = low_bits; p-- > 0; changed >>= 1) {
-        if (changed & 1u) {
-            uint32_t m;
-            mb_word *w = mb_bit(l->levels, first + p, lane, l->half, &m);
-            *w ^= m;
-        }
+    for (uint32_t p = low_bits; p > 0 && (changed & 1u); changed >>= 1) { /* a step changes a run of low bits */
+        mb_flip_bit(levels, first + --p, lane, half);
     }
 }
 
-/* Event-driven update: unit i owns a stretch of rate[i] per eligible input on one long line, and the line is visited at every
- * 65536th point from a random phase. Units and inputs between visits cost nothing. */
+/* The line of all units, visited at every 65536th point; `half` is a constant in each of its two copies. */
+MB_INLINE void visit_line(const mb_layer *l, uint32_t half, const int32_t *error, const uint32_t *bits, const uint16_t *list,
+                          uint32_t eligible, uint32_t share, uint32_t shift, uint32_t *generator, mb_learn_info *info)
+{
+    const uint32_t low_bits = (uint32_t)l->bits - 1u, pitch = l->inputs + 1u;
+    uint32_t z = *generator, next = draw(&z);
+    for (uint32_t i = 0; i < l->units; i++) {
+        uint32_t rate = (share * magnitude(error[i])) >> shift;
+        rate = rate > 65535u ? 65535u : rate;
+        const uint32_t length = rate * eligible;
+        if (next >= length) {
+            next -= length;
+            continue;
+        }
+        const uint32_t lane = half ? i & 15u : i & 31u, row = half ? i >> 4 : i >> 5;
+        const int down = error[i] > 0;
+        /* next = position * rate + over, and so is every later point: some cores have no divide instruction */
+        const uint32_t stride = 65536u / rate, rest = 65536u - stride * rate;
+        uint32_t position = next / rate, over = next - position * rate;
+        do {
+            const uint32_t j = list != NULL ? list[position] : position;
+            const int x = list != NULL || ((bits[j >> 5] >> (j & 31u)) & 1u);
+            uint32_t mask;
+            mb_word *sign = mb_bit(l->sign, row * pitch + j, lane, half, &mask);
+            info->visited++;
+            visit(l, half, sign, l->levels, (row * l->inputs + j) * low_bits, mask, lane, i, down != x, draw(&z), info);
+            position += stride;
+            over += rest;
+            if (over >= rate) {
+                over -= rate;
+                position++;
+            }
+        } while (position < eligible);
+        next = position * rate + over - length;
+    }
+    *generator = z;
+}
+
+/* Event-driven: unit i owns a stretch of the line in proportion to its error; units and inputs between visits cost nothing. */
 static void update(const mb_layer *l, const int32_t *error, const uint32_t *bits, uint16_t *list, uint32_t true_error,
                    uint32_t *generator, mb_learn_info *info)
 {
-    uint32_t sum = 0;
+    uint32_t sum = 0, shift = 0;
     for (uint32_t i = 0; i < l->units; i++) {
         sum += magnitude(error[i]);
     }
@@ -191,26 +220,17 @@ static void update(const mb_layer *l, const int32_t *error, const uint32_t *bits
     if (sum == 0 || total == 0) {
         return;
     }
-    uint32_t shift = 0;
     while (((total << shift) & 0x80000000u) == 0) {
         shift++;
     }
     const uint32_t share = (total << shift) / sum;
-    const int on_off = l->input == MB_ON_OFF;
+    const int on_off = l->input == MB_ON_OFF; /* off inputs are not eligible */
     const uint32_t eligible = on_off ? mb_active_inputs(bits, l->inputs, list) : l->inputs;
-    uint32_t next = draw(generator);
-    for (uint32_t i = 0; i < l->units; i++) {
-        uint32_t rate = (share * magnitude(error[i])) >> shift;
-        rate = rate > 65535u ? 65535u : rate;
-        const uint32_t length = rate * eligible;
-        while (next < length) {
-            const uint32_t position = next / rate;
-            const uint32_t j = on_off ? list[position] : position;
-            const int x = on_off || ((bits[j >> 5] >> (j & 31u)) & 1u);
-            visit(l, i, j, (error[i] < 0) == x, draw(generator), info);
-            next += 65536u;
-        }
-        next -= length;
+    const uint16_t *active = on_off ? list : NULL;
+    if (l->half) {
+        visit_line(l, 1, error, bits, active, eligible, share, shift, generator, info);
+    } else {
+        visit_line(l, 0, error, bits, active, eligible, share, shift, generator, info);
     }
 }
 

@@ -33,9 +33,7 @@ def random_frozen(
     return Frozen(tuple(layers), Encode(thresholds) if planes else None, 900, 128, 0xDEADBEEF, counters)
 
 
-def _random_layer(
-    random: np.random.Generator, units: int, inputs: int, k: int, on_off: bool, is_output: bool
-) -> Layer:
+def _random_layer(random: np.random.Generator, units: int, inputs: int, k: int, on_off: bool, is_output: bool) -> Layer:
     half = 1 << (k - 1)
     theta = random.normal(0, inputs**0.5, units).astype(np.int32)
     theta[:1], theta[1:2] = -(2**31), 2**31 - 1

@@ -10,6 +10,7 @@ void divide(void);
 void write_flash(void);
 void read_unmapped(void);
 void run_ram(void);
+void run_constant(void);
 void read_unaligned(void);
 void spin(void);
 uint32_t overflow(uint32_t depth);
@@ -23,6 +24,11 @@ KEEP void read_unaligned(void) { (void)*(volatile uint32_t *)(0x20000000u + 1u);
 
 KEEP void run_ram(void) {
     static uint16_t code[2] = {0x4770, 0x4770}; /* bx lr */
+    ((void (*)(void))((uintptr_t)code | 1u))();
+}
+
+KEEP void run_constant(void) {
+    static const uint16_t code[2] = {0x4770, 0x4770};
     ((void (*)(void))((uintptr_t)code | 1u))();
 }
 
@@ -58,6 +64,7 @@ int main(void) {
         case 8: overflow(0); break;
         case 9: read_unaligned(); break;
         case 10: port_exit(-7); break;
+        case 11: run_constant(); break;
         default: port_reply(MB_E_LABEL, &score, 1, &none); continue;
         }
         port_reply(MB_OK, &score, 1, &none);

@@ -30,7 +30,7 @@ def measurement(board: str = "nrf52840", clock_hz: int = 64_000_000) -> Measurem
         core="Cortex-M4F",
         clock_hz=clock_hz,
         wait_states="Flash wait states are not modelled.",
-        compiler_options="-Os",
+        compiler="zig 0.17.1 -Os",
         model="Cortex-M4 model 1, ±10 %, zero-wait memory",
         model_source="Arm DDI 0439",
         band_percent=10,

@@ -33,6 +33,7 @@ from metabit.firmware_sim.board import CORES
         (4, "write_flash", "write to read-only memory", None),
         (5, "read_unmapped", "read from an address where the board has no memory", 0x60000000),
         (6, "?", "execution of RAM", None),
+        (11, "?", "jump to flash that holds no code", None),
         (8, "overflow", "stack overflow: more than the 512 bytes reserved", None),
         (10, "port_exit", "the firmware gave up with mb_status -7", None),
     ],

@@ -1,0 +1,66 @@
+"""A command line in this process: what the user types, what comes back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import network
+
+from metabit.cli import main
+from metabit.export import write_image
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def metabit(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """metabit("inspect", path) -> Ran, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["metabit", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+        out, err = capfd.readouterr()
+        return Ran(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """A small image that learns: 64 features, 10 classes, random weights."""
+    path = tmp_path / "model.mbit"
+    path.write_bytes(write_image(network(3, (64, 40, 10), 4, 2, (True, False), 9000)))
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A small stream that fits the image."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "data.npz"
+    np.savez(path, x=rng.integers(0, 256, (100, 64)).astype(np.uint8), y=np.arange(100) % 10)
+    return path

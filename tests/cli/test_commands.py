@@ -1,0 +1,74 @@
+"""The commands on small input: tables for people, JSON for programs, help that teaches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metabit.cli import app
+
+COMMANDS = [command.name for command in app.registered_commands]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_has_an_example_that_parses(metabit: Any, name: str) -> None:
+    ran = metabit(name, "--help")
+    assert ran.code == 0
+    example = next(line for line in ran.out.splitlines() if "Example:" in line)
+    words = example.split("Example:")[1].split()
+    assert words[:2] == ["metabit", name]
+    for word in words:
+        if word.startswith("--"):
+            assert word in ran.out.replace(example, ""), f"{word} in the example of {name} is no option"
+
+
+def test_help_lists_every_command(metabit: Any) -> None:
+    ran = metabit("--help")
+    assert ran.code == 0 and all(str(name) in ran.out for name in COMMANDS)
+
+
+def test_inspect(metabit: Any, image: Path) -> None:
+    table, data = metabit("inspect", image), metabit("inspect", image, "--json").json()
+    assert table.code == 0 and "RAM: state" in table.out
+    assert data["memory"]["flash: image"] == image.stat().st_size
+    assert [layer["kind"] for layer in data["layers"]] == ["encode", "dense", "output"]
+    assert sum(data["layers"][1]["levels"].values()) == data["layers"][1]["synapses"] == 128 * 40
+
+
+def test_run_evaluates(metabit: Any, image: Path, data: Path) -> None:
+    found = metabit("run", image, "--data", data, "--json").json()
+    assert found["samples"] == 0 and 0 <= found["accuracy_before"][str(data)] <= 1
+    assert "accuracy" in metabit("run", image, "--data", data).out
+
+
+def test_run_learns_saves_and_is_repeatable(metabit: Any, image: Path, data: Path) -> None:
+    words = ("run", image, "--data", data, "--learn", "--passes", 2, "--limit", 150, "--json", "--save")
+    first, second = metabit(*words, "a.mbit").json(), metabit(*words, "b.mbit").json()
+    assert Path("a.mbit").read_bytes() == Path("b.mbit").read_bytes() != image.read_bytes()
+    assert first["samples"] == 150 and first["prequential_curve"] == second["prequential_curve"]
+    assert metabit("inspect", "a.mbit", "--json").json()["learned"]["steps"] == 150
+    after = metabit("run", "a.mbit", "--data", data, "--json").json()["accuracy_before"]
+    assert after == first["accuracy_after"]
+
+
+def test_simulate_agrees_with_run(metabit: Any, image: Path, data: Path) -> None:
+    words = (image, "--data", data, "--learn", "--limit", 60, "--seed", 5, "--json")
+    host, board = metabit("run", *words).json(), metabit("simulate", *words, "--board", "rp2040").json()
+    for key in ("accuracy_before", "accuracy_after", "samples", "per_sample"):
+        assert host[key] == board[key]
+    assert board["measurement"]["core"] == "Cortex-M0+" and board["passed"]
+
+
+def test_export_from_a_learned_image(metabit: Any, image: Path, data: Path) -> None:
+    metabit("run", image, "--data", data, "--learn", "--save", "learned.mbit")
+    found = metabit("export", "learned.mbit", "-o", "again", "--json").json()
+    assert set(found["engines"]) == {"numpy", "onnx", "tflite", "runtime"}
+    assert Path("again/model.mbit").read_bytes() == Path("learned.mbit").read_bytes()
+
+
+def test_boards_and_info(metabit: Any) -> None:
+    assert {"nrf52840", "rp2040"} <= {board["name"] for board in metabit("boards", "--json").json()}
+    facts = metabit("info", "--json").json()
+    assert facts["extras"]["train"]["torch"] and facts["extras"]["firmware"]["unicorn"]

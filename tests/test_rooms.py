@@ -1,0 +1,134 @@
+"""The house rules of DESIGN.md, section 1: who may import whom, what is forbidden where, and how large a file may grow."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "train": set(),
+    "export": {"train"},
+    "runtime": set(),
+    "firmware_sim": {"export", "runtime"},
+    "cli": {"train", "export", "runtime", "firmware_sim"},
+}
+LIMITS = {".py": 400, ".c": 500, ".h": 500}
+RUNTIME_LIMIT, HEADER_LIMIT = 2000, 350
+
+FILES = sorted(path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.py"))
+C_FILES = sorted(path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.[ch]"))
+RUNTIME_C = sorted((ROOT / "runtime" / "src").glob("*.[ch]")) + sorted((ROOT / "runtime" / "include").glob("*.h"))
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of everything a file imports, lazily or in a function, by statement or by import_module("...")."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name(path)}:{node.lineno}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            if called in ("import_module", "__import__", "require") and isinstance(node.args[0].value, str):
+                yield node.args[0].value
+
+
+def room_imported(dotted: str) -> str | None:
+    parts = dotted.split(".")
+    return parts[1] if parts[0] == "metabit" and len(parts) > 1 else None
+
+
+def test_the_rooms_are_these() -> None:
+    assert all((ROOT / room).is_dir() for room in MAY_IMPORT)
+    assert len(FILES) > 30 and len(RUNTIME_C) >= 7
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_room_imports_only_rooms_before_it(path: Path) -> None:
+    allowed = MAY_IMPORT[room_of(path)] | {room_of(path)}
+    wrong = [dotted for dotted in imports(path) if (room_imported(dotted) or room_of(path)) not in allowed]
+    assert not wrong, f"{name(path)} imports {wrong}: {room_of(path)} may import {sorted(allowed)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_no_room_is_imported_as_a_top_level_module(path: Path) -> None:
+    assert [dotted for dotted in imports(path) if dotted.partition(".")[0] in MAY_IMPORT] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_torch_stays_in_train_and_freeze(path: Path) -> None:
+    if room_of(path) != "train" and name(path) != "export/freeze.py":
+        assert [dotted for dotted in imports(path) if dotted.partition(".")[0] == "torch"] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_nothing_is_unpickled(path: Path) -> None:
+    picklers = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+    assert [dotted for dotted in imports(path) if dotted.partition(".")[0] in picklers] == []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            assert ast.unparse(node) not in ("torch.load", "torch.save"), f"{name(path)}:{node.lineno}"
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            assert ast.unparse(node.value) == "False", f"{name(path)}: allow_pickle"
+
+
+def test_the_core_install_needs_numpy_and_the_command_line_only() -> None:
+    """What `import metabit.ROOM` loads before anything is asked of it, file by file from each __init__."""
+    light = {"numpy", "metabit", "rich", "typer"}
+    seen, todo = set(), [ROOT / room / "__init__.py" for room in ("train", "export", "runtime")]
+    while todo:
+        path = todo.pop()
+        seen.add(path)
+        for node in ast.parse(path.read_text()).body:
+            if not isinstance(node, ast.Import | ast.ImportFrom):
+                continue
+            for dotted in [alias.name for alias in node.names] if isinstance(node, ast.Import) else [str(node.module)]:
+                package, *inner = dotted.split(".")
+                assert package in light or package in sys.stdlib_module_names, f"{name(path)} needs {package}"
+                module = ROOT.joinpath(*inner).with_suffix(".py") if package == "metabit" and inner else path
+                todo += [module] if module.is_file() and module not in seen else []
+    assert len(seen) > 10
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_tells_its_story_and_names_its_verbs(room: str) -> None:
+    path = ROOT / room / "__init__.py"
+    if not path.is_file():
+        pytest.skip("not built yet")
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree)
+    exported = [ast.unparse(t) for node in tree.body if isinstance(node, ast.Assign) for t in node.targets]
+    assert room == "cli" or "__all__" in exported
+
+
+@pytest.mark.parametrize("path", RUNTIME_C, ids=name)
+def test_the_c_runtime_includes_only_itself_and_three_headers(path: Path) -> None:
+    own = {file.name for file in RUNTIME_C}
+    included = set(re.findall(r"^\s*#\s*include\s+[<\"]([^>\"]+)[>\"]", path.read_text(), flags=re.MULTILINE))
+    assert included <= own | {"stddef.h", "stdint.h", "string.h"}
+
+
+@pytest.mark.parametrize("path", FILES + C_FILES, ids=name)
+def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    assert lines <= LIMITS[path.suffix], f"{name(path)} has {lines} lines, at most {LIMITS[path.suffix]}: split it"
+
+
+def test_the_whole_c_runtime_is_small() -> None:
+    assert sum(len(path.read_text().splitlines()) for path in RUNTIME_C) < RUNTIME_LIMIT
+    assert len((ROOT / "runtime" / "include" / "metabit.h").read_text().splitlines()) < HEADER_LIMIT
