@@ -112,6 +112,8 @@ def export_all(
 
 
 def _agree(engine: str, got: NDArray[np.int32], want: NDArray[np.int64]) -> None:
+    if got.shape != want.shape:
+        raise ExportError(f"{engine} gives scores of shape {got.shape}, not {want.shape}; nothing was written")
     wrong = np.flatnonzero((got != want).any(axis=1))
     if len(wrong):
         i = int(wrong[0])
@@ -129,9 +131,13 @@ def _version(package: str) -> str | None:
 
 
 def _write_together(folder: Path, files: dict[str, bytes]) -> None:
-    """All files are complete on disk before the first takes its place."""
+    """All files are complete on disk before the first takes its place; if one cannot, the others give theirs back."""
     folder.mkdir(parents=True, exist_ok=True)
+    for name in files:
+        if (folder / name).is_dir():
+            raise ExportError(f"{folder / name} is a folder, where a file is to go: move it away")
     staging = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
+    placed: list[str] = []
     try:
         for name, data in files.items():
             with open(staging / name, "wb") as file:
@@ -139,7 +145,16 @@ def _write_together(folder: Path, files: dict[str, bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         for name in files:
+            if (folder / name).exists():
+                os.replace(folder / name, staging / f"{name}.old")
+            placed.append(name)
             os.replace(staging / name, folder / name)
+    except BaseException:
+        for name in placed:
+            (folder / name).unlink(missing_ok=True)
+            if (staging / f"{name}.old").exists():
+                os.replace(staging / f"{name}.old", folder / name)
+        raise
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(staging)

@@ -72,18 +72,24 @@ class Options:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        def need(name: str, ok: bool, rule: str) -> None:
-            if not ok:
-                raise ExportError(f"{name}={getattr(self, name)!r}: must be {rule}")
+        def need(name: str, low: float, high: float, rule: str, kind: type = float) -> None:
+            value = getattr(self, name)
+            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            number = whole or (kind is float and isinstance(value, float | np.floating))
+            if not number or not low <= value <= high:
+                raise ExportError(f"{name}={value!r}: must be {rule}")
 
-        need("bits", isinstance(self.bits, int) and 1 <= self.bits <= 8, "a whole number from 1 (frozen) to 8")
-        need("m", self.m is None or 0 <= self.m < float("inf"), "a finite number >= 0, or left out")
-        need("strengthen", self.strengthen in ("certain", "same"), "'certain' or 'same'")
-        need("visits", 0 < self.visits <= 1, "above 0 and at most 1")
-        need("margin", 0 <= self.margin <= 1, "from 0 to 1")
-        need("window", 0 <= self.window < float("inf"), "a finite number >= 0")
-        need("temperature", 0 < self.temperature < float("inf"), "a finite number above 0")
-        need("seed", 0 <= self.seed < 2**32, "from 0 to 4294967295")
+        least, most = 1e-9, 1e9  # beyond them a parameter means nothing, and its integer would overflow
+        need("bits", 1, 8, "a whole number from 1 (frozen) to 8", int)
+        if self.m is not None:
+            need("m", 0, most, "a finite number >= 0, or left out")
+        if self.strengthen not in ("certain", "same"):
+            raise ExportError(f"strengthen={self.strengthen!r}: must be 'certain' or 'same'")
+        need("visits", least, 1, "above 0 and at most 1")
+        need("margin", 0, 1, "from 0 to 1")
+        need("window", 0, most, "a finite number >= 0")
+        need("temperature", least, most, "a finite number above 0")
+        need("seed", 0, 2**32 - 1, "a whole number from 0 to 4294967295", int)
 
 
 def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen:
@@ -96,7 +102,7 @@ def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen
     scale = 1.0
     for i, (_, inputs) in enumerate(spec.shapes):
         last, trained = i == len(spec.shapes) - 1, i < spec.trained
-        gain, offset = _norm(checkpoint, i, inputs)
+        gain, centre, offset = _norm(checkpoint, i, inputs)
         if trained:
             k = o.bits
             hidden, delta = quantise(np.asarray(checkpoint.tensors[f"layers.{i}.hidden"], np.float64), k)
@@ -107,9 +113,9 @@ def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen
         theta, window = np.zeros(units, np.int32), 0
         mul, add = np.ones(units, np.int32), np.zeros(units, np.int32)
         if last:
-            mul, add, scale = _scores(gain, offset)
+            mul, add, scale = _scores(gain, centre, offset)
         else:
-            hidden, theta = _thresholds(hidden, gain, offset, inputs)
+            hidden, theta = _thresholds(hidden, gain, centre, offset, inputs)
             window = _window(gain, o.window)
         rule = None
         if k > 1:
@@ -146,26 +152,27 @@ def generator_state(seed: int) -> int:
     return (z ^ (z >> 16)) or 1
 
 
-def _norm(checkpoint: CheckpointLike, i: int, inputs: int) -> tuple[Floats, Floats]:
-    """A layer's normalisation as gain (N,) and offset (N,): norm(a) = gain * a + offset."""
+def _norm(checkpoint: CheckpointLike, i: int, inputs: int) -> tuple[Floats, Floats, Floats]:
+    """A layer's normalisation as gain, centre and offset, each (N,): norm(a) = gain * (a - centre), and offset at gain 0."""
     units = checkpoint.spec.shapes[i][0]
     if f"layers.{i}.norm.weight" not in checkpoint.tensors:
-        return np.full(units, 1 / np.sqrt(inputs)), np.zeros(units)
+        return np.full(units, 1 / np.sqrt(inputs)), np.zeros(units), np.zeros(units)
     weight, bias, mean, var = (
         np.asarray(checkpoint.tensors[f"layers.{i}.norm.{part}"], np.float64)
         for part in ("weight", "bias", "mean", "var")
     )
-    gain = weight / np.sqrt(var + NORM_EPS)
-    return gain, bias - gain * mean
+    sigma = np.sqrt(var + NORM_EPS)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centre = mean - np.where(bias == 0, 0.0, bias * sigma / weight)  # exactly the mean where there is no bias
+    return weight / sigma, np.where(weight == 0, 0.0, centre), bias
 
 
 def _thresholds(
-    hidden: NDArray[np.int8], gain: Floats, offset: Floats, inputs: int
+    hidden: NDArray[np.int8], gain: Floats, centre: Floats, offset: Floats, inputs: int
 ) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-    """gain * a + offset >= 0 as a >= theta. A negative gain flips its unit's levels, so that the comparison stays >=."""
+    """gain * (a - centre) >= 0 as a >= theta. A negative gain flips its unit's levels, so that the comparison stays >=."""
     flipped = np.where((gain < 0)[:, None], -1 - hidden, hidden).astype(np.int8)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        theta = np.ceil(-offset / np.abs(gain))
+    theta = np.ceil(np.where(gain < 0, -centre, centre))
     theta = np.where(gain == 0, np.where(offset >= 0, -inputs, inputs + 1), theta)
     return flipped, np.clip(theta, -inputs, inputs + 1).astype(np.int32)
 
@@ -176,17 +183,25 @@ def _window(gain: Floats, factor: float) -> int:
     return 0 if len(slopes) == 0 else int(np.clip(round(factor / float(np.median(slopes))), 0, 32767))
 
 
-def _scores(gain: Floats, offset: Floats) -> tuple[NDArray[np.int32], NDArray[np.int32], float]:
+def _scores(gain: Floats, centre: Floats, offset: Floats) -> tuple[NDArray[np.int32], NDArray[np.int32], float]:
     """Integer mul, add and the score units per unit of float score. Equal gains need no resolution: mul is 1."""
     largest = float(np.abs(gain).max())
     if largest == 0:
         raise ExportError("every output gain is zero: the network scores all classes alike, train again")
-    if np.ptp(gain) == 0 and not offset.any():
+    shift = np.where(gain == 0, offset, -gain * centre)
+    if np.ptp(gain) == 0 and not shift.any():
         return np.ones(len(gain), np.int32), np.zeros(len(gain), np.int32), 1 / largest
     scale = SCORE_STEPS if largest * SCORE_STEPS >= 1 else 1 / largest
-    return np.round(gain * scale).astype(np.int32), np.round(offset * scale).astype(np.int32), scale
+    mul, add = np.round(gain * scale), np.round(shift * scale)
+    most = max(float(np.abs(mul).max()), float(np.abs(add).max()))
+    if most >= 2**31:
+        raise ExportError(f"the output normalisation reaches {most:.3g} score units, beyond 32 bits: train again")
+    return mul.astype(np.int32), add.astype(np.int32), scale
 
 
 def _dose(visits: float, units: int) -> int:
     """Visits per eligible input of a wholly wrong sample, in 1/4096, spread over all units."""
-    return int(np.clip(round(visits * units * 4096), 1, 2**20 - 1))
+    dose = round(visits * units * 4096)
+    if dose >= 2**20:
+        raise ExportError(f"visits={visits}: at most {(2**20 - 1) / 4096 / units:.3g} for a layer of {units} units")
+    return max(1, dose)

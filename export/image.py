@@ -243,8 +243,8 @@ class _Header:
             ("constant", h.const_offset, h.const_size, h.const_crc),
             ("state", h.state_offset, h.state_size, h.state_crc),
         ):
-            if at + size > h.size:
-                raise ExportError(f"the image's {name} section lies outside the image")
+            if at + size > h.size or (name == "state" and size < STATE.size):
+                raise ExportError(f"the image's {name} section lies outside the image or is too small")
             if zlib.crc32(image[at : at + size]) != crc:
                 raise ExportError(f"the image's {name} section is damaged (checksum mismatch)")
         return h
@@ -257,7 +257,8 @@ def read_image(image: bytes) -> Frozen:
     """
     h = _Header.read(image)
     generator, *counters = STATE.unpack_from(image, h.state_offset)
-    encode, layers = None, []
+    encode: Encode | None = None
+    layers: list[Layer] = []
     try:
         for i in range(h.layers):
             record = RECORD.unpack_from(image, HEADER.size + RECORD.size * i)
@@ -266,9 +267,11 @@ def read_image(image: bytes) -> Frozen:
                 encode = Encode(_array(image, at, "u1", (planes, features)))
             else:
                 layers.append(_read_layer(image, record))
-    except (ValueError, IndexError, struct.error) as wrong:
+        frozen = Frozen(tuple(layers), encode, h.temperature, h.margin, generator, Counters(*counters))
+        _check(frozen)
+    except (ValueError, IndexError, TypeError, ArithmeticError, struct.error) as wrong:
         raise ExportError(f"the image's records contradict each other: {wrong}") from wrong
-    return Frozen(tuple(layers), encode, h.temperature, h.margin, generator, Counters(*counters))
+    return frozen
 
 
 def _array(image: bytes, at: int, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.bits import pack_rows
+from metabit.export.errors import ExportError
 from metabit.export.frozen import Counters, Frozen
 from metabit.export.image import sections, write_image
 from metabit.train.device_rule import DeviceRule
@@ -26,6 +27,8 @@ def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: in
     state_changes  uint8 (1 + steps, S), the whole state section before the first step, then what each step XORs into it:
                    np.bitwise_xor.accumulate gives every state. The three learn arrays are absent if nothing learns
     """
+    if inputs < 1 or steps < 0:
+        raise ExportError(f"vectors of {inputs} inputs and {steps} steps: at least 1 input and 0 steps")
     rng = np.random.default_rng(seed)
     oracle = DeviceRule(frozen)
     features, bits = _inputs(frozen, inputs, rng)
@@ -49,7 +52,7 @@ def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: in
         changes = np.concatenate([states[:1], np.bitwise_xor(states[1:], states[:-1])])
         arrays |= {"learn_labels": labels, "learn_info": np.array(info, np.int64), "state_changes": changes}
     file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **arrays)
+    np.savez_compressed(file, **arrays)
     return file.getvalue()
 
 

@@ -13,7 +13,6 @@ The C runtime (``src/``, C99, freestanding) does everything; this module lends i
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +30,9 @@ class ModelError(ValueError):
     def __init__(self, sentence: str, code: int) -> None:
         super().__init__(sentence)
         self.code = code
+
+    def __reduce__(self) -> tuple[type[ModelError], tuple[str, int]]:
+        return type(self), (str(self), self.code)
 
 
 class InputError(ValueError):
@@ -83,16 +85,15 @@ class Model:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the learned image: whole, or not at all. Raises OSError."""
         target = Path(path)
-        handle, name = tempfile.mkstemp(prefix=target.name, suffix=".part", dir=target.parent)
+        part = target.with_name(f"{target.name}.{os.getpid()}.part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(part, "wb") as file:
                 file.write(self.image())
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
 
     def image(self) -> bytes:
         """The learned image: the opened one with the present state in it."""
@@ -171,9 +172,10 @@ class Model:
 
     def _inputs(self, x: ArrayLike) -> NDArray[np.uint8]:
         a = np.asarray(x)
-        if a.ndim != 2 or a.shape[1] != self.input_size:
-            shape = a.shape[1:] if a.ndim > 1 else a.shape
-            raise InputError(f"an input has shape {shape}, this model takes ({self.input_size},)")
+        if a.ndim != 2:
+            raise InputError(f"inputs have shape {a.shape}, they must be (samples, {self.input_size}): x[None] for one")
+        if a.shape[1] != self.input_size:
+            raise InputError(f"an input has {a.shape[1]} values, this model takes {self.input_size}")
         return as_uint8(a)
 
     def _labels(self, y: ArrayLike, n: int) -> NDArray[np.uint16]:

@@ -55,7 +55,7 @@ static uint32_t header_crc(const uint8_t *image, uint32_t const_offset)
 static const uint32_t MAGIC = 0x5449424Du; /* "MBIT" */
 
 enum {
-    AT_SIZE = 8, AT_HEADER_CRC = 12,
+    AT_MINOR = 6, AT_SIZE = 8, AT_HEADER_CRC = 12,
     AT_CONST = 16, AT_CONST_SIZE = 20, AT_CONST_CRC = 24,
     AT_STATE = 28, AT_STATE_SIZE = 32, AT_STATE_CRC = 36,
     AT_LAYERS = 40, AT_INPUT = 42, AT_CLASSES = 44, AT_TEMPERATURE = 48, AT_MARGIN = 50, AT_RESERVED = 52
@@ -123,6 +123,12 @@ static int all_zero(const uint8_t *p, size_t n)
         }
     }
     return 1;
+}
+
+/* Bytes that no field of this minor version uses; a later one may. */
+static int reserved_is_zero(const mb_model *m, const uint8_t *p, size_t n)
+{
+    return u16_at(m->image + AT_MINOR) > MB_FORMAT_MINOR || all_zero(p, n);
 }
 
 static uint32_t bit_length(uint32_t x)
@@ -230,7 +236,7 @@ static mb_status check_layers(const mb_model *m, section constants, section stat
         mb_layer l;
         mb_status status;
         mb_layer_at(m, i, &l);
-        if (l.kind < MB_ENCODE || l.kind > MB_OUTPUT || !all_zero(p + 40, 24)) {
+        if (l.kind < MB_ENCODE || l.kind > MB_OUTPUT || !reserved_is_zero(m, p + 40, 24)) {
             return MB_E_KIND;
         }
         if ((l.kind == MB_ENCODE && i != 0) || (l.kind == MB_OUTPUT) != (i + 1u == count)) {
@@ -300,14 +306,14 @@ mb_status mb_open(mb_model *m, const void *image, size_t image_len)
     if (layers < 1 || layers > MB_MAX_LAYERS) {
         return MB_E_LAYERS;
     }
-    if (u16_at(b + AT_TEMPERATURE) == 0 || u16_at(b + AT_MARGIN) > 4096u || !all_zero(b + 46, 2) ||
-        !all_zero(b + AT_RESERVED, 12)) {
+    mb_model opened = {b, NULL, NULL, size, MB_INFER};
+    if (u16_at(b + AT_TEMPERATURE) == 0 || u16_at(b + AT_MARGIN) > 4096u || !reserved_is_zero(&opened, b + 46, 2) ||
+        !reserved_is_zero(&opened, b + AT_RESERVED, 12)) {
         return MB_E_RULE;
     }
     if (u32_at(b + state_at) == 0) {
         return MB_E_GENERATOR;
     }
-    mb_model opened = {b, NULL, NULL, size, MB_INFER};
     const section constants = {const_at, const_at + const_size}, state = {state_at + MB_STATE_HEADER, size};
     const mb_status status = check_layers(&opened, constants, state);
     if (status == MB_OK) {

@@ -148,22 +148,24 @@ def test_what_is_no_number(model: Model, x: list[Any]) -> None:
         model.predict_one(x)
 
 
-@pytest.mark.parametrize(
-    ("x", "shape"),
-    [(np.zeros((3, 19)), r"\(19,\)"), (np.zeros((3, 21)), r"\(21,\)"), (np.zeros((2, 4, 5)), r"\(4, 5\)")],
-)
-def test_the_wrong_number_of_features(model: Model, x: np.ndarray, shape: str) -> None:
+@pytest.mark.parametrize("features", [19, 21])
+def test_the_wrong_number_of_features(model: Model, features: int) -> None:
+    x = np.zeros((3, features))
     for verb in (
         model.predict_many,
         model.scores,
         lambda x: model.learn_many(x, [0] * len(x)),
         lambda x: model.predict_one(x[0]),
     ):
-        with pytest.raises(InputError, match=rf"^an input has shape {shape}, this model takes \(20,\)$"):
+        with pytest.raises(InputError, match=rf"^an input has {features} values, this model takes 20$"):
             verb(x)
 
 
-@pytest.mark.xfail(reason="predict_many(x) of one input says it has shape (20,) where (20,) is wanted", strict=True)
+def test_images_that_were_not_flattened(model: Model) -> None:
+    with pytest.raises(InputError, match=r"^inputs have shape \(2, 4, 5\), they must be \(samples, 20\)"):
+        model.predict_many(np.zeros((2, 4, 5)))
+
+
 def test_one_input_where_many_are_wanted(model: Model) -> None:
     with pytest.raises(InputError) as caught:
         model.predict_many(X[0])
@@ -324,7 +326,7 @@ def test_saving_replaces_and_takes_relative_paths(
     assert os.listdir() == ["m.mbit"]
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace", "fdopen"])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
 @pytest.mark.parametrize(
     "trouble", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "ctrl-c"]
 )
@@ -366,7 +368,6 @@ def test_a_folder_without_permission(model: Model, tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
-@pytest.mark.xfail(reason="save keeps mkstemp's mode 0600, whatever the umask or the file it replaces", strict=True)
 @pytest.mark.skipif(os.name != "posix", reason="POSIX modes")
 def test_a_saved_image_is_as_readable_as_any_new_file(model: Model, tmp_path: Path) -> None:
     (tmp_path / "new").write_bytes(b"")

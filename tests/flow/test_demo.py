@@ -1,0 +1,32 @@
+"""The demo, shortened to one pass of the stream: the files, the figures, and that metaplasticity does what it is for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_demo(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", "from metabit.cli import main; main()", "demo", "-o", "demo", "--passes", "1"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    folder = tmp_path / "demo"
+    for name in ("checkpoint.safetensors", "model.mbit", "model.onnx", "model.tflite", "learned.mbit", "report.html"):
+        assert (folder / name).stat().st_size > 0
+    report = json.loads((folder / "report.json").read_text())
+    metaplastic, plain, frozen = report["deployments"]
+    upright, sideways = 0, 1
+    start, end = metaplastic["curve"][0][1], metaplastic["curve"][-1][1]
+    assert start[upright] > 0.93 and start[sideways] < 0.3
+    assert end[sideways] > 0.75, "it learns the new world"
+    assert start[upright] - end[upright] < 0.05, "and keeps the old one"
+    assert plain["curve"][-1][1][upright] < end[upright], "which m = 0 does not"
+    assert frozen["curve"][0][1] == frozen["curve"][-1][1]
+    assert {board["board"] for board in report["boards"]} == {"nrf52840", "rp2040"}
+    assert report["passed"] and all(check["passed"] for check in report["checks"])
+    page = (folder / "report.html").read_text()
+    assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page, "self-contained"

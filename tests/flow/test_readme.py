@@ -1,0 +1,86 @@
+"""Documentation runs: every metabit command and every snippet of the README, as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metabit.runtime import include_dir, sources
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the README's commands were run, in order."""
+    folder = tmp_path_factory.mktemp("readme")
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("metabit ")]
+    assert len(lines) >= 7
+    for line in lines:
+        words = [sys.executable, "-c", "from metabit.cli import main; main()", *shlex.split(line)[1:]]
+        ran = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+        assert ran.returncode == 0, (line, ran.stdout, ran.stderr)
+    return folder
+
+
+def test_the_commands_leave_what_they_say(road: Path) -> None:
+    for name in ("checkpoint.safetensors", "model.mbit", "model.onnx", "model.tflite", "vectors.npz", "manifest.json"):
+        assert (road / "out" / name).stat().st_size > 0
+    assert (road / "out/learned/model.mbit").read_bytes() == (road / "out/learned.mbit").read_bytes()
+
+
+def test_the_python_snippet(road: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from metabit.train import load_task
+
+    monkeypatch.chdir(road)
+    task = load_task("digits")
+    names: dict[str, Any] = {"x": task.x_test[0], "y": int(task.y_test[0])}
+    for block in blocks("python"):
+        exec(block, names)
+    assert 0 <= names["label"] < 10
+
+
+def test_the_c_snippet_compiles(tmp_path: Path) -> None:
+    (body,) = blocks("c")
+    code = tmp_path / "snippet.c"
+    code.write_text(
+        '#include "metabit.h"\n'
+        "uint16_t use(const void *image, size_t image_len, const uint8_t *features, uint16_t true_label) {\n"
+        "static uint32_t state[1000], arena[1000]; uint16_t label = 0;\n" + body + "return label; }\n"
+    )
+    words = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{include_dir()}", "-c", str(code), "-o", "/dev/null"]
+    subprocess.run(words, check=True)
+    assert len(sources()) == 3
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"make ([a-z-]+)", README))
+    makefile = (ROOT / "Makefile").read_text()
+    assert {"demo", "test", "exact"} <= targets
+    assert all(f"\n{target}:" in makefile for target in targets)
+
+
+def test_links_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)h#][^)#]*)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_the_tables_are_the_recorded_results() -> None:
+    import json
+
+    result = json.loads((ROOT / "docs/results/demo.json").read_text())
+    for row in result["rows"]:
+        assert f"{row['upright_after'][0]:.1f} ± {row['upright_after'][1]:.1f}" in README
+    for board in result["boards"]:
+        assert f"{board['learn_ms']:.1f} ms" in README
