@@ -105,7 +105,7 @@ def learn_sideways(
         visited=per_sample["visited"],
         moved=per_sample["moved"],
         flipped=per_sample["flipped"],
-        synapses=sum(layer.hidden.size for layer in layers),
+        synapses=sum(layer.hidden.size for layer in layers if layer.learns),
         levels_before=levels(with_state(image, before)),
         levels_after=levels(with_state(image, state())),
     )

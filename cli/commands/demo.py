@@ -47,7 +47,7 @@ def command(
                 )
                 for d in report.deployments
             ],
-            caption=f"synapses per sample, of {report.deployments[0].synapses:,}; {report.deployments[0].samples:,} samples",
+            caption=f"synapses per sample, of {report.deployments[0].synapses:,} that learn; {report.deployments[0].samples:,} samples",
         )  # fmt: skip
         for found in report.boards:
             on_board(found, report.checks_of(found.board))
