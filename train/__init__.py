@@ -10,7 +10,10 @@ second task without losing the first. The story in the order of the files::
     binarize.py     signs and straight-through gradients
     network.py      the spec as a torch module whose accumulators are exact integers
     metaplastic.py  the paper's optimizer, for anybody's loop
-    loop.py         the loop: fit, evaluate
+    loop.py         the loop over one task: fit, evaluate
+    scenarios.py    what there is to learn, task after task: a table
+    protocol.py     a scenario's defaults, the settings of a run
+    run.py          the loop over the tasks, which can stop and go on to the same bytes
     checkpoint.py   the door to the next room
 
 In short::
@@ -35,24 +38,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metabit.train.analyses import switch_signs
     from metabit.train.checkpoint import Checkpoint, Rule, save
     from metabit.train.checkpoint import load as load_checkpoint
     from metabit.train.errors import DivergedError, MissingExtraError, TrainError
+    from metabit.train.grid import Grid
     from metabit.train.loop import History, evaluate, fit
-    from metabit.train.metaplastic import MetaplasticAdam
+    from metabit.train.metaplastic import MetaplasticAdam, MetaplasticSGD
     from metabit.train.network import Network
-    from metabit.train.spec import Spec
+    from metabit.train.penalties import PENALTIES
+    from metabit.train.presets import PRESETS
+    from metabit.train.protocol import Settings
+    from metabit.train.quadratic import Quadratic
+    from metabit.train.run import Run
+    from metabit.train.run import run as run_scenario
+    from metabit.train.scenarios import SCENARIOS, Scenario, scenario
+    from metabit.train.spec import Conv, Spec
     from metabit.train.tasks import Task, thermometer
     from metabit.train.tasks import load as load_task
 
 __all__ = [
+    "PENALTIES",
+    "PRESETS",
+    "SCENARIOS",
     "Checkpoint",
+    "Conv",
     "DivergedError",
+    "Grid",
     "History",
     "MetaplasticAdam",
+    "MetaplasticSGD",
     "MissingExtraError",
     "Network",
+    "Quadratic",
     "Rule",
+    "Run",
+    "Scenario",
+    "Settings",
     "Spec",
     "Task",
     "TrainError",
@@ -60,18 +82,31 @@ __all__ = [
     "fit",
     "load_checkpoint",
     "load_task",
+    "run_scenario",
     "save",
+    "scenario",
+    "switch_signs",
     "thermometer",
 ]
 
 _HOME = {
+    "PENALTIES": "penalties",
+    "PRESETS": "presets",
+    "SCENARIOS": "scenarios",
     "Checkpoint": "checkpoint",
+    "Conv": "spec",
     "DivergedError": "errors",
+    "Grid": "grid",
     "History": "loop",
     "MetaplasticAdam": "metaplastic",
+    "MetaplasticSGD": "metaplastic",
     "MissingExtraError": "errors",
     "Network": "network",
+    "Quadratic": "quadratic",
     "Rule": "checkpoint",
+    "Run": "run",
+    "Scenario": "scenarios",
+    "Settings": "protocol",
     "Spec": "spec",
     "Task": "tasks",
     "TrainError": "errors",
@@ -79,7 +114,10 @@ _HOME = {
     "fit": "loop",
     "load_checkpoint": "checkpoint.load",
     "load_task": "tasks.load",
+    "run_scenario": "run.run",
     "save": "checkpoint",
+    "scenario": "scenarios",
+    "switch_signs": "analyses",
     "thermometer": "tasks",
 }
 """Public name -> module, or module.attribute where the name differs."""

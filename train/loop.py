@@ -1,11 +1,14 @@
-"""The training loop: one function, readable from top to bottom."""
+"""One task: `fit` a network on it, `evaluate` it, and the single `step` that everything in this room takes.
+
+A sequence of tasks, with saves between the steps, is `metabit.train.run`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,42 +82,30 @@ def fit(
         TrainError: network, task and settings do not go together.
         DivergedError: the loss or a parameter became NaN or infinite.
     """
-    _check(network, task.x_train, task.y_train)
-    _check(network, task.x_test, task.y_test)
-    smallest = 2 if network.spec.norm == "batch" else 1
+    check(network, task.x_train, task.y_train)
+    check(network, task.x_test, task.y_test)
     if epochs < 1:
         raise TrainError(f"epochs={epochs}: must be at least 1")
-    if batch < smallest or len(task.x_train) < smallest:
-        count = f"batch={batch} with {len(task.x_train)} training samples"
-        raise TrainError(f"{count}: norm={network.spec.norm!r} needs at least {smallest} samples in a batch")
+    batches = count_batches(network, len(task.x_train), batch)
 
-    optimizer = MetaplasticAdam(_groups(network, m), lr=lr, weight_decay=weight_decay)
+    optimizer = MetaplasticAdam(groups(network, m), lr=lr, weight_decay=weight_decay)
     order = np.random.default_rng(seed)
-    x, y = _on_device(network, task.x_train), _on_device(network, task.y_train)
-    batches = min(math.ceil(len(x) / batch), len(x) // smallest)
+    x, y = on_device(network, task.x_train), on_device(network, task.y_train)
     history = History()
-    step = 0
+    number = 0
     try:
-        for number in range(1, epochs + 1):
+        for epoch_number in range(1, epochs + 1):
             network.train()
             loss_sum, correct = 0.0, 0
             for chosen in np.array_split(order.permutation(len(x)), batches):
                 indices = torch.from_numpy(chosen).to(x.device)
-                scores = network(x[indices])
-                loss = torch.nn.functional.cross_entropy(scores, y[indices])
-                step += 1
-                if not torch.isfinite(loss):
-                    raise DivergedError(f"the loss is {loss.item()} at step {step}, {_blame(network)}: lower lr={lr}")
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                loss_sum += loss.item() * len(chosen)
-                correct += int((scores.argmax(1) == y[indices]).sum())
-            # A binarised weight hides a NaN from the loss, so look at the hidden ones themselves.
-            if not _finite(network):
-                raise DivergedError(f"a parameter is not finite after step {step}, {_blame(network)}: lower lr={lr}")
+                number += 1
+                loss, right = step(network, optimizer, x[indices], y[indices], number=number)
+                loss_sum += loss * len(chosen)
+                correct += right
+            check_finite(network, optimizer, number)
             accuracy = evaluate(network, task.x_test, task.y_test)
-            epoch = Epoch(number, loss_sum / len(x), correct / len(x), accuracy)
+            epoch = Epoch(epoch_number, loss_sum / len(x), correct / len(x), accuracy)
             history.epochs.append(epoch)
             if progress is not None:
                 progress(epoch)
@@ -123,6 +114,75 @@ def fit(
     finally:
         network.eval()
     return history
+
+
+class StepPenalty(Protocol):
+    """What `step` asks of a penalty (`metabit.train.penalties`)."""
+
+    def loss(self, network: Network) -> Tensor | float: ...
+    def before_step(self, network: Network) -> None: ...
+    def after_step(self, network: Network) -> None: ...
+
+
+def step(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    y: Tensor,
+    *,
+    number: int,
+    penalty: StepPenalty | None = None,
+) -> tuple[float, int]:
+    """One training step: forward, cross-entropy (and the penalty), backward, update.
+
+    Args:
+        x, y: uint8 (batch, F) and int64 (batch,) on the network's device.
+        number: of the step, from 1, for the message if it fails.
+
+    Returns:
+        The cross-entropy in nats, and how many samples were right, both before the update.
+
+    Raises:
+        DivergedError: the loss is NaN or infinite; nothing was updated.
+    """
+    scores = network(x)
+    task_loss = torch.nn.functional.cross_entropy(scores, y)
+    loss = task_loss if penalty is None else task_loss + penalty.loss(network)
+    value = loss.item()
+    if not math.isfinite(value):
+        raise DivergedError(f"the loss is {value} at step {number}, {_blame(network)}: lower {_lr(optimizer)}")
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    if penalty is not None:
+        penalty.before_step(network)
+    optimizer.step()
+    if penalty is not None:
+        penalty.after_step(network)
+        value = task_loss.item()
+    return value, int((scores.argmax(1) == y).sum())
+
+
+def check_finite(network: Network, optimizer: torch.optim.Optimizer, number: int) -> None:
+    """A binarised weight hides a NaN from the loss, so look at the hidden ones themselves.
+
+    Raises:
+        DivergedError: a parameter is NaN or infinite after this step.
+    """
+    if not _finite(network):
+        raise DivergedError(f"a parameter is not finite after step {number}, {_blame(network)}: lower {_lr(optimizer)}")
+
+
+def count_batches(network: Network, samples: int, batch: int) -> int:
+    """Into how many batches of nearly equal size the samples are dealt: ⌈samples / batch⌉, but none too small.
+
+    Raises:
+        TrainError: the batch, or the samples altogether, are fewer than the norm needs.
+    """
+    smallest = 2 if network.spec.norm == "batch" else 1
+    if batch < smallest or samples < smallest:
+        count = f"batch={batch} with {samples} training samples"
+        raise TrainError(f"{count}: norm={network.spec.norm!r} needs at least {smallest} samples in a batch")
+    return min(math.ceil(samples / batch), samples // smallest)
 
 
 @torch.no_grad()
@@ -136,30 +196,33 @@ def evaluate(network: Network, x: Bytes, y: Labels) -> float:
     Raises:
         TrainError: x or y do not fit the network.
     """
-    _check(network, x, y)
+    check(network, x, y)
     was_training = network.training
     network.eval()
     correct = 0
     for start in range(0, len(x), EVALUATE_BATCH):
         part = slice(start, start + EVALUATE_BATCH)
-        predicted = network(_on_device(network, x[part])).argmax(1)
-        correct += int((predicted == _on_device(network, y[part])).sum())
+        predicted = network(on_device(network, x[part])).argmax(1)
+        correct += int((predicted == on_device(network, y[part])).sum())
     network.train(was_training)
     return correct / len(x)
 
 
-def _groups(network: Network, m: float | Sequence[float]) -> list[dict[str, Any]]:
+def groups(network: Network, m: float | Sequence[float]) -> list[dict[str, Any]]:
     """A group for each trained layer with its own m, and one for all normalisation parameters."""
     linears = [layer.linear for layer in network.layers() if isinstance(layer.linear, BinaryLinear)]
     groups: list[dict[str, Any]] = [
         {"params": [linear.hidden], "m": value}
         for linear, value in zip(linears, network.spec.per_layer(m), strict=True)
     ]
-    norms = [parameter for layer in network.layers() for parameter in layer.norm.parameters()]
+    norms = [
+        parameter for layer in network.layers() for parameter in layer.norm.parameters() if parameter.requires_grad
+    ]
     return [*groups, {"params": norms, "m": 0.0}] if norms else groups
 
 
-def _check(network: Network, x: Bytes, y: Labels) -> None:
+def check(network: Network, x: Bytes, y: Labels) -> None:
+    """Raises TrainError unless x, uint8 (n, F), and y, int64 (n,), fit the network."""
     spec = network.spec
     if x.dtype != np.uint8 or y.dtype != np.int64:
         raise TrainError(f"x is {x.dtype} and y is {y.dtype}: must be uint8 and int64, tasks.from_arrays converts them")
@@ -170,14 +233,19 @@ def _check(network: Network, x: Bytes, y: Labels) -> None:
     if y.min() < 0 or y.max() >= spec.classes:
         wrong = y.min() if y.min() < 0 else y.max()
         raise TrainError(f"label {wrong} does not fit: this network has classes 0 to {spec.classes - 1}")
-    if spec.encode is None and x.max() > 1:
+    if spec.encode is None and spec.input == "bits" and x.max() > 1:
         raise TrainError(
             f"a feature is {x.max()}: without encode, features are bits, 0 or 1; use thermometer(x, planes)"
         )
 
 
-def _on_device(network: Network, array: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(array).to(next(network.parameters()).device)
+def on_device(network: Network, array: NDArray[Any]) -> Tensor:
+    """The array as a tensor where the network is; on the CPU it shares the array's memory."""
+    return torch.from_numpy(np.ascontiguousarray(array)).to(next(network.parameters()).device)
+
+
+def _lr(optimizer: torch.optim.Optimizer) -> str:
+    return f"lr={optimizer.param_groups[0]['lr']}"
 
 
 def _finite(module: torch.nn.Module) -> bool:

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabit.train.binarize import BinaryLinear, binarize_activation
+from metabit.train.conv import BinaryConv2d
 from metabit.train.errors import TrainError, extra
+from metabit.train.norms import BatchNorm, InstanceNorm, StaticNorm
 from metabit.train.output_code import output_code
-from metabit.train.spec import NORM_EPS, Spec
+from metabit.train.spec import Spec
 
 with extra("torch"):
     import torch
     from torch import Tensor
 
-
-class StaticNorm(torch.nn.Module):
-    """Divide by √K, the standard deviation of a sum of K independent ±1. No parameters, no statistics."""
-
-    def __init__(self, inputs: int) -> None:
-        super().__init__()
-        self.scale = math.sqrt(inputs)
-
-    def forward(self, a: Tensor) -> Tensor:
-        return a / self.scale
+AnyNorm = BatchNorm | InstanceNorm | StaticNorm
 
 
 class CodeLinear(torch.nn.Module):
@@ -51,19 +43,34 @@ class Layer(torch.nn.Module):
     """±1 weights, then normalisation: what becomes one threshold per unit on the device.
 
     Attributes:
-        linear: `BinaryLinear`, or `CodeLinear` for a fixed output.
-        norm: `torch.nn.BatchNorm1d` or `StaticNorm`.
+        linear: `BinaryLinear`, its kind `BinaryConv2d`, or `CodeLinear` for a fixed output.
+        norm: `BatchNorm`, `InstanceNorm` or `StaticNorm`.
+        scale: the sums are multiplied by it before the norm: 1/255 after uint8 input, else 1.
+        pool: side of the squares of which only the largest value stays; 1 is all.
+        flatten: whether an image comes out as a row, (H, W, N) with N fastest.
     """
 
-    def __init__(self, linear: BinaryLinear | CodeLinear, norm: torch.nn.BatchNorm1d | StaticNorm) -> None:
+    def __init__(
+        self, linear: BinaryLinear | CodeLinear, norm: AnyNorm, scale: float = 1.0, pool: int = 1, flatten: bool = False
+    ) -> None:
         super().__init__()
         self.linear = linear
         self.norm = norm
+        self.scale = scale
+        self.pool = pool
+        self.flatten = flatten
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 (batch, K) -> float32 (batch, N), normalised."""
-        y: Tensor = self.norm(self.linear(x))
-        return y
+        """float32 (batch, K) -> float32 (batch, N), or (batch, C, H, W) -> (batch, N, H', W'); normalised."""
+        return self.finish(self.linear(x))
+
+    def finish(self, a: Tensor) -> Tensor:
+        """What follows the integer sums."""
+        z: Tensor = self.norm(a if self.scale == 1 else a * self.scale)
+        if self.pool > 1:
+            # The sign of the largest is the OR of the signs: same bits, and the gradient finds the one nearest to +1.
+            z = torch.nn.functional.max_pool2d(z, self.pool)
+        return z.permute(0, 2, 3, 1).flatten(1) if self.flatten else z
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """(name within the layer, live tensor), the names of `Spec.tensors`."""
@@ -71,16 +78,13 @@ class Layer(torch.nn.Module):
             yield "hidden", self.linear.hidden
         else:
             yield "code", self.linear.code
-        if isinstance(self.norm, torch.nn.BatchNorm1d):
-            assert self.norm.running_mean is not None and self.norm.running_var is not None
-            yield "norm.weight", self.norm.weight
-            yield "norm.bias", self.norm.bias
-            yield "norm.mean", self.norm.running_mean
-            yield "norm.var", self.norm.running_var
+        if isinstance(self.norm, BatchNorm):
+            for part, tensor in self.norm.tensors():
+                yield f"norm.{part}", tensor
 
 
 class Network(torch.nn.Module):
-    """The network of a spec: encode; linear, norm and sign for each hidden layer; linear and norm for the scores.
+    """The network of a spec: encode; linear or convolution, norm and sign for each hidden layer; linear and norm for the scores.
 
     One spec is one initial network: the spec's seed is used, torch's global generator is not touched.
 
@@ -97,38 +101,46 @@ class Network(torch.nn.Module):
         thresholds = spec.thresholds
         self.register_buffer("thresholds", None if thresholds is None else torch.from_numpy(thresholds))
         generator = torch.Generator().manual_seed(spec.seed)
+        gains = torch.Generator().manual_seed(
+            (spec.seed + 1) % 2**63
+        )  # of its own: gamma_init leaves the weights alone
         self._layers = torch.nn.ModuleList()
         for i, (units, inputs) in enumerate(spec.shapes):
-            linear = (
-                BinaryLinear(inputs, units, generator)
-                if i < spec.trained
-                else CodeLinear(output_code(units, inputs, spec.seed))
-            )
-            norm = torch.nn.BatchNorm1d(units, eps=NORM_EPS) if spec.normalised(i) else StaticNorm(inputs)
-            self._layers.append(Layer(linear, norm))
+            scale, pool = 1 / 255 if i == 0 and spec.input == "uint8" else 1.0, 1
+            linear: BinaryLinear | CodeLinear
+            if i < len(spec.conv):
+                outside = 255.0 if i == 0 and spec.input == "uint8" else 1.0
+                linear = BinaryConv2d(spec.conv[i], spec.images[i][2], outside, generator)
+                pool = spec.conv[i].pool
+            elif i < spec.trained:
+                linear = BinaryLinear(inputs, units, generator)
+            else:
+                linear = CodeLinear(output_code(units, inputs, spec.seed))
+            norm: AnyNorm = StaticNorm(inputs)
+            if spec.normalised(i):
+                norm = BatchNorm(units, spec.gamma_init, spec.affine, spec.statistics, gains)
+            elif spec.norm == "instance" and i < spec.trained:
+                norm = InstanceNorm()
+            self._layers.append(Layer(linear, norm, scale, pool, flatten=i == len(spec.conv) - 1))
 
     def layers(self) -> list[Layer]:
         """First hidden layer to output."""
         return [layer for layer in self._layers if isinstance(layer, Layer)]
 
     def encode(self, x: Tensor) -> Tensor:
-        """Features to input bits: (batch, F) uint8 -> float32 (batch, K) of 0 and 1.
+        """Features to inputs: (batch, F) uint8 -> float32 (batch, K) of 0 and 1, or of 0..255 where the spec says uint8.
 
-        Without an encoder the features must be 0 and 1 already; they are only converted. Any dtype that holds the same
-        integers will do.
+        Without an encoder the features are only converted. Any dtype that holds the same integers will do.
 
         Raises:
             TrainError: x is not (batch, F).
         """
-        if x.dim() != 2 or x.shape[1] != self.spec.features:
-            raise TrainError(f"x has shape {tuple(x.shape)}: this network takes (samples, {self.spec.features})")
-        if self.thresholds is not None:
-            x = (x[:, None, :] >= self.thresholds).flatten(1)
-        return x.to(next(self.parameters()).dtype)
+        return self._integers(x).to(next(self.parameters()).dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, F) features -> float32 (batch, classes) scores, for argmax or cross-entropy."""
-        y = self.encode(x)
+        # A convolution wants floats; a dense layer is faster on the integers themselves.
+        y = self._picture(self.encode(x)) if self.spec.conv else self._integers(x)
         *hidden, output = self.layers()
         for layer in hidden:
             y = binarize_activation(layer(y))
@@ -137,13 +149,34 @@ class Network(torch.nn.Module):
 
     @torch.no_grad()
     def accumulators(self, x: Tensor) -> list[NDArray[np.int32]]:
-        """Every layer's sums before normalisation, int32 (batch, N) each, in the current mode: call `eval` first."""
-        y, sums = self.encode(x), []
+        """Every layer's sums before normalisation, in the current mode: call `eval` first.
+
+        int32 (batch, N) each, of a convolution (batch, H, W, N) before pooling.
+        """
+        y, sums = self._picture(self.encode(x)), []
         for layer in self.layers():
             a = layer.linear(y)
-            sums.append(a.to(torch.int32).cpu().numpy())
-            y = binarize_activation(layer.norm(a))
+            by_channel = a.permute(0, 2, 3, 1) if a.dim() == 4 else a
+            sums.append(by_channel.to(torch.int32).cpu().numpy())
+            y = binarize_activation(layer.finish(a))
         return sums
+
+    def _integers(self, x: Tensor) -> Tensor:
+        """`encode` in whatever dtype costs nothing: uint8 for thermometer bits and for x in uint8, else x's own."""
+        if x.dim() != 2 or x.shape[1] != self.spec.features:
+            raise TrainError(f"x has shape {tuple(x.shape)}: this network takes (samples, {self.spec.features})")
+        if self.thresholds is not None:
+            return (x[:, None, :] >= self.thresholds).flatten(1).view(torch.uint8)
+        return x
+
+    def _picture(self, y: Tensor) -> Tensor:
+        """Input bits (batch, P * F) -> (batch, P * C, H, W) where the first layer is a convolution."""
+        if not self.spec.conv or self.spec.image is None:
+            return y
+        height, width, channels = self.spec.image
+        planes = y.reshape(len(y), -1, height, width, channels)
+        picture: Tensor = planes.permute(0, 1, 4, 2, 3).flatten(1, 2)
+        return picture
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """Copies of everything the network consists of, under the names, dtypes and shapes of `Spec.tensors`."""

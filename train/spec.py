@@ -1,6 +1,7 @@
 """The shape of a network, as plain data: validated, JSON both ways, no torch.
 
-Letters: F features, P thermometer planes, N units (outputs) of a layer, K its inputs.
+Letters: F features, P thermometer planes, N units (outputs, or channels) of a layer, K inputs of one unit, H and W the
+height and width of an image, C its channels.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from numpy.typing import NDArray
 
 from metabit.train.errors import TrainError
 
-Norm = Literal["batch", "static"]
+Norm = Literal["batch", "instance", "static"]
 Output = Literal["learned", "code"]
+Input = Literal["bits", "uint8"]
+Gamma = Literal["ones", "uniform"]
+Statistics = Literal["running", "batch"]
+Padding = Literal["valid", "same"]
 Thresholds = Sequence[int] | Sequence[Sequence[int]] | NDArray[np.integer[Any]]
 
 MAX_PLANES = 8
@@ -28,21 +33,70 @@ NORM_EPS = 1e-5
 
 
 @dataclass(frozen=True)
+class Conv:
+    """A binary convolution: ±1 weights, norm, sign, then the OR of each pool x pool square of bits.
+
+    Args:
+        channels: N, 1..16384.
+        kernel: height and width of the window, 1..31.
+        stride: 1..31.
+        padding: "valid" is none. "same" surrounds the image with +1 (a bit that is on; 255 for uint8 input) so that
+            stride 1 keeps its size, ⌈H / stride⌉ in general; of an odd number of rows the larger half lies below.
+        pool: side of the squares, 1..31; 1 is no pooling. What does not fill a square is dropped.
+
+    Raises:
+        TrainError: a value is outside its range.
+    """
+
+    channels: int
+    kernel: int = 3
+    stride: int = 1
+    padding: Padding = "valid"
+    pool: int = 1
+
+    def __post_init__(self) -> None:
+        _whole("channels", self.channels, 1, MAX_UNITS)
+        for name in ("kernel", "stride", "pool"):
+            _whole(name, getattr(self, name), 1, 31)
+        _one_of("padding", self.padding, get_args(Padding))
+
+    def pads(self, size: int) -> tuple[int, int]:
+        """Rows of +1 before and after an image side of this size."""
+        if self.padding == "valid":
+            return 0, 0
+        total = max(0, (math.ceil(size / self.stride) - 1) * self.stride + self.kernel - size)
+        return total // 2, total - total // 2
+
+    def side(self, size: int) -> tuple[int, int]:
+        """Height or width after the convolution, and after the pooling; < 1 where the image is too small."""
+        convolved = (size + sum(self.pads(size)) - self.kernel) // self.stride + 1
+        return convolved, convolved // self.pool
+
+
+@dataclass(frozen=True)
 class Spec:
-    """A dense binary network: encode, hidden layers, output.
+    """A binary network: encode, convolutions, dense hidden layers, output.
 
     Args:
         features: F, 1..2**24, uint8 values of one input.
         hidden: units of each hidden layer, each 1..16384, at most 15 layers; may be empty if the output is learned.
         classes: 2..16384.
         encode: thermometer thresholds 0..255: P numbers (1..8) shared by all features, or (P, F). Input bit
-            ``p * F + f`` is then ``features[f] >= thresholds[p, f]``. None: the features are themselves bits, 0 or 1.
-        norm: "batch" is BatchNorm (running statistics, gain and bias), after every trained layer. "static" divides by √K
-            and has no parameters.
+            ``p * F + f`` is then ``features[f] >= thresholds[p, f]``. None: see input.
+        norm: what follows every trained layer. "batch" is BatchNorm; "instance" normalises each sample by itself (a dense
+            layer over its units, a convolution each channel over its pixels), without parameters; "static" divides by
+            √K and has no parameters. Only "batch" and "static" fold into thresholds on a device.
         output: "learned" is a binary layer like the others, "code" a fixed ±1 code (`metabit.train.output_code`) of
             static scale: what is not trained has nothing to normalise, and the margins it leaves are what a device that
             goes on learning lives on.
-        seed: 0..2**63-1, of the initial hidden weights and the code: one spec is one initial network.
+        seed: 0..2**63-1, of the initial hidden weights, gains and code: one spec is one initial network.
+        input: what the first layer sees without encode. "bits": the features are 0 or 1. "uint8": the values 0..255 as
+            they are, and the norm divides its sums by 255; the sums stay exact integers. With encode it is "bits".
+        image: (H, W, C) with H·W·C = F, the features then lie in that order (C fastest). Needed by conv, else only noted.
+        conv: convolutions before the hidden layers, first to last.
+        gamma_init: initial gains of "batch": "ones", or "uniform" in 0..1, as torch 1.1 had it when the paper was written.
+        affine: whether "batch" learns a gain and a bias; if not they stay 1 and 0.
+        statistics: of "batch" at test: "running" averages (what a device has), or those of the test "batch" itself.
 
     Raises:
         TrainError: a value is outside its range; the message names the field, the value and the range.
@@ -55,17 +109,27 @@ class Spec:
     norm: Norm = "batch"
     output: Output = "learned"
     seed: int = 0
+    input: Input = "bits"
+    image: tuple[int, int, int] | None = None
+    conv: tuple[Conv, ...] = ()
+    gamma_init: Gamma = "ones"
+    affine: bool = True
+    statistics: Statistics = "running"
 
     def __post_init__(self) -> None:
         features = _whole("features", self.features, 1, MAX_INPUTS)
         if isinstance(self.hidden, str) or not isinstance(self.hidden, Sequence):
             raise TrainError(f"hidden={self.hidden!r}: must be a list of unit counts, such as (512,) or ()")
         hidden = tuple(_whole(f"hidden[{i}]", units, 1, MAX_UNITS) for i, units in enumerate(self.hidden))
-        if len(hidden) >= MAX_LAYERS:
-            raise TrainError(f"hidden has {len(hidden)} layers: at most {MAX_LAYERS - 1}, besides the output")
-        _one_of("norm", self.norm, get_args(Norm))
-        _one_of("output", self.output, get_args(Output))
-        if self.output == "code" and not hidden:
+        conv = tuple(row if isinstance(row, Conv) else _conv(i, row) for i, row in enumerate(self.conv))
+        if len(hidden) + len(conv) >= MAX_LAYERS:
+            found = f"hidden has {len(hidden)} layers" + (f" and conv {len(conv)}" if conv else "")
+            raise TrainError(f"{found}: at most {MAX_LAYERS - 1}, besides the output")
+        for name, kind in _CHOICES.items():
+            _one_of(name, getattr(self, name), get_args(kind))
+        if not isinstance(self.affine, bool):
+            raise TrainError(f"affine={self.affine!r}: must be true or false")
+        if self.output == "code" and not hidden and not conv:
             raise TrainError("output='code' with hidden=() leaves nothing to train: add a hidden layer")
         normal = {
             "features": features,
@@ -73,11 +137,27 @@ class Spec:
             "classes": _whole("classes", self.classes, 2, MAX_UNITS),
             "encode": None if self.encode is None else _thresholds(self.encode, features),
             "seed": _whole("seed", self.seed, 0, 2**63 - 1),
+            "image": None if self.image is None else _image(self.image, features),
+            "conv": conv,
         }
         for name, value in normal.items():
             object.__setattr__(self, name, value)
+        if self.encode is not None and self.input == "uint8":
+            raise TrainError("input='uint8' with encode: thermometer bits are bits, give only one of them")
         if self.input_bits > MAX_INPUTS:
             raise TrainError(f"encode gives {self.input_bits} input bits: at most {MAX_INPUTS}, use fewer planes")
+        if self.conv and self.image is None:
+            raise TrainError("conv without image: say how the features form a picture, image=(height, width, channels)")
+        for i, (height, width, _) in enumerate(self.images[1:]):
+            if min(height, width) < 1:
+                raise TrainError(
+                    f"conv[{i}] leaves an image of {height} x {width}: use fewer or smaller windows and pools"
+                )
+        inputs = self.shapes[0][1]
+        if self.input == "uint8" and inputs * 255 > MAX_INPUTS:
+            raise TrainError(
+                f"{inputs} uint8 inputs of a unit may sum to {inputs * 255}: beyond {MAX_INPUTS} it is not exact"
+            )
 
     @property
     def thresholds(self) -> NDArray[np.uint8] | None:
@@ -93,15 +173,40 @@ class Spec:
         return self.features * (1 if self.encode is None else len(self.encode))
 
     @property
+    def images(self) -> tuple[tuple[int, int, int], ...]:
+        """(H, W, C) of what goes into each convolution and, last, of what the dense layers see; () without conv.
+
+        C of the first is P times the image's own: channel ``p * C + c``.
+        """
+        if not self.conv or self.image is None:
+            return ()
+        height, width, channels = self.image
+        sizes = [(height, width, channels * (self.input_bits // self.features))]
+        for conv in self.conv:
+            height, width = conv.side(height)[1], conv.side(width)[1]
+            sizes.append((height, width, conv.channels))
+        return tuple(sizes)
+
+    @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
-        """(N, K) of every layer, hidden first, output last."""
-        sizes = (self.input_bits, *self.hidden, self.classes)
-        return tuple((units, inputs) for inputs, units in zip(sizes[:-1], sizes[1:], strict=True))
+        """(N, K) of every layer: convolutions, hidden, output. K of a convolution is kernel * kernel * C in that order."""
+        images = self.images
+        convolutions = [
+            (conv.channels, conv.kernel**2 * image[2])
+            for conv, image in zip(self.conv, images[:-1], strict=bool(images))
+        ]
+        sizes = (math.prod(images[-1]) if images else self.input_bits, *self.hidden, self.classes)
+        return (*convolutions, *((units, inputs) for inputs, units in zip(sizes[:-1], sizes[1:], strict=True)))
+
+    @property
+    def synapses(self) -> int:
+        """How many ±1 weights there are, fixed code included."""
+        return sum(units * inputs for units, inputs in self.shapes)
 
     @property
     def trained(self) -> int:
         """How many layers have hidden weights: all, or all but the output code."""
-        return len(self.hidden) + (self.output == "learned")
+        return len(self.conv) + len(self.hidden) + (self.output == "learned")
 
     def normalised(self, layer: int) -> bool:
         """Whether this layer, counted from 0, has the parameters of a batch normalisation."""
@@ -162,6 +267,32 @@ class Spec:
             if name not in values:
                 raise TrainError(f"spec has no field {name!r}: features, hidden and classes are required")
         return Spec(**values)
+
+
+_CHOICES: dict[str, Any] = {
+    "norm": Norm, "output": Output, "input": Input, "gamma_init": Gamma, "statistics": Statistics,
+}  # fmt: skip
+
+
+def _conv(i: int, row: object) -> Conv:
+    """A convolution read from JSON."""
+    if not isinstance(row, Mapping):
+        raise TrainError(f"conv[{i}]={row!r}: must be an object such as {{'channels': 16, 'kernel': 3}}")
+    known = [field.name for field in fields(Conv)]
+    wrong = [name for name in row if name not in known]
+    if wrong or "channels" not in row:
+        found = f"has an unknown field {wrong[0]!r}" if wrong else "has no field 'channels'"
+        raise TrainError(f"conv[{i}] {found}: the fields are {', '.join(known)}")
+    return Conv(**row)
+
+
+def _image(image: object, features: int) -> tuple[int, int, int]:
+    if isinstance(image, str) or not isinstance(image, Sequence) or len(image) != 3:
+        raise TrainError(f"image={image!r}: must be (height, width, channels)")
+    height, width, channels = (_whole(f"image[{i}]", size, 1, MAX_INPUTS) for i, size in enumerate(image))
+    if height * width * channels != features:
+        raise TrainError(f"image={tuple(image)} has {height * width * channels} values: there are {features} features")
+    return height, width, channels
 
 
 def _whole(name: str, value: object, low: int, high: int) -> int:

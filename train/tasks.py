@@ -29,6 +29,7 @@ class Task:
         name: for reports.
         x_train, x_test: uint8 (n, F).
         y_train, y_test: int64 (n,), each 0..classes-1.
+        shape: (H, W, C) of an image whose features lie in that order, C fastest; None if they are no image.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Task:
     y_train: Labels
     x_test: Bytes
     y_test: Labels
+    shape: tuple[int, int, int] | None = None
 
     @property
     def features(self) -> int:

@@ -25,9 +25,14 @@ def specs(draw: st.DrawFn) -> Spec:
         hidden=tuple(draw(st.lists(st.integers(1, 9), min_size=1, max_size=3))),
         classes=draw(st.integers(2, 5)),
         encode=rows.reshape(planes, features) if planes else None,
-        norm=draw(st.sampled_from(["batch", "static"])),
+        norm=draw(st.sampled_from(["batch", "instance", "static"])),
         output=draw(st.sampled_from(["learned", "code"])),
         seed=draw(st.integers(0, 2**63 - 1)),
+        input=draw(st.sampled_from(["bits"] if planes else ["bits", "uint8"])),
+        image=draw(st.sampled_from([None, (1, features, 1)])),
+        gamma_init=draw(st.sampled_from(["ones", "uniform"])),
+        affine=draw(st.booleans()),
+        statistics=draw(st.sampled_from(["running", "batch"])),
     )
 
 
@@ -82,7 +87,7 @@ def test_m_is_spread_over_the_trained_layers() -> None:
         ({"hidden": (4,) * 16}, "hidden has 16 layers: at most 15"),
         ({"hidden": (), "output": "code"}, "leaves nothing to train"),
         ({"classes": 1}, "classes=1: must be an integer from 2 to 16384"),
-        ({"norm": "layer"}, "norm='layer': must be 'batch' or 'static'"),
+        ({"norm": "layer"}, "norm='layer': must be 'batch' or 'instance' or 'static'"),
         ({"output": "softmax"}, "output='softmax': must be 'learned' or 'code'"),
         ({"seed": -1}, "seed=-1"),
         ({"encode": 8}, r"encode has shape \(\)"),
@@ -94,6 +99,27 @@ def test_m_is_spread_over_the_trained_layers() -> None:
         ({"encode": [256]}, "not an integer from 0 to 255"),
         ({"features": 1 << 23, "encode": [1, 2, 3]}, "25165824 input bits"),
         ({"hiden": (4,)}, "unknown field 'hiden'"),
+        ({"input": "float"}, "input='float': must be 'bits' or 'uint8'"),
+        ({"input": "uint8"}, "input='uint8' with encode"),
+        ({"gamma_init": "normal"}, "gamma_init='normal'"),
+        ({"statistics": "none"}, "statistics='none'"),
+        ({"affine": 1}, "affine=1: must be true or false"),
+        ({"image": (8, 8)}, r"image=\(8, 8\): must be \(height, width, channels\)"),
+        ({"image": (8, 8, 2)}, "has 128 values: there are 64 features"),
+        ({"conv": ({"channels": 4},)}, "conv without image"),
+        ({"conv": ({"kernel": 4},)}, r"conv\[0\] has no field 'channels'"),
+        ({"conv": ({"channels": 4, "size": 3},)}, r"conv\[0\] has an unknown field 'size'"),
+        ({"conv": (4,)}, r"conv\[0\]=4: must be an object"),
+        ({"conv": ({"channels": 0},)}, "channels=0"),
+        ({"conv": ({"channels": 1, "padding": "zero"},)}, "padding='zero': must be 'valid' or 'same'"),
+        (
+            {"image": (8, 8, 1), "conv": ({"channels": 2, "kernel": 5, "pool": 5},)},
+            r"conv\[0\] leaves an image of 0 x 0",
+        ),
+        (
+            {"features": 1 << 17, "encode": None, "input": "uint8"},
+            "131072 uint8 inputs of a unit may sum to 33423360: beyond 16777216",
+        ),
     ],
 )
 def test_wrong_values_are_named(change: dict[str, Any], message: str) -> None:

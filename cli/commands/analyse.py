@@ -1,0 +1,98 @@
+"""metabit analyse: is a large hidden weight an important one?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from metabit.cli import show
+from metabit.cli.errors import UsageError
+
+Plot = Annotated[Path | None, typer.Option("--plot", help="Also draw it into this .svg or .png file.")]
+Bins = Annotated[int, typer.Option(help="Bins of hidden magnitude.", min=1)]
+
+app = typer.Typer(help="The paper's analyses of hidden weights.", no_args_is_help=True)
+
+
+@app.command()
+def switches(
+    checkpoint: Annotated[Path, typer.Argument(help="checkpoint.safetensors")] = Path("out/checkpoint.safetensors"),
+    data: Annotated[str, typer.Option("--data", help="Scenario whose first task's training samples are used.")] = "digits",
+    bins: Bins = 15,
+    count: Annotated[int | None, typer.Option("--switches", help="Signs switched at once; default 0.2 % of each layer.")] = None,
+    draws: Annotated[int, typer.Option(help="Random choices for each bin.", min=1)] = 20,
+    samples: Annotated[int, typer.Option(help="At most so many samples.", min=1)] = 5000,
+    seed: show.Seed = 0,
+    plot: Plot = None,
+    json: show.Json = False,
+) -> None:  # fmt: skip
+    """Switch signs of synapses of one hidden magnitude, measure how the loss grows, switch them back.
+
+    Example: [bold]metabit analyse switches out/checkpoint.safetensors --data digits --bins 8[/]
+    """
+    from metabit.train import load_checkpoint
+    from metabit.train.analyses import switch_signs
+    from metabit.train.scenarios import scenario
+
+    network = load_checkpoint(checkpoint).to_network()
+    task = scenario(data).task(0, seed)
+    if task.features != network.spec.features:
+        raise UsageError(f"--data {data} has {task.features} features, {checkpoint} takes {network.spec.features}")
+    rows = switch_signs(
+        network, task.x_train[:samples], task.y_train[:samples], bins=bins, switches=count, draws=draws, seed=seed
+    )
+    _draw(plot, rows, f"What a switched sign costs: {checkpoint.parent.name}")
+    if json:
+        show.emit(rows)
+        return
+    show.table(
+        f"{checkpoint}: loss increase of one switched sign, nats",
+        ["layer", "|W| / largest", "synapses", "increase", "deviation"],
+        [
+            (row["layer"], f"{row['magnitude']:.2f}", f"{row['synapses']:,}", f"{row['increase']:.2e}", f"{row['deviation']:.1e}")
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+@app.command()
+def quadratic(
+    size: Annotated[int, typer.Option(help="d, synapses.", min=1, max=5000)] = 500,
+    steps: Annotated[int, typer.Option(help="Gradient steps.", min=1)] = 1000,
+    lr: Annotated[float, typer.Option(help="Step size.")] = 0.01,
+    bins: Bins = 15,
+    seed: show.Seed = 1,
+    plot: Plot = None,
+    json: show.Json = False,
+) -> None:
+    """The quadratic binary task, where what a hidden magnitude means can be computed beforehand.
+
+    Example: [bold]metabit analyse quadratic --plot quadratic.svg[/]
+    """
+    from metabit.train.quadratic import Quadratic, switch_rows
+
+    task = Quadratic.random(size, seed)
+    trained = task.train(steps, lr)
+    rows = switch_rows(task, trained, bins)
+    loss, bound = task.loss(trained.signs), task.loss(task.box_optimum())
+    _draw(plot, rows, f"Quadratic binary task, d = {size}")
+    if json:
+        show.emit({"loss": loss, "bound": bound, "rows": rows})
+        return
+    show.table(
+        f"d = {size}, loss {loss:,.0f}; no signs can do better than {bound:,.0f}",
+        ["|W| / largest", "synapses", "loss increase of a switch", "deviation", "predicted"],
+        [
+            (f"{row['magnitude']:.2f}", row["synapses"], *(f"{row[key]:.1f}" for key in ("increase", "deviation", "predicted")))
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def _draw(path: Path | None, rows: list[dict[str, Any]], title: str) -> None:
+    if path is not None:
+        from metabit.train import plots
+
+        plots.switch_increase(path, rows, title)

@@ -1,0 +1,80 @@
+"""metabit sweep"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from metabit.cli import show
+
+Numbers = Annotated[list[float] | None, typer.Option("--m", help="Metaplasticity; repeat for more values.")]
+Bits = Annotated[
+    list[int] | None, typer.Option("--grid-bits", help="Bits of a hidden weight while training, 0 is float; repeat.")
+]
+Widths = Annotated[list[int] | None, typer.Option("--width", help="Units of every hidden layer; repeat.")]
+Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Of everything random; repeat.", min=0)]
+
+
+def command(
+    scenario: Annotated[str, typer.Argument(help="As for metabit train.")],
+    table: Annotated[Path, typer.Option("-o", "--output", help="The table, JSON lines; a .csv beside it.")] = Path(
+        "out/sweep.jsonl"
+    ),
+    m: Numbers = None,
+    grid_bits: Bits = None,
+    width: Widths = None,
+    layers: Annotated[int, typer.Option(help="Hidden layers of a --width.", min=1)] = 1,
+    seed: Seeds = None,
+    tasks: Annotated[int | None, typer.Option(help="How many tasks.", min=1)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over each task.", min=1)] = None,
+    workers: Annotated[int | None, typer.Option(help="Runs at once; 0 does without Ray.", min=0)] = None,
+    json: show.Json = False,
+) -> None:
+    """Train one scenario with every combination of settings, side by side on Ray, into one table.
+
+    Finished combinations are in the table and are not run again: call it again after a crash, or with more values.
+
+    Example: [bold]metabit sweep rotated-digits --m 0 --m 25 --seed 0 --seed 1 -o out/sweep.jsonl[/]
+    """
+    from metabit.train.sweep import cells, run_cell, sweep, to_csv
+
+    axes: dict[str, list[Any]] = {
+        "hidden": [[units] * layers for units in width] if width else [],
+        "grid_bits": [bits or None for bits in grid_bits or []],
+        "m": list(m or []),
+        "seed": list(seed or [0]),
+    }
+    fixed = {name: value for name, value in (("tasks", tasks), ("epochs", epochs)) if value is not None}
+    axes = {name: values for name, values in axes.items() if values}
+    todo = cells(axes, scenario=scenario, **fixed)
+    table.parent.mkdir(parents=True, exist_ok=True)
+    work = partial(run_cell, folder=str(table.parent.resolve() / f".{table.stem}"))
+    with show.bar(f"sweeping {scenario}", len(todo)) as bar:
+        rows = sweep(work, todo, table, workers=workers, progress=lambda row: bar.step())
+    to_csv(table, table.with_suffix(".csv"))
+    if json:
+        show.emit(rows)
+        return
+    show.table(
+        f"{table}: {scenario}",
+        [*axes, "mean accuracy", "forgetting"],
+        [
+            (*(_plain(row[name]) for name in axes), *(_share(row, name) for name in ("mean_accuracy", "forgetting")))
+            for row in rows
+        ],
+    )
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "float"
+    return "-".join(map(str, value)) if isinstance(value, list) else f"{value:g}"
+
+
+def _share(row: dict[str, Any], name: str) -> str:
+    if "error" in row:
+        return str(row["error"])
+    return "" if row[name] is None else show.percent(row[name])

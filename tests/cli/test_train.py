@@ -1,0 +1,118 @@
+"""`metabit train`: scenarios by name, one's own files, and going on after Ctrl-C."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from metabit import train
+from metabit.train import run as run_module
+from metabit.train.scenarios import SCENARIOS
+
+torch.set_num_threads(1)
+SMALL = ("--hidden", 24, "--epochs", 2, "--batch", 50)
+
+
+def test_help_lists_every_scenario_and_preset(metabit: Any) -> None:
+    text = metabit("train", "permuted-mnist", "--help").out
+    assert all(name in text and row.summary in text for name, row in SCENARIOS.items())
+    assert all(name in text for name in train.PRESETS)
+
+
+def test_a_sequence(metabit: Any) -> None:
+    ran = metabit("train", "rotated-digits", "--tasks", 2, *SMALL, "--plot", "-o", "seq")
+    assert ran.code == 0 and "just learnt" in ran.out and "seq/checkpoint.safetensors: 4 epochs" in ran.out
+    assert {path.name for path in Path("seq").iterdir()} == {
+        "checkpoint.safetensors", "state.safetensors", "history.json", "history.csv",
+        "accuracy.svg", "matrix.svg", "hidden.svg",
+    }  # fmt: skip
+    rows = list(csv.DictReader(Path("seq/history.csv").open()))
+    assert len(rows) == 4 and rows[0]["accuracy_1"] == "" != rows[3]["accuracy_1"]
+    history = json.loads(Path("seq/history.json").read_text())
+    assert history["summary"]["mean_accuracy"] == pytest.approx(np.mean(history["history"][-1]["accuracy"]))
+    checkpoint = train.load_checkpoint("seq/checkpoint.safetensors")
+    assert checkpoint.provenance["settings"]["hidden"] == [24] and checkpoint.history == history["history"]
+    assert metabit("export", "seq/checkpoint.safetensors").code == 0
+
+
+def test_json_says_what_was_reached(metabit: Any) -> None:
+    facts = metabit("train", "digits", *SMALL, "--json").json()
+    assert facts["epochs"] == 2 and not facts["interrupted"] and facts["tasks"] == 1
+    assert facts["accuracy"] == [facts["test_accuracy"]] == [facts["mean_accuracy"]]
+    assert facts["accuracy_matrix"] == [facts["accuracy"]]
+
+
+def test_a_single_task_is_what_fit_makes_of_it(metabit: Any) -> None:
+    metabit("train", "digits", *SMALL, "--m", 9, "--seed", 4)
+    task = train.load_task("digits", seed=4)
+    spec = train.Spec(64, (24,), 10, train.thermometer(task.x_train, 4), output="code", seed=4, image=(8, 8, 1))
+    network = train.Network(spec)
+    train.fit(network, task, epochs=2, batch=50, m=9.0, seed=4)
+    saved = train.load_checkpoint("out/checkpoint.safetensors")
+    assert saved.spec == spec
+    assert all(np.array_equal(saved.tensors[name], tensor) for name, tensor in network.tensors().items())
+
+
+def test_resume_after_ctrl_c_gives_the_identical_checkpoint(metabit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("train", "split-digits", "--tasks", 2, *SMALL)
+    metabit(*words)
+    checkpoint = Path("out/checkpoint.safetensors")
+    whole = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    step = run_module.step
+
+    def interrupted(*arguments: Any, number: int, **more: Any) -> Any:
+        if number == 8:
+            signal.raise_signal(signal.SIGINT)
+        return step(*arguments, number=number, **more)
+
+    monkeypatch.setattr(run_module, "step", interrupted)
+    first = metabit(*words)
+    monkeypatch.setattr(run_module, "step", step)
+    assert first.code == 0 and "Interrupted after 1 epochs" in first.out and "--resume" in first.out
+    assert hashlib.sha256(checkpoint.read_bytes()).hexdigest() != whole
+    assert metabit(*words, "--resume").code == 0
+    assert hashlib.sha256(checkpoint.read_bytes()).hexdigest() == whole
+
+
+def test_ones_own_files(metabit: Any) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    x = (60 * y[:, None] + rng.integers(0, 40, (90, 5))).astype(np.uint8)
+    np.savez("my.npz", x=x, y=y, task=np.repeat([1, 2, 3], 30))
+    assert metabit("train", "my.npz", *SMALL, "--json").json()["tasks"] == 3
+    assert metabit("train", "file:my.npz", "--input", "uint8", *SMALL, "--json").json()["tasks"] == 3
+    assert metabit("train", "my.npz:2", *SMALL, "--json").json()["tasks"] == 1
+    Path("my.csv").write_text(
+        "a,b,c,d,e,label\n" + "\n".join(",".join(map(str, [*row, label])) for row, label in zip(x, y, strict=True))
+    )
+    assert (
+        metabit("train", "my.csv", *SMALL, "--m", 5, "--m", 0, "--outputs", "learned", "--json").json()["epochs"] == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("mnst",), "unknown scenario 'mnst'"),
+        (("digits", "--resume"), "there is nothing to resume"),
+        (("digits", "--tasks", "2"), "tasks=2: digits has 1 to 1"),
+        (("digits", "--preset", "huge"), "unknown preset 'huge'"),
+        (("digits", "--input", "uint8", "--planes", "2"), "give only one of them"),
+        (("digits", "--norm", "layer"), "norm='layer'"),
+        (("digits", "--penalty", "l2"), "unknown penalty 'l2'"),
+        (("digits", "--m", "1", "--m", "2", "--m", "3"), "m has 3 values"),
+        (("digits", "--input", "bits", "--planes", "0"), "a feature is 16: without encode, features are bits"),
+    ],
+)
+def test_mistakes_are_one_sentence(metabit: Any, words: tuple[str, ...], message: str) -> None:
+    ran = metabit("train", *words, "--epochs", 1)
+    lines = [line for line in ran.err.splitlines() if line.strip()]
+    assert ran.code == 1 and len(lines) == 1 and message in lines[0], ran

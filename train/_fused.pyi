@@ -1,0 +1,9 @@
+Job = tuple[
+    int, int, int, int, int,  # addresses of w, g, m, v (float32); number of elements
+    float, float, float, float, float, float, float, float,  # rate, keep1, add1, keep2, add2, eps, decay, gate
+    float, float, float, int, int,  # delta, low, high, two words of seed
+]  # fmt: skip
+
+def step(jobs: list[Job], threads: int, /) -> None: ...
+def signs(w: int, out: int, n: int, floats: bool, threads: int, /) -> None: ...
+def narrow(x: int, out: int, n: int, /) -> int: ...

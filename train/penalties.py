@@ -1,0 +1,309 @@
+"""What the paper compares with: terms added to the loss that tie binary weights to what earlier tasks left them at.
+
+All act on the binary weights, whose squared distance from an anchor is 0 or 4, through the identity straight-through
+estimator; normalisation parameters are left alone. A penalty is three calls in a training loop and one after a task::
+
+    penalty = PENALTIES["ewc"](strength=5000)
+    ...
+    loss = cross_entropy(network(x), y) + penalty.loss(network)
+    loss.backward()
+    penalty.before_step(network); optimizer.step(); penalty.after_step(network)
+    ...
+    penalty.end_task(network, x_train, y_train)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from metabit.train.binarize import BinaryLinear, binarize_weight, sign
+from metabit.train.errors import TrainError, extra
+from metabit.train.norms import BatchNorm
+
+with extra("torch"):
+    import torch
+    from torch import Tensor
+
+Array = Tensor | NDArray[Any]
+FISHER_BATCH = 500
+
+
+class Penalty:
+    """None at all: the base of the others.
+
+    Args:
+        strength: λ, >= 0.
+        seed: of the samples and permutations it draws.
+    """
+
+    def __init__(self, strength: float = 0.0, seed: int = 0) -> None:
+        if not 0 <= strength < math.inf:
+            raise TrainError(f"strength={strength}: must be a finite number >= 0")
+        self.strength = strength
+        self.seed = seed
+        self._state: dict[str, Tensor] = {}
+
+    def loss(self, network: torch.nn.Module) -> Tensor | float:
+        """The term to add at every step; 0.0 while there is nothing to protect."""
+        return 0.0
+
+    def before_step(self, network: torch.nn.Module) -> None:
+        """Just before `optimizer.step`, gradients in place."""
+
+    def after_step(self, network: torch.nn.Module) -> None:
+        """Just after `optimizer.step`, before the gradients are cleared."""
+
+    def end_task(self, network: torch.nn.Module, x: Array, y: Array) -> None:
+        """After the last step of a task.
+
+        Args:
+            x: uint8 (n, F), the training samples of the task.
+            y: int64 (n,), their labels.
+        """
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Live state, ``kind.hidden weight's name``: enough, with the settings, to go on in another process."""
+        return dict(self._state)
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """The reverse of `tensors`.
+
+        Raises:
+            TrainError: a tensor belongs to another kind of penalty, or the tensors of a weight are incomplete.
+        """
+        kinds = self._kinds()
+        names: dict[str, set[str]] = {}
+        for name in tensors:
+            kind, _, weight = name.partition(".")
+            if kind not in kinds or not weight:
+                raise TrainError(
+                    f"penalty state {name!r} is unknown to {type(self).__name__}: resume with its own kind"
+                )
+            names.setdefault(weight, set()).add(kind)
+        for weight, found in names.items():
+            if found != kinds:
+                missing = ", ".join(sorted(kinds - found))
+                raise TrainError(f"penalty state of {weight} lacks {missing}: the file it came from is damaged")
+        self._state = {name: tensor.clone() for name, tensor in tensors.items()}
+
+    def _kinds(self) -> set[str]:
+        return set()
+
+
+class EWC(Penalty):
+    """Elastic weight consolidation on the binary weights (Kirkpatrick et al., arXiv:1612.00796; as the paper's code).
+
+    After each task k, F_k = mean over samples of (∂ -log p(y|x) / ∂Wb)², the empirical Fisher, one sample at a time, in
+    evaluation mode with running statistics; and Wb_k, the signs. Then::
+
+        loss = λ/2 Σ_k Σ F_k (Wb - Wb_k)²
+
+    over all past tasks. Since it is a quadratic in Wb, two tensors carry it whatever the number of tasks: Σ_k F_k and
+    Σ_k F_k Wb_k. Nothing is approximated by that.
+
+    Args:
+        strength: λ; the paper's is 5,000.
+        samples: drawn from the task without replacement for F; all of them if the task has fewer.
+        online: if not None, the online variant (Schwarz et al., arXiv:1805.06370): one anchor, the latest signs, and
+            F = online · F + F_k; in 0..1.
+        seed: of the draw.
+    """
+
+    def __init__(
+        self, strength: float = 5000.0, samples: int = 5000, online: float | None = None, seed: int = 0
+    ) -> None:
+        super().__init__(strength, seed)
+        if samples < 1:
+            raise TrainError(f"samples={samples}: must be at least 1")
+        if online is not None and not 0 <= online <= 1:
+            raise TrainError(f"online={online}: must be from 0 to 1")
+        self.samples = samples
+        self.online = online
+
+    def loss(self, network: torch.nn.Module) -> Tensor | float:
+        total: Tensor | float = 0.0
+        for name, hidden in hidden_weights(network):
+            if f"fisher.{name}" not in self._state:
+                continue
+            fisher, pull = self._state[f"fisher.{name}"], self._state[f"pull.{name}"]
+            wb = binarize_weight(hidden)
+            # F (wb - anchor)² with anchor² = 1, summed over tasks; its gradient is F wb - Σ F_k Wb_k.
+            total = total + self.strength / 2 * ((fisher * wb - 2 * pull) * wb + fisher).sum()
+        return total
+
+    def end_task(self, network: torch.nn.Module, x: Array, y: Array) -> None:
+        tasks = max((int(value) for name, value in self._state.items() if name.startswith("tasks.")), default=0)
+        generator = torch.Generator().manual_seed(self.seed + tasks)
+        chosen = torch.randperm(len(x), generator=generator)[: self.samples]
+        found = empirical_fisher(network, torch.as_tensor(x)[chosen], torch.as_tensor(y)[chosen])
+        for name, hidden in hidden_weights(network):
+            new, anchor = self._importance(found[name], generator), sign(hidden.detach())
+            old = self._state.get(f"fisher.{name}", torch.zeros_like(new))
+            pull = self._state.get(f"pull.{name}", torch.zeros_like(new))
+            fisher = new + (old if self.online is None else self.online * old)
+            self._state[f"fisher.{name}"] = fisher
+            self._state[f"pull.{name}"] = pull + new * anchor if self.online is None else fisher * anchor
+            self._state[f"tasks.{name}"] = torch.tensor(tasks + 1)
+
+    def _importance(self, fisher: Tensor, generator: torch.Generator) -> Tensor:
+        return fisher
+
+    def _kinds(self) -> set[str]:
+        return {"fisher", "pull", "tasks"}
+
+
+class RandomConsolidation(EWC):
+    """The paper's control: `EWC` with each tensor's Fisher values dealt to its synapses at random, anew for every task.
+
+    As much consolidation, none of the knowledge of where it belongs.
+    """
+
+    def _importance(self, fisher: Tensor, generator: torch.Generator) -> Tensor:
+        deal = torch.randperm(fisher.numel(), generator=generator).to(fisher.device)
+        return fisher.flatten()[deal].view_as(fisher)
+
+
+class SynapticIntelligence(Penalty):
+    """Synaptic intelligence (Zenke, Poole, Ganguli, arXiv:1703.04200) as the paper's code has it for binary weights.
+
+    Along the way of a task, w = Σ_steps -g · ΔW with g the gradient of the whole loss; after it::
+
+        ω = ω + w / (D² + damping)        D = W at the end - W at the end of the task before
+        loss = λ Σ ω (Wb - Wb*)²          Wb*: signs at the end of the latest task
+
+    W in D is the hidden weight. ω is not clipped: where learning went uphill, it is negative.
+
+    Args:
+        strength: λ. The paper's code names no value.
+        damping: > 0; the paper's is 0.1.
+        binary_path: whether ΔW is that of the signs, not of the hidden weights (the code's ``--bin-path``).
+    """
+
+    def __init__(self, strength: float = 1.0, damping: float = 0.1, binary_path: bool = False, seed: int = 0) -> None:
+        super().__init__(strength, seed)
+        if not 0 < damping < math.inf:
+            raise TrainError(f"damping={damping}: must be a finite number above 0")
+        self.damping = damping
+        self.binary_path = binary_path
+        self._before: dict[str, Tensor] = {}
+
+    def loss(self, network: torch.nn.Module) -> Tensor | float:
+        total: Tensor | float = 0.0
+        for name, hidden in hidden_weights(network):
+            omega = self._state.get(f"omega.{name}")
+            if omega is not None and bool(self._state[f"tasks.{name}"] > 0):
+                away = binarize_weight(hidden) - sign(self._state[f"start.{name}"])
+                total = total + self.strength * (omega * away.square()).sum()
+        return total
+
+    def before_step(self, network: torch.nn.Module) -> None:
+        for name, hidden in hidden_weights(network):
+            w = hidden.detach()
+            if f"omega.{name}" not in self._state:
+                self._state[f"omega.{name}"] = torch.zeros_like(w)
+                self._state[f"path.{name}"] = torch.zeros_like(w)
+                self._state[f"start.{name}"] = w.clone()
+                self._state[f"tasks.{name}"] = torch.tensor(0)
+            self._before[name] = sign(w) if self.binary_path else w.clone()
+
+    def after_step(self, network: torch.nn.Module) -> None:
+        for name, hidden in hidden_weights(network):
+            if hidden.grad is None or name not in self._before:
+                continue
+            w = hidden.detach()
+            moved = (sign(w) if self.binary_path else w) - self._before.pop(name)
+            self._state[f"path.{name}"].addcmul_(hidden.grad, moved, value=-1)
+
+    def end_task(self, network: torch.nn.Module, x: Array, y: Array) -> None:
+        for name, hidden in hidden_weights(network):
+            if f"omega.{name}" not in self._state:
+                continue  # not a single step was taken
+            w, start, path = hidden.detach(), self._state[f"start.{name}"], self._state[f"path.{name}"]
+            self._state[f"omega.{name}"] += path / ((w - start).square() + self.damping)
+            path.zero_()
+            start.copy_(w)
+            self._state[f"tasks.{name}"] += 1
+
+    def _kinds(self) -> set[str]:
+        return {"omega", "path", "start", "tasks"}
+
+
+PENALTIES: dict[str, Callable[..., Penalty]] = {
+    "none": Penalty,
+    "ewc": EWC,
+    "si": SynapticIntelligence,
+    "random": RandomConsolidation,
+}
+"""Name -> class; every one takes ``strength`` and ``seed``."""
+
+
+def hidden_weights(network: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """(name, hidden weights) of every binary layer that learns."""
+    for name, parameter in network.named_parameters():
+        if name.rpartition(".")[2] == "hidden" and parameter.requires_grad:
+            yield name, parameter
+
+
+def empirical_fisher(network: torch.nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """Mean over samples of the squared gradient of -log p(y|x) for each binary weight, one sample at a time.
+
+    A dense layer's gradient for one sample is an outer product, δ ⊗ x, so the sum of squares over a batch is the one
+    matrix product (δ²)ᵀ · x²; only convolutions take their samples singly. The network's mode and gradients are left as
+    they were found. "batch" statistics are replaced by running ones: a batch of one has none.
+
+    Args:
+        x: uint8 (n, F), n >= 1.
+        y: int64 (n,).
+
+    Returns:
+        name of the hidden weights -> float32, their shape.
+    """
+    layers = {
+        f"{name}.hidden" if name else "hidden": module
+        for name, module in network.named_modules()
+        if isinstance(module, BinaryLinear) and module.hidden.requires_grad
+    }
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm) and module.statistics == "batch"]
+    seen: dict[torch.nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def remember(module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen[module] = (inputs[0].detach().to(output.dtype), output)
+
+    device = next(network.parameters()).device
+    total = {name: torch.zeros_like(layer.hidden) for name, layer in layers.items()}
+    was_training = network.training
+    network.eval()
+    hooks = [layer.register_forward_hook(remember) for layer in layers.values()]
+    for norm in norms:
+        norm.statistics = "running"
+    try:
+        for start in range(0, len(x), FISHER_BATCH):
+            part = slice(start, start + FISHER_BATCH)
+            with torch.enable_grad():
+                loss = torch.nn.functional.cross_entropy(
+                    network(x[part].to(device)), y[part].to(device), reduction="sum"
+                )
+                deltas = torch.autograd.grad(loss, [seen[layer][1] for layer in layers.values()])
+            for (name, layer), delta in zip(layers.items(), deltas, strict=True):
+                _add_squares(total[name], layer, seen[layer][0], delta)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for norm in norms:
+            norm.statistics = "batch"
+        network.train(was_training)
+    return {name: value / len(x) for name, value in total.items()}
+
+
+def _add_squares(total: Tensor, layer: BinaryLinear, x: Tensor, delta: Tensor) -> None:
+    if delta.dim() == 2:
+        total.addmm_(delta.square().t(), x.square())
+        return
+    for i in range(len(x)):
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(layer.forward(x[i : i + 1]), layer.hidden, delta[i : i + 1])
+        total.add_(gradient.square())
