@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -22,8 +24,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+def interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with Ctrl-C as one word and exit code 130."""
+
+    @functools.wraps(command)
+    def run(*args: object, **kwargs: object) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            sys.stderr.write("metabit: interrupted\n")
+            raise typer.Exit(130) from None
+
+    return run
+
+
 for module in (train, export, inspect, run, simulate, verify, boards, info, demo):
-    app.command(module.__name__.rpartition(".")[2])(module.command)
+    app.command(module.__name__.rpartition(".")[2])(interruptible(module.command))
 
 
 def main() -> None:
@@ -32,9 +50,6 @@ def main() -> None:
 
     try:
         app()
-    except KeyboardInterrupt:
-        sys.stderr.write("metabit: interrupted\n")
-        sys.exit(130)
     except BrokenPipeError:  # `metabit inspect | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

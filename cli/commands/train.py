@@ -71,6 +71,8 @@ def command(
         show.emit({"checkpoint": str(path), "epochs": len(history.epochs), "interrupted": history.interrupted, **last})
     else:
         if history.interrupted:
-            show.out.print(f"Interrupted after {len(history.epochs)} epochs; what was learnt is saved.")
+            show.say(f"Interrupted after {len(history.epochs)} epochs; what was learnt is saved.")
         reached = f", test accuracy {show.percent(last['test_accuracy'])}" if last else ""
-        show.out.print(f"{path}: {len(history.epochs)} epochs on {task.name}{reached}", soft_wrap=True)
+        show.say(f"{path}: {len(history.epochs)} epochs on {task.name}{reached}")
+    if history.interrupted:
+        raise typer.Exit(130)
