@@ -155,8 +155,8 @@ def page(result: dict[str, Any]) -> str:
         "## Every dose\n\n"
         "`visits` is how much a device learns from a mistake. Without metaplasticity the old world pays for every increase; "
         "with it, the dose hardly matters, and need not be known in advance. At a small dose chosen for it, m = 0 is a strong "
-        "rival on this small task: at 0.02 it keeps nearly as much and learns more.\n\n![both worlds at every dose](demo-doses.svg)\n\n"
-        + doses_table(result)
+        "rival on this small task: at 0.02 it keeps nearly as much and learns more.\n\n"
+        "![both worlds at every dose](demo-doses.svg)\n\n" + doses_table(result)
     )
     picture = "![accuracy on both worlds over the stream](demo.svg)"
     tables = (learning_table(result), boards_table(result))
