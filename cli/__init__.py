@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Callable
 
 import typer
 
-from metabit.cli.commands import boards, demo, export, info, inspect, run, simulate, train, verify
+from metabit.cli.commands import analyse, boards, demo, export, info, inspect, run, simulate, sweep, train, verify
 
 BREACH = 3
 """Exit code when a budget is broken; 1 is an error, 2 a command line that makes no sense, 130 Ctrl-C."""
@@ -22,8 +24,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (train, export, inspect, run, simulate, verify, boards, info, demo):
-    app.command(module.__name__.rpartition(".")[2])(module.command)
+
+
+def interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with Ctrl-C as one word and exit code 130."""
+
+    @functools.wraps(command)
+    def run(*args: object, **kwargs: object) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt:
+            sys.stderr.write("metabit: interrupted\n")
+            raise typer.Exit(130) from None
+
+    return run
+
+
+for module in (train, sweep, export, inspect, run, simulate, verify, boards, info, demo):
+    app.command(module.__name__.rpartition(".")[2])(interruptible(module.command))
+app.add_typer(analyse.app, name="analyse")
 
 
 def main() -> None:
@@ -32,9 +51,6 @@ def main() -> None:
 
     try:
         app()
-    except KeyboardInterrupt:
-        sys.stderr.write("metabit: interrupted\n")
-        sys.exit(130)
     except BrokenPipeError:  # `metabit inspect | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.text import Text
+
 from metabit.cli import show
 from metabit.firmware_sim import Check, Measurement
 
@@ -12,11 +14,15 @@ def on_board(found: Measurement, checks: Sequence[Check]) -> None:
     """One measurement: memory, latency, latency per layer, budgets."""
     limits = {c.budget: c for c in checks}
 
-    def budget(name: str) -> tuple[str, str]:
+    def budget(name: str) -> tuple[str, str | Text]:
         c = limits.get(name)
-        return ("", "") if c is None else (f"{c.limit:,.6g} {c.unit}", "pass" if c.passed else "[bold red]FAIL[/]")
+        return (
+            ("", "")
+            if c is None
+            else (f"{c.limit:,.6g} {c.unit}", Text("pass") if c.passed else Text("FAIL", style="bold red"))
+        )
 
-    rows = [
+    rows: list[tuple[str, str, str, str | Text]] = [
         ("flash", f"{found.flash.total:,} B", *budget("flash_bytes")),
         ("RAM", f"{found.ram.total:,} B", *budget("ram_bytes")),
         ("  state", f"{found.ram.parts.get('state', 0):,} B", "", ""),
@@ -30,12 +36,11 @@ def on_board(found: Measurement, checks: Sequence[Check]) -> None:
         rows.append(("learn, mean", f"{found.learn.ms_mean:.2f} ms", "", ""))
         rows.append(("learn, worst", f"{found.learn.ms_max:.2f} ms", *budget("learn_ms")))
     show.table(f"{found.board}: {found.core}, {found.clock_hz / 1e6:.0f} MHz", ["what", "value", "budget", ""], rows)
-    rows = [
+    steps = [
         (f"{cost.call}: {cost.phase} {cost.layer}", f"{cost.insns:,.0f}", f"{cost.cycles:,.0f}", f"{cost.ms:.3f}")
         for cost in found.layers
     ]
     caption = (
-        f"instructions exact; cycles and ms estimated by {found.model} (±{found.band_percent} %); {found.wait_states}; "
-        f"{found.compiler}"
+        f"Instructions exact; cycles and ms estimated by {found.model}. {found.wait_states} Built by {found.compiler}."
     )
-    show.table("per layer, mean", ["step", "instructions", "cycles", "ms"], rows, caption=caption)
+    show.table("per layer, mean", ["step", "instructions", "cycles", "ms"], steps, caption=caption)

@@ -11,7 +11,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Recipe:
-    """hidden, planes, output, m, epochs: training. bits, visits, window: export. passes: over the stream."""
+    """hidden, planes, output, m, epochs: training. bits, visits: export. passes: over the stream.
+
+    gentle_visits is what suits m = 0 best: without consolidation, only a small dose keeps the old world.
+    """
 
     hidden: tuple[int, ...] = (512,)
     planes: int = 4
@@ -19,8 +22,8 @@ class Recipe:
     m: float = 25.0
     epochs: int = 50
     bits: int = 5
-    visits: float = 0.15
-    window: float = 1.0
+    visits: float = 0.12
+    gentle_visits: float = 0.03
     passes: int = 3
 
 

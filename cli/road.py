@@ -38,12 +38,15 @@ class Kind:
 
 
 def kinds(recipe: Recipe = RECIPE, seed: int = 0) -> tuple[Kind, ...]:
-    """The three deployments of the demo; everything but what their names say is the same."""
-    own = export.Options(bits=recipe.bits, visits=recipe.visits, window=recipe.window, seed=seed)
-    off = export.Options(bits=recipe.bits, visits=recipe.visits, window=recipe.window, seed=seed, m=0)
+    """The demo's deployments; everything but what their names say is the same."""
+
+    def options(visits: float, m: float | None = None) -> export.Options:
+        return export.Options(bits=recipe.bits, visits=visits, m=m, seed=seed)
+
     return (
-        Kind("metaplastic", "hidden state exported, weakening gated by the consolidation training left", own),
-        Kind("m = 0", "the same hidden state, every move allowed", off),
+        Kind("metaplastic", "hidden state exported; weakening gated by how sure a synapse is", options(recipe.visits)),
+        Kind("m = 0", "the same hidden state and dose, every move allowed", options(recipe.visits, m=0)),
+        Kind("m = 0, gentle", "every move allowed, at the dose that suits it best", options(recipe.gentle_visits, m=0)),
         Kind("frozen", "weights only, no learning", export.Options(bits=1, seed=seed)),
     )
 
@@ -112,9 +115,9 @@ def learn_sideways(
 
 
 def levels(image: bytes) -> dict[int, int]:
-    """Hidden level -> synapses that stand there, over the layers that learn (of a frozen network, all)."""
+    """Hidden level -> synapses that stand there, over the layers that learn (of a frozen network, the first)."""
     layers = export.read_image(image).layers
-    chosen = [layer for layer in layers if layer.learns] or list(layers[:-1])
+    chosen = [layer for layer in layers if layer.learns] or [layers[0]]
     found, counts = np.unique(np.concatenate([layer.hidden.ravel() for layer in chosen]), return_counts=True)
     return {int(level): int(count) for level, count in zip(found, counts, strict=True)}
 
@@ -145,7 +148,7 @@ def walk(folder: Path, seed: int, passes: int) -> Report:
                 learn = device.learn_many if kind.options.bits > 1 else None
                 deployments.append(learn_sideways(kind, image, learn, device.state, seed, passes, step))
                 if learn is not None and kind is ways[0]:
-                    (folder / "learned.mbit").write_bytes(with_state(image, device.state()))
+                    Model(with_state(image, device.state())).save(folder / "learned.mbit")
         boards = []
         for name in firmware_sim.boards():
             chip = firmware_sim.load_board(name)
@@ -153,14 +156,16 @@ def walk(folder: Path, seed: int, passes: int) -> Report:
             boards.append(firmware_sim.measure(images[ways[0].name], chip, x, y))
             step(f"measuring {name}")
     checks = [check for found in boards for check in firmware_sim.check(found)]
-    first, second = deployments[0], deployments[1]
+    first, second, third = deployments[:3]
     return Report(
         title="Upright digits in the lab, sideways digits in the field",
         summary=(
             f"One network, trained on upright digits and exported with {RECIPE.bits} bits a synapse. Mounted sideways, each device "
-            f"learned {first.samples:,} turned digits one at a time and never saw an upright one again. With metaplasticity it "
-            f"still reads {show.percent(first.after[0])} of the upright digits and {show.percent(first.after[1])} of the "
-            f"sideways ones; with m = 0, {show.percent(second.after[0])} and {show.percent(second.after[1])}."
+            f"learned {len(field.y_train):,} turned digits, one at a time, {passes} times over, and never saw an upright one. "
+            f"With metaplasticity it still reads {show.percent(first.after[0])} of the upright digits and "
+            f"{show.percent(first.after[1])} of the sideways ones; with m = 0, {show.percent(second.after[0])} and "
+            f"{show.percent(second.after[1])}, or {show.percent(third.after[0])} and {show.percent(third.after[1])} if its dose is "
+            "chosen to suit it."
         ),
         network=" → ".join(
             str(n) for n in (checkpoint.spec.input_bits, *checkpoint.spec.hidden, checkpoint.spec.classes)

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 out = Console()
 err = Console(stderr=True)
@@ -26,13 +27,24 @@ def emit(data: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str | None = None) -> None:
-    """First column left, the others right: names and numbers."""
-    view = Table(title=title, title_justify="left", caption=caption, caption_justify="left", header_style="bold")
+    """First column left, the others right: names and numbers. Nothing in them is taken for markup, but a Text keeps its style."""
+    note = Text(caption, style="dim") if caption else None
+    view = Table(title=Text(title), title_justify="left", caption=note, caption_justify="left", header_style="bold")
     for i, name in enumerate(columns):
         view.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
-        view.add_row(*(str(cell) for cell in row))
+        view.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
     out.print(view)
+
+
+def say(text: str) -> None:
+    """A line for people; paths in it are neither wrapped nor taken for markup."""
+    out.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+def warn(text: str) -> None:
+    """A line on standard error, in the form every error has."""
+    err.print(f"metabit: {text}", soft_wrap=True, markup=False, highlight=False)
 
 
 class Bar:

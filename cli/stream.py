@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabit.cli.errors import UsageError
-from metabit.runtime import Model
+from metabit.export import Frozen
+from metabit.export.bits import pack_rows
 from metabit.train import Task, load_task
 
 Bytes = NDArray[np.uint8]
@@ -63,13 +64,22 @@ class Tally:
         return {name: getattr(self, name) / max(1, self.samples) for name in ("visited", "moved", "flipped", "skipped")}
 
 
-def open_task(name: str, model: Model, seed: int = 0) -> Task:
-    """Loads a task and holds it against the model, so that a mismatch is one sentence and not a traceback later."""
-    task = load_task(name, seed=seed)
-    if task.features != model.input_size:
-        raise UsageError(f"{name} has {task.features} features, this model takes {model.input_size}")
-    if task.classes > model.classes:
-        raise UsageError(f"{name} has labels up to {task.classes - 1}, this model has {model.classes} classes")
+def open_task(name: str, frozen: Frozen) -> Task:
+    """A task whose inputs are what the device takes: uint8 features, or packed bits if the network has no encoder.
+
+    Held against the network first, so that a mismatch is one sentence and not a traceback later. Raises UsageError.
+    """
+    task = load_task(name)
+    features = frozen.encode.features if frozen.encode else frozen.input_bits
+    if task.features != features:
+        raise UsageError(f"{name} has {task.features} features, this model takes {features}")
+    if task.classes > frozen.classes:
+        raise UsageError(f"{name} has labels up to {task.classes - 1}, this model has {frozen.classes} classes")
+    if frozen.encode is None:
+        most = max(int(task.x_train.max()), int(task.x_test.max()))
+        if most > 1:
+            raise UsageError(f"{name} has a feature of {most}, this model has no encoder and takes bits: 0 or 1")
+        task = replace(task, x_train=pack_rows(task.x_train > 0), x_test=pack_rows(task.x_test > 0))
     return task
 
 
@@ -78,8 +88,16 @@ def accuracy(predict: Callable[[Bytes], NDArray[np.generic]], x: Bytes, y: Label
 
 
 def chunks(samples: int, passes: int, limit: int | None, seed: int, size: int) -> Iterator[NDArray[np.int64]]:
-    """Indices of the stream: every pass in a fresh random order, in chunks, `limit` samples altogether."""
-    rng = np.random.default_rng(seed)
-    order = np.concatenate([rng.permutation(samples) for _ in range(passes)])[:limit]
-    for at in range(0, len(order), size):
-        yield order[at : at + size]
+    """Indices of the stream, in chunks: every pass in a fresh random order, `limit` samples altogether."""
+    rng, left = np.random.default_rng(seed), samples * passes if limit is None else min(limit, samples * passes)
+    while left > 0:
+        order = rng.permutation(samples)[:left]
+        left -= len(order)
+        for at in range(0, len(order), size):
+            yield order[at : at + size]
+
+
+def chunk_count(samples: int, passes: int, limit: int | None, size: int) -> int:
+    """How many `chunks` will yield."""
+    total = samples * passes if limit is None else min(limit, samples * passes)
+    return total // samples * -(-samples // size) + -(-(total % samples) // size)

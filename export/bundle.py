@@ -66,7 +66,7 @@ def export_all(
     steps: int = 32,
     provenance: dict[str, Any] | None = None,
 ) -> Written:
-    """Writes model.*, vectors.npz and manifest.json into `folder`, all or none of them.
+    """Writes model.*, vectors.npz and manifest.json into `folder`; after an error or Ctrl-C everything there is as before.
 
     Every file is read back and must hold the same network; every engine (NumPy, ONNX Runtime, TFLite, and `device`, which runs
     an image, if given) must give the same integer scores on the vectors' inputs.
@@ -145,15 +145,16 @@ def _write_together(folder: Path, files: dict[str, bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         for name in files:
-            if (folder / name).exists():
-                os.replace(folder / name, staging / f"{name}.old")
             placed.append(name)
+            if (folder / name).exists():
+                shutil.copyfile(folder / name, staging / f"{name}.old")
             os.replace(staging / name, folder / name)
     except BaseException:
         for name in placed:
-            (folder / name).unlink(missing_ok=True)
             if (staging / f"{name}.old").exists():
                 os.replace(staging / f"{name}.old", folder / name)
+            elif not (staging / name).exists():  # it was moved, and replaced nothing
+                (folder / name).unlink(missing_ok=True)
         raise
     finally:
         with contextlib.suppress(OSError):

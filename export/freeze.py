@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 NORM_EPS = 1e-5  # what training adds to the variance
 FULL_SCALE = 0.98
 """The share of |hidden weights| that Δ lets lie below the highest level."""
+VISITS = 0.12
+"""The default dose: the demo's."""
 SCORE_STEPS = 1024
 """Score units per unit of the float score, at most: finer than the exp table can tell apart."""
 
@@ -48,14 +50,15 @@ class CheckpointLike(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """How the device is to learn. The defaults are those of the demo, where they were measured.
+    """How the device is to learn. The demo says which it uses (cli/recipe.py).
 
     Args:
         bits: k, 2..8 hidden bits a synapse; 1 exports a frozen network.
         m: metaplasticity; None takes what each layer was trained with, 0 switches it off.
         strengthen: "certain" is the paper's rule (only weakening is gated); "same" gates both directions alike, which has a
             steady state on endless streams.
-        visits: share of a layer's eligible synapses that a wholly wrong sample visits, on average over its units.
+        visits: share of a layer's eligible synapses that a wholly wrong sample visits, on average over its units. A layer
+            takes at most 256 units' worth; None is VISITS, or that.
         margin: 0..1, a sample whose true class has an error below this teaches nothing.
         window: the straight-through window, in units of the trained one.
         temperature: of the device's softmax, relative to the trained network's own scores.
@@ -65,7 +68,7 @@ class Options:
     bits: int = 5
     m: float | None = None
     strengthen: Literal["certain", "same"] = "certain"
-    visits: float = 0.1
+    visits: float | None = None
     margin: float = 0.02
     window: float = 1.0
     temperature: float = 1.0
@@ -85,7 +88,8 @@ class Options:
             need("m", 0, most, "a finite number >= 0, or left out")
         if self.strengthen not in ("certain", "same"):
             raise ExportError(f"strengthen={self.strengthen!r}: must be 'certain' or 'same'")
-        need("visits", least, 1, "above 0 and at most 1")
+        if self.visits is not None:
+            need("visits", least, 1, "above 0 and at most 1")
         need("margin", 0, 1, "from 0 to 1")
         need("window", 0, most, "a finite number >= 0")
         need("temperature", least, most, "a finite number above 0")
@@ -199,9 +203,12 @@ def _scores(gain: Floats, centre: Floats, offset: Floats) -> tuple[NDArray[np.in
     return mul.astype(np.int32), add.astype(np.int32), scale
 
 
-def _dose(visits: float, units: int) -> int:
+def _dose(visits: float | None, units: int) -> int:
     """Visits per eligible input of a wholly wrong sample, in 1/4096, spread over all units."""
+    most = 2**20 - 1
+    if visits is None:
+        return max(1, min(most, round(VISITS * units * 4096)))
     dose = round(visits * units * 4096)
-    if dose >= 2**20:
-        raise ExportError(f"visits={visits}: at most {(2**20 - 1) / 4096 / units:.3g} for a layer of {units} units")
+    if dose > most:
+        raise ExportError(f"visits={visits}: at most {most / 4096 / units:.3g} for a layer of {units} units")
     return max(1, dose)

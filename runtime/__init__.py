@@ -12,6 +12,7 @@ The C runtime (``src/``, C99, freestanding) does everything; this module lends i
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,9 @@ from numpy.typing import ArrayLike, NDArray
 from metabit.runtime import _core
 
 __all__ = ["InputError", "Model", "ModelError", "Step", "Steps", "include_dir", "sources"]
+
+
+_FROZEN = "nothing to learn: no layer of this image learns; export it with 2 or more hidden bits"
 
 
 class ModelError(ValueError):
@@ -85,6 +89,8 @@ class Model:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the learned image: whole, or not at all. Raises OSError."""
         target = Path(path)
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
         part = target.with_name(f"{target.name}.{os.getpid()}.part")
         try:
             with open(part, "wb") as file:
@@ -111,6 +117,11 @@ class Model:
     @property
     def classes(self) -> int:
         return self._core.classes
+
+    @property
+    def steps(self) -> int:
+        """Learning steps of this model's whole life, modulo 2**32."""
+        return int.from_bytes(self.state()[4:8], "little")
 
     @property
     def image_size(self) -> int:
@@ -165,7 +176,7 @@ class Model:
         try:
             self._core.learn_many(inputs, labels, info)
         except _core.Fault as fault:
-            raise InputError(str(fault.args[1])) from None
+            raise InputError(_FROZEN if fault.args[0] == -24 else str(fault.args[1])) from None
         return Steps(info[:, 0], info[:, 1].astype(np.bool_), info[:, 2], info[:, 3], info[:, 4])
 
     # Checks

@@ -36,7 +36,8 @@ def command(
     if json:
         show.emit(as_json(report))
     else:
-        upright, sideways = report.deployments[0].worlds
+        first = report.deployments[0]
+        upright, sideways = first.worlds
         show.table(
             report.title,
             ["device", f"{upright}: before", "after", f"{sideways}: before", "after", "visited", "moved", "flipped"],
@@ -47,12 +48,12 @@ def command(
                 )
                 for d in report.deployments
             ],
-            caption=f"synapses per sample, of {report.deployments[0].synapses:,} that learn; {report.deployments[0].samples:,} samples",
+            caption=f"synapses per sample, of {first.synapses:,} that learn; {first.samples:,} samples",
         )  # fmt: skip
         for found in report.boards:
             on_board(found, report.checks_of(found.board))
-        show.out.print(f"{page}", soft_wrap=True)
+        show.say(f"{page}")
     for breach in report.breaches:
-        show.err.print(f"metabit: {breach}", soft_wrap=True, highlight=False)
+        show.warn(str(breach))
     if report.breaches:
         raise typer.Exit(BREACH)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from metabit.cli import show
+from metabit.cli.errors import UsageError
 from metabit.cli.recipe import RECIPE
 
 
@@ -27,8 +28,9 @@ def command(
         str, typer.Option(help="certain: only weakening is gated (the paper); same: both are, for endless streams.")
     ] = "certain",
     visits: Annotated[
-        float, typer.Option(help="Share of the eligible synapses that a wholly wrong sample visits.")
-    ] = RECIPE.visits,
+        float | None,
+        typer.Option(help="Share of the eligible synapses that a wholly wrong sample visits; default 0.12."),
+    ] = None,
     margin: Annotated[float, typer.Option(help="Skip samples whose true class has an error below this, 0..1.")] = 0.02,
     formats: Annotated[str, typer.Option(help="Comma-separated: mbit, onnx, tflite.")] = "mbit,onnx,tflite",
     seed: show.Seed = 1,
@@ -47,14 +49,25 @@ def command(
     options = export.Options(
         bits=bits, m=m, strengthen=strengthen, visits=visits, margin=margin, seed=seed  # type: ignore[arg-type]
     )  # fmt: skip
+    wanted = [name.strip() for name in formats.split(",") if name.strip()]
+    if not wanted:
+        raise UsageError("--formats is empty: choose from mbit, onnx, tflite")
     if source.suffix == ".mbit":
+        if output is None:
+            raise UsageError(
+                f"say with -o where the files of {source} are to go: beside it they could replace the original's"
+            )
+        if options != export.Options(bits=RECIPE.bits, seed=1):
+            raise UsageError(
+                "an image brings its own learning options: give --bits, --m and the like with a checkpoint"
+            )
         frozen = export.read_image(source.read_bytes())
     else:
         frozen = export.freeze(train.load_checkpoint(source), options)
     written = export.export_all(
         frozen,
         output or source.parent,
-        formats=[name for name in formats.split(",") if name],
+        formats=wanted,
         device=lambda image, x: Model(image).scores(x),
         provenance={"command": show.command_line(), "seed": seed},
     )
@@ -62,4 +75,4 @@ def command(
         show.emit({"folder": str(output or source.parent), "files": written.files, "engines": list(written.engines)})
         return
     show.table(f"{output or source.parent}", ["file", "bytes"], [(f, f"{n:,}") for f, n in written.files.items()])
-    show.out.print(f"{', '.join(written.engines)}: equal integer scores on {written.inputs} inputs")
+    show.say(f"{', '.join(written.engines)}: equal integer scores on {written.inputs} inputs")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from metabit.cli import show
 
-EXTRAS = ("train", "export", "firmware")
+EXTRAS = ("train", "sweep", "export", "firmware")
 
 
 def command(json: show.Json = False) -> None:
@@ -35,10 +36,15 @@ def command(json: show.Json = False) -> None:
 
 
 def _applies(marker: str) -> bool:
-    """Whether the marker's condition on the Python version, if any, holds here."""
-    minor = int(platform.python_version_tuple()[1])
-    text = marker.replace("'", '"').replace(" ", "")
-    return not ('python_version<"3.12"' in text and minor >= 12 or 'python_version>="3.12"' in text and minor < 12)
+    """Whether every condition of the marker on the Python version holds here."""
+    here = tuple(int(part) for part in platform.python_version_tuple()[:2])
+    for relation, version_ in re.findall(r"""python_version\s*([<>=!]+)\s*["']([\d.]+)["']""", marker):
+        other = tuple(int(part) for part in version_.split("."))
+        if not {"<": here < other, "<=": here <= other, ">": here > other, ">=": here >= other, "==": here == other}[
+            relation
+        ]:
+            return False
+    return True
 
 
 def _version(name: str) -> str | None:

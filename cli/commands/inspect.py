@@ -26,7 +26,7 @@ def command(
     frozen = read_image(image.read_bytes())
     layers: list[dict[str, Any]] = []
     if frozen.encode is not None:
-        layers.append({"kind": "encode", "inputs": frozen.encode.features, "units": frozen.input_bits, "bits": 8})
+        layers.append({"kind": "encode", "inputs": frozen.encode.features, "units": frozen.input_bits})
     for layer in frozen.layers:
         entry: dict[str, Any] = {
             "kind": layer.kind, "inputs": layer.inputs, "units": layer.units, "bits": layer.bits,
@@ -58,11 +58,11 @@ def command(
                 "yes" if entry["learns"] else "no", show.percent(entry["positive"]), entry["window"],
             )
             if "synapses" in entry
-            else (entry["kind"], entry["inputs"], entry["units"], entry["bits"], "", "", "", "")
+            else (entry["kind"], entry["inputs"], entry["units"], "", "", "", "", "")
             for entry in layers
         ],
     )  # fmt: skip
     show.table("memory", ["part", "bytes"], [(name, f"{count:,}") for name, count in memory.items()])
-    show.out.print(
+    show.say(
         f"learned so far: {counters['steps']:,} steps, {counters['moved']:,} levels moved, {counters['flipped']:,} flips"
     )

@@ -37,28 +37,33 @@ def command(
 
     Example: [bold]metabit run out/model.mbit --data digits:sideways --learn --also digits --save out/learned.mbit[/]
     """
+    from metabit.export import read_image
     from metabit.runtime import Model
 
     if save is not None and not learn:
         raise UsageError("--save without --learn would write the image unchanged: add --learn")
-    if save is not None and not save.parent.is_dir():
-        raise UsageError(f"{save.parent} is not a folder: --save needs an existing one")
+    if not learn and (limit is not None or passes != 1):
+        raise UsageError("--limit and --passes are of the stream to learn: add --learn")
+    if save is not None and (save.is_dir() or not save.parent.is_dir()):
+        raise UsageError(f"--save {save}: give a file in a folder that exists")
     model = Model.open(image)
-    worlds = {name: stream.open_task(name, model) for name in dict.fromkeys([data, *(also or [])])}
+    frozen = read_image(image.read_bytes())
+    worlds = {name: stream.open_task(name, frozen) for name in dict.fromkeys([data, *(also or [])])}
     before = {n: stream.accuracy(model.predict_many, t.x_test, t.y_test) for n, t in worlds.items()}
     tally, interrupted = stream.Tally(), False
     if learn:
         task = worlds[data]
-        pieces = list(stream.chunks(len(task.y_train), passes, limit, seed, CHUNK))
+        count = len(task.y_train)
         try:
-            with show.bar(f"learning {data}", len(pieces)) as bar:
-                for piece in pieces:
+            with show.bar(f"learning {data}", stream.chunk_count(count, passes, limit, CHUNK)) as bar:
+                for piece in stream.chunks(count, passes, limit, seed, CHUNK):
                     steps = model.learn_many(task.x_train[piece], task.y_train[piece])
                     tally.learned(len(piece), steps)
                     tally.predicted(steps.predicted, task.y_train[piece])
                     bar.step()
         except KeyboardInterrupt:
             interrupted = True
+            tally.samples = (model.steps - frozen.counters.steps) % 2**32  # some of the last chunk was learned as well
         if save is not None:
             model.save(save)
     after = {n: stream.accuracy(model.predict_many, t.x_test, t.y_test) for n, t in worlds.items()} if learn else before
@@ -82,7 +87,7 @@ def command(
             + f"; {show.percent(tally.per_sample()['skipped'])} taught nothing",
         )
         if save is not None:
-            show.out.print(f"saved as {save}", soft_wrap=True)
+            show.say(f"saved as {save}")
     else:
         rows = [(name, show.percent(before[name]), f"{len(task.y_test):,}") for name, task in worlds.items()]
         show.table(f"{image}", ["world", "accuracy", "test samples"], rows)

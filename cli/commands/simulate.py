@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from metabit.cli import show, stream
+
+
+class Optimise(str, Enum):
+    """What the compiler is told."""
+
+    size = "Os"
+    speed = "O2"
+    more = "O3"
+
 
 CHUNK = 50
 MEASURED = 50
@@ -26,7 +36,7 @@ def command(
         list[str] | None, typer.Option(help="Another world to test on, before and after; repeatable.")
     ] = None,
     budgets: Annotated[Path | None, typer.Option(help="A budget file instead of the built-in one.")] = None,
-    opt: Annotated[str, typer.Option(help="Compiler optimisation: -Os, -O2, -O3.")] = "-Os",
+    opt: Annotated[Optimise, typer.Option(help="Compiler optimisation.")] = Optimise.size,
     seed: show.Seed = 0,
     json: show.Json = False,
 ) -> None:
@@ -39,24 +49,28 @@ def command(
     """
     from metabit.cli import BREACH
     from metabit.cli.boards import on_board
+    from metabit.cli.errors import UsageError
+    from metabit.export import read_image
     from metabit.firmware_sim import Device, breaches, build, check, load_board, load_budgets, measure
     from metabit.runtime import Model
 
+    if not learn and (limit is not None or passes != 1):
+        raise UsageError("--limit and --passes are of the stream to learn: add --learn")
     chip, limits = load_board(board), load_budgets(budgets)
     blob = image.read_bytes()
-    model = Model.open(image)
-    worlds = {name: stream.open_task(name, model) for name in dict.fromkeys([data, *(also or [])])}
-    task = worlds[data]
-    learns = _learns(blob)
+    Model(blob)  # the C runtime's word on a damaged image
+    frozen = read_image(blob)
+    worlds = {name: stream.open_task(name, frozen) for name in dict.fromkeys([data, *(also or [])])}
+    task, learns = worlds[data], any(layer.learns for layer in frozen.layers)
     if learn and not learns:
-        from metabit.cli.errors import UsageError
-
         raise UsageError(f"{image} is frozen: no layer learns; export it with --bits 2 or more")
     tally = stream.Tally()
     before, after = {}, {}
-    with Device(build(blob, chip, opt=opt), chip, budgets=limits) as device:
-        pieces = list(stream.chunks(len(task.y_train), passes, limit, seed, CHUNK)) if learn else []
-        with show.bar(f"{chip.name}: {data}", len(pieces) + 2 * len(worlds)) as bar:
+    with Device(build(blob, chip, opt=f"-{opt.value}"), chip, budgets=limits) as device:
+        count = len(task.y_train)
+        pieces = stream.chunks(count, passes, limit if learn else 0, seed, CHUNK)
+        total = stream.chunk_count(count, passes, limit if learn else 0, CHUNK)
+        with show.bar(f"{chip.name}: {data}", total + 2 * len(worlds)) as bar:
             for name, world in worlds.items():
                 before[name] = stream.accuracy(lambda x: device.predict_many(x).label, world.x_test, world.y_test)
                 bar.step()
@@ -73,29 +87,28 @@ def command(
                 )
                 bar.step()
     y = task.y_train[:MEASURED] if learns else None
-    found = measure(blob, chip, task.x_train[:MEASURED], y, opt=opt, budgets=limits)
+    found = measure(blob, chip, task.x_train[:MEASURED], y, opt=f"-{opt.value}", budgets=limits)
     checks = check(found, limits)
     broken = breaches(checks)
     if json:
         show.emit(
             {
                 "image": str(image), "data": data, "accuracy_before": before, "accuracy_after": after,
-                "samples": tally.samples, "per_sample": tally.per_sample(), "measurement": asdict(found),
+                "samples": tally.samples,
+                "prequential": tally.prequential if learn else None, "per_sample": tally.per_sample(), "measurement": asdict(found),
                 "budgets": [{**asdict(c), "passed": c.passed} for c in checks], "passed": not broken,
             }
         )  # fmt: skip
     else:
         rows = [(name, show.percent(before[name]), show.percent(after[name]) if learn else "") for name in worlds]
-        learned = f"learned {tally.samples:,} samples of {data}" if learn else "predicted"
+        learned = "predicted"
+        if learn:
+            learned = (
+                f"learned {tally.samples:,} samples of {data}, prequential accuracy {show.percent(tally.prequential)}"
+            )
         show.table(f"{image} on {chip.name}: {learned}", ["world", "before", "after"], rows)
         on_board(found, checks)
     for breach in broken:
-        show.err.print(f"metabit: {breach}", soft_wrap=True, highlight=False)
+        show.warn(str(breach))
     if broken:
         raise typer.Exit(BREACH)
-
-
-def _learns(image: bytes) -> bool:
-    from metabit.export import read_image
-
-    return any(layer.learns for layer in read_image(image).layers)

@@ -176,6 +176,8 @@ def command(
         show.emit(facts)
     else:
         _tell(ran, facts, scenario)
+    if ran.interrupted:
+        raise typer.Exit(130)
 
 
 def _each(tellers: list[Teller]) -> Teller:
@@ -231,7 +233,7 @@ def _draw(ran: Run, output: Path) -> None:
 
 def _tell(ran: Run, facts: dict[str, Any], name: str) -> None:
     if ran.interrupted:
-        show.out.print(f"Interrupted after {facts['epochs']} epochs; what was learnt is saved, --resume goes on.")
+        show.say(f"Interrupted after {facts['epochs']} epochs; what was learnt is saved, --resume goes on.")
     if len(facts["accuracy"]) > 1:
         matrix = facts["accuracy_matrix"]
         rows = [
@@ -241,9 +243,7 @@ def _tell(ran: Run, facts: dict[str, Any], name: str) -> None:
         mean = ("mean", "", show.percent(facts["mean_accuracy"]))
         show.table(f"test accuracy on {name}", ("task", "just learnt", "at the end"), [*rows, mean])
     reached = f", test accuracy {show.percent(facts['mean_accuracy'])}" if facts["accuracy"] else ""
-    show.out.print(
-        f"{facts['checkpoint']}: {facts['epochs']} epochs on {name}{reached}, {facts['seconds']} s", soft_wrap=True
-    )
+    show.say(f"{facts['checkpoint']}: {facts['epochs']} epochs on {name}{reached}, {facts['seconds']} s")
 
 
 _WIDTH = max(map(len, SCENARIOS))

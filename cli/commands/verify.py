@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,19 +11,20 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from metabit.cli import show
+from metabit.cli import show, stream
 from metabit.cli.errors import UsageError
 from metabit.cli.recipe import RECIPE
 
 if TYPE_CHECKING:
     from metabit.export import Frozen
+    from metabit.firmware_sim import Board
     from metabit.train import Checkpoint, Task
 
 QUICK_EPOCHS = 5
 
 
 @dataclass
-class Engine:
+class Ran:
     """What one engine made of the same inputs: scores int (n, C), and the state after each step, uint8 (steps, S)."""
 
     name: str
@@ -47,25 +48,27 @@ def command(
     """Show that every engine computes the same integers and learns the same state.
 
     Scores: NumPy oracle, ONNX Runtime, TFLite, the C runtime on this machine and on each emulated board, on every test sample.
-    State: oracle, C here and C on each board, all bytes after every learning step. Exits with 1 at the first difference.
+    State: oracle, C here and C on each board, all bytes after every learning step. Exits with 1 if anything differs.
 
     Example: [bold]metabit verify --bits 4 --steps 100 --board rp2040[/]
     """
     from metabit import export, train
-    from metabit.firmware_sim import boards
+    from metabit.firmware_sim import boards, load_board
 
     try:
         widths = [int(k) for k in bits.split(",")]
     except ValueError:
         raise UsageError(f"--bits {bits}: give whole numbers separated by commas, such as 2,4,8") from None
-    task = train.load_task(data)
-    source = train.load_checkpoint(checkpoint) if checkpoint else _quick(task, seed)
+    if any(not 2 <= k <= 8 for k in widths):
+        raise UsageError(f"--bits {bits}: only 2 to 8 hidden bits learn")
+    chips = [load_board(name) for name in board or boards()]
+    source = train.load_checkpoint(checkpoint) if checkpoint else _quick(train.load_task(data), seed)
     rows: list[dict[str, Any]] = []
-    engines_total = 5 + len(board or boards()) - 1
-    with show.bar("verifying", engines_total * len(widths)) as bar:
+    with show.bar("verifying", (4 + len(chips)) * len(widths)) as bar:
         for k in widths:
-            frozen = export.freeze(source, export.Options(bits=k, visits=RECIPE.visits, seed=seed + 1))
-            ran = run_all(frozen, task, steps, board or boards(), lambda text: bar.step(text=text))
+            frozen = export.freeze(source, export.Options(bits=k, seed=seed % 2**32))
+            task = stream.open_task(data, frozen)
+            ran = run_all(frozen, task, steps, chips, lambda text: bar.step(text=text))
             rows += [{"bits": k, **row} for row in compare(ran)]
     equal = all(row["scores_differ"] == 0 and not row["states_differ"] for row in rows)
     if json:
@@ -101,48 +104,52 @@ def _quick(task: Task, seed: int) -> Checkpoint:
     return train.Checkpoint(spec, network.tensors(), train.Rule.of(spec, RECIPE.m))
 
 
-def run_all(frozen: Frozen, task: Task, steps: int, boards: list[str], step: Callable[[str], None]) -> list[Engine]:
+def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step: Callable[[str], None]) -> list[Ran]:
     from metabit import export, firmware_sim
+    from metabit.export.bits import unpack_rows
     from metabit.export.onnx_file import run_onnx, write_onnx
     from metabit.export.tflite_file import run_tflite, write_tflite
     from metabit.export.vectors import state_of
     from metabit.runtime import Model
     from metabit.train.device_rule import DeviceRule
 
+    def unpacked(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What engines that know no packed bits take."""
+        return x if frozen.encode else unpack_rows(x, frozen.input_bits).astype(np.uint8)
+
     x, order = task.x_test, np.arange(steps) % len(task.y_train)
-    stream, labels = task.x_train[order], task.y_train[order]
+    samples, labels = task.x_train[order], task.y_train[order]
     image = export.write_image(frozen)
 
     oracle, states = DeviceRule(frozen), []
-    scores = np.array([oracle.scores(sample) for sample in x])
-    for sample, label in zip(stream, labels, strict=True):
+    scores = np.array([oracle.scores(sample) for sample in unpacked(x)])
+    for sample, label in zip(unpacked(samples), labels, strict=True):
         oracle.learn(sample, int(label))
         states.append(np.frombuffer(state_of(frozen, oracle), np.uint8))
-    ran = [Engine("NumPy oracle", scores, np.array(states))]
+    ran = [Ran("NumPy oracle", scores, np.array(states))]
     step("NumPy oracle")
-    ran.append(Engine("ONNX Runtime", run_onnx(write_onnx(frozen), x)))
+    ran.append(Ran("ONNX Runtime", run_onnx(write_onnx(frozen), unpacked(x))))
     step("ONNX Runtime")
-    ran.append(Engine("TFLite", run_tflite(write_tflite(frozen), x)))
+    ran.append(Ran("TFLite", run_tflite(write_tflite(frozen), unpacked(x))))
     step("TFLite")
 
     model, states = Model(image), []
     scores = model.scores(x)
-    for sample, label in zip(stream, labels, strict=True):
+    for sample, label in zip(samples, labels, strict=True):
         model.learn_one(sample, int(label))
         states.append(np.frombuffer(model.state(), np.uint8))
-    ran.append(Engine("C, this machine", scores, np.array(states)))
+    ran.append(Ran("C, this machine", scores, np.array(states)))
     step("C, this machine")
-    for name in boards:
-        chip = firmware_sim.load_board(name)
+    for chip in chips:
         with firmware_sim.Device(firmware_sim.build(image, chip), chip) as device:
             predicted = device.predict_many(x).scores
             assert predicted is not None
-            ran.append(Engine(f"C, {name}", predicted, device.learn_many(stream, labels, states=True).states))
-        step(name)
+            ran.append(Ran(f"C, {chip.name}", predicted, device.learn_many(samples, labels, states=True).states))
+        step(chip.name)
     return ran
 
 
-def compare(ran: list[Engine]) -> list[dict[str, Any]]:
+def compare(ran: list[Ran]) -> list[dict[str, Any]]:
     """How many samples and steps differ from the oracle's, the first engine."""
     want = ran[0]
     assert want.states is not None

@@ -8,7 +8,9 @@
  *   state   mb_state_size() bytes. What learning changes: the generator, the counters and k bits a synapse.
  *   arena   mb_arena_size() bytes of scratch. Its content is worthless between calls.
  *
- * All three must be 4-byte aligned. A minimal program:
+ * All three must be 4-byte aligned. `metabit inspect` prints both sizes before anything is flashed, and a build can check them
+ * against mb_state_size and mb_arena_size at start. A call takes less than 1 KiB of stack. Calls on one model share its arena:
+ * do not predict in an interrupt while main learns. A minimal program:
  *
  *   mb_model m;
  *   static uint32_t state[STATE_WORDS], arena[ARENA_WORDS];
@@ -60,7 +62,8 @@ typedef enum mb_status {
     MB_E_ARENA_SIZE = -21, /* arena smaller than mb_arena_size() */
     MB_E_DETACHED = -22,   /* mb_attach has not succeeded */
     MB_E_LABEL = -23,      /* label >= number of classes */
-    MB_E_FROZEN = -24      /* no layer learns, or the arena was sized for inference */
+    MB_E_FROZEN = -24,     /* no layer learns, or the arena was sized for inference */
+    MB_E_SAME = -25        /* mb_export into the opened image itself */
 } mb_status;
 
 const char *mb_strerror(mb_status status);
@@ -69,7 +72,7 @@ const char *mb_strerror(mb_status status);
 
 typedef enum mb_mode { MB_INFER = 0, MB_LEARN = 1 } mb_mode;
 
-/* Opaque by habit: read it through the functions below. About 32 bytes on a 32-bit core. */
+/* Opaque by habit: read it through the functions below. 20 bytes on a 32-bit core. */
 typedef struct mb_model {
     const uint8_t *image;
     uint8_t *state; /* NULL until attached */
@@ -82,7 +85,7 @@ typedef struct mb_model {
  * After MB_OK no byte of it can make a later call read or write outside the three memories, loop unboundedly or overflow. */
 mb_status mb_open(mb_model *m, const void *image, size_t image_len);
 
-size_t mb_state_size(const mb_model *m);               /* bytes; 0 only for m == NULL */
+size_t mb_state_size(const mb_model *m);               /* bytes; 0 if nothing is open */
 size_t mb_arena_size(const mb_model *m, mb_mode mode); /* bytes */
 
 /* Copies the image's state into `state` and remembers both memories. An arena of mb_arena_size(m, MB_LEARN) bytes or more
@@ -97,7 +100,7 @@ uint16_t mb_classes(const mb_model *m);
 /* input   mb_input_size() bytes, any alignment
  * scores  mb_classes() int32, or NULL
  * label   class with the highest score, the lowest index on a tie; or NULL */
-mb_status mb_predict(mb_model *m, const void *input, int32_t *scores, uint16_t *label);
+mb_status mb_predict(const mb_model *m, const void *input, int32_t *scores, uint16_t *label);
 
 typedef struct mb_learn_info {
     uint16_t predicted; /* class before this step: averaging `predicted == label` gives prequential accuracy */

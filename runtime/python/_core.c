@@ -4,12 +4,13 @@
 
 #include "metabit.h"
 
-static PyObject *RuntimeFault; /* metabit.runtime.ModelError */
+static PyObject *RuntimeFault; /* metabit.runtime._core.Fault: (code, sentence), which the Python side turns into its own */
 
 typedef struct {
     PyObject_HEAD
     mb_model model;
     void *image, *state, *arena;
+    int busy; /* in a batch, without the interpreter lock */
 } Model;
 
 static PyObject *fail(mb_status status)
@@ -74,8 +75,18 @@ static void model_dealloc(Model *self)
 
 /// Use ///
 
-/* Both batch calls look for Ctrl-C between samples: what was learned so far stays learned. */
-enum { SAMPLES_PER_SIGNAL_CHECK = 256 };
+/* Both batch calls let other threads run, and look for Ctrl-C, every so many samples: what was learned so far stays learned. */
+enum { SAMPLES_AT_A_TIME = 16 };
+
+static int enter(Model *self)
+{
+    if (self->busy) {
+        PyErr_SetString(PyExc_RuntimeError, "this model is in use by another thread: one Model a thread");
+        return 0;
+    }
+    self->busy = 1;
+    return 1;
+}
 
 static int sample_count(const Model *self, const Py_buffer *x, Py_ssize_t *n)
 {
@@ -103,13 +114,19 @@ static PyObject *model_predict_many(Model *self, PyObject *args)
         ok = 0;
     }
     mb_status status = MB_OK;
-    for (Py_ssize_t i = 0; ok && status == MB_OK && i < n; i++) {
-        status = mb_predict(&self->model, (const char *)x.buf + i * size, (int32_t *)scores.buf + i * classes,
-                            (uint16_t *)labels.buf + i);
-        if (i % SAMPLES_PER_SIGNAL_CHECK == 0 && PyErr_CheckSignals() != 0) {
-            ok = 0;
+    ok = ok && enter(self);
+    const int mine = ok;
+    for (Py_ssize_t i = 0; ok && status == MB_OK && i < n;) {
+        const Py_ssize_t end = i + SAMPLES_AT_A_TIME < n ? i + SAMPLES_AT_A_TIME : n;
+        Py_BEGIN_ALLOW_THREADS
+        for (; status == MB_OK && i < end; i++) {
+            status = mb_predict(&self->model, (const char *)x.buf + i * size, (int32_t *)scores.buf + i * classes,
+                                (uint16_t *)labels.buf + i);
         }
+        Py_END_ALLOW_THREADS
+        ok = PyErr_CheckSignals() == 0;
     }
+    self->busy = mine ? 0 : self->busy;
     PyBuffer_Release(&x);
     PyBuffer_Release(&scores);
     PyBuffer_Release(&labels);
@@ -134,21 +151,23 @@ static PyObject *model_learn_many(Model *self, PyObject *args)
         ok = 0;
     }
     mb_status status = MB_OK;
-    for (Py_ssize_t i = 0; ok && status == MB_OK && i < n; i++) {
-        mb_learn_info done;
-        uint32_t *row = (uint32_t *)info.buf + 5 * i;
-        status = mb_learn(&self->model, (const char *)x.buf + i * size, ((const uint16_t *)labels.buf)[i], &done);
-        if (status == MB_OK) {
-            row[0] = done.predicted;
-            row[1] = done.skipped;
-            row[2] = done.visited;
-            row[3] = done.moved;
-            row[4] = done.flipped;
+    ok = ok && enter(self);
+    const int mine = ok;
+    for (Py_ssize_t i = 0; ok && status == MB_OK && i < n;) {
+        const Py_ssize_t end = i + SAMPLES_AT_A_TIME < n ? i + SAMPLES_AT_A_TIME : n;
+        Py_BEGIN_ALLOW_THREADS
+        for (; status == MB_OK && i < end; i++) {
+            mb_learn_info done;
+            status = mb_learn(&self->model, (const char *)x.buf + i * size, ((const uint16_t *)labels.buf)[i], &done);
+            if (status == MB_OK) {
+                const uint32_t row[5] = {done.predicted, done.skipped, done.visited, done.moved, done.flipped};
+                memcpy((char *)info.buf + i * (Py_ssize_t)sizeof row, row, sizeof row);
+            }
         }
-        if (i % SAMPLES_PER_SIGNAL_CHECK == 0 && PyErr_CheckSignals() != 0) {
-            ok = 0;
-        }
+        Py_END_ALLOW_THREADS
+        ok = PyErr_CheckSignals() == 0;
     }
+    self->busy = mine ? 0 : self->busy;
     PyBuffer_Release(&x);
     PyBuffer_Release(&labels);
     PyBuffer_Release(&info);

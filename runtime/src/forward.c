@@ -139,7 +139,7 @@ uint16_t mb_best_class(const int32_t *scores, uint32_t classes)
 
 /// Public ///
 
-mb_status mb_predict(mb_model *m, const void *input, int32_t *scores, uint16_t *label)
+mb_status mb_predict(const mb_model *m, const void *input, int32_t *scores, uint16_t *label)
 {
     mb_arena arena;
     if (m == NULL || input == NULL) {

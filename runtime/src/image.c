@@ -58,7 +58,7 @@ enum {
     AT_MINOR = 6, AT_SIZE = 8, AT_HEADER_CRC = 12,
     AT_CONST = 16, AT_CONST_SIZE = 20, AT_CONST_CRC = 24,
     AT_STATE = 28, AT_STATE_SIZE = 32, AT_STATE_CRC = 36,
-    AT_LAYERS = 40, AT_INPUT = 42, AT_CLASSES = 44, AT_TEMPERATURE = 48, AT_MARGIN = 50, AT_RESERVED = 52
+    AT_LAYERS = 40, AT_INPUT = 42, AT_CLASSES = 44, AT_RESERVED = 52
 };
 
 static const uint8_t *record_at(const uint8_t *image, unsigned index)
@@ -79,7 +79,7 @@ static uint8_t *locate(const mb_model *m, uint32_t offset)
     if (offset >= state && m->state != NULL) {
         return m->state + (offset - state);
     }
-    return (uint8_t *)(uintptr_t)(m->image + offset);
+    return (uint8_t *)((uintptr_t)m->image + offset); /* an integer sum: the offset may not have been checked yet */
 }
 
 void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
@@ -109,10 +109,15 @@ typedef struct section {
     uint32_t begin, end;
 } section;
 
-/* `bytes` at `offset` lie inside the section, and the offset is aligned. All sizes here are below 2^31: see MB_MAX_UNITS. */
-static int inside(section s, uint32_t offset, uint32_t bytes)
+/* Takes an array of `bytes` at `offset` from what is left of a section. Arrays come in the order of their records, so none
+ * can overlap another. All sizes here are below 2^31: see MB_MAX_UNITS. */
+static int claim(section *left, uint32_t offset, uint32_t bytes)
 {
-    return (offset & 3u) == 0 && offset >= s.begin && offset <= s.end && bytes <= s.end - offset;
+    if ((offset & 3u) != 0 || offset < left->begin || offset > left->end || bytes > left->end - offset) {
+        return 0;
+    }
+    left->begin = offset + bytes;
+    return 1;
 }
 
 static int all_zero(const uint8_t *p, size_t n)
@@ -172,7 +177,7 @@ static int padding_is_zero(const mb_layer *l)
     return 1;
 }
 
-static mb_status check_encode(const uint8_t *p, const mb_layer *l, section constants)
+static mb_status check_encode(const uint8_t *p, const mb_layer *l, section *constants)
 {
     if (l->bits < 1 || l->bits > 8) {
         return MB_E_BITS;
@@ -183,10 +188,10 @@ static mb_status check_encode(const uint8_t *p, const mb_layer *l, section const
     if (p[1] != 0 || p[3] != 0 || !all_zero(p + 8, 28)) {
         return MB_E_KIND;
     }
-    return inside(constants, u32_at(p + 36), l->units) ? MB_OK : MB_E_OFFSET;
+    return claim(constants, u32_at(p + 36), l->units) ? MB_OK : MB_E_OFFSET;
 }
 
-static mb_status check_dense(const uint8_t *p, const mb_layer *l, section constants, section state)
+static mb_status check_dense(const uint8_t *p, const mb_layer *l, section *constants, section *state)
 {
     const int is_output = l->kind == MB_OUTPUT;
     if (l->inputs == 0 || l->inputs > MB_MAX_UNITS || l->units == 0 || l->units > MB_MAX_UNITS) {
@@ -195,7 +200,8 @@ static mb_status check_dense(const uint8_t *p, const mb_layer *l, section consta
     if (l->bits < 1 || l->bits > 8 || l->learns > 1 || (l->learns && l->bits < 2)) {
         return MB_E_BITS;
     }
-    if (l->planes < MB_PLANES_MIN || l->planes > MB_PLANES_MAX || l->planes < bit_length(l->inputs) + 1u) {
+    if (l->planes < MB_PLANES_MIN || l->planes > MB_PLANES_MAX || l->planes < bit_length(l->inputs) + 1u ||
+        l->window >= (1u << (l->planes - 1u))) {
         return MB_E_PLANES;
     }
     if (p[8] != (is_output && l->units <= 16u ? 16 : 32)) {
@@ -206,19 +212,19 @@ static mb_status check_dense(const uint8_t *p, const mb_layer *l, section consta
     }
     const uint32_t lane_bytes = l->half ? 2u : 4u, rows = (l->units + 8u * lane_bytes - 1u) / (8u * lane_bytes);
     const uint32_t low_bits = (uint32_t)l->bits - 1u, entries = 1u << low_bits;
-    const section planes = l->learns ? state : constants;
-    const section fold = l->learns && l->input == MB_PLUS_MINUS ? state : constants;
+    section *const planes = l->learns ? state : constants;
+    section *const fold = l->learns && l->input == MB_PLUS_MINUS ? state : constants;
     const uint32_t levels_at = u32_at(p + 20), tables_at = u32_at(p + 28), scores_at = u32_at(p + 32);
-    if (!inside(planes, u32_at(p + 16), rows * (l->inputs + 1u) * lane_bytes) ||
-        !(low_bits ? inside(planes, levels_at, rows * l->inputs * low_bits * lane_bytes) : levels_at == 0) ||
-        !inside(fold, u32_at(p + 24), MB_WORDS(l->units) * l->planes * 4u) ||
-        !(l->learns ? inside(constants, tables_at, 4u * entries) : tables_at == 0) ||
-        !(is_output ? inside(constants, scores_at, 8u * l->units) : scores_at == 0) || u32_at(p + 36) != 0) {
+    if (!claim(planes, u32_at(p + 16), rows * (l->inputs + 1u) * lane_bytes) ||
+        !(low_bits ? claim(planes, levels_at, rows * l->inputs * low_bits * lane_bytes) : levels_at == 0) ||
+        !claim(fold, u32_at(p + 24), MB_WORDS(l->units) * l->planes * 4u) ||
+        !(l->learns ? claim(constants, tables_at, 4u * entries) : tables_at == 0) ||
+        !(is_output ? claim(constants, scores_at, 8u * l->units) : scores_at == 0) || u32_at(p + 36) != 0) {
         return MB_E_OFFSET;
     }
     for (uint32_t c = 0; is_output && c < l->units; c++) { /* |a| <= 2^planes + 1 whatever the folded constants say */
         const int64_t mul = l->scores[c], add = l->scores[l->units + c];
-        const int64_t most = (mul < 0 ? -mul : mul) * ((1 << l->planes) + 1) + (add < 0 ? -add : add);
+        const int64_t most = (mul < 0 ? -mul : mul) * (((int32_t)1 << l->planes) + 1) + (add < 0 ? -add : add);
         if (most > INT32_MAX) {
             return MB_E_SCORES;
         }
@@ -227,7 +233,7 @@ static mb_status check_dense(const uint8_t *p, const mb_layer *l, section consta
 }
 
 /* Each layer on its own, and the chain: encode? dense* output, each fitting the one before. */
-static mb_status check_layers(const mb_model *m, section constants, section state)
+static mb_status check_layers(const mb_model *m, section *constants, section *state)
 {
     const unsigned count = mb_layer_count(m);
     uint32_t bits = 0; /* units of the layer before; 0 at the start */
@@ -292,9 +298,10 @@ mb_status mb_open(mb_model *m, const void *image, size_t image_len)
     }
     const uint32_t const_at = u32_at(b + AT_CONST), const_size = u32_at(b + AT_CONST_SIZE);
     const uint32_t state_at = u32_at(b + AT_STATE), state_size = u32_at(b + AT_STATE_SIZE);
-    if (const_at != records_end || state_at < const_at || state_at > size || (state_at & 3u) != 0 ||
+    if (const_at != records_end || state_at < const_at || state_at > size || (state_at & 3u) != 0 || (size & 3u) != 0 ||
         const_size > state_at - const_at || state_at - const_at - const_size > 3u || state_size != size - state_at ||
-        state_size < MB_STATE_HEADER || size > 0x7FFFFFFFu) {
+        state_size < MB_STATE_HEADER || size > 0x7FFFFFFFu ||
+        !all_zero(b + const_at + const_size, state_at - const_at - const_size)) {
         return MB_E_SECTION;
     }
     if (crc32_of(b + const_at, const_size) != u32_at(b + AT_CONST_CRC)) {
@@ -307,15 +314,15 @@ mb_status mb_open(mb_model *m, const void *image, size_t image_len)
         return MB_E_LAYERS;
     }
     mb_model opened = {b, NULL, NULL, size, MB_INFER};
-    if (u16_at(b + AT_TEMPERATURE) == 0 || u16_at(b + AT_MARGIN) > 4096u || !reserved_is_zero(&opened, b + 46, 2) ||
+    if (u16_at(b + MB_AT_TEMPERATURE) == 0 || u16_at(b + MB_AT_MARGIN) > 4096u || !reserved_is_zero(&opened, b + 46, 2) ||
         !reserved_is_zero(&opened, b + AT_RESERVED, 12)) {
         return MB_E_RULE;
     }
     if (u32_at(b + state_at) == 0) {
         return MB_E_GENERATOR;
     }
-    const section constants = {const_at, const_at + const_size}, state = {state_at + MB_STATE_HEADER, size};
-    const mb_status status = check_layers(&opened, constants, state);
+    section constants = {const_at, const_at + const_size}, state = {state_at + MB_STATE_HEADER, size};
+    const mb_status status = check_layers(&opened, &constants, &state);
     if (status == MB_OK) {
         *m = opened;
     }
@@ -409,8 +416,11 @@ uint16_t mb_classes(const mb_model *m)
 mb_status mb_export(const mb_model *m, void *image, size_t image_len)
 {
     uint8_t *out = image;
-    if (m == NULL || image == NULL || (const void *)m->image == image) {
+    if (m == NULL || image == NULL) {
         return MB_E_NULL;
+    }
+    if ((const void *)m->image == image) {
+        return MB_E_SAME;
     }
     if (m->state == NULL) {
         return MB_E_DETACHED;
@@ -453,6 +463,7 @@ const char *mb_strerror(mb_status status)
     case MB_E_ARENA_SIZE: return "the arena is smaller than mb_arena_size()";
     case MB_E_DETACHED: return "no memories attached: call mb_attach first";
     case MB_E_LABEL: return "the label is not smaller than the number of classes";
+    case MB_E_SAME: return "an image cannot be exported over the one in use";
     case MB_E_FROZEN: return "nothing to learn: no layer learns, or the arena was sized for inference";
     }
     return "unknown status";

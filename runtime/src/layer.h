@@ -8,6 +8,7 @@
 enum { MB_ENCODE = 1, MB_DENSE = 2, MB_OUTPUT = 3 };
 enum { MB_ON_OFF = 0, MB_PLUS_MINUS = 1 };
 enum { MB_PLANES_MIN = 6, MB_PLANES_MAX = 20 };
+enum { MB_AT_TEMPERATURE = 48, MB_AT_MARGIN = 50 }; /* half words in the header */
 enum { MB_HEADER_SIZE = 64, MB_RECORD_SIZE = 64, MB_STATE_HEADER = 16 };
 
 /* The head of the state memory. Counters are modulo 2^32. */

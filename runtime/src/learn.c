@@ -269,8 +269,8 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
     (void)mb_arena_plan(m, MB_LEARN, &arena);
     mb_forward(m, &arena, input, 1);
 
-    const mb_half *head = (const mb_half *)(const void *)(m->image + 48);
-    const uint32_t temperature = head[0], margin = head[1];
+    const uint32_t temperature = *(const mb_half *)(const void *)(m->image + MB_AT_TEMPERATURE);
+    const uint32_t margin = *(const mb_half *)(const void *)(m->image + MB_AT_MARGIN);
     mb_counters *counters = (mb_counters *)(void *)m->state;
     int32_t *error = arena.error[0], *below = arena.error[1];
     MB_MARK(MB_ERROR, count);

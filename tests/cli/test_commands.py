@@ -71,4 +71,27 @@ def test_export_from_a_learned_image(metabit: Any, image: Path, data: Path) -> N
 def test_boards_and_info(metabit: Any) -> None:
     assert {"nrf52840", "rp2040"} <= {board["name"] for board in metabit("boards", "--json").json()}
     facts = metabit("info", "--json").json()
+    assert all(all(packages.values()) for packages in facts["extras"].values())
     assert facts["extras"]["train"]["torch"] and facts["extras"]["firmware"]["unicorn"]
+
+
+def test_ctrl_c_keeps_what_was_learned(image: Path, data: Path, tmp_path: Path) -> None:
+    import json
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    words = ["run", str(image), "--data", str(data), "--learn", "--passes", "100000", "--save", "kept.mbit", "--json"]
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from metabit.cli import main; main()", *words],
+        cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(4)
+    child.send_signal(signal.SIGINT)
+    out, _ = child.communicate(timeout=60)
+    assert child.returncode == 130
+    told = json.loads(out)
+    from metabit.runtime import Model
+
+    assert told["interrupted"] and told["samples"] == Model.open(tmp_path / "kept.mbit").steps > 0

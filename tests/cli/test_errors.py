@@ -97,12 +97,20 @@ def test_frozen_image_does_not_learn(metabit: Any, tmp_path: Path, data: Path) -
 def test_options_that_do_not_go_together(metabit: Any, image: Path, data: Path) -> None:
     fails(metabit("run", image, "--data", data, "--save", "x.mbit"), "--save", "--learn")
     fails(metabit("run", image, "--data", data, "--learn", "--save", "no/folder/x.mbit"), "no/folder")
+    fails(metabit("run", image, "--data", data, "--learn", "--save", "."), "--save .", "file")
+    fails(metabit("run", image, "--data", data, "--limit", "5"), "--limit", "--learn")
+    fails(metabit("simulate", image, "--data", data, "--passes", "2"), "--passes", "--learn")
+    fails(metabit("export", image), "-o")
+    fails(metabit("export", image, "-o", "there", "--bits", "3"), "brings its own")
+    fails(metabit("export", image, "-o", "there", "--formats", " , "), "--formats")
 
 
 def test_export_options_out_of_range(metabit: Any, tmp_path: Path) -> None:
     fails(metabit("export", "x.safetensors", "--bits", "9"), "bits=9", "8")
     fails(metabit("export", "x.safetensors", "--visits", "0"), "visits=0", "above 0")
     fails(metabit("verify", "--bits", "two"), "two", "2,4,8")
+    fails(metabit("verify", "--bits", "1"), "--bits 1", "2 to 8")
+    fails(metabit("verify", "--board", "esp9000"), "esp9000")
 
 
 def test_training_data_with_a_wrong_shape(metabit: Any) -> None:
@@ -118,3 +126,36 @@ def test_a_folder_that_cannot_be_written(metabit: Any, tmp_path: Path) -> None:
 def test_usage_error_exits_2(metabit: Any) -> None:
     ran = metabit("run", "--lern")
     assert ran.code == 2 and "--lern" in ran.err
+
+
+def test_verify_with_data_that_does_not_fit(metabit: Any, tmp_path: Path) -> None:
+    from metabit import train
+
+    spec = train.Spec(3, (8,), 2, [1, 5])
+    train.save("c.safetensors", train.Network(spec), rule=train.Rule.of(spec, 0.0))
+    fails(metabit("verify", "c.safetensors", "--bits", "2"), "64 features", "takes 3")
+
+
+def test_a_path_with_brackets_is_a_path(metabit: Any, image: Path, data: Path) -> None:
+    odd = image.parent / "m[old][" / "a].mbit"
+    odd.parent.mkdir()
+    odd.write_bytes(image.read_bytes())
+    ran = metabit("inspect", "m[old][/a].mbit")
+    assert ran.code == 0 and "m[old][/a].mbit" in ran.out
+    fails(metabit("inspect", "x[/b].mbit"), "x[/b].mbit")
+
+
+def test_bits_as_features_need_no_encoder(metabit: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, (200, 20)).astype(np.uint8)
+    np.savez("bits.npz", x=x, y=x[:, 3])
+    assert metabit("train", "bits.npz", "--planes", "0", "--hidden", "40", "--epochs", "3").code == 0
+    assert metabit("export").code == 0
+    learned = metabit("run", "--data", "bits.npz", "--learn", "--json").json()
+    assert learned["accuracy_after"]["bits.npz"] > 0.6
+    assert metabit("simulate", "--data", "bits.npz", "--json").code == 0
+    assert (
+        metabit("verify", "out/checkpoint.safetensors", "--data", "bits.npz", "--bits", "3", "--steps", "20").code == 0
+    )
+    np.savez("grey.npz", x=x * 9, y=x[:, 3])
+    fails(metabit("run", "--data", "grey.npz"), "9", "0 or 1")

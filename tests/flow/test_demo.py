@@ -18,7 +18,7 @@ def test_demo(tmp_path: Path) -> None:
     for name in ("checkpoint.safetensors", "model.mbit", "model.onnx", "model.tflite", "learned.mbit", "report.html"):
         assert (folder / name).stat().st_size > 0
     report = json.loads((folder / "report.json").read_text())
-    metaplastic, plain, frozen = report["deployments"]
+    metaplastic, plain, _, frozen = report["deployments"]
     upright, sideways = 0, 1
     start, end = metaplastic["curve"][0][1], metaplastic["curve"][-1][1]
     assert start[upright] > 0.93 and start[sideways] < 0.3

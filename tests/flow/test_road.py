@@ -44,7 +44,13 @@ def test_every_file_carries_the_same_hidden_state(trained: Path, tmp_path: Path)
 @pytest.mark.parametrize("k", [2, 4, 8])
 def test_every_engine_computes_and_learns_the_same(trained: Path, k: int) -> None:
     frozen = export.freeze(train.load_checkpoint(trained), export.Options(bits=k, seed=k))
-    ran = run_all(frozen, train.load_task("digits"), 60, firmware_sim.boards(), lambda text: None)
+    ran = run_all(
+        frozen,
+        train.load_task("digits"),
+        60,
+        [firmware_sim.load_board(n) for n in firmware_sim.boards()],
+        lambda text: None,
+    )
     assert len(ran) == 4 + len(firmware_sim.boards())
     assert all(row["scores_differ"] == 0 and not row["states_differ"] for row in compare(ran))
 

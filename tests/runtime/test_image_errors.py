@@ -157,11 +157,13 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
     ),
     "PLANES": (
         "a layer has too few or too many counter planes for its sums",
-        [field(FIRST, "planes", 6), field(FIRST, "planes", 21), field(OUTPUT, "planes", 5), field(OUTPUT, "planes", 0)],
+        [field(FIRST, "planes", 6), field(FIRST, "planes", 21), field(OUTPUT, "planes", 5), field(OUTPUT, "planes", 0),
+         field(FIRST, "window", 2 ** (look(FIRST, "planes") - 1))],
     ),
     "OFFSET": (
         "an offset points outside its section or is misaligned",
         [
+            field(FIRST, "levels", look(FIRST, "sign")), field(SECOND, "sign", look(FIRST, "levels")),  # overlaps
             field(ENCODE, "thresholds", CONST_AT - 4), field(ENCODE, "thresholds", CONST_AT + 2),
             field(FIRST, "sign", look(FIRST, "sign") + 2), field(FIRST, "sign", STATE_AT + 12),
             field(FIRST, "sign", CONST_AT), field(FIRST, "sign", len(IMAGE)), field(FIRST, "sign", 2**32 - 4),
@@ -191,7 +193,7 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
 }  # fmt: skip
 
 # What no bytes handed to Model can cause; tests/runtime/status.c causes each.
-C_ONLY = {"NULL", "ALIGN", "STATE_SIZE", "ARENA_SIZE", "DETACHED", "LABEL", "FROZEN"}
+C_ONLY = {"NULL", "ALIGN", "STATE_SIZE", "ARENA_SIZE", "DETACHED", "LABEL", "FROZEN", "SAME"}
 
 
 def codes() -> dict[str, int]:
@@ -230,7 +232,17 @@ def test_what_is_allowed_opens() -> None:
     assert Model(lie(6, "H", 65535)).classes == 5  # any minor version
     assert Model(lie(50, "H", 4096)).classes == 5
     assert Model(field(FIRST, "dose", 2**20 - 1)).classes == 5
-    assert Model(field(FIRST, "window", 65535)).classes == 5
+    assert Model(field(FIRST, "window", 2 ** (look(FIRST, "planes") - 1) - 1)).classes == 5
+
+
+def test_a_state_of_half_a_word_is_refused() -> None:
+    """Half-word planes are touched as whole words: two bytes fewer would be read beyond the end."""
+    image = write_image(network(0, (3, 2), k=2, planes=0))
+    assert Model(image).state_size % 4 == 0
+    short = put(8, "I", len(image) - 2, image[:-2])
+    with pytest.raises(ModelError) as caught:
+        Model(seal(put(32, "I", Model(image).state_size - 2, short)))
+    assert caught.value.code == codes()["SECTION"]
 
 
 def test_every_code_is_tested_somewhere() -> None:

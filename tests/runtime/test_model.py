@@ -232,7 +232,9 @@ def test_a_frozen_image_predicts_and_says_that_it_cannot_learn() -> None:
     before = model.state()
     assert len(before) == 16
     assert model.predict_many(x).shape == (2,)
-    with pytest.raises(InputError, match="^nothing to learn: no layer learns, or the arena was sized for inference$"):
+    with pytest.raises(
+        InputError, match="^nothing to learn: no layer of this image learns; export it with 2 or more hidden bits$"
+    ):
         model.learn_many(x, [0, 1])
     with pytest.raises(InputError, match="^nothing to learn"):
         model.learn_one(x[0], 0)
