@@ -41,7 +41,11 @@ class Experiment:
 
     def cells(self) -> list[tuple[str, Cell]]:
         """(variant, cell), all variants of a seed before the next seed: a stopped experiment is a smaller one."""
-        return [(name, {**self.fixed, **changes, "seed": seed}) for seed in self.seeds for name, changes in self.variants.items()]
+        return [
+            (name, {**self.fixed, **changes, "seed": seed})
+            for seed in self.seeds
+            for name, changes in self.variants.items()
+        ]
 
 
 PMNIST = {"scenario": "permuted-mnist", "evaluate_every": 10}
@@ -135,7 +139,9 @@ def table(name: str) -> str:
         tasks = " ".join(f"{100 * a:.1f}" for a in np.mean([row["final_accuracy"] for row in rows], axis=0))
         spread = f" ± {mean.std(ddof=1):.1f}" if len(rows) > 1 else ""
         seconds = np.mean([row["seconds"] for row in rows])
-        lines.append(f"| {variant} | {len(rows)} | {mean.mean():.1f}{spread} | {lost.mean():.1f} | {tasks} | {seconds:,.0f} |")
+        lines.append(
+            f"| {variant} | {len(rows)} | {mean.mean():.1f}{spread} | {lost.mean():.1f} | {tasks} | {seconds:,.0f} |"
+        )
     lines += ["", *(f"* {sentence}" for sentence in experiment.beside)] if experiment.beside else []
     return "\n".join(lines) + "\n"
 
@@ -159,7 +165,9 @@ def main() -> None:
         work = partial(run_cell, folder=str(STATE / name))
 
         def note(row: Cell) -> None:
-            print({key: row.get(key) for key in ("hidden", "m", "seed", "mean_accuracy", "seconds", "error")}, flush=True)
+            print(
+                {key: row.get(key) for key in ("hidden", "m", "seed", "mean_accuracy", "seconds", "error")}, flush=True
+            )
 
         sweep(work, todo, RESULTS / f"{name}.jsonl", workers=asked.workers, progress=note)
         (RESULTS / f"{name}.md").write_text(table(name))

@@ -115,7 +115,7 @@ def file(folder: str, name: str) -> Path:
             raise TrainError(f"{path} does not exist: put the file there, or unset {DIRECTORY} to download it")
         return path
     with extra("pooch"):
-        import pooch  # type: ignore[import-untyped]
+        import pooch
     homes, hashes = HOMES[folder]
     cache = Path(os.environ.get(CACHE) or pooch.os_cache("metabit")) / folder
     reasons = []

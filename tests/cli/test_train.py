@@ -76,7 +76,7 @@ def test_resume_after_ctrl_c_gives_the_identical_checkpoint(metabit: Any, monkey
     monkeypatch.setattr(run_module, "step", interrupted)
     first = metabit(*words)
     monkeypatch.setattr(run_module, "step", step)
-    assert first.code == 0 and "Interrupted after 1 epochs" in first.out and "--resume" in first.out
+    assert first.code == 130 and "Interrupted after 1 epochs" in first.out and "--resume" in first.out
     assert hashlib.sha256(checkpoint.read_bytes()).hexdigest() != whole
     assert metabit(*words, "--resume").code == 0
     assert hashlib.sha256(checkpoint.read_bytes()).hexdigest() == whole
