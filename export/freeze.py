@@ -30,6 +30,8 @@ SCORE_STEPS = 1024
 
 class SpecLike(Protocol):
     @property
+    def norm(self) -> str: ...
+    @property
     def thresholds(self) -> NDArray[np.uint8] | None: ...
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]: ...
@@ -100,6 +102,18 @@ def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen
     """The integers of a trained network. Raises ExportError if a tensor is not finite or a limit is exceeded."""
     o = options or Options()
     spec, layers = checkpoint.spec, []
+    if getattr(spec, "conv", ()):
+        raise ExportError(
+            "this network has convolutions, which the device cannot run yet: train one without, e.g. --preset mlp-256"
+        )
+    if getattr(spec, "input", "bits") == "uint8":
+        raise ExportError(
+            "this network takes 8-bit pixels, which the device cannot yet: train with --input bits --planes 4"
+        )
+    if spec.norm == "instance" or (spec.norm == "batch" and getattr(spec, "statistics", "running") == "batch"):
+        raise ExportError(
+            "statistics taken at test cannot fold into thresholds: train with --norm batch --statistics running"
+        )
     for name, tensor in checkpoint.tensors.items():
         if not np.isfinite(np.asarray(tensor, np.float64)).all():
             raise ExportError(f"tensor {name} holds NaN or infinity: the training diverged, train again")
