@@ -7,11 +7,8 @@ epochs), ``provenance`` (an object of the writer's choosing). One key, sorted JS
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.train.errors import TrainError, extra
+from metabit.train.files import write_whole
 from metabit.train.spec import Spec
 
 if TYPE_CHECKING:
@@ -117,7 +115,7 @@ class Checkpoint:
         except (TypeError, ValueError) as error:
             raise TrainError(f"history and provenance must be plain JSON: {error}") from None
         contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors.items()}
-        _write_whole(Path(path), to_bytes(contiguous, {_KEY: text}))
+        write_whole(path, to_bytes(contiguous, {_KEY: text}))
 
 
 def save(
@@ -197,21 +195,3 @@ def _check_tensors(spec: Spec, tensors: Mapping[str, NDArray[Any]]) -> None:
             raise TrainError(f"tensor {name} holds a negative variance")
     if spec.thresholds is not None and not np.array_equal(tensors["encode.thresholds"], spec.thresholds):
         raise TrainError("tensor encode.thresholds contradicts the spec's encode")
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Beside the target first, then moved over it, so that no reader ever sees half a file."""
-    temporary = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise TrainError(f"cannot write {path} ({error.strerror}): choose a folder that can be written") from None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
