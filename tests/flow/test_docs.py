@@ -1,0 +1,37 @@
+"""Documentation runs: every metabit command of the pages under docs/, as it stands there, page by page."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(page for page in DOCS.glob("*.md") if "```sh" in page.read_text())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_run(page: Path, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (60, 12)).astype(np.uint8)  # the reader's own my.npz
+    np.savez(tmp_path / "my.npz", x=x, y=(x[:, 0] > 127).astype(int), task=np.arange(60) % 2)
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("metabit ")]
+    assert lines
+    for line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        ran = subprocess.run(
+            [sys.executable, "-c", "from metabit.cli import main; main()", *words],
+            cwd=tmp_path, capture_output=True, text=True,
+        )  # fmt: skip
+        assert ran.returncode == 0, (line, ran.stdout, ran.stderr)
+
+
+def test_links_lead_somewhere() -> None:
+    for page in DOCS.rglob("*.md"):
+        for link in re.findall(r"\]\(([^)h#][^)#]*)\)", page.read_text()):
+            assert (page.parent / link).exists(), (page.name, link)
