@@ -30,7 +30,7 @@ def consolidation(m: float, w: Tensor) -> Tensor:
     and keeps its precision where tanh rounds to 1.
     """
     e = torch.exp(-2 * m * w.abs())
-    return 4 * e / (1 + e).square()
+    return (4 * e / (1 + e).square()).clamp(max=1.0)  # rounding can end a last bit above it
 
 
 class _Metaplastic(torch.optim.Optimizer):

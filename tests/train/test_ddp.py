@@ -52,11 +52,15 @@ def test_two_processes_equal_one_after_fifty_steps(tmp_path: Path, monkeypatch: 
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     runpy.run_path(str(script))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    torchrun += [
+        "--max-restarts",
+        "5",
+    ]  # of the rendezvous: gloo's first connection is refused now and then on a busy machine
     done = subprocess.run(
         [*torchrun, str(script), str(tmp_path / "two")],
         capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr
     for kind in ("dense", "conv"):
         one, first, second = (
             dict(np.load(tmp_path / f"{name}.npz")) for name in (f"one-{kind}-0", f"two-{kind}-0", f"two-{kind}-1")
