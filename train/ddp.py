@@ -2,22 +2,23 @@
 
     torchrun --standalone --nproc-per-node 2 my_training.py
 
-Every process holds the whole network and draws the same batches; `step` takes the whole batch, works on this process's
-part of it, and adds up what one process would have added up: the gradients, the loss, and the sums inside batch
-normalisation (torch's own SyncBatchNorm knows only GPUs). So n processes differ from one by the order of float sums
-alone: in float64 the weights agree to nine digits after 50 steps. In float32 the last bit of a sum sooner or later
-becomes another sign, and the two runs, equally good, part. Gloo carries it on CPUs.
+Every process holds the whole network and draws the same batches; `metabit.train.loop.step` takes the whole batch and
+these `Ranks`, works on this process's part of it, and adds up what one process would have added up: the gradients, the
+loss, and the sums inside batch normalisation (torch's own SyncBatchNorm knows only GPUs). So n processes differ from
+one by the order of float sums alone: in float64 the weights agree to nine digits after 50 steps. In float32 the last
+bit of a sum sooner or later becomes another sign, and the two runs, equally good, part. Gloo carries it on CPUs.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any
 
-from metabit.train.errors import DivergedError, TrainError, extra
-from metabit.train.loop import StepPenalty
+from metabit.train.errors import TrainError, extra
+from metabit.train.loop import Alone
 from metabit.train.network import Network
 from metabit.train.norms import BatchNorm
 
@@ -25,27 +26,36 @@ with extra("torch"):
     import torch
     import torch.distributed as dist
     from torch import Tensor
-    from torch.distributed.nn.functional import all_reduce as _all_reduce
+    from torch.autograd.function import once_differentiable
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+    from torch.distributed.rendezvous import rendezvous
 
 
-@dataclass(frozen=True)
-class Ranks:
-    """Args:
-    rank: this process, from 0.
-    count: how many there are.
-    """
+_connections = itertools.count()
 
-    rank: int
-    count: int
 
-    @property
-    def first(self) -> bool:
-        """Whether this is the process that writes files and prints."""
-        return self.rank == 0
+class Ranks(Alone):
+    """This process among those that torchrun started: what `metabit.train.loop.step` shares its work with."""
+
+    def __init__(self, rank: int, count: int) -> None:
+        self.rank, self.count = rank, count
+
+    def part(self, samples: int) -> slice:
+        if samples < self.count:
+            raise TrainError(f"a batch of {samples} for {self.count} processes: give each at least one sample")
+        return slice(samples * self.rank // self.count, samples * (self.rank + 1) // self.count)
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        flat = torch.cat([tensor.flatten() for tensor in tensors])  # one message for all
+        dist.all_reduce(flat)
+        start = 0
+        for tensor in tensors:
+            tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
+            start += tensor.numel()
 
 
 @contextmanager
-def connected(network: Network) -> Iterator[Ranks]:
+def connected(network: Network) -> Iterator[Alone]:
     """Join the processes that torchrun started, for the time of a with statement; alone without torchrun.
 
     Inside it the network's batch normalisation shares its statistics, and its tensors have been made equal to the first
@@ -56,77 +66,25 @@ def connected(network: Network) -> Iterator[Ranks]:
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
-        yield Ranks(0, 1)
+        yield Alone()
         return
     if not dist.is_available() or not dist.is_gloo_available():
         raise TrainError(f"WORLD_SIZE={count}, but this torch has no gloo: start one process, without torchrun")
-    dist.init_process_group("gloo")
+    store, rank, count = next(rendezvous("env://"))
+    # A group of its own in the store: a process that connects again would read the last group's addresses there.
+    store = PrefixStore(f"metabit/{next(_connections)}", store)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=count)
     norms = [module for module in network.modules() if type(module) is BatchNorm]
     try:
         for tensor in network.state_dict().values():
             dist.broadcast(tensor, src=0)
         for norm in norms:
             norm.__class__ = _SharedBatchNorm  # the same tensors, another way to sum them
-        yield Ranks(dist.get_rank(), count)
+        yield Ranks(rank, count)
     finally:
         for norm in norms:
             norm.__class__ = BatchNorm
         dist.destroy_process_group()
-
-
-def step(
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    y: Tensor,
-    *,
-    number: int,
-    penalty: StepPenalty | None = None,
-) -> tuple[float, int]:
-    """`metabit.train.loop.step` by all processes together: same arguments, same results, the whole batch in each.
-
-    Args:
-        x, y: uint8 (batch, F) and int64 (batch,), the same in every process; batch >= the number of processes.
-        number: of the step, from 1, for the message if it fails.
-
-    Returns:
-        The mean cross-entropy of the whole batch in nats, and how many of it were right, both before the update.
-
-    Raises:
-        DivergedError: the loss is NaN or infinite; nothing was updated.
-        TrainError: the batch has fewer samples than there are processes.
-    """
-    rank, count = dist.get_rank(), dist.get_world_size()
-    if len(x) < count:
-        raise TrainError(f"a batch of {len(x)} for {count} processes: give each at least one sample")
-    part = slice(len(x) * rank // count, len(x) * (rank + 1) // count)
-    scores = network(x[part])
-    task_loss = torch.nn.functional.cross_entropy(scores, y[part], reduction="sum") / len(x)
-    totals = torch.stack([task_loss.detach().double(), (scores.argmax(1) == y[part]).sum().double()])
-    dist.all_reduce(totals)
-    if not torch.isfinite(totals[0]):
-        raise DivergedError(f"the loss is {totals[0].item()} at step {number}: lower the step size lr")
-    # each process adds its share of the penalty, so that the sum has it once
-    loss = task_loss if penalty is None else task_loss + penalty.loss(network) / count
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    _add_up([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
-    if penalty is not None:
-        penalty.before_step(network)
-    optimizer.step()
-    if penalty is not None:
-        penalty.after_step(network)
-    return float(totals[0]), int(totals[1])
-
-
-def _add_up(gradients: list[Tensor]) -> None:
-    """In place, all in one message."""
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    start = 0
-    for gradient in gradients:
-        gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
-        start += gradient.numel()
 
 
 class _SharedBatchNorm(BatchNorm):
@@ -153,7 +111,22 @@ class _SharedBatchNorm(BatchNorm):
         return y
 
 
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        whole = part.clone()
+        dist.all_reduce(whole)
+        return whole
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        whole = grads[0].clone()
+        dist.all_reduce(whole)
+        return whole
+
+
 def _sum(part: Tensor) -> Tensor:
     """Over all processes, with a gradient: what flows back is summed as well."""
-    whole: Tensor = _all_reduce(part)  # type: ignore[no-untyped-call]
+    whole: Tensor = _Sum.apply(part)  # type: ignore[no-untyped-call]
     return whole

@@ -124,6 +124,33 @@ class StepPenalty(Protocol):
     def after_step(self, network: Network) -> None: ...
 
 
+class Alone:
+    """The one process of a run; `metabit.train.ddp.Ranks` stands in its place where there are several.
+
+    Attributes:
+        rank: this process, from 0.
+        count: how many there are.
+        first: whether this is the process that writes files and prints.
+    """
+
+    rank = 0
+    count = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def part(self, samples: int) -> slice:
+        """Which of a batch's samples are this process's. Raises TrainError if there is not one for each process."""
+        return slice(samples)
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Make each tensor the sum of every process's, in place. All processes must call it with the same shapes."""
+
+
+ALONE = Alone()
+
+
 def step(
     network: Network,
     optimizer: torch.optim.Optimizer,
@@ -132,34 +159,42 @@ def step(
     *,
     number: int,
     penalty: StepPenalty | None = None,
+    ranks: Alone = ALONE,
 ) -> tuple[float, int]:
     """One training step: forward, cross-entropy (and the penalty), backward, update.
 
     Args:
-        x, y: uint8 (batch, F) and int64 (batch,) on the network's device.
+        x, y: uint8 (batch, F) and int64 (batch,) on the network's device; the whole batch in every process.
         number: of the step, from 1, for the message if it fails.
+        ranks: who shares this step.
 
     Returns:
-        The cross-entropy in nats, and how many samples were right, both before the update.
+        The cross-entropy in nats, and how many samples were right, both of the whole batch before the update.
 
     Raises:
         DivergedError: the loss is NaN or infinite; nothing was updated.
+        TrainError: the batch has fewer samples than there are processes.
     """
-    scores = network(x)
-    task_loss = torch.nn.functional.cross_entropy(scores, y)
-    loss = task_loss if penalty is None else task_loss + penalty.loss(network)
-    value = loss.item()
-    if not math.isfinite(value):
-        raise DivergedError(f"the loss is {value} at step {number}, {_blame(network)}: lower {_lr(optimizer)}")
+    part = ranks.part(len(x))
+    scores = network(x[part])
+    # Shares of the mean over the whole batch, and of the penalty, so that their sum has each once.
+    task_loss = torch.nn.functional.cross_entropy(scores, y[part]) * (len(scores) / len(x))
+    loss = task_loss if penalty is None else task_loss + penalty.loss(network) / ranks.count
+    right = (scores.argmax(1) == y[part]).sum()
+    totals = torch.stack([loss.detach().double(), task_loss.detach().double(), right.double()])
+    ranks.add_up([totals])
+    whole, value, correct = totals.tolist()
+    if not math.isfinite(whole):
+        raise DivergedError(f"the loss is {whole} at step {number}, {_blame(network)}: lower {_lr(optimizer)}")
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
+    ranks.add_up([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
     if penalty is not None:
         penalty.before_step(network)
     optimizer.step()
     if penalty is not None:
         penalty.after_step(network)
-        value = task_loss.item()
-    return value, int((scores.argmax(1) == y).sum())
+    return value, int(correct)
 
 
 def check_finite(network: Network, optimizer: torch.optim.Optimizer, number: int) -> None:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from metabit.train import state
 from metabit.train.checkpoint import Checkpoint, Rule
 from metabit.train.errors import TrainError, extra
-from metabit.train.loop import check, check_finite, count_batches, evaluate, on_device, step
+from metabit.train.loop import Alone, check, check_finite, count_batches, evaluate, on_device, step
 from metabit.train.metrics import accuracy_matrix
 from metabit.train.network import Network
 from metabit.train.norms import restore, snapshot
@@ -140,9 +139,9 @@ def run(
     if resume:
         session.load()
     with _interruptible() as stop, _together(session):
-        interrupted = not session.go(stop, progress if session.first else None)
+        interrupted = not session.go(stop, progress if session.ranks.first else None)
     session.network.eval()
-    return Run(scenario, settings, session.network, session.history, session.norms, interrupted, session.first)
+    return Run(scenario, settings, session.network, session.history, session.norms, interrupted, session.ranks.first)
 
 
 class _Session:
@@ -162,8 +161,7 @@ class _Session:
         self.dealt = self.order.bit_generator.state  # before the present epoch's permutation
         self.signs = self._signs()  # at the start of the present epoch
         self.saved = time.monotonic()
-        self.first = True  # of several processes
-        self.together: ModuleType | None = None  # `metabit.train.ddp` if there are several
+        self.ranks = Alone()
 
     def go(self, stop: threading.Event, progress: Callable[[Row], None] | None) -> bool:
         """To the end, True; or to Ctrl-C, False. Saved either way."""
@@ -213,12 +211,17 @@ class _Session:
         self.dealt = self.order.bit_generator.state
         batches = np.array_split(self.order.permutation(len(x)), count_batches(network, len(x), self.settings.batch))
         network.train()
-        take = step if self.together is None else self.together.step
         for chosen in batches[place.batch :]:
             indices = torch.from_numpy(chosen).to(x.device)
             place.step += 1
-            loss, right = take(
-                network, self.learner.optimizer, x[indices], y[indices], number=place.step, penalty=self.learner.penalty
+            loss, right = step(
+                network,
+                self.learner.optimizer,
+                x[indices],
+                y[indices],
+                number=place.step,
+                penalty=self.learner.penalty,
+                ranks=self.ranks,
             )
             place.loss_sum += loss * len(chosen)
             place.correct += right
@@ -234,10 +237,8 @@ class _Session:
 
     def _stopped(self, stop: threading.Event) -> bool:
         """Whether Ctrl-C came, to any process: they must all stop at the same step."""
-        if self.together is None:
-            return stop.is_set()
         heard = torch.tensor(int(stop.is_set()))
-        torch.distributed.all_reduce(heard)
+        self.ranks.add_up([heard])
         return bool(heard)
 
     def _row(self) -> Row:
@@ -300,7 +301,7 @@ class _Session:
 
     def save(self) -> None:
         """Everything the next step depends on, and the history."""
-        if not self.first:
+        if not self.ranks.first:
             return
         moments, numbers = state.optimizer_state(self.learner.optimizer)
         groups = {
@@ -355,7 +356,7 @@ def _together(session: _Session) -> Iterator[None]:
     from metabit.train import ddp
 
     with ddp.connected(session.network) as ranks:
-        session.first, session.together = ranks.first, ddp
+        session.ranks = ranks
         yield
 
 
