@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 import platform
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
+from metabit.train import plots
 from metabit.train.files import read_rows
 from metabit.train.sweep import run_cell, sweep
 
@@ -31,13 +35,20 @@ Cell = dict[str, Any]
 
 @dataclass(frozen=True)
 class Experiment:
-    """variants: name -> settings of one run, each done for every seed. beside: what others report, as sentences."""
+    """One table of docs/results/train.
+
+    Args:
+        fixed, variants: settings of all runs; name -> settings of one, done for every seed.
+        beside: what others report, as sentences.
+        gap: names of the variants (lowest, ours, highest) whose distance is worth saying.
+    """
 
     title: str
     fixed: Cell
     variants: dict[str, Cell]
     seeds: tuple[int, ...] = (0, 1, 2)
     beside: tuple[str, ...] = field(default_factory=tuple)
+    gap: tuple[str, str, str] | None = None
 
     def cells(self) -> list[tuple[str, Cell]]:
         """(variant, cell), all variants of a seed before the next seed: a stopped experiment is a smaller one."""
@@ -94,6 +105,31 @@ EXPERIMENTS = {
         {f"m={m:g}": {"m": m} for m in (0.0, 1.5, 3.0)},
         beside=("D'Agostino et al. 2023 repeat the paper's experiment: 97 % / 86 %.",),
     ),
+    "stream-fashion": Experiment(
+        "Fashion-MNIST as a stream of 60 parts of 1,000 images, 784-1024-1024-10, 20 epochs over each part",
+        {"scenario": "stream-fashion"},
+        {
+            "streamed, m=0": {"m": 0.0},
+            "streamed, m=2.5": {"m": 2.5},
+            "all at once, m=0": {"m": 0.0, "interleaved": True},
+        },
+        gap=("streamed, m=0", "streamed, m=2.5", "all at once, m=0"),
+    ),
+    "stream-cifar10": Experiment(
+        "CIFAR-10 as a stream of 20 parts of 2,500 images, 32-64-128 channels, 20 epochs over each part",
+        {"scenario": "stream-cifar10"},
+        {
+            "streamed, m=0": {"m": 0.0},
+            "streamed, m=13": {"m": 13.0},
+            "all at once, m=0": {"m": 0.0, "interleaved": True},
+        },
+        gap=("streamed, m=0", "streamed, m=13", "all at once, m=0"),
+    ),
+    "mnist-usps": Experiment(
+        "2,000 MNIST digits, then 1,800 USPS digits, 12-20-30 channels (14,832 synapses), 240 epochs each",
+        {"scenario": "mnist-usps", "evaluate_every": 240},
+        {f"m={m:g}": {"m": m} for m in (0.0, 1.2)},
+    ),
     "baselines": Experiment(
         "Permuted MNIST, 6 tasks, H = 512: consolidation rules beside each other",
         {**PMNIST, "hidden": [512, 512]},
@@ -116,34 +152,63 @@ EXPERIMENTS = {
 }  # fmt: skip
 
 
+def done(name: str) -> dict[str, list[Cell]]:
+    """Variant -> its finished runs, in the order of the seeds; variants without one are left out."""
+    experiment = EXPERIMENTS[name]
+    rows = {json.dumps(row["cell"], sort_keys=True): row for row in read_rows(RESULTS / f"{name}.jsonl")}
+    found: dict[str, list[Cell]] = {}
+    for variant, cell in experiment.cells():
+        row = rows.get(json.dumps(cell, sort_keys=True))
+        if row is not None and "error" not in row:
+            found.setdefault(variant, []).append(row)
+    return {variant: found[variant] for variant in experiment.variants if variant in found}
+
+
 def table(name: str) -> str:
     """Markdown of what is done: mean and standard deviation over seeds, per cent."""
-    experiment = EXPERIMENTS[name]
-    done = {json.dumps(row["cell"], sort_keys=True): row for row in read_rows(RESULTS / f"{name}.jsonl")}
+    experiment, found = EXPERIMENTS[name], done(name)
     lines = [
         f"# {experiment.title}",
         "",
-        f"`python benchmarks/training.py {name}`, {platform.system()} {platform.machine()}, two cores, one thread a run, "
-        f"{datetime.date.today().isoformat()}. Raw: [{name}.jsonl]({name}.jsonl).",
+        f"`METABIT_DATA_DIR=... python benchmarks/training.py {name}` on {platform.system()} {platform.machine()}, two cores, one "
+        f"thread a run, torch {torch.__version__}, {datetime.date.today().isoformat()}. Raw: [{name}.jsonl]({name}.jsonl).",
         "",
-        "| variant | seeds | mean accuracy | forgetting | by task | seconds a run |",
-        "|---|---|---|---|---|---|",
+        f"![{experiment.title}]({name}.svg)",
+        "",
+        "| variant | seeds | mean accuracy | forgetting | by task, at the end | just learnt | seconds a run |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for variant, changes in experiment.variants.items():
-        cells = [{**experiment.fixed, **changes, "seed": seed} for seed in experiment.seeds]
-        rows = [done[key] for cell in cells if (key := json.dumps(cell, sort_keys=True)) in done]
-        if not rows:
-            continue
-        mean = 100 * np.array([row["mean_accuracy"] for row in rows])
-        lost = 100 * np.array([row["forgetting"] for row in rows])
-        tasks = " ".join(f"{100 * a:.1f}" for a in np.mean([row["final_accuracy"] for row in rows], axis=0))
+    for variant, rows in found.items():
+        mean, lost = per_cent(rows, "mean_accuracy"), per_cent(rows, "forgetting")
         spread = f" ± {mean.std(ddof=1):.1f}" if len(rows) > 1 else ""
         seconds = np.mean([row["seconds"] for row in rows])
         lines.append(
-            f"| {variant} | {len(rows)} | {mean.mean():.1f}{spread} | {lost.mean():.1f} | {tasks} | {seconds:,.0f} |"
+            f"| {variant} | {', '.join(str(row['cell']['seed']) for row in rows)} | {mean.mean():.1f}{spread} | {lost.mean():.1f} "
+            f"| {by_task(rows, 'final_accuracy')} | {by_task(rows, 'just_learnt')} | {seconds:,.0f} |"
         )
-    lines += ["", *(f"* {sentence}" for sentence in experiment.beside)] if experiment.beside else []
-    return "\n".join(lines) + "\n"
+    sentences = list(experiment.beside)
+    if experiment.gap is not None and all(variant in found for variant in experiment.gap):
+        lowest, ours, highest = (per_cent(found[variant], "mean_accuracy").mean() for variant in experiment.gap)
+        share = 100 * (ours - lowest) / (highest - lowest)
+        sentences.append(
+            f"{experiment.gap[1]} closes {share:.0f} % of the gap from {experiment.gap[0]} to {experiment.gap[2]}."
+        )
+    return "\n".join([*lines, "", *(f"* {sentence}" for sentence in sentences)]).rstrip() + "\n"
+
+
+def per_cent(rows: list[Cell], name: str) -> NDArray[np.float64]:
+    """A measure of each run; NaN where it has none, as one task alone has no forgetting."""
+    return 100 * np.array([math.nan if row[name] is None else row[name] for row in rows])
+
+
+def by_task(rows: list[Cell], name: str) -> str:
+    """Means over the seeds; of a long stream only every sixth."""
+    values = [[math.nan if a is None else a for a in row[name]] for row in rows]
+    means = 100 * np.mean(values, axis=0)
+    if len(np.unique(means)) == 1:
+        means = means[:1]
+    step = 1 if len(means) <= 10 else math.ceil(len(means) / 10)
+    return " ".join("–" if math.isnan(a) else f"{a:.1f}" for a in means[step - 1 :: step])
 
 
 def main() -> None:
@@ -151,17 +216,18 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*EXPERIMENTS, []])
     parser.add_argument("--seeds", type=int, help="only the first so many")
     parser.add_argument("--workers", type=int, default=0, help="0: one run after the other, without Ray")
+    parser.add_argument("--tables", action="store_true", help="run nothing: only write tables and figures anew")
     asked = parser.parse_args()
     if not asked.names:
         for name, experiment in EXPERIMENTS.items():
-            done = len(read_rows(RESULTS / f"{name}.jsonl"))
-            print(f"{name:16s} {done:2d} of {len(experiment.cells()):2d} runs  {experiment.title}")
+            runs = sum(len(rows) for rows in done(name).values())
+            print(f"{name:16s} {runs:2d} of {len(experiment.cells()):2d} runs  {experiment.title}")
         return
     RESULTS.mkdir(parents=True, exist_ok=True)
     for name in asked.names:
         experiment = EXPERIMENTS[name]
         seeds = experiment.seeds[: asked.seeds]
-        todo = [cell for _, cell in experiment.cells() if cell["seed"] in seeds]
+        todo = [] if asked.tables else [cell for _, cell in experiment.cells() if cell["seed"] in seeds]
         work = partial(run_cell, folder=str(STATE / name))
 
         def note(row: Cell) -> None:
@@ -169,7 +235,10 @@ def main() -> None:
                 {key: row.get(key) for key in ("hidden", "m", "seed", "mean_accuracy", "seconds", "error")}, flush=True
             )
 
-        sweep(work, todo, RESULTS / f"{name}.jsonl", workers=asked.workers, progress=note)
+        if todo:
+            sweep(work, todo, RESULTS / f"{name}.jsonl", workers=asked.workers, progress=note)
+        runs = {variant: [row["final_accuracy"] for row in rows] for variant, rows in done(name).items()}
+        plots.final_accuracy(RESULTS / f"{name}.svg", runs, experiment.title)
         (RESULTS / f"{name}.md").write_text(table(name))
         print(table(name))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,7 +33,12 @@ class Board:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._writer = SummaryWriter(str(folder))
+        self._folder = str(folder)
+
+    @cached_property
+    def _writer(self) -> Any:
+        """Opened by the first entry: of several processes, only the one that has something to say makes a file."""
+        return SummaryWriter(self._folder)
 
     def row(self, row: Mapping[str, Any]) -> None:
         """An epoch: accuracy of each task and their mean so far, and every other number under its name, against ``step``.
@@ -60,7 +66,8 @@ class Board:
         self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        if "_writer" in self.__dict__:
+            self._writer.close()
 
     def __enter__(self) -> Board:
         return self

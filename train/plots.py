@@ -165,6 +165,49 @@ def hidden_histograms(
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
 
 
+def final_accuracy(
+    path: str | Path,
+    runs: Mapping[str, ArrayLike],
+    title: str = "Accuracy at the end",
+    names: Sequence[str] | None = None,
+) -> None:
+    """Variants of an experiment under each other: a bar for the mean, a small mark for each task, a tick for each seed.
+
+    Args:
+        runs: variant -> (seeds, tasks) accuracies, 0..1, after the last task.
+        names: of the tasks. Streams, whose tasks share one test set, have one mark.
+
+    Raises:
+        TrainError: there is nothing to draw, or the file cannot be written.
+    """
+    if not runs:
+        raise TrainError("no runs: there is nothing to draw")
+    with _figure(path, (7.6, 0.8 + 0.42 * len(runs))) as figure:
+        axes = figure.subplots()
+        tasks = max(np.asarray(values).shape[1] for values in runs.values())
+        labels, shades = _names(names, tasks), _shades(tasks) if tasks > len(COLOURS) else COLOURS
+        for y, values in enumerate(runs.values()):
+            percent = 100 * np.asarray(values, dtype=np.float64)
+            mean = percent.mean()
+            axes.barh(y, mean, height=0.62, color="0.85")
+            axes.text(101, y, f"{mean:.1f}", va="center", fontsize=9)
+            axes.plot(percent.mean(1), np.full(len(percent), y), "|", color="black", markersize=13, markeredgewidth=1.2)
+            if np.ptp(percent, axis=1).any():
+                for j, accuracy in enumerate(percent.mean(0)):
+                    axes.plot(
+                        accuracy, y, MARKS[j % len(MARKS)], color=shades[j], label=labels[j] if tasks <= 8 else None
+                    )
+        axes.set_yticks(range(len(runs)), list(runs))
+        axes.invert_yaxis()
+        axes.set(xlim=(0, 100), xlabel="test accuracy after the last task, %")
+        axes.set_title(title, fontsize=10, pad=8)
+        axes.grid(axis="y", visible=False)
+        handles, words = axes.get_legend_handles_labels()
+        if handles:
+            unique = dict(zip(words, handles, strict=True))
+            figure.legend(unique.values(), unique.keys(), loc="outside right center", fontsize=9)
+
+
 def switch_increase(
     path: str | Path,
     rows: Sequence[Mapping[str, Any]],

@@ -57,6 +57,7 @@ class Run:
             ``accuracy`` (0..1 on the test set of every task from the first to the present one, or of all; [] where this
             epoch was not evaluated), ``flipped`` (share of ±1 weights that changed in this epoch).
         norms: per_task_norm: task -> its batch normalisation (`metabit.train.norms.snapshot`).
+        baseline: evaluate_all: accuracy of the untrained network on every task, against which forward transfer is measured.
         interrupted: whether Ctrl-C ended it early.
         first: whether this is the process that writes files and prints; the others, under torchrun, know the same.
     """
@@ -66,6 +67,7 @@ class Run:
     network: Network
     history: list[Row]
     norms: dict[int, dict[str, Tensor]]
+    baseline: list[float] | None = None
     interrupted: bool = False
     first: bool = True
 
@@ -141,7 +143,16 @@ def run(
     with _interruptible() as stop, _together(session):
         interrupted = not session.go(stop, progress if session.ranks.first else None)
     session.network.eval()
-    return Run(scenario, settings, session.network, session.history, session.norms, interrupted, session.ranks.first)
+    return Run(
+        scenario,
+        settings,
+        session.network,
+        session.history,
+        session.norms,
+        session.baseline,
+        interrupted,
+        session.ranks.first,
+    )
 
 
 class _Session:
@@ -157,6 +168,7 @@ class _Session:
         self.place = _Place()
         self.history: list[Row] = []
         self.norms: dict[int, dict[str, Tensor]] = {}
+        self.baseline: list[float] | None = None
         self.tests: dict[int, Task] = {}
         self.dealt = self.order.bit_generator.state  # before the present epoch's permutation
         self.signs = self._signs()  # at the start of the present epoch
@@ -165,6 +177,8 @@ class _Session:
 
     def go(self, stop: threading.Event, progress: Callable[[Row], None] | None) -> bool:
         """To the end, True; or to Ctrl-C, False. Saved either way."""
+        if self.settings.evaluate_all and self.baseline is None:
+            self.baseline = self._accuracies()
         while self.place.task < self.phases:
             if not self._task(stop, progress):
                 self.save()
@@ -288,7 +302,8 @@ class _Session:
     def _test(self, i: int) -> Task:
         """Task i without its training set, which may be large."""
         if i not in self.tests:
-            task = self._now if i == self.place.task and not self.settings.interleaved else self._make(i)
+            ready = i == getattr(self, "_loaded", None) and not self.settings.interleaved
+            task = self._now if ready else self._make(i)
             check(self.network, task.x_test, task.y_test)
             self.tests[i] = Task(task.name, task.x_train[:1], task.y_train[:1], task.x_test, task.y_test, task.shape)
         return self.tests[i]
@@ -315,6 +330,7 @@ class _Session:
         header = {
             "scenario": self._identity(), "settings": self.settings.to_dict(), "place": asdict(self.place),
             "order": self.dealt, "numbers": numbers, "history": self.history,
+            "baseline": self.baseline,
         }  # fmt: skip
         state.write(self.path, tensors, header)
         self.saved = time.monotonic()
@@ -333,7 +349,7 @@ class _Session:
                     f"{self.path} was started with {name}={value!r}, not {wanted.get(name)!r}: resume with the same settings"
                 )
         self.place = _Place(**header["place"])
-        self.history = header["history"]
+        self.history, self.baseline = header["history"], header["baseline"]
         self.order.bit_generator.state = self.dealt = header["order"]
         self.network.load_tensors({name: t.numpy() for name, t in state.part(tensors, "network.").items()})
         moments, penalty = state.part(tensors, "moments."), state.part(tensors, "penalty.")

@@ -113,7 +113,8 @@ def run_cell(cell: Mapping[str, Any], folder: str) -> dict[str, Any]:
         folder: for what is saved on the way.
 
     Returns:
-        mean_accuracy, forgetting, backward_transfer, final_accuracy, epochs, seconds (of this attempt).
+        mean_accuracy, forgetting, backward_transfer, final_accuracy; just_learnt, each task's accuracy when it had just
+        been learnt; epochs, seconds (of this attempt).
     """
     from metabit.train.metrics import accuracy_matrix, summary
     from metabit.train.protocol import Settings
@@ -128,9 +129,11 @@ def run_cell(cell: Mapping[str, Any], folder: str) -> dict[str, Any]:
     ran = run(row, settings, place, resume=(place / STATE).exists())
     if ran.interrupted:
         raise KeyboardInterrupt
-    measures = summary(accuracy_matrix(ran.history))
+    matrix = accuracy_matrix(ran.history)
+    measures = summary(matrix)
     shutil.rmtree(place)
     kept = {name: measures[name] for name in ("mean_accuracy", "forgetting", "backward_transfer", "final_accuracy")}
+    kept["just_learnt"] = [None if value != value else value for value in matrix.diagonal().tolist()]
     return {**kept, "epochs": len(ran.history), "seconds": round(time.monotonic() - start, 1)}
 
 

@@ -167,7 +167,7 @@ def command(
     about = {"data": scenario, "seed": seed, "command": typed, "settings": settings.to_dict()}
     ran.checkpoint(provenance=about).write(path)
     if ran.history:
-        metrics.write_json(output / "history.json", ran.history)
+        metrics.write_json(output / "history.json", ran.history, ran.baseline)
         metrics.write_csv(output / "history.csv", ran.history)
     if plot:
         _draw(ran, output)

@@ -34,6 +34,8 @@ def draw(name: str, path: Path) -> None:
         plots.accuracy_over_time(path, history(3), names=["MNIST", "Fashion", "USPS"], chance=0.1)
     elif name == "stream":
         plots.accuracy_over_time(path, history(20, 2))
+    elif name == "final":
+        plots.final_accuracy(path, {"m = 0": [[0.3, 0.4, 0.95], [0.2, 0.5, 0.9]], "m = 2": [[0.9, 0.85, 0.8]]})
     elif name == "matrix":
         plots.accuracy_heat_map(path, [[0.9, np.nan], [0.4, 0.8]], names=["upright", "sideways"])
     elif name == "hidden":
@@ -44,7 +46,7 @@ def draw(name: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
-@pytest.mark.parametrize("name", ["accuracy", "stream", "matrix", "hidden", "quadratic"])
+@pytest.mark.parametrize("name", ["accuracy", "stream", "matrix", "hidden", "final", "quadratic"])
 def test_a_picture_is_drawn_and_drawn_the_same(tmp_path: Path, name: str, suffix: str) -> None:
     first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
     draw(name, first)

@@ -206,3 +206,14 @@ def test_weights_stay_on_the_grid(tmp_path: Path) -> None:
 def test_wrong_settings_are_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(TrainError, match=message):
         run(toy(), settings(**changes), tmp_path)
+
+
+def test_baseline_of_the_untrained_network_survives_a_resume(tmp_path: Path) -> None:
+    asked = settings(evaluate_all=True, epochs=1)
+    ran = run(toy(), asked, tmp_path)
+    assert ran.baseline is not None and len(ran.baseline) == 3
+    network = run_module.Network(asked.spec(toy().task(0), 10))
+    task = toy().task(2)
+    assert ran.baseline[2] == run_module.evaluate(network, task.x_test, task.y_test)
+    assert run(toy(), asked, tmp_path, resume=True).baseline == ran.baseline
+    assert run(toy(), settings(epochs=1), tmp_path / "other").baseline is None
