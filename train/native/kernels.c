@@ -156,19 +156,18 @@ LEVELS void mt_sign_floats(const float *x, float *out, size_t begin, size_t end)
 
 LEVELS int mt_narrow(const float *x, uint8_t *restrict out, size_t n)
 {
-    int32_t fraction = 0, wide = 0, negative = 0;
+    int32_t fraction = 0, least = 0, most = 0;
     for (size_t at = 0; at < n && !fraction; at += BLOCK) {
         const size_t end = n - at < BLOCK ? n : at + BLOCK;
         for (size_t i = at; i < end; i++) {
-            float c = x[i] > -129.0f ? x[i] : -129.0f; /* NaN too, which then differs from its integer */
-            c = c < 256.0f ? c : 256.0f;
-            const int32_t k = (int32_t)c;
-            fraction |= (float)k != x[i];
-            wide |= (k > 127) | (k < -128);
-            negative |= k < 0;
+            const int32_t k = (int32_t)(fabsf(x[i]) < 256.0f ? x[i] : 256.0f); /* NaN too, which then differs from it */
+            fraction |= (float)k != x[i] ? 1 : 0;
+            least = k < least ? k : least;
+            most = k > most ? k : most;
             out[i] = (uint8_t)k;
         }
     }
-    const int bytes = !fraction && !(wide && negative);
+    const int wide = most > 127 || least < -128, negative = least < 0;
+    const int bytes = !fraction && most < 256 && !(wide && negative);
     return !bytes ? 0 : wide ? 2 : 1;
 }
