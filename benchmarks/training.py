@@ -1,10 +1,11 @@
-"""The training room's experiments, as rows: docs/results/train/{name}.{jsonl,md,svg}.
+"""The training room's experiments, as rows: docs/results/train/{name}.{md,svg} from one runs.jsonl.
 
     python benchmarks/training.py permuted-mnist
     python benchmarks/training.py            lists what there is and what is done
 
-A cell is one run; a finished cell is a line in the .jsonl and is not run again, so an experiment may be stopped at any time and
-grows by the seed. Cells run one after the other, two at a time with --workers 2 (the extra `sweep`).
+A cell is one run; a finished cell is a line in runs.jsonl and is not run again, so an experiment may be stopped at any time,
+grows by the seed, and shares its runs with the others. Cells run one after the other, two at a time with --workers 2 (the
+extra `sweep`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from metabit.train.files import read_rows
 from metabit.train.sweep import run_cell, sweep
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "train"
+RUNS = RESULTS / "runs.jsonl"
 STATE = Path(__file__).parents[1] / "build" / "training"
 
 Cell = dict[str, Any]
@@ -155,7 +157,7 @@ EXPERIMENTS = {
 def done(name: str) -> dict[str, list[Cell]]:
     """Variant -> its finished runs, in the order of the seeds; variants without one are left out."""
     experiment = EXPERIMENTS[name]
-    rows = {json.dumps(row["cell"], sort_keys=True): row for row in read_rows(RESULTS / f"{name}.jsonl")}
+    rows = {json.dumps(row["cell"], sort_keys=True): row for row in read_rows(RUNS)}
     found: dict[str, list[Cell]] = {}
     for variant, cell in experiment.cells():
         row = rows.get(json.dumps(cell, sort_keys=True))
@@ -171,7 +173,7 @@ def table(name: str) -> str:
         f"# {experiment.title}",
         "",
         f"`METABIT_DATA_DIR=... python benchmarks/training.py {name}` on {platform.system()} {platform.machine()}, two cores, one "
-        f"thread a run, torch {torch.__version__}, {datetime.date.today().isoformat()}. Raw: [{name}.jsonl]({name}.jsonl).",
+        f"thread a run, torch {torch.__version__}, {datetime.date.today().isoformat()}. Raw: [runs.jsonl](runs.jsonl).",
         "",
         f"![{experiment.title}]({name}.svg)",
         "",
@@ -228,7 +230,7 @@ def main() -> None:
         experiment = EXPERIMENTS[name]
         seeds = experiment.seeds[: asked.seeds]
         todo = [] if asked.tables else [cell for _, cell in experiment.cells() if cell["seed"] in seeds]
-        work = partial(run_cell, folder=str(STATE / name))
+        work = partial(run_cell, folder=str(STATE))
 
         def note(row: Cell) -> None:
             print(
@@ -236,7 +238,7 @@ def main() -> None:
             )
 
         if todo:
-            sweep(work, todo, RESULTS / f"{name}.jsonl", workers=asked.workers, progress=note)
+            sweep(work, todo, RUNS, workers=asked.workers, progress=note)
         runs = {variant: [row["final_accuracy"] for row in rows] for variant, rows in done(name).items()}
         plots.final_accuracy(RESULTS / f"{name}.svg", runs, experiment.title)
         (RESULTS / f"{name}.md").write_text(table(name))

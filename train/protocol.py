@@ -29,6 +29,8 @@ class Protocol:
         epochs: over each task; interleaved, over the union of all.
         batch: samples a step.
         lr, weight_decay: of the rule.
+        eps: of Adam, added to the root of the second moment. Gradients that are small beside it move little: what a task
+            no longer needs to learn, it no longer consolidates (and m must be larger).
         m: metaplasticity, one number or one for each trained layer.
         rule: "metaplastic" is the paper's Adam, "metaplastic-sgd" SGD with the same gate, "plain" Adam with m = 0.
         fresh_moments: whether the optimizer starts anew with each task: a hint of the boundaries, as in the paper.
@@ -48,6 +50,7 @@ class Protocol:
     batch: int = 100
     lr: float = 0.005
     weight_decay: float = 1e-7
+    eps: float = 1e-8
     m: float | tuple[float, ...] = 0.0
     rule: Rule = "metaplastic"
     fresh_moments: bool = True

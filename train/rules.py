@@ -35,10 +35,11 @@ def optimizer(network: Network, settings: Settings, task: int = 0) -> torch.opti
     if settings.grid_bits is not None:
         for i, part in enumerate(parts[: network.spec.trained]):
             part["grid"] = _grid(i, part["m"], settings.grid_bits, settings.grid_span)
-    rule = MetaplasticSGD if settings.rule == "metaplastic-sgd" else MetaplasticAdam
     # A fresh optimizer counts its steps anew: the task keeps its roundings from being those of the one before.
     seed = settings.seed ^ task << 40
-    return rule(parts, lr=settings.lr, weight_decay=settings.weight_decay, seed=seed)
+    if settings.rule == "metaplastic-sgd":
+        return MetaplasticSGD(parts, lr=settings.lr, weight_decay=settings.weight_decay, seed=seed)
+    return MetaplasticAdam(parts, lr=settings.lr, weight_decay=settings.weight_decay, eps=settings.eps, seed=seed)
 
 
 def _grid(layer: int, m: float, bits: int, span: float | None) -> Grid:

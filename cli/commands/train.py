@@ -92,6 +92,12 @@ def command(
     strength: Annotated[float | None, typer.Option(help="Of the penalty.", min=0, rich_help_panel=RULE)] = None,
     lr: Annotated[float | None, typer.Option(help="Step size.", min=0, rich_help_panel=RULE)] = None,
     weight_decay: Annotated[float | None, typer.Option(help="L2.", min=0, rich_help_panel=RULE)] = None,
+    eps: Annotated[
+        float | None,
+        typer.Option(
+            help="Of Adam: gradients small beside it move, and consolidate, little.", min=0, rich_help_panel=RULE
+        ),
+    ] = None,
     fresh_moments: Annotated[
         bool | None,
         typer.Option(
@@ -143,7 +149,7 @@ def command(
     settings = Settings.of(
         row.protocol, preset=preset, hidden=tuple(hidden) if hidden else None, input=inputs, planes=planes, norm=norm,
         per_task_norm=per_task_norm, gamma_init=gamma, statistics=statistics, output=outputs, epochs=epochs, batch=batch,
-        lr=lr, weight_decay=weight_decay, m=m[0] if m and len(m) == 1 else tuple(m) if m else None, rule=rule, seed=seed,
+        lr=lr, weight_decay=weight_decay, eps=eps, m=m[0] if m and len(m) == 1 else tuple(m) if m else None, rule=rule, seed=seed,
         fresh_moments=fresh_moments, penalty=penalty, penalty_options={} if strength is None else {"strength": strength},
         interleaved=interleaved, grid_bits=grid_bits, grid_span=grid_span, evaluate_every=evaluate_every,
         evaluate_all=evaluate_all,
