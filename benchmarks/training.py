@@ -62,50 +62,64 @@ class Experiment:
 
 
 PMNIST = {"scenario": "permuted-mnist", "evaluate_every": 10}
+SMALL = {"hidden": [512, 512]}
+BEST = {"m": [6.0, 20.0, 20.0], "eps": 1e-4}
+"""A plastic first layer, which undoes the permutation, below layers that are soon sure; and little consolidation of what a
+task no longer needs to learn."""
 NO_TASK = {"per_task_norm": False}
 RERUN = (
-    "An independent re-run of the authors' code, per-task normalisation, H = 1024: 91.5 % (10 epochs a task), 92.6 % (20–40).",
+    "An independent re-run of the authors' code, per-task normalisation, H = 1024: 91.5 % (10 epochs a task), 92.6 % (20–40); "
+    "H = 512: 89.0 % (10), 88.9 % (40).",
     "The same without task-ID (shared normalisation, H = 2048): 24 points lower than with it.",
 )
 
 EXPERIMENTS = {
     "permuted-mnist": Experiment(
-        "Permuted MNIST, 6 tasks, 10 epochs each: mean final accuracy",
+        "Permuted MNIST, 6 tasks, 10 epochs each",
         PMNIST,
         {
-            "H=512, m=0": {"hidden": [512, 512], "m": 0.0},
-            "H=512, m=2": {"hidden": [512, 512], "m": 2.0},
+            "H=512, m=0": {**SMALL, "m": 0.0},
+            "H=512, m=2": {**SMALL, "m": 2.0},
+            "H=512, m by layer": {**SMALL, **BEST},
             "H=1024, m=0": {"hidden": [1024, 1024], "m": 0.0},
             "H=1024, m=2": {"hidden": [1024, 1024], "m": 2.0},
+            "H=1024, m by layer": {"hidden": [1024, 1024], "m": [8.0, 30.0, 30.0], "eps": 1e-4},
         },
         beside=RERUN,
     ),
     "no-task-id": Experiment(
-        "Permuted MNIST, 6 tasks, H = 512: without telling the network its task",
-        {**PMNIST, "hidden": [512, 512]},
+        "Permuted MNIST, 6 tasks, H = 512, without telling the network its task",
+        {**PMNIST, **SMALL},
         {
-            "per-task norm, m=2": {"m": 2.0},
-            "shared batch norm, m=2": {"m": 2.0, **NO_TASK},
-            "static norm, m=2": {"m": 2.0, "norm": "static", **NO_TASK},
-            "static norm, code, m=2": {"m": 2.0, "norm": "static", "output": "code", **NO_TASK},
-            "static norm, code, m=5": {"m": 5.0, "norm": "static", "output": "code", **NO_TASK},
+            "per-task batch norm": BEST,
+            "instance norm": {**BEST, **NO_TASK, "norm": "instance", "m": [8.0, 25.0, 25.0]},
+            "shared batch norm": {**BEST, **NO_TASK},
+            "static norm": {**BEST, **NO_TASK, "norm": "static"},
         },
         beside=RERUN[1:],
     ),
     "norms": Experiment(
-        "Permuted MNIST, 6 tasks, H = 512, m = 2: initial gain and statistics of the batch normalisation",
-        {**PMNIST, "hidden": [512, 512], "m": 2.0},
+        "Permuted MNIST, 6 tasks, H = 512: initial gain and statistics of the batch normalisation",
+        {**PMNIST, **SMALL, **BEST},
         {
-            f"gain {gamma}, {statistics} statistics": {"gamma_init": gamma, "statistics": statistics}
-            for gamma in ("ones", "uniform")
-            for statistics in ("running", "batch")
+            "gain 1, running statistics": {},
+            "gain 1, batch statistics": {"statistics": "batch"},
+            "gain U(0, 1), running statistics": {"gamma_init": "uniform"},
+            "gain U(0, 1), batch statistics": {"gamma_init": "uniform", "statistics": "batch"},
         },
     ),
     "mnist-fashion": Experiment(
         "MNIST, then Fashion-MNIST, H = 1024, 20 epochs each",
         {"scenario": "mnist-fashion", "hidden": [1024, 1024], "evaluate_every": 20},
-        {f"m={m:g}": {"m": m} for m in (0.0, 1.5, 3.0)},
-        beside=("D'Agostino et al. 2023 repeat the paper's experiment: 97 % / 86 %.",),
+        {
+            "m=0": {"m": 0.0},
+            "m=2": {"m": 2.0},
+            "m by layer": {"m": [8.0, 30.0, 30.0], "eps": 1e-4},
+        },
+        beside=(
+            "The paper's Fig. 1, H = 4096, m = 0: MNIST 97 %, then Fashion-MNIST 85 % while MNIST falls to about 20 %.",
+            "D'Agostino et al. 2023 repeat the paper's experiment with m > 0: 97 % / 86 %.",
+        ),
     ),
     "stream-fashion": Experiment(
         "Fashion-MNIST as a stream of 60 parts of 1,000 images, 784-1024-1024-10, 20 epochs over each part",
@@ -113,18 +127,26 @@ EXPERIMENTS = {
         {
             "streamed, m=0": {"m": 0.0},
             "streamed, m=2.5": {"m": 2.5},
+            "streamed, m=5": {"m": 5.0},
+            "streamed, m=3.5": {"m": 3.5},
             "all at once, m=0": {"m": 0.0, "interleaved": True},
         },
         gap=("streamed, m=0", "streamed, m=2.5", "all at once, m=0"),
     ),
     "stream-cifar10": Experiment(
-        "CIFAR-10 as a stream of 20 parts of 2,500 images, 32-64-128 channels, 20 epochs over each part",
-        {"scenario": "stream-cifar10"},
+        "CIFAR-10 as a stream of 20 parts of 2,500 images, 32-64-128 channels (113,504 synapses), 5 epochs over each part",
+        {"scenario": "stream-cifar10", "epochs": 5, "evaluate_every": 5},
         {
             "streamed, m=0": {"m": 0.0},
             "streamed, m=13": {"m": 13.0},
+            "streamed, m=30": {"m": 30.0},
             "all at once, m=0": {"m": 0.0, "interleaved": True},
         },
+        seeds=(0,),
+        beside=(
+            "Scaled down from the paper (18 million synapses, 200 epochs over each part, lr 1e-4, pictures flipped and turned): "
+            "the network to what fits a microcontroller, the epochs to minutes on one core with lr 1e-3, no augmentation.",
+        ),
         gap=("streamed, m=0", "streamed, m=13", "all at once, m=0"),
     ),
     "mnist-usps": Experiment(
@@ -134,11 +156,11 @@ EXPERIMENTS = {
     ),
     "baselines": Experiment(
         "Permuted MNIST, 6 tasks, H = 512: consolidation rules beside each other",
-        {**PMNIST, "hidden": [512, 512]},
+        {**PMNIST, **SMALL},
         {
             "plain": {"m": 0.0},
-            "metaplastic, m=2": {"m": 2.0},
-            "EWC": {"m": 0.0, "penalty": "ewc"},
+            "metaplastic": BEST,
+            "EWC, λ = 5,000": {"m": 0.0, "penalty": "ewc"},
             "random consolidation": {"m": 0.0, "penalty": "random"},
             "SI": {"m": 0.0, "penalty": "si"},
             "interleaved": {"m": 0.0, "interleaved": True},
@@ -146,8 +168,8 @@ EXPERIMENTS = {
         seeds=(0,),
     ),
     "hidden-bits": Experiment(
-        "Permuted MNIST, 6 tasks, H = 512, m = 2: hidden weights on the k-bit grid while training",
-        {**PMNIST, "hidden": [512, 512], "m": 2.0},
+        "Permuted MNIST, 6 tasks, H = 512: hidden weights on the k-bit grid while training",
+        {**PMNIST, **SMALL, **BEST},
         {"float": {}} | {f"k={k}": {"grid_bits": k} for k in (2, 3, 4, 6, 8)},
         seeds=(0,),
     ),

@@ -217,3 +217,11 @@ def test_baseline_of_the_untrained_network_survives_a_resume(tmp_path: Path) -> 
     assert ran.baseline[2] == run_module.evaluate(network, task.x_test, task.y_test)
     assert run(toy(), asked, tmp_path, resume=True).baseline == ran.baseline
     assert run(toy(), settings(epochs=1), tmp_path / "other").baseline is None
+
+
+def test_settings_reach_the_optimizer() -> None:
+    asked = settings(eps=1e-4, lr=0.001, weight_decay=1e-6, m=(3.0, 5.0))
+    learner = run_module.Learner(run_module.Network(asked.spec(toy().task(0), 10)), asked)
+    groups = learner.optimizer.param_groups
+    assert [group["m"] for group in groups] == [3.0, 5.0, 0.0]
+    assert all((g["eps"], g["lr"], g["weight_decay"]) == (1e-4, 0.001, 1e-6) for g in groups)
