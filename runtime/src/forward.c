@@ -6,30 +6,44 @@
 /// Adder trees ///
 
 #define LANES mb_word
-#define ADD_COLUMNS add_columns_32
+#define ADD_COLUMNS void mb_add_columns
 #include "columns.h"
 #define LANES mb_half
-#define ADD_COLUMNS add_columns_16
+#define ADD_COLUMNS static void add_columns_16
 #include "columns.h"
 
 /// Inputs ///
 
-/* Thermometer code: bit p*F + f is features[f] >= thresholds[p][f]. */
+/* Thermometer code: a bit is features[f] >= thresholds[p][f], all planes of one pixel's channels side by side; without
+ * channels, all features are one pixel. */
 static void encode(const mb_layer *l, const uint8_t *features, uint32_t *bits)
 {
-    const uint8_t *t = l->thresholds;
+    const uint32_t channels = l->channels != 0 ? l->channels : l->inputs;
     uint32_t word = 0, lane = 0;
-    for (uint32_t i = 0, f = 0; i < l->units; i++) {
-        word |= (uint32_t)(features[f] >= t[i]) << lane;
-        if (++f == l->inputs) {
-            f = 0;
-        }
-        if (++lane == 32u || i + 1u == l->units) {
-            *bits++ = word;
-            word = 0;
-            lane = 0;
+    for (uint32_t pixel = 0; pixel < l->inputs; pixel += channels) {
+        for (uint32_t at = pixel; at < l->units; at += l->inputs) { /* plane by plane */
+            for (uint32_t c = 0; c < channels; c++) {
+                word |= (uint32_t)(features[pixel + c] >= l->thresholds[at + c]) << lane;
+                if (++lane == 32u) {
+                    *bits++ = word;
+                    word = 0;
+                    lane = 0;
+                }
+            }
         }
     }
+    if (lane != 0) {
+        *bits = word;
+    }
+}
+
+uint32_t mb_pad_list(uint16_t *list, uint16_t *end, uint32_t inputs)
+{
+    const uint32_t count = (uint32_t)(end - list);
+    for (uint32_t i = count; (i & 7u) != 0; i++) {
+        *end++ = (uint16_t)inputs; /* the zero word after the last input */
+    }
+    return count;
 }
 
 uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
@@ -38,11 +52,7 @@ uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
     for (uint32_t base = 0; base < inputs; base += 32u) {
         end = mb_list_bits(end, *bits++, base);
     }
-    const uint32_t count = (uint32_t)(end - list);
-    for (uint32_t i = count; (i & 7u) != 0; i++) {
-        *end++ = (uint16_t)inputs; /* the zero word after the last input */
-    }
-    return count;
+    return mb_pad_list(list, end, inputs);
 }
 
 /// Layers ///
@@ -63,7 +73,7 @@ static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t a
     if (l->half) {
         add_columns_16((const mb_half *)(const void *)l->sign + r * pitch, list, count, v, l->planes, carry);
     } else {
-        add_columns_32((const mb_word *)(const void *)l->sign + r * pitch, list, count, v, l->planes, carry);
+        mb_add_columns((const mb_word *)(const void *)l->sign + r * pitch, list, count, v, l->planes, carry);
     }
 }
 
@@ -99,7 +109,20 @@ static void output(const mb_layer *l, const uint16_t *list, uint32_t active, int
     }
 }
 
-void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, int learning)
+/* An input without an encoder, into words: packed bits as they are, bytes as eight bit planes. */
+static void unpack(const mb_layer *l, const uint8_t *input, uint32_t *bits)
+{
+    const uint32_t values = mb_values(l), words = MB_WORDS(values);
+    if (l->input == MB_BYTES) {
+        mb_slice_bytes(input, values, bits);
+        return;
+    }
+    bits[words - 1] = 0;
+    memcpy(bits, input, (values + 7u) >> 3);
+    bits[words - 1] &= mb_lane_mask(values, words - 1);
+}
+
+void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, unsigned masks_from)
 {
     const unsigned count = mb_layer_count(m);
     for (unsigned i = 0; i < count; i++) {
@@ -110,15 +133,16 @@ void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, 
             encode(&l, input, arena->bits[i + 1]);
             continue;
         }
-        if (i == 0) { /* no encoder: the input is packed bits */
-            const uint32_t words = MB_WORDS(l.inputs);
-            arena->bits[0][words - 1] = 0;
-            memcpy(arena->bits[0], input, (l.inputs + 7u) >> 3);
-            arena->bits[0][words - 1] &= mb_lane_mask(l.inputs, words - 1);
+        if (i == 0) {
+            unpack(&l, input, arena->bits[0]);
+        }
+        if (mb_is_windowed(&l)) {
+            mb_windows(&l, arena, arena->bits[i], arena->bits[i + 1]);
+            continue;
         }
         const uint32_t active = mb_active_inputs(arena->bits[i], l.inputs, arena->list);
         if (l.kind == MB_DENSE) {
-            dense(&l, arena->list, active, arena->bits[i + 1], learning ? arena->mask[i] : NULL, arena->carry);
+            dense(&l, arena->list, active, arena->bits[i + 1], i >= masks_from ? arena->mask[i] : NULL, arena->carry);
         } else {
             output(&l, arena->list, active, arena->scores, arena->carry);
         }
@@ -149,7 +173,7 @@ mb_status mb_predict(const mb_model *m, const void *input, int32_t *scores, uint
         return MB_E_DETACHED;
     }
     (void)mb_arena_plan(m, MB_INFER, &arena);
-    mb_forward(m, &arena, input, 0);
+    mb_forward(m, &arena, input, MB_NO_MASKS);
     if (scores != NULL) {
         memcpy(scores, arena.scores, sizeof(int32_t) * mb_classes(m));
     }

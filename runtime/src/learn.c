@@ -267,7 +267,7 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
         return MB_E_FROZEN;
     }
     (void)mb_arena_plan(m, MB_LEARN, &arena);
-    mb_forward(m, &arena, input, 1);
+    mb_forward(m, &arena, input, lowest); /* errors stop at the lowest layer that learns: no masks below it */
 
     const uint32_t temperature = *(const mb_half *)(const void *)(m->image + MB_AT_TEMPERATURE);
     const uint32_t margin = *(const mb_half *)(const void *)(m->image + MB_AT_MARGIN);
