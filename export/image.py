@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ HEADER = struct.Struct("<4sHHIIIIIIIIHHHHHH12x")
 RECORD = struct.Struct("<BBBBHHBBHIIIIIIIHHHBBBB14x")
 STATE = struct.Struct("<IIII")
 ENCODE, DENSE, OUTPUT, CONV = 1, 2, 3, 4
-KINDS = {"dense": DENSE, "output": OUTPUT, "conv": CONV}
+NAMES: dict[int, Literal["conv", "dense", "output"]] = {DENSE: "dense", OUTPUT: "output", CONV: "conv"}
+KINDS = {name: kind for kind, name in NAMES.items()}
 ON_OFF, PLUS_MINUS, BYTES = 0, 1, 2
 PLANES = {False: (6, 20), True: (12, 24)}
 """Fewest and most counter planes of a layer on bits, and of one on uint8."""
@@ -197,7 +198,8 @@ def _check(frozen: Frozen) -> None:
         channels = frozen.encode.channels
         need(0 <= channels <= features and features % (channels or 1) == 0,
              f"the encoder has {channels} channels, not a divisor of {features} features")  # fmt: skip
-    need(frozen.input_bytes < 2**16, f"an input has {frozen.input_bytes} bytes, the format holds 65535: a smaller image")
+    size = frozen.input_bytes
+    need(size < 2**16, f"an input has {size} bytes, the format holds 65535: a smaller image")
     for i, layer in enumerate(frozen.layers):
         n, k = layer.hidden.shape
         need(1 <= n <= MAX_UNITS and 1 <= k <= MAX_UNITS, f"layer {i} is {k} -> {n}: the format holds 1..{MAX_UNITS}")
@@ -244,7 +246,8 @@ def _check_window(i: int, layer: Layer, c: Window, need: Callable[[bool, str], N
     need(layer.inputs == c.kernel**2 * c.channels, f"layer {i} has {layer.inputs} weights a unit, its window {c.kernel} x "
          f"{c.kernel} x {c.channels}")  # fmt: skip
     most = max(c.values, layer.outputs)
-    need(most <= MAX_IMAGE, f"layer {i} has an image of {most} values, the format holds {MAX_IMAGE}: smaller, or more pooling")
+    need(most <= MAX_IMAGE, f"layer {i} has an image of {most} values, the format holds {MAX_IMAGE}: smaller, or more "
+         "pooling")  # fmt: skip
 
 
 # Reading
@@ -328,8 +331,8 @@ def _read_layer(image: bytes, record: tuple[int, ...]) -> Layer:
      sign_at, levels_at, fold_at, tables_at, scores_at, _, *shape) = record  # fmt: skip
     word, rows, on_off = f"<u{lanes // 8}", -(-units // lanes), source != PLUS_MINUS
     height, width, channels, kernel, stride, pool, padding = shape
-    if kind not in KINDS.values() or source not in (ON_OFF, PLUS_MINUS, BYTES) or padding > 1:
-        raise ExportError(f"a layer of kind {kind} on inputs of kind {source}, padding {padding}: a newer metabit wrote it")
+    if kind not in NAMES or source not in (ON_OFF, PLUS_MINUS, BYTES) or padding > 1:
+        raise ExportError(f"kind {kind}, input {source} or padding {padding} is unknown: a newer metabit wrote it")
     sign = _array(image, sign_at, word, (rows, inputs + 1))[:, :-1]
     if k > 1:
         hidden = bits.unpack_level_columns(_array(image, levels_at, word, (rows, inputs, k - 1)), sign, units)
@@ -345,7 +348,7 @@ def _read_layer(image: bytes, record: tuple[int, ...]) -> Layer:
     ones, zeros = np.ones(units, np.int32), np.zeros(units, np.int32)
     mul, add = _array(image, scores_at, "<i4", (2, units)) if kind == OUTPUT else (ones, zeros)
     return Layer(
-        kind=next(name for name, number in KINDS.items() if number == kind), hidden=hidden, bits=k, on_off=on_off,
+        kind=NAMES[kind], hidden=hidden, bits=k, on_off=on_off,
         theta=zeros if kind == OUTPUT else theta.astype(np.int32), window=window if on_off else 2 * window,
         mul=mul, add=add, rule=rule, uint8=source == BYTES,
         conv=Window(height, width, channels, kernel, stride, bool(padding), pool) if kind == CONV else None,

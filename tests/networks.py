@@ -84,7 +84,9 @@ def windowed(
         window = Window(height, width, channels, **{name: value for name, value in row.items() if name != "units"})
         k_in = window.kernel**2 * channels
         first = not layers
-        layers.append(feature_layer(rng, "conv", row["units"], k_in, first, source == "uint8" and first, frozen_bits, window))
+        layers.append(
+            feature_layer(rng, "conv", row["units"], k_in, first, source == "uint8" and first, frozen_bits, window)
+        )
         (height, width), channels = window.pooled, row["units"]
         values = height * width * channels
     head = network(seed, (values, *dense), k, 0, learns)
@@ -98,7 +100,14 @@ def windowed(
 
 
 def feature_layer(
-    rng: np.random.Generator, kind: Any, units: int, inputs: int, on_off: bool, uint8: bool, bits: int, conv: Window | None
+    rng: np.random.Generator,
+    kind: Any,
+    units: int,
+    inputs: int,
+    on_off: bool,
+    uint8: bool,
+    bits: int,
+    conv: Window | None,
 ) -> Layer:
     """One that does not learn, with thresholds where its sums fall and two where they never do."""
     half, spread = 2 ** (bits - 1), max(1, int(1.5 * np.sqrt(inputs))) * (150 if uint8 else 1)

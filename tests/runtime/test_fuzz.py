@@ -19,9 +19,15 @@ NETWORKS = {
     "only the output learns": network(3, (40, 20, 17), k=2, planes=1, learns=(False, True)),
     "nothing learns": network(4, (12, 8, 2), planes=3, learns=(False, False)),
     "convolutions on bytes": windowed(
-        5, (7, 6, 2), ({"units": 33, "kernel": 3, "same": True, "pool": 2}, {"units": 3, "kernel": 2, "stride": 2}), (8, 4), "uint8"
+        5,
+        (7, 6, 2),
+        ({"units": 33, "kernel": 3, "same": True, "pool": 2}, {"units": 3, "kernel": 2, "stride": 2}),
+        (8, 4),
+        "uint8",
     ),
-    "convolution on planes": windowed(6, (6, 5, 3), ({"units": 4, "kernel": 4, "same": True, "pool": 2},), (5,), "2", 3),
+    "convolution on planes": windowed(
+        6, (6, 5, 3), ({"units": 4, "kernel": 4, "same": True, "pool": 2},), (5,), "2", 3
+    ),
     "convolution on bits": windowed(7, (5, 5, 1), ({"units": 5, "kernel": 2},), (3,), "bits", frozen_bits=2),
     "bytes": windowed(8, (1, 1, 19), (), (9, 3), "uint8"),
 }

@@ -152,7 +152,8 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
         [
             lie(ENCODE, "B", 0), lie(FIRST, "B", 5), lie(OUTPUT, "B", 255),
             lie(FIRST + 1, "B", 2), lie(SECOND + 1, "B", 2), lie(64 + 1, "B", 3, CONV), lie(64 + 1, "B", 1, CONV),
-            lie(64 + 64 + 1, "B", 2, CONV), lie(64 + 64 + 1, "B", 0, CONV), lie(64 + 1, "B", 2, write_image(network(0, (3, 2), planes=0))),
+            lie(64 + 64 + 1, "B", 2, CONV), lie(64 + 64 + 1, "B", 0, CONV),
+            lie(64 + 1, "B", 2, write_image(network(0, (3, 2), planes=0))),  # an output cannot take bytes
             lie(64 + 50, "B", 1, CONV), lie(64 + 63, "B", 1, CONV), lie(64 + 40, "B", 1, DENSE), lie(64 + 49, "B", 1, DENSE),
             lie(ENCODE + 40, "B", 1, CODED), lie(ENCODE + 43, "B", 1, CODED), lie(ENCODE + 46, "B", 1, CODED),
             lie(ENCODE + 63, "B", 1, CODED), lie(SECOND + 44, "B", 1),

@@ -39,7 +39,10 @@ def any_windowed(draw: st.DrawFn) -> Frozen:
         convs.append(conv(draw(st.sampled_from([1, 2, 7, 31, 32, 33, 65])), kernel, stride, same, pool))
         height, width = (side // pool for side in sides)
     source = draw(st.sampled_from(["bits", "uint8", "1", "2", "5"]))
-    dense = (*draw(st.lists(st.integers(1, 40), min_size=source == "uint8" and not convs, max_size=2)), draw(st.integers(2, 18)))
+    dense = (
+        *draw(st.lists(st.integers(1, 40), min_size=source == "uint8" and not convs, max_size=2)),
+        draw(st.integers(2, 18)),
+    )
     learns = tuple(draw(st.booleans()) for _ in dense)
     seed = draw(st.integers(0, 2**32 - 1))
     bits = draw(st.sampled_from([1, 1, 3]))
