@@ -26,8 +26,10 @@ typedef int32_t mb_int;
 /* Inlined even when optimising for size: one copy for each constant argument beats one that asks every time. */
 #if defined(__GNUC__)
 #define MB_INLINE static inline __attribute__((always_inline))
+#define MB_APART static __attribute__((noinline)) /* so that no call carries the stack frame of another one's work */
 #else
 #define MB_INLINE static inline
+#define MB_APART static
 #endif
 
 #define MB_WORDS(bits) (((uint32_t)(bits) + 31u) >> 5) /* words that hold so many bits */

@@ -97,12 +97,12 @@ static mb_status check_encode(const uint8_t *p, const mb_layer *l, section *cons
 /* No product here can overflow: each factor is bounded before it is used. */
 static int window_fits(const mb_layer *l)
 {
-    const uint32_t pixels = l->height * l->width; /* of 16 bits each */
+    const uint32_t pixels = (uint32_t)l->height * l->width; /* of 16 bits each */
     if (pixels == 0 || pixels > MB_MAX_IMAGE || l->channels == 0 || l->channels > MB_MAX_IMAGE / pixels) {
         return 0;
     }
     if (l->kernel < 1 || l->kernel > 31 || l->stride < 1 || l->stride > 31 || l->pool < 1 || l->pool > 31 || l->same > 1 ||
-        l->inputs != l->kernel * l->kernel * l->channels) {
+        l->inputs != (uint32_t)l->kernel * l->kernel * l->channels) {
         return 0;
     }
     if (!l->same && (l->kernel > l->height || l->kernel > l->width)) {

@@ -77,7 +77,7 @@ static uint32_t active_in_window(const mb_layer *l, const uint32_t *image, int32
     const int32_t width = (int32_t)l->width, height = (int32_t)l->height, kernel = (int32_t)l->kernel;
     const uint32_t first = x < 0 ? (uint32_t)-x : 0; /* columns [first, last) of the window lie inside */
     const uint32_t last = (uint32_t)(x + kernel > width ? width - x : kernel);
-    const uint32_t c = l->channels, row = l->kernel * c;
+    const uint32_t c = l->channels, row = l->kernel * c; /* values of a pixel, of a row of the window */
     uint16_t *end = list;
     for (uint32_t k = 0, j = 0; k < l->kernel; k++, j += row, y++) {
         if (y < 0 || y >= height) {

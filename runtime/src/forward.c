@@ -78,7 +78,7 @@ static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t a
 }
 
 /* A unit is +1 where V >= 0: the activation word is the complement of the top plane. */
-static void dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *out, uint32_t *mask, uint32_t *carry)
+MB_APART void dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *out, uint32_t *mask, uint32_t *carry)
 {
     const int32_t window = (int32_t)l->window;
     for (uint32_t r = 0; 32u * r < l->units; r++) {
@@ -92,7 +92,7 @@ static void dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint
     }
 }
 
-static void output(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *scores, uint32_t *carry)
+MB_APART void output(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *scores, uint32_t *carry)
 {
     const uint32_t lanes = l->half ? 16u : 32u;
     for (uint32_t r = 0; lanes * r < l->units; r++) {

@@ -70,12 +70,12 @@ void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
     l->inputs = mb_u16_at(p + 4);
     l->units = mb_u16_at(p + 6);
     l->height = l->width = l->kernel = l->stride = l->pool = 1; /* a dense layer is a window on an image of one pixel */
-    l->channels = l->kind == MB_ENCODE ? mb_u16_at(p + 44) : l->inputs;
+    l->channels = (uint16_t)(l->kind == MB_ENCODE ? mb_u16_at(p + 44) : l->inputs);
     l->same = 0;
     if (l->kind == MB_CONV) {
-        l->height = mb_u16_at(p + 40);
-        l->width = mb_u16_at(p + 42);
-        l->channels = mb_u16_at(p + 44);
+        l->height = (uint16_t)mb_u16_at(p + 40);
+        l->width = (uint16_t)mb_u16_at(p + 42);
+        l->channels = (uint16_t)mb_u16_at(p + 44);
         l->kernel = p[46];
         l->stride = p[47];
         l->pool = p[48];

@@ -31,8 +31,8 @@ typedef struct mb_counters {
 typedef struct mb_layer {
     uint8_t kind, input, bits, planes, half, learns; /* half: 1 if words have 16 lanes, not 32 */
     uint32_t inputs, units;                          /* K (of a convolution: one window), N */
-    uint32_t height, width, channels; /* of the image that comes in; of an encoder, only the channels: 0 is all features */
-    uint32_t kernel, stride, pool, same;             /* sides of window and pooled square; same: 1 if padded with +1 */
+    uint16_t height, width, channels; /* of the image that comes in; of an encoder, only the channels: 0 is all features */
+    uint8_t kernel, stride, pool, same;              /* sides of window and pooled square; same: 1 if padded with +1 */
     uint32_t window;                                 /* largest |V| that lets an error through */
     uint32_t dose;
     uint8_t *sign;             /* [r][K + 1] words; the last of each row is zero and pads lists */
@@ -102,7 +102,7 @@ static inline uint32_t mb_depth(const mb_layer *l)
 /* Values that come in: of a layer that is no convolution, K. */
 static inline uint32_t mb_values(const mb_layer *l)
 {
-    return l->height * l->width * l->channels;
+    return (uint32_t)l->height * l->width * l->channels;
 }
 
 /* Whether mb_windows runs this layer. */
