@@ -76,7 +76,9 @@ def _name(entry: dict[str, Any]) -> str:
         return str(entry["kind"])
     c = entry["conv"]
     parts = [f"conv {c['kernel']}x{c['kernel']}"]
-    parts += [f"stride {c['stride']}"] * (c["stride"] > 1) + ["same"] * c["same"] + [f"pool {c['pool']}"] * (c["pool"] > 1)
+    parts += (
+        [f"stride {c['stride']}"] * (c["stride"] > 1) + ["same"] * c["same"] + [f"pool {c['pool']}"] * (c["pool"] > 1)
+    )
     return ", ".join(parts)
 
 

@@ -91,6 +91,16 @@ static inline void mb_or_bits(uint32_t *words, uint32_t at, uint32_t v)
     }
 }
 
+/* One bit for each of the first 32 values: whether it is not negative. */
+static inline uint32_t mb_signs(const int32_t *values, uint32_t n)
+{
+    uint32_t v = 0;
+    for (uint32_t i = n < 32u ? n : 32u; i-- > 0;) {
+        v = v << 1 | (uint32_t)(values[i] >= 0);
+    }
+    return v;
+}
+
 /* Bit b of four bytes, the first one's lowest: the product's partial sums meet nowhere, so none carries. */
 static inline uint32_t mb_bit_of_four(uint32_t bytes, unsigned b)
 {

@@ -122,7 +122,7 @@ static mb_status check_weights(const uint8_t *p, const mb_layer *l, section *con
     if (l->bits < 1 || l->bits > 8 || l->learns > 1 || (l->learns && l->bits < 2)) {
         return MB_E_BITS;
     }
-    if (mb_is_windowed(l) && l->learns) {
+    if (mb_is_feature(l) && l->learns) {
         return MB_E_LEARNS;
     }
     if (l->planes < (bytes ? MB_PLANES_MIN_BYTES : MB_PLANES_MIN) ||
@@ -133,7 +133,7 @@ static mb_status check_weights(const uint8_t *p, const mb_layer *l, section *con
     if (p[8] != (is_output && l->units <= 16u ? 16 : 32)) {
         return MB_E_SHAPE;
     }
-    if ((l->learns ? l->dose == 0 || l->dose >= (1u << 20) : l->dose != 0) || (mb_is_windowed(l) && l->window != 0)) {
+    if ((l->learns ? l->dose == 0 || l->dose >= (1u << 20) : l->dose != 0) || (mb_is_feature(l) && l->window != 0)) {
         return MB_E_RULE;
     }
     const uint32_t lane_bytes = l->half ? 2u : 4u, rows = (l->units + 8u * lane_bytes - 1u) / (8u * lane_bytes);

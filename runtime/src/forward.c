@@ -59,7 +59,7 @@ uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
 
 /* V of 32 units from their folded constants: fold - active, then twice the columns of the active inputs. On/off inputs give
  * V = a - theta, +-1 inputs V = (a - theta) / 2 (docs/learning-rule.md, "Sums"). */
-static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v, uint32_t *carry)
+void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v, uint32_t *carry)
 {
     const mb_word *fold = l->fold + r * l->planes;
     uint32_t minus = 0u - active, c = 0;
@@ -84,7 +84,7 @@ MB_APART void dense(const mb_layer *l, const uint16_t *list, uint32_t active, ui
     for (uint32_t r = 0; 32u * r < l->units; r++) {
         uint32_t v[MB_PLANES_MAX];
         const uint32_t exists = mb_lane_mask(l->units, r);
-        sums(l, r, list, active, v, carry);
+        mb_sums(l, r, list, active, v, carry);
         out[r] = ~v[l->planes - 1] & exists;
         if (mask != NULL) { /* -window <= V <= window */
             mask[r] = ~mb_sign_of_sum(v, l->planes, window) & mb_sign_of_sum(v, l->planes, -window - 1) & exists;
@@ -97,7 +97,7 @@ MB_APART void output(const mb_layer *l, const uint16_t *list, uint32_t active, i
     const uint32_t lanes = l->half ? 16u : 32u;
     for (uint32_t r = 0; lanes * r < l->units; r++) {
         uint32_t v[MB_PLANES_MAX];
-        sums(l, r, list, active, v, carry);
+        mb_sums(l, r, list, active, v, carry);
         for (uint32_t i = 0; i < lanes && lanes * r + i < l->units; i++) {
             const uint32_t unit = lanes * r + i;
             int32_t a = mb_lane_value(v, l->planes, i);
@@ -109,14 +109,10 @@ MB_APART void output(const mb_layer *l, const uint16_t *list, uint32_t active, i
     }
 }
 
-/* An input without an encoder, into words: packed bits as they are, bytes as eight bit planes. */
+/* Packed input bits, into words. */
 static void unpack(const mb_layer *l, const uint8_t *input, uint32_t *bits)
 {
     const uint32_t values = mb_values(l), words = MB_WORDS(values);
-    if (l->input == MB_BYTES) {
-        mb_slice_bytes(input, values, bits);
-        return;
-    }
     bits[words - 1] = 0;
     memcpy(bits, input, (values + 7u) >> 3);
     bits[words - 1] &= mb_lane_mask(values, words - 1);
@@ -133,11 +129,20 @@ void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, 
             encode(&l, input, arena->bits[i + 1]);
             continue;
         }
-        if (i == 0) {
+        if (i == 0 && l.input == MB_ON_OFF) {
             unpack(&l, input, arena->bits[0]);
         }
-        if (mb_is_windowed(&l)) {
-            mb_windows(&l, arena, arena->bits[i], arena->bits[i + 1]);
+        if (l.kind == MB_CONV && l.input == MB_BYTES) {
+            mb_conv_bytes(&l, arena, input, arena->bits[i + 1]);
+            continue;
+        }
+        if (l.kind == MB_CONV) {
+            mb_conv_bits(&l, arena, arena->bits[i], arena->bits[i + 1]);
+            continue;
+        }
+        if (l.input == MB_BYTES) {
+            mb_slice_bytes(input, l.inputs, arena->bits[0]);
+            mb_dense_bytes(&l, arena, arena->bits[0], arena->bits[1]);
             continue;
         }
         const uint32_t active = mb_active_inputs(arena->bits[i], l.inputs, arena->list);

@@ -111,7 +111,7 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
     const unsigned count = mb_layer_count(m);
     mb_arena local;
     mb_layer l;
-    uint32_t used = 0, most_inputs = 0, most_units = 0, most_counters = 0;
+    uint32_t used = 0, most_inputs = 0, most_units = 0, work = 0;
     if (arena == NULL) {
         arena = &local;
     }
@@ -121,18 +121,18 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
             most_inputs = l.inputs > most_inputs ? l.inputs : most_inputs;
             most_units = l.units > most_units ? l.units : most_units;
         }
-        if (mb_is_windowed(&l)) {
-            const uint32_t counters = MB_WORDS(l.units) * l.planes;
-            most_counters = counters > most_counters ? counters : most_counters;
+        if (l.input == MB_BYTES) { /* only the first */
+            work = l.kind == MB_CONV ? mb_conv_bytes_work(&l) : MB_WORDS(l.units) * l.planes;
         }
     }
     arena->list = take(m, &used, 2u * (most_inputs + 8u));
     arena->carry = take(m, &used, 4u * (most_inputs / 16u + 2u));
     for (unsigned i = 0; i < count; i++) {
         mb_layer_at(m, i, &l);
-        arena->bits[i] = l.kind == MB_ENCODE ? NULL : take(m, &used, 4u * MB_WORDS(mb_values(&l)) * mb_depth(&l));
+        const uint32_t depth = l.kind == MB_ENCODE ? 0 : l.input != MB_BYTES ? 1u : l.kind == MB_DENSE ? 8u : 0;
+        arena->bits[i] = depth == 0 ? NULL : take(m, &used, 4u * MB_WORDS(mb_values(&l)) * depth);
     }
-    arena->counters = take(m, &used, 4u * most_counters);
+    arena->work = take(m, &used, 4u * work);
     arena->scores = take(m, &used, 4u * mb_classes(m));
     if (mode == MB_LEARN) {
         for (unsigned i = 0; i < count; i++) {

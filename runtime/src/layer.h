@@ -47,8 +47,8 @@ typedef struct mb_layer {
 typedef struct mb_arena {
     uint16_t *list;                /* (max K + 8) active inputs */
     uint32_t *carry;               /* (max K / 16 + 2) words, carries of the adder tree */
-    uint32_t *bits[MB_MAX_LAYERS]; /* packed input of layer l, written by layer l - 1; of 8-bit input, 8 bit planes */
-    uint32_t *counters;            /* (max words * planes) bit-sliced sums of one window; only where one is needed */
+    uint32_t *bits[MB_MAX_LAYERS]; /* packed input of layer l, written by layer l - 1; of a dense layer on bytes, 8 planes */
+    uint32_t *work;                /* what a layer on bytes keeps while it runs; nothing without one */
     int32_t *scores;               /* (classes) */
     uint32_t *mask[MB_MAX_LAYERS]; /* straight-through mask of layer l */
     int32_t *error[2];             /* (max N) each */
@@ -78,7 +78,7 @@ unsigned mb_layer_count(const mb_model *m);
 void mb_layer_at(const mb_model *m, unsigned index, mb_layer *layer);
 uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena); /* bytes; fills `arena` if not NULL */
 
-/// Inference (forward.c, conv.c) ///
+/// Inference (forward.c, conv.c, bytes.c) ///
 
 enum { MB_NO_MASKS = MB_MAX_LAYERS };
 
@@ -93,11 +93,8 @@ uint32_t mb_pad_list(uint16_t *list, uint16_t *end, uint32_t inputs);
 void mb_add_columns(const mb_word *w, const uint16_t *list, uint32_t count, uint32_t *v, unsigned planes, uint32_t *carry);
 uint16_t mb_best_class(const int32_t *scores, uint32_t classes);
 
-/* Bit planes of one input value. */
-static inline uint32_t mb_depth(const mb_layer *l)
-{
-    return l->input == MB_BYTES ? 8u : 1u;
-}
+/* V of 32 (or 16) units from their folded constants and a list of active inputs. */
+void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v, uint32_t *carry);
 
 /* Values that come in: of a layer that is no convolution, K. */
 static inline uint32_t mb_values(const mb_layer *l)
@@ -105,17 +102,43 @@ static inline uint32_t mb_values(const mb_layer *l)
     return (uint32_t)l->height * l->width * l->channels;
 }
 
-/* Whether mb_windows runs this layer. */
-static inline int mb_is_windowed(const mb_layer *l)
+/* Whether this layer can never learn: no error is taken through a window or to bytes. */
+static inline int mb_is_feature(const mb_layer *l)
 {
-    return l->kind == MB_CONV || (l->kind == MB_DENSE && l->input == MB_BYTES);
+    return l->kind == MB_CONV || l->input == MB_BYTES;
 }
 
 uint32_t mb_side(const mb_layer *l, uint32_t size); /* height or width after convolution and pooling, of `size` */
 uint32_t mb_outputs(const mb_layer *l);             /* values that go out: H' * W' * N */
+void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *image, uint32_t *out);
+void mb_conv_bytes(const mb_layer *l, const mb_arena *arena, const uint8_t *image, uint32_t *out);
+uint32_t mb_conv_bytes_work(const mb_layer *l); /* words it takes of arena->work */
+void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *bits, uint32_t *out);
 void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes); /* (8, ceil(n / 32)) words */
-/* A convolution, or a dense layer on 8-bit input: packed activations, or bit planes, to packed activations. */
-void mb_windows(const mb_layer *l, const mb_arena *arena, const uint32_t *bits, uint32_t *out);
+
+/* One place of the window. It covers rows [top, bottom) and columns [left, right) of itself inside the image. */
+typedef struct mb_place {
+    uint32_t row, column, rows, columns; /* of the convolved image, without what pooling drops */
+    uint32_t top, bottom, left, right;
+    uint32_t out;  /* where the units' bits go */
+    int32_t y, x;  /* of the window's first pixel in the image, or outside of it */
+    int32_t before; /* columns of padding */
+} mb_place;
+
+void mb_first_place(const mb_layer *l, mb_place *place);
+void mb_next_place(const mb_layer *l, mb_place *place);
+
+static inline int mb_is_place(const mb_place *place)
+{
+    return place->row < place->rows;
+}
+
+/* The first value of row k of the window that lies inside the image, counted in the image. */
+static inline uint32_t mb_place_at(const mb_layer *l, const mb_place *place, uint32_t k)
+{
+    const uint32_t row = (uint32_t)(place->y + (int32_t)k), column = (uint32_t)(place->x + (int32_t)place->left);
+    return (row * l->width + column) * l->channels;
+}
 
 #ifdef MB_PROFILE
 #define MB_MARK(phase, layer) mb_profile((phase), (layer))
