@@ -65,17 +65,17 @@ class Tally:
 
 
 def open_task(name: str, frozen: Frozen) -> Task:
-    """A task whose inputs are what the device takes: uint8 features, or packed bits if the network has no encoder.
+    """A task whose inputs are what the device takes: uint8 features, or packed bits if the network takes bits.
 
     Held against the network first, so that a mismatch is one sentence and not a traceback later. Raises UsageError.
     """
     task = load_task(name)
-    features = frozen.encode.features if frozen.encode else frozen.input_bits
+    features = frozen.input_bits if frozen.packed else frozen.input_bytes
     if task.features != features:
         raise UsageError(f"{name} has {task.features} features, this model takes {features}")
     if task.classes > frozen.classes:
         raise UsageError(f"{name} has labels up to {task.classes - 1}, this model has {frozen.classes} classes")
-    if frozen.encode is None:
+    if frozen.packed:
         most = max(int(task.x_train.max()), int(task.x_test.max()))
         if most > 1:
             raise UsageError(f"{name} has a feature of {most}, this model has no encoder and takes bits: 0 or 1")

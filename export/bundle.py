@@ -81,7 +81,7 @@ def export_all(
             raise ExportError(f"unknown format {name!r}: choose from {', '.join(FORMATS)}")
     vectors = write_vectors(frozen, inputs=inputs, steps=steps)
     with np.load(io.BytesIO(vectors)) as arrays:
-        x, scores = arrays["input_bits" if frozen.encode is None else "features"], arrays["scores"]
+        x, scores = arrays["input_bits" if frozen.packed else "features"], arrays["scores"]
         packed = arrays["features"]
     image = write_image(frozen)
     files, engines = {"vectors.npz": vectors}, ["numpy"]

@@ -2,7 +2,8 @@
 
 Signs become weights, hidden weights become k-bit levels, normalisations fold into integer thresholds and scores, and the
 metaplasticity that training used becomes the two tables the device draws against (docs/learning-rule.md, "From the trained
-float").
+float"). Convolutions and layers on 8-bit pixels become one frozen bit a synapse: the device learns in the dense
+layers above them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
-from metabit.export.frozen import CERTAIN, Encode, Frozen, Layer, Rule
+from metabit.export.frozen import CERTAIN, Encode, Frozen, Layer, Rule, Window
 
 Floats = NDArray[np.float64]
 
@@ -39,6 +40,17 @@ class SpecLike(Protocol):
     def trained(self) -> int: ...
 
 
+class ConvLike(Protocol):
+    @property
+    def kernel(self) -> int: ...
+    @property
+    def stride(self) -> int: ...
+    @property
+    def padding(self) -> str: ...
+    @property
+    def pool(self) -> int: ...
+
+
 class CheckpointLike(Protocol):
     """What freezing reads of a ``metabit.train.Checkpoint``."""
 
@@ -55,7 +67,7 @@ class Options:
     """How the device is to learn. The demo says which it uses (cli/recipe.py).
 
     Args:
-        bits: k, 2..8 hidden bits a synapse; 1 exports a frozen network.
+        bits: k, 2..8 hidden bits a synapse; 1 exports a frozen network. Convolutions and layers on 8-bit pixels always take 1.
         m: metaplasticity; None takes what each layer was trained with, 0 switches it off.
         strengthen: "certain" is the paper's rule (only weakening is gated); "same" gates both directions alike, which has a
             steady state on endless streams.
@@ -102,13 +114,12 @@ def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen
     """The integers of a trained network. Raises ExportError if a tensor is not finite or a limit is exceeded."""
     o = options or Options()
     spec, layers = checkpoint.spec, []
-    if getattr(spec, "conv", ()):
+    conv, images = tuple(getattr(spec, "conv", ())), tuple(getattr(spec, "images", ()))
+    uint8 = getattr(spec, "input", "bits") == "uint8"
+    if uint8 and len(spec.shapes) == 1:
         raise ExportError(
-            "this network has convolutions, which the device cannot run yet: train one without, e.g. --preset mlp-256"
-        )
-    if getattr(spec, "input", "bits") == "uint8":
-        raise ExportError(
-            "this network takes 8-bit pixels, which the device cannot yet: train with --input bits --planes 4"
+            "this network is one layer on 8-bit pixels, which the device could never teach: add a hidden layer, or train with "
+            "--input bits --planes 4"
         )
     if spec.norm == "instance" or (spec.norm == "batch" and getattr(spec, "statistics", "running") == "batch"):
         raise ExportError(
@@ -120,9 +131,13 @@ def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen
     scale = 1.0
     for i, (_, inputs) in enumerate(spec.shapes):
         last, trained = i == len(spec.shapes) - 1, i < spec.trained
+        pixels = uint8 and i == 0
+        feature = i < len(conv) or pixels  # never learns on the device
         gain, centre, offset = _norm(checkpoint, i, inputs)
+        if pixels:  # training divides its sums by 255
+            gain, centre = gain / 255, centre * 255
         if trained:
-            k = o.bits
+            k = 1 if feature else o.bits
             hidden, delta = quantise(np.asarray(checkpoint.tensors[f"layers.{i}.hidden"], np.float64), k)
         else:  # a fixed code: one bit, and it never learns
             k, delta = 1, 0.0
@@ -133,16 +148,28 @@ def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen
         if last:
             mul, add, scale = _scores(gain, centre, offset)
         else:
-            hidden, theta = _thresholds(hidden, gain, centre, offset, inputs)
-            window = _window(gain, o.window)
+            hidden, theta = _thresholds(hidden, gain, centre, offset, inputs * (255 if pixels else 1))
+            window = 0 if feature else _window(gain, o.window)
         rule = None
         if k > 1:
             m = checkpoint.m[i] if o.m is None else o.m
             rule = Rule(*tables(m, delta, k, o.strengthen), dose=_dose(o.visits, units))
-        layers.append(Layer("output" if last else "dense", hidden, k, i == 0, theta, window, mul, add, rule))
+        looks = _looks_through(images[i], conv[i]) if i < len(conv) else None
+        kind: Literal["conv", "dense", "output"] = "conv" if looks else "output" if last else "dense"
+        layers.append(Layer(kind, hidden, k, i == 0, theta, window, mul, add, rule, pixels, looks))
     temperature = int(np.clip(round(4096 * 16 / scale / o.temperature), 1, 65535))
-    encode = None if spec.thresholds is None else Encode(np.asarray(spec.thresholds, np.uint8))
+    encode = None
+    if spec.thresholds is not None:
+        thresholds = np.asarray(spec.thresholds, np.uint8)
+        planes = len(thresholds)
+        encode = Encode(
+            thresholds, images[0][2] // planes if conv and planes > 1 else 0
+        )  # one plane lies in order anyway
     return Frozen(tuple(layers), encode, temperature, round(4096 * o.margin), generator_state(o.seed))
+
+
+def _looks_through(image: tuple[int, int, int], conv: ConvLike) -> Window:
+    return Window(*image, kernel=conv.kernel, stride=conv.stride, same=conv.padding == "same", pool=conv.pool)
 
 
 def quantise(weights: Floats, k: int) -> tuple[NDArray[np.int8], float]:
@@ -186,13 +213,14 @@ def _norm(checkpoint: CheckpointLike, i: int, inputs: int) -> tuple[Floats, Floa
 
 
 def _thresholds(
-    hidden: NDArray[np.int8], gain: Floats, centre: Floats, offset: Floats, inputs: int
+    hidden: NDArray[np.int8], gain: Floats, centre: Floats, offset: Floats, most: int
 ) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-    """gain * (a - centre) >= 0 as a >= theta. A negative gain flips its unit's levels, so that the comparison stays >=."""
+    """gain * (a - centre) >= 0 as a >= theta, with |a| at most `most`. A negative gain flips its unit's levels, so that the
+    comparison stays >=."""
     flipped = np.where((gain < 0)[:, None], -1 - hidden, hidden).astype(np.int8)
     theta = np.ceil(np.where(gain < 0, -centre, centre))
-    theta = np.where(gain == 0, np.where(offset >= 0, -inputs, inputs + 1), theta)
-    return flipped, np.clip(theta, -inputs, inputs + 1).astype(np.int32)
+    theta = np.where(gain == 0, np.where(offset >= 0, -most, most + 1), theta)
+    return flipped, np.clip(theta, -most, most + 1).astype(np.int32)
 
 
 def _window(gain: Floats, factor: float) -> int:

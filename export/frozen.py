@@ -6,6 +6,7 @@ k hidden bits. Bit 1 means +1 for weights and hidden activations, "on" for encod
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_UNITS = 16384
+MAX_IMAGE = 1 << 18
 MAX_LAYERS = 16
 CERTAIN = 65535
 """A table entry meaning "always"; any other entry t means probability t / 65536."""
@@ -20,12 +22,14 @@ CERTAIN = 65535
 
 @dataclass(frozen=True)
 class Encode:
-    """Thermometer code: bit ``p * F + f`` of the input is ``features[f] >= thresholds[p, f]``.
+    """Thermometer code: an input bit is ``features[f] >= thresholds[p, f]``, in the order (pixel, p, channel).
 
     thresholds: uint8 (P, F), 1 <= P <= 8.
+    channels: features of one pixel, a divisor of F; 0 takes all of them for one pixel, so that bit ``p * F + f`` is feature f's.
     """
 
     thresholds: NDArray[np.uint8]
+    channels: int = 0
 
     @property
     def planes(self) -> int:
@@ -50,17 +54,63 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Window:
+    """What a convolution looks through (docs/learning-rule.md, "Images").
+
+    height, width, channels: of the image that comes in, (H, W, C) with C fastest.
+    kernel, stride: of the square window.
+    same: padded with +1 (bits: on; uint8: 255) so that stride 1 keeps the size; otherwise not padded.
+    pool: side of the squares whose bits are or-ed; 1 is none. What does not fill a square is dropped.
+    """
+
+    height: int
+    width: int
+    channels: int
+    kernel: int
+    stride: int = 1
+    same: bool = False
+    pool: int = 1
+
+    def side(self, size: int) -> int:
+        """Height or width after the convolution, before pooling."""
+        return -(-size // self.stride) if self.same else (size - self.kernel) // self.stride + 1
+
+    def pads(self, size: int) -> tuple[int, int]:
+        """Rows or columns of +1 before and after."""
+        total = max(0, (self.side(size) - 1) * self.stride + self.kernel - size) if self.same else 0
+        return total // 2, total - total // 2
+
+    @property
+    def convolved(self) -> tuple[int, int]:
+        """(H', W') before pooling."""
+        return self.side(self.height), self.side(self.width)
+
+    @property
+    def pooled(self) -> tuple[int, int]:
+        """(H'', W'') of what comes out."""
+        height, width = self.convolved
+        return height // self.pool, width // self.pool
+
+    @property
+    def values(self) -> int:
+        """H · W · C."""
+        return self.height * self.width * self.channels
+
+
+@dataclass(frozen=True)
 class Layer:
-    """A dense layer, hidden or output.
+    """A layer with weights: convolution, dense, or output. K of a convolution is (row, column, channel) of one window.
 
     hidden: int8 (N, K), levels in [-2**(k-1), 2**(k-1) - 1]; the weight is +1 iff the level is >= 0. k = 1 means frozen.
-    on_off: inputs are 1/0 (after `Encode`, or packed input bits); otherwise they are +1/-1.
+    on_off: inputs are 1/0 (after `Encode`, or packed input bits), or with uint8 0..255; otherwise they are +1/-1.
     theta: int32 (N,), a hidden unit is +1 iff accumulator >= theta. Unused (zeros) for the output layer.
     window: straight-through window: errors pass where |accumulator - theta| <= window. Unused for the output layer.
     mul, add: int32 (N,), the output layer's scores are accumulator * mul + add. Ones and zeros for a hidden layer.
+    uint8: inputs are the features as they are; first layer only. It and a convolution never learn on the device.
+    conv: of a convolution, what it looks through; else None.
     """
 
-    kind: Literal["dense", "output"]
+    kind: Literal["conv", "dense", "output"]
     hidden: NDArray[np.int8]
     bits: int
     on_off: bool
@@ -69,6 +119,8 @@ class Layer:
     mul: NDArray[np.int32]
     add: NDArray[np.int32]
     rule: Rule | None = None
+    uint8: bool = False
+    conv: Window | None = None
 
     @property
     def units(self) -> int:
@@ -87,6 +139,16 @@ class Layer:
     def learns(self) -> bool:
         return self.rule is not None
 
+    @property
+    def values(self) -> int:
+        """Values that come in: H · W · C, or K."""
+        return self.conv.values if self.conv else self.inputs
+
+    @property
+    def outputs(self) -> int:
+        """Values that go out: H'' · W'' · N, or N."""
+        return math.prod(self.conv.pooled) * self.units if self.conv else self.units
+
 
 @dataclass(frozen=True)
 class Counters:
@@ -99,7 +161,7 @@ class Counters:
 
 @dataclass(frozen=True)
 class Frozen:
-    """A whole network as integers. Layers run first to last: dense*, output.
+    """A whole network as integers. Layers run first to last: conv*, dense*, output.
 
     temperature: 1..65535, exp-table index per unit of score difference, in 1/4096 (docs/learning-rule.md).
     margin: 0..4096, a sample whose error on the true class is below margin / 4096 teaches nothing.
@@ -119,9 +181,17 @@ class Frozen:
 
     @property
     def input_bits(self) -> int:
-        return self.layers[0].inputs
+        """Values that the first layer with weights takes: bits, or uint8 features."""
+        return self.layers[0].values
+
+    @property
+    def packed(self) -> bool:
+        """Whether the device takes packed bits: neither an encoder nor a layer on uint8 asks for features."""
+        return self.encode is None and not self.layers[0].uint8
 
     @property
     def input_bytes(self) -> int:
         """Bytes of one input: a uint8 per feature, or packed bits padded to whole bytes."""
-        return self.encode.features if self.encode else (self.input_bits + 7) // 8
+        if self.encode:
+            return self.encode.features
+        return (self.input_bits + 7) // 8 if self.packed else self.input_bits

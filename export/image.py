@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export import bits
 from metabit.export.errors import ExportError
-from metabit.export.frozen import MAX_LAYERS, MAX_UNITS, Counters, Encode, Frozen, Layer, Rule
+from metabit.export.frozen import MAX_IMAGE, MAX_LAYERS, MAX_UNITS, Counters, Encode, Frozen, Layer, Rule, Window
 
 MAGIC = b"MBIT"
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
 HEADER = struct.Struct("<4sHHIIIIIIIIHHHHHH12x")
-RECORD = struct.Struct("<BBBBHHBBHIIIIIII24x")
+RECORD = struct.Struct("<BBBBHHBBHIIIIIIIHHHBBBB14x")
 STATE = struct.Struct("<IIII")
-ENCODE, DENSE, OUTPUT = 1, 2, 3
-ON_OFF, PLUS_MINUS = 0, 1
-PLANES_MIN, PLANES_MAX = 6, 20
+ENCODE, DENSE, OUTPUT, CONV = 1, 2, 3, 4
+NAMES: dict[int, Literal["conv", "dense", "output"]] = {DENSE: "dense", OUTPUT: "output", CONV: "conv"}
+KINDS = {name: kind for kind, name in NAMES.items()}
+ON_OFF, PLUS_MINUS, BYTES = 0, 1, 2
+PLANES = {False: (6, 20), True: (12, 24)}
+"""Fewest and most counter planes of a layer on bits, and of one on uint8."""
 
 
 def sections(image: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -52,12 +56,18 @@ def write_image(frozen: Frozen) -> bytes:
 
     def header(crc: int) -> bytes:
         return HEADER.pack(
-            MAGIC, MAJOR, MINOR, state_offset + len(tail), crc,
+            MAGIC, MAJOR, _minor(frozen), state_offset + len(tail), crc,
             const_offset, len(const), zlib.crc32(const), state_offset, len(tail), zlib.crc32(tail),
             count, frozen.input_bytes, frozen.classes, 0, frozen.temperature, frozen.margin,
         )  # fmt: skip
 
     return header(zlib.crc32(header(0) + records)) + records + const + tail
+
+
+def _minor(frozen: Frozen) -> int:
+    """The lowest minor version that holds the network: what older readers can run stays theirs."""
+    newer = frozen.encode is not None and frozen.encode.channels != 0
+    return MINOR if newer or any(layer.conv or layer.uint8 for layer in frozen.layers) else 0
 
 
 class _Section:
@@ -84,19 +94,22 @@ class _Plan:
     head: tuple[int, ...]
     constants: _Section
     offsets: tuple[tuple[_Section, int] | None, ...]
+    image: tuple[int, ...] = (0,) * 7
+    """height, width, channels, kernel, stride, pool, padding"""
 
     def record(self, const_offset: int, state_offset: int) -> bytes:
         place = [
             0 if at is None else at[1] + (const_offset if at[0] is self.constants else state_offset)
             for at in self.offsets
         ]
-        return RECORD.pack(*self.head, *place)
+        return RECORD.pack(*self.head, *place, *self.image)
 
 
 def _encode_plan(encode: Encode, constants: _Section) -> _Plan:
     planes, features = encode.thresholds.shape
     head = (ENCODE, 0, planes, 0, features, planes * features, 0, 0, 0, 0)
-    return _Plan(head, constants, (None,) * 5 + ((constants, constants.add(encode.thresholds)),))
+    offsets = (None,) * 5 + ((constants, constants.add(encode.thresholds)),)
+    return _Plan(head, constants, offsets, (0, 0, encode.channels, 0, 0, 0, 0))
 
 
 def _layer_plan(layer: Layer, constants: _Section, state: _Section) -> _Plan:
@@ -123,10 +136,12 @@ def _layer_plan(layer: Layer, constants: _Section, state: _Section) -> _Plan:
     else:
         offsets.append(None)
     head = (
-        OUTPUT if layer.kind == "output" else DENSE, ON_OFF if layer.on_off else PLUS_MINUS, layer.bits, planes,
+        KINDS[layer.kind], BYTES if layer.uint8 else ON_OFF if layer.on_off else PLUS_MINUS, layer.bits, planes,
         layer.inputs, layer.units, lanes, int(layer.learns), window, layer.rule.dose if layer.rule else 0,
     )  # fmt: skip
-    return _Plan(head, constants, (*offsets, None))
+    c = layer.conv
+    image = (c.height, c.width, c.channels, c.kernel, c.stride, c.pool, int(c.same)) if c else (0,) * 7
+    return _Plan(head, constants, (*offsets, None), image)
 
 
 def lanes_of(layer: Layer) -> bits.Lanes:
@@ -136,19 +151,20 @@ def lanes_of(layer: Layer) -> bits.Lanes:
 
 def fold_constants(layer: Layer) -> tuple[NDArray[np.int64], int, int]:
     """Per-unit constants (N,), the counter planes they need, and the window in V (docs/learning-rule.md, "Sums")."""
-    theta = layer.theta.astype(np.int64)
+    theta, most = layer.theta.astype(np.int64), layer.inputs * (255 if layer.uint8 else 1)
     if layer.kind == "output":
         theta = np.full(layer.units, 0 if layer.on_off else layer.inputs & 1, np.int64)
     if layer.on_off:
         fold, window = -theta, layer.window
-        reach = layer.inputs + int(np.abs(theta).max())
+        reach = most + int(np.abs(theta).max())
     else:
         theta = theta + ((theta - layer.inputs) & 1)  # the parity of the accumulator
         fold, window = -(layer.weights.sum(1, dtype=np.int64) + theta) // 2, layer.window // 2
         reach = (layer.inputs + int(np.abs(theta).max())) // 2 + layer.inputs  # plus room for fold alone
-    planes = max(PLANES_MIN, (reach + window + 1).bit_length() + 1)
-    if planes > PLANES_MAX:
-        raise ExportError(f"a layer needs {planes} counter planes, the format holds {PLANES_MAX}: fewer inputs")
+    low, high = PLANES[layer.uint8]
+    planes = max(low, (reach + window + 1).bit_length() + 1)
+    if planes > high:
+        raise ExportError(f"a layer needs {planes} counter planes, the format holds {high}: fewer inputs")
     return fold, planes, window
 
 
@@ -177,11 +193,31 @@ def _check(frozen: Frozen) -> None:
             planes * features == frozen.input_bits,
             f"the encoder makes {planes * features} bits, the first layer takes {frozen.input_bits}",
         )
+        need(planes * features <= MAX_UNITS, f"the encoder makes {planes * features} bits, the format holds {MAX_UNITS}: "
+             "fewer planes or a smaller image")  # fmt: skip
+        channels = frozen.encode.channels
+        need(0 <= channels <= features and features % (channels or 1) == 0,
+             f"the encoder has {channels} channels, not a divisor of {features} features")  # fmt: skip
+    size = frozen.input_bytes
+    need(size < 2**16, f"an input has {size} bytes, the format holds 65535: a smaller image")
     for i, layer in enumerate(frozen.layers):
         n, k = layer.hidden.shape
         need(1 <= n <= MAX_UNITS and 1 <= k <= MAX_UNITS, f"layer {i} is {k} -> {n}: the format holds 1..{MAX_UNITS}")
-        need(i == 0 or k == frozen.layers[i - 1].units, f"layer {i} takes {k} inputs, layer {i - 1} gives "
-             f"{frozen.layers[i - 1].units}")  # fmt: skip
+        need((layer.conv is not None) == (layer.kind == "conv"), f"layer {i}: a convolution, and only it, has a window")
+        if layer.conv is not None:
+            need(i == 0 or frozen.layers[i - 1].kind == "conv", f"layer {i} is a convolution above a dense layer")
+            _check_window(i, layer, layer.conv, need)
+            below, here = frozen.layers[i - 1].conv if i else None, (layer.conv.height, layer.conv.width)
+            need(below is None or below.pooled == here, f"layer {i} takes an image of {here}, layer {i - 1} gives "
+                 f"{below and below.pooled}")  # fmt: skip
+        need(i == 0 or layer.values == frozen.layers[i - 1].outputs, f"layer {i} takes {layer.values} inputs, layer {i - 1} "
+             f"gives {frozen.layers[i - 1].outputs}")  # fmt: skip
+        need(not layer.uint8 or (i == 0 and frozen.encode is None and layer.kind != "output"), f"layer {i}: only a first "
+             "hidden layer without an encoder takes uint8")  # fmt: skip
+        need(layer.rule is None or not (layer.conv or layer.uint8), f"layer {i} has a rule: convolutions and layers on uint8 "
+             "do not learn on the device, leave it out")  # fmt: skip
+        need(layer.window == 0 or not (layer.conv or layer.uint8), f"layer {i} has window {layer.window}: no error reaches "
+             "convolutions and layers on uint8, 0 it must be")  # fmt: skip
         need(layer.on_off == (i == 0), f"layer {i}: the first layer, and only it, has on/off inputs")
         need((layer.kind == "output") == (i == len(frozen.layers) - 1), f"layer {i}: only the last one is the output")
         need(1 <= layer.bits <= 8, f"layer {i} has {layer.bits} hidden bits, the format holds 1..8")
@@ -200,6 +236,18 @@ def _check(frozen: Frozen) -> None:
             _, planes, _ = fold_constants(layer)
             most = np.abs(layer.mul.astype(np.int64)) * (2**planes + 1) + np.abs(layer.add.astype(np.int64))
             need(int(most.max()) < 2**31, f"scores could reach {int(most.max())}, beyond 32 bits: smaller mul or add")
+
+
+def _check_window(i: int, layer: Layer, c: Window, need: Callable[[bool, str], None]) -> None:
+    for name in ("kernel", "stride", "pool"):
+        need(1 <= getattr(c, name) <= 31, f"layer {i} has {name} {getattr(c, name)}, the format holds 1..31")
+    fits = min(c.height, c.width, c.channels) >= 1 and (c.same or c.kernel <= min(c.height, c.width))
+    need(fits and min(c.pooled) >= 1, f"layer {i}: nothing is left of {c.height} x {c.width} x {c.channels} after {c}")
+    need(layer.inputs == c.kernel**2 * c.channels, f"layer {i} has {layer.inputs} weights a unit, its window {c.kernel} x "
+         f"{c.kernel} x {c.channels}")  # fmt: skip
+    most = max(c.values, layer.outputs)
+    need(most <= MAX_IMAGE, f"layer {i} has an image of {most} values, the format holds {MAX_IMAGE}: smaller, or more "
+         "pooling")  # fmt: skip
 
 
 # Reading
@@ -264,7 +312,7 @@ def read_image(image: bytes) -> Frozen:
             record = RECORD.unpack_from(image, HEADER.size + RECORD.size * i)
             if record[0] == ENCODE:
                 planes, features, at = record[2], record[4], record[15]
-                encode = Encode(_array(image, at, "u1", (planes, features)))
+                encode = Encode(_array(image, at, "u1", (planes, features)), record[18])
             else:
                 layers.append(_read_layer(image, record))
         frozen = Frozen(tuple(layers), encode, h.temperature, h.margin, generator, Counters(*counters))
@@ -280,8 +328,11 @@ def _array(image: bytes, at: int, dtype: str, shape: tuple[int, ...]) -> NDArray
 
 def _read_layer(image: bytes, record: tuple[int, ...]) -> Layer:
     (kind, source, k, planes, inputs, units, lanes, learns, window, dose,
-     sign_at, levels_at, fold_at, tables_at, scores_at, _) = record  # fmt: skip
-    word, rows, on_off = f"<u{lanes // 8}", -(-units // lanes), source == ON_OFF
+     sign_at, levels_at, fold_at, tables_at, scores_at, _, *shape) = record  # fmt: skip
+    word, rows, on_off = f"<u{lanes // 8}", -(-units // lanes), source != PLUS_MINUS
+    height, width, channels, kernel, stride, pool, padding = shape
+    if kind not in NAMES or source not in (ON_OFF, PLUS_MINUS, BYTES) or padding > 1:
+        raise ExportError(f"kind {kind}, input {source} or padding {padding} is unknown: a newer metabit wrote it")
     sign = _array(image, sign_at, word, (rows, inputs + 1))[:, :-1]
     if k > 1:
         hidden = bits.unpack_level_columns(_array(image, levels_at, word, (rows, inputs, k - 1)), sign, units)
@@ -297,9 +348,10 @@ def _read_layer(image: bytes, record: tuple[int, ...]) -> Layer:
     ones, zeros = np.ones(units, np.int32), np.zeros(units, np.int32)
     mul, add = _array(image, scores_at, "<i4", (2, units)) if kind == OUTPUT else (ones, zeros)
     return Layer(
-        kind="output" if kind == OUTPUT else "dense", hidden=hidden, bits=k, on_off=on_off,
+        kind=NAMES[kind], hidden=hidden, bits=k, on_off=on_off,
         theta=zeros if kind == OUTPUT else theta.astype(np.int32), window=window if on_off else 2 * window,
-        mul=mul, add=add, rule=rule,
+        mul=mul, add=add, rule=rule, uint8=source == BYTES,
+        conv=Window(height, width, channels, kernel, stride, bool(padding), pool) if kind == CONV else None,
     )  # fmt: skip
 
 

@@ -11,6 +11,8 @@ layer{i}.hidden_planes      uint8   (k, N, ceil(K / 8))         k >= 2; plane k-
 layer{i}.threshold          int32   (N,)                        hidden layers
 layer{i}.mul, layer{i}.add  int32   (N,)                        output layer
 ==========================  ======  ==========================  =====================================
+
+K of a convolution is one window, (row, column, channel).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from numpy.typing import NDArray
 
 from metabit.export.bits import hidden_planes, levels_from_planes
 from metabit.export.errors import ExportError
-from metabit.export.frozen import CERTAIN, Counters, Encode, Frozen, Layer, Rule
+from metabit.export.frozen import CERTAIN, Counters, Encode, Frozen, Layer, Rule, Window
 
 FORMAT = 1
 FACTS = "metabit"
@@ -47,7 +49,7 @@ def named_tensors(frozen: Frozen) -> dict[str, NDArray[Any]]:
         named[f"layer{i}.sign_plane"] = planes[-1]
         if layer.bits > 1:
             named[f"layer{i}.hidden_planes"] = planes
-        if layer.kind == "dense":
+        if layer.kind != "output":
             named[f"layer{i}.threshold"] = layer.theta
         else:
             named[f"layer{i}.mul"] = layer.mul
@@ -66,6 +68,8 @@ def facts(frozen: Frozen) -> str:
         "counters": vars(frozen.counters),
         "layers": [_layer_facts(layer) for layer in frozen.layers],
     }
+    if frozen.encode is not None and frozen.encode.channels:
+        page["channels"] = frozen.encode.channels
     return json.dumps(page, sort_keys=True, separators=(",", ":"))
 
 
@@ -80,7 +84,7 @@ def rebuild(page: str, named: Tensors) -> Frozen:
             raise ExportError(f"file format version {told['format']} is not the {FORMAT} that this metabit reads")
         frozen = Frozen(
             layers=tuple(_layer(f"layer{i}", layer, named) for i, layer in enumerate(told["layers"])),
-            encode=Encode(_array(named, "encode.thresholds", np.uint8, (-1, -1))) if told["encode"] else None,
+            encode=_encode(told, named) if told["encode"] else None,
             temperature=int(told["temperature"]),
             margin=int(told["margin"]),
             generator=int(told["generator"]),
@@ -97,17 +101,22 @@ def rebuild(page: str, named: Tensors) -> Frozen:
 def _check_wiring(frozen: Frozen) -> None:
     """Layers that did not fit together would give a file that computes something else, not one that fails."""
     kinds = [layer.kind for layer in frozen.layers]
-    if kinds != ["dense"] * (len(kinds) - 1) + ["output"]:
-        raise ExportError(f"a network is dense layers and one output layer, not {kinds}")
+    order = {"conv": 0, "dense": 1, "output": 2}
+    if sorted(kinds, key=order.__getitem__) != kinds or kinds.count("output") != 1:
+        raise ExportError(f"a network is convolutions, dense layers and one output layer, not {kinds}")
     width = frozen.encode.planes * frozen.encode.features if frozen.encode else frozen.input_bits
     for i, layer in enumerate(frozen.layers):
-        if layer.inputs != width:
-            raise ExportError(f"layer {i} has {layer.inputs} inputs, but what comes before it gives {width}")
+        if layer.values != width:
+            raise ExportError(f"layer {i} has {layer.values} inputs, but what comes before it gives {width}")
+        if (layer.kind == "conv") != (layer.conv is not None):
+            raise ExportError(f"layer {i}: a convolution, and only it, looks through a window")
         if i > 0 and layer.on_off:
             raise ExportError(f"layer {i} has on/off inputs, but the layer before it gives +1/-1")
+        if layer.uint8 and (i > 0 or frozen.encode or not layer.on_off):
+            raise ExportError(f"layer {i} takes uint8, which only the first layer without an encoder can")
         if i == 0 and frozen.encode and not layer.on_off:
             raise ExportError("layer 0 has +1/-1 inputs, but the encoder gives on/off")
-        width = layer.units
+        width = layer.outputs
 
 
 def _layer_facts(layer: Layer) -> dict[str, Any]:
@@ -116,7 +125,7 @@ def _layer_facts(layer: Layer) -> dict[str, Any]:
         "weaken": layer.rule.weaken.tolist(),
         "dose": layer.rule.dose,
     }
-    return {
+    page: dict[str, Any] = {
         "kind": layer.kind,
         "inputs": layer.inputs,
         "bits": layer.bits,
@@ -124,6 +133,22 @@ def _layer_facts(layer: Layer) -> dict[str, Any]:
         "window": layer.window,
         "rule": rule,
     }
+    if layer.uint8:
+        page["uint8"] = True
+    if layer.conv:
+        page["conv"] = vars(layer.conv)
+    return page
+
+
+def _encode(told: dict[str, Any], named: Tensors) -> Encode:
+    return Encode(_array(named, "encode.thresholds", np.uint8, (-1, -1)), int(told.get("channels", 0)))
+
+
+def _window(told: dict[str, Any]) -> Window:
+    sizes = {name: int(told[name]) for name in ("height", "width", "channels", "kernel", "stride", "pool")}
+    if min(sizes.values()) < 1 or not isinstance(told["same"], bool):
+        raise ExportError(f"the file's description of a convolution is damaged: {told}")
+    return Window(**sizes, same=told["same"])
 
 
 def _layer(name: str, told: dict[str, Any], named: Tensors) -> Layer:
@@ -139,8 +164,11 @@ def _layer(name: str, told: dict[str, Any], named: Tensors) -> Layer:
             return _array(named, f"{name}.{what}", np.int32, (units,))
         return np.full(units, otherwise, np.int32)
 
+    kind = told["kind"]
+    if kind not in ("conv", "dense", "output"):
+        raise ExportError(f"{name} is of kind {kind!r}, which this metabit does not know: a newer one wrote it")
     return Layer(
-        kind="output" if is_output else "dense",
+        kind=kind,
         hidden=levels_from_planes(planes, inputs),
         bits=bits,
         on_off=bool(told["on_off"]),
@@ -149,6 +177,8 @@ def _layer(name: str, told: dict[str, Any], named: Tensors) -> Layer:
         mul=integers("mul", of_output=True, otherwise=1),
         add=integers("add", of_output=True, otherwise=0),
         rule=rule and Rule(_table(rule["strengthen"], bits), _table(rule["weaken"], bits), int(rule["dose"])),
+        uint8=bool(told.get("uint8", False)),
+        conv=_window(told["conv"]) if "conv" in told else None,
     )
 
 

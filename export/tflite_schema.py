@@ -1,4 +1,4 @@
-"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: ten built-in operators, four tensor types.
+"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: fifteen built-in operators, four tensor types.
 
 Slot numbers are the order of the fields in TensorFlow's ``schema.fbs``. An operator has two unrelated numbers there,
 its code (enum BuiltinOperator) and the tag of its options table (union BuiltinOptions); some kernels ignore a wrong tag
@@ -23,6 +23,8 @@ ANY = -1
 """The batch dimension: 1 as stored, any size once the input is resized."""
 ABSENT = -1
 """Stands for an optional input that is not given."""
+VALID = np.int8(1)
+"""Of the enum Padding: none."""
 
 _DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<f4"), 2: np.dtype("<i4"), 3: np.dtype("u1"), 6: np.dtype("?")}
 _TYPES = {dtype: number for number, dtype in _DTYPES.items()}
@@ -32,14 +34,19 @@ class Op(Enum):
     """Operator code, tag of its options table."""
 
     ADD = 0, 11
+    CONV_2D = 3, 1
     FULLY_CONNECTED = 9, 8
+    MAX_POOL_2D = 17, 5
     MUL = 18, 21
     RESHAPE = 22, 17
     PAD = 34, 22
     GATHER = 36, 23
+    TRANSPOSE = 39, 26
     CAST = 53, 37
     ARG_MAX = 56, 40
+    PADV2 = 60, 43
     GREATER_EQUAL = 62, 45
+    SLICE = 65, 48
     SELECT_V2 = 123, 98
 
 

@@ -19,8 +19,8 @@ def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: in
     """`vectors.npz`, as bytes.
 
     features       uint8 (n, input bytes), what mb_predict takes: a random density each, so that sums cross every power of two
-    input_bits     uint8 (n, K), 0/1 inputs of the first layer
-    layer{i}       int8 (n, N), +1/-1 activations of hidden layer i
+    input_bits     uint8 (n, K), inputs of the first layer: 0/1, or 0..255 where it takes uint8
+    layer{i}       int8 (n, N), +1/-1 activations of hidden layer i; of a convolution (n, H * W * N), after pooling
     scores         int64 (n, C);  labels int64 (n,)
     learn_labels   int64 (steps,); step s learns features[s % n] with this label
     learn_info     int64 (steps, 5), predicted, skipped, visited, moved, flipped
@@ -32,7 +32,7 @@ def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: in
     rng = np.random.default_rng(seed)
     oracle = DeviceRule(frozen)
     features, bits = _inputs(frozen, inputs, rng)
-    given = bits if frozen.encode is None else features
+    given = bits if frozen.packed else features
     runs = [oracle.forward(x) for x in given]
     scores = np.array([run[2] for run in runs])
     arrays: dict[str, NDArray[np.generic]] = {
@@ -73,7 +73,7 @@ def state_of(frozen: Frozen, oracle: DeviceRule) -> bytes:
 def _inputs(frozen: Frozen, n: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Device inputs, and the same unpacked (for networks without an encoder)."""
     density = np.linspace(0, 1, n)[:, None]
-    if frozen.encode is None:
+    if frozen.packed:
         bits = (rng.random((n, frozen.input_bits)) < density).astype(np.uint8)
         return pack_rows(bits.astype(np.bool_)), bits
     features = np.where(rng.random((n, frozen.input_bytes)) < density, rng.integers(0, 256, (n, frozen.input_bytes)), 0)

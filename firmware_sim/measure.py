@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metabit.export.frozen import Layer
 from metabit.export.image import read_image
 from metabit.firmware_sim.board import Board
 from metabit.firmware_sim.budgets import Budgets
@@ -153,7 +154,15 @@ def layer_names(image: bytes) -> Sequence[str]:
     """What the layer numbers of a profile mean."""
     network = read_image(image)
     names = ["encode"] if network.encode is not None else []
-    return names + [f"{layer.kind} {layer.inputs}→{layer.units}" for layer in network.layers]
+    return names + [_layer_name(layer) for layer in network.layers]
+
+
+def _layer_name(layer: Layer) -> str:
+    c = layer.conv
+    if c is None:
+        return f"{layer.kind} {layer.inputs}→{layer.units}"
+    height, width = c.pooled
+    return f"conv {c.kernel}x{c.kernel} {c.height}x{c.width}x{c.channels}→{height}x{width}x{layer.units}"
 
 
 def _cost(board: Board, insns: NDArray[np.uint64], cycles: NDArray[np.uint64]) -> Cost:

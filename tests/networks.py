@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from metabit.export.bits import unpack_rows
-from metabit.export.frozen import Encode, Frozen, Layer, Rule
+from metabit.export.frozen import Encode, Frozen, Layer, Rule, Window
 
 
 def rule(k: int, rng: np.random.Generator, dose: int | None = None) -> Rule:
@@ -55,6 +57,67 @@ def network(
     )
 
 
+def windowed(
+    seed: int,
+    image: tuple[int, int, int],
+    convs: tuple[dict[str, Any], ...] = (),
+    dense: tuple[int, ...] = (10,),
+    source: str = "bits",
+    k: int = 4,
+    learns: tuple[bool, ...] | None = None,
+    frozen_bits: int = 1,
+) -> Frozen:
+    """Convolutions, then dense layers with the classes last.
+
+    image: (H, W, C) of the features. convs: ``units`` and `Window`'s kernel, stride, same, pool. source: "bits", "uint8" or
+    a number of thermometer planes. learns: of each dense layer. frozen_bits: of what does not learn.
+    """
+    rng = np.random.default_rng(seed)
+    height, width, channels = image
+    planes = int(source) if source.isdigit() else 0
+    features = height * width * channels
+    thresholds = rng.integers(0, 256, (planes, features)).astype(np.uint8)
+    encode = Encode(thresholds, channels if convs else 0) if planes else None
+    channels *= planes or 1
+    values, layers = features * (planes or 1), []
+    for row in convs:
+        window = Window(height, width, channels, **{name: value for name, value in row.items() if name != "units"})
+        k_in = window.kernel**2 * channels
+        first = not layers
+        layers.append(
+            feature_layer(rng, "conv", row["units"], k_in, first, source == "uint8" and first, frozen_bits, window)
+        )
+        (height, width), channels = window.pooled, row["units"]
+        values = height * width * channels
+    head = network(seed, (values, *dense), k, 0, learns)
+    for layer in head.layers:
+        first = not layers
+        if first and source == "uint8" and layer.kind == "dense":
+            layers.append(feature_layer(rng, "dense", layer.units, values, True, True, frozen_bits, None))
+        else:
+            layers.append(replace(layer, on_off=first))
+    return replace(head, layers=tuple(layers), encode=encode)
+
+
+def feature_layer(
+    rng: np.random.Generator,
+    kind: Any,
+    units: int,
+    inputs: int,
+    on_off: bool,
+    uint8: bool,
+    bits: int,
+    conv: Window | None,
+) -> Layer:
+    """One that does not learn, with thresholds where its sums fall and two where they never do."""
+    half, spread = 2 ** (bits - 1), max(1, int(1.5 * np.sqrt(inputs))) * (150 if uint8 else 1)
+    theta = rng.integers(-spread, spread + 1, units)
+    theta[2:3], theta[5:6] = inputs * (255 if uint8 else 1) + 1, -inputs * (255 if uint8 else 1)
+    hidden = rng.integers(-half, half, (units, inputs)).astype(np.int8)
+    zeros, ones = np.zeros(units, np.int32), np.ones(units, np.int32)
+    return Layer(kind, hidden, bits, on_off, theta.astype(np.int32), 0, ones, zeros, None, uint8, conv)
+
+
 def inputs(frozen: Frozen, n: int, seed: int = 0) -> np.ndarray:
     """Inputs as the device takes them: uint8 features, or packed bits without an encoder."""
     return np.random.default_rng(seed).integers(0, 256, (n, frozen.input_bytes)).astype(np.uint8)
@@ -63,13 +126,13 @@ def inputs(frozen: Frozen, n: int, seed: int = 0) -> np.ndarray:
 def inputs_of_density(frozen: Frozen, density: float, n: int, seed: int = 0) -> np.ndarray:
     """Device inputs with about this share (0..1) of their bits, or of their features at 255, on; the rest are 0."""
     rng = np.random.default_rng(seed)
-    on = rng.random((n, frozen.input_bytes if frozen.encode else frozen.input_bits)) < density
-    return np.where(on, 255, 0).astype(np.uint8) if frozen.encode else np.packbits(on, axis=1, bitorder="little")
+    on = rng.random((n, frozen.input_bits if frozen.packed else frozen.input_bytes)) < density
+    return np.packbits(on, axis=1, bitorder="little") if frozen.packed else np.where(on, 255, 0).astype(np.uint8)
 
 
 def oracle_input(frozen: Frozen, x: np.ndarray) -> np.ndarray:
-    """One device input as the oracle takes it: features, or without an encoder 0/1 a bit."""
-    return x if frozen.encode else unpack_rows(x, frozen.input_bits).astype(np.uint8)
+    """One device input as the oracle takes it: features, or where the device takes packed bits 0/1 a bit."""
+    return unpack_rows(x, frozen.input_bits).astype(np.uint8) if frozen.packed else x
 
 
 def seal(image: bytes | bytearray) -> bytes:

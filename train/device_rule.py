@@ -26,6 +26,23 @@ class RuleLike(Protocol):
     def dose(self) -> int: ...
 
 
+class WindowLike(Protocol):
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def kernel(self) -> int: ...
+    @property
+    def stride(self) -> int: ...
+    @property
+    def same(self) -> bool: ...
+    @property
+    def pool(self) -> int: ...
+
+
 class LayerLike(Protocol):
     @property
     def hidden(self) -> NDArray[np.int8]: ...
@@ -43,11 +60,17 @@ class LayerLike(Protocol):
     def add(self) -> NDArray[np.int32]: ...
     @property
     def rule(self) -> RuleLike | None: ...
+    @property
+    def uint8(self) -> bool: ...
+    @property
+    def conv(self) -> WindowLike | None: ...
 
 
 class EncodeLike(Protocol):
     @property
     def thresholds(self) -> NDArray[np.uint8]: ...
+    @property
+    def channels(self) -> int: ...
 
 
 class CountersLike(Protocol):
@@ -101,17 +124,58 @@ class DeviceRule:
     # Input
 
     def encode(self, features: NDArray[np.uint8]) -> Ints:
-        """uint8 (F,) features -> 0/1 (K,). Without an encoder the input is already 0/1 (K,)."""
+        """uint8 (F,) features -> 0/1 (K,). Without an encoder the input is already what the first layer takes."""
         if self.net.encode is None:
             return features.astype(np.int64)
-        return (features[None, :] >= self.net.encode.thresholds).reshape(-1).astype(np.int64)
+        on = (features[None, :] >= self.net.encode.thresholds).astype(np.int64)
+        pixels = on.reshape(len(on), -1, self.net.encode.channels or on.shape[1])  # (P, pixel, channel)
+        return pixels.transpose(1, 0, 2).reshape(-1)
 
     # Sums
 
+    @staticmethod
+    def windows(x: Ints, c: WindowLike, outside: int) -> Ints:
+        """An image (H * W * C,) -> what each place of the window sees, (H' * W', K)."""
+        image = x.reshape(c.height, c.width, c.channels)
+        if c.same:
+            totals = [max(0, (-(-size // c.stride) - 1) * c.stride + c.kernel - size) for size in (c.height, c.width)]
+            image = np.pad(image, [*((t // 2, t - t // 2) for t in totals), (0, 0)], constant_values=outside)
+        rows, columns = ((size - c.kernel) // c.stride + 1 for size in image.shape[:2])
+        seen = [
+            image[row * c.stride :, column * c.stride :][: c.kernel, : c.kernel].reshape(-1)
+            for row in range(rows)
+            for column in range(columns)
+        ]
+        return np.array(seen)
+
+    @staticmethod
+    def pooled(y: Ints, c: WindowLike, columns: int) -> Ints:
+        """±1 (H' * W', N) -> the largest of each full square, flattened with N fastest."""
+        image = y.reshape(-1, columns, y.shape[1])
+        height, width = image.shape[0] // c.pool, image.shape[1] // c.pool
+        squares = image[: height * c.pool, : width * c.pool].reshape(height, c.pool, width, c.pool, -1)
+        return np.asarray(squares.max(axis=(1, 3)).reshape(-1), dtype=np.int64)
+
+    def convolve(self, layer: LayerLike, levels: NDArray[np.int8], x: Ints) -> Ints:
+        """Activations of a convolution."""
+        c = layer.conv
+        assert c is not None
+        seen = self.windows(x, c, 255 if layer.uint8 else 1)
+        a = seen @ np.where(levels >= 0, 1, -1).astype(np.int64).T
+        columns = -(-c.width // c.stride) if c.same else (c.width - c.kernel) // c.stride + 1
+        return self.pooled(np.where(a >= layer.theta, 1, -1), c, columns)
+
     def forward(self, features: NDArray[np.uint8]) -> tuple[list[Ints], list[NDArray[np.bool_]], Ints]:
-        """Inputs of every layer, straight-through masks of the hidden ones, and the scores int64 (C,)."""
+        """Inputs of every layer, straight-through masks of the hidden ones, and the scores int64 (C,).
+
+        A convolution's mask is empty: no error reaches it.
+        """
         inputs, masks = [self.encode(features)], []
         for layer, levels in zip(self.net.layers[:-1], self.levels[:-1], strict=True):
+            if layer.conv is not None:
+                inputs.append(self.convolve(layer, levels, inputs[-1]))
+                masks.append(np.zeros(0, np.bool_))
+                continue
             a = np.where(levels >= 0, 1, -1).astype(np.int64) @ inputs[-1]
             theta = layer.theta.astype(np.int64)
             if layer.on_off:

@@ -31,8 +31,10 @@ def command(
         entry: dict[str, Any] = {
             "kind": layer.kind, "inputs": layer.inputs, "units": layer.units, "bits": layer.bits,
             "synapses": layer.hidden.size, "learns": layer.learns, "positive": float((layer.hidden >= 0).mean()),
-            "window": layer.window,
+            "window": layer.window, "uint8": layer.uint8,
         }  # fmt: skip
+        if layer.conv is not None:
+            entry["conv"] = vars(layer.conv) | {"outputs": [*layer.conv.pooled, layer.units]}
         levels, counts = np.unique(layer.hidden, return_counts=True)
         entry["levels"] = {int(level): int(count) for level, count in zip(levels, counts, strict=True)}
         if layer.rule is not None:
@@ -54,7 +56,7 @@ def command(
         ["layer", "inputs", "units", "bits", "synapses", "learns", "weights +1", "window"],
         [
             (
-                entry["kind"], entry["inputs"], entry["units"], entry["bits"], f"{entry['synapses']:,}",
+                _name(entry), _taken(entry), entry["units"], entry["bits"], f"{entry['synapses']:,}",
                 "yes" if entry["learns"] else "no", show.percent(entry["positive"]), entry["window"],
             )
             if "synapses" in entry
@@ -66,3 +68,22 @@ def command(
     show.say(
         f"learned so far: {counters['steps']:,} steps, {counters['moved']:,} levels moved, {counters['flipped']:,} flips"
     )
+
+
+def _name(entry: dict[str, Any]) -> str:
+    """The kind, and of a convolution its window."""
+    if "conv" not in entry:
+        return str(entry["kind"])
+    c = entry["conv"]
+    parts = [f"conv {c['kernel']}x{c['kernel']}"]
+    parts += (
+        [f"stride {c['stride']}"] * (c["stride"] > 1) + ["same"] * c["same"] + [f"pool {c['pool']}"] * (c["pool"] > 1)
+    )
+    return ", ".join(parts)
+
+
+def _taken(entry: dict[str, Any]) -> str:
+    """What comes in: an image, or inputs."""
+    c = entry.get("conv")
+    sizes = f"{c['height']}x{c['width']}x{c['channels']}" if c else str(entry["inputs"])
+    return f"{sizes} uint8" if entry["uint8"] else sizes

@@ -115,7 +115,7 @@ def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step
 
     def unpacked(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What engines that know no packed bits take."""
-        return x if frozen.encode else unpack_rows(x, frozen.input_bits).astype(np.uint8)
+        return unpack_rows(x, frozen.input_bits).astype(np.uint8) if frozen.packed else x
 
     x, order = task.x_test, np.arange(steps) % len(task.y_train)
     samples, labels = task.x_train[order], task.y_train[order]

@@ -30,9 +30,9 @@ extern "C" {
 #endif
 
 #define MB_FORMAT_MAJOR 1 /* images of another major version are refused */
-#define MB_FORMAT_MINOR 0 /* images of a later minor version are accepted; what it adds is ignored */
+#define MB_FORMAT_MINOR 1 /* images of a later minor version are accepted; what it adds is ignored */
 #define MB_MAX_LAYERS 16
-#define MB_MAX_UNITS 16384 /* inputs or outputs of one layer */
+#define MB_MAX_UNITS 16384 /* inputs or outputs of one layer; of a convolution, of one window */
 
 /// Errors ///
 
@@ -48,7 +48,7 @@ typedef enum mb_status {
     MB_E_CONST_CRC = -7,   /* constant section damaged */
     MB_E_STATE_CRC = -8,   /* state section damaged */
     MB_E_SECTION = -9,     /* sections overlap, are misplaced or misaligned */
-    MB_E_LAYERS = -10,     /* no layer, too many, or not encode? dense* output */
+    MB_E_LAYERS = -10,     /* no layer, too many, or not encode? conv* dense* output */
     MB_E_KIND = -11,       /* a layer kind or input kind this reader does not know */
     MB_E_SHAPE = -12,      /* a layer too large, empty, or not fitting the one before */
     MB_E_BITS = -13,       /* hidden bits outside 1..8 */
@@ -63,7 +63,9 @@ typedef enum mb_status {
     MB_E_DETACHED = -22,   /* mb_attach has not succeeded */
     MB_E_LABEL = -23,      /* label >= number of classes */
     MB_E_FROZEN = -24,     /* no layer learns, or the arena was sized for inference */
-    MB_E_SAME = -25        /* mb_export into the opened image itself */
+    MB_E_SAME = -25,       /* mb_export into the opened image itself */
+    MB_E_WINDOW = -26,     /* a convolution whose window, stride, padding or pool does not fit its image */
+    MB_E_LEARNS = -27      /* a convolution, or a layer on 8-bit inputs, that is to learn */
 } mb_status;
 
 const char *mb_strerror(mb_status status);
@@ -92,7 +94,7 @@ size_t mb_arena_size(const mb_model *m, mb_mode mode); /* bytes */
  * allows mb_learn; a smaller one, down to MB_INFER's size, only mb_predict. */
 mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len);
 
-uint16_t mb_input_size(const mb_model *m); /* bytes of one input: uint8 features, or packed bits if there is no encoder */
+uint16_t mb_input_size(const mb_model *m); /* bytes of one input: uint8 features, or packed bits where the first layer takes bits */
 uint16_t mb_classes(const mb_model *m);
 
 /// Use ///

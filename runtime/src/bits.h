@@ -26,8 +26,10 @@ typedef int32_t mb_int;
 /* Inlined even when optimising for size: one copy for each constant argument beats one that asks every time. */
 #if defined(__GNUC__)
 #define MB_INLINE static inline __attribute__((always_inline))
+#define MB_APART static __attribute__((noinline)) /* so that no call carries the stack frame of another one's work */
 #else
 #define MB_INLINE static inline
+#define MB_APART static
 #endif
 
 #define MB_WORDS(bits) (((uint32_t)(bits) + 31u) >> 5) /* words that hold so many bits */
@@ -66,6 +68,43 @@ static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
     }
 #endif
     return list;
+}
+
+/* `n` <= 32 bits from bit `at` on; touches no word without one of them. */
+static inline uint32_t mb_bits_at(const uint32_t *words, uint32_t at, uint32_t n)
+{
+    const uint32_t shift = at & 31u;
+    uint32_t v = words[at >> 5] >> shift;
+    if (shift + n > 32u) {
+        v |= words[(at >> 5) + 1u] << (32u - shift);
+    }
+    return n == 32u ? v : v & ((1u << n) - 1u);
+}
+
+/* The reverse, by OR; where `v` has no bit no word is touched. */
+static inline void mb_or_bits(uint32_t *words, uint32_t at, uint32_t v)
+{
+    const uint32_t shift = at & 31u;
+    words[at >> 5] |= v << shift;
+    if (shift != 0 && (v >> (32u - shift)) != 0) {
+        words[(at >> 5) + 1u] |= v >> (32u - shift);
+    }
+}
+
+/* One bit for each of the first 32 values: whether it is not negative. */
+static inline uint32_t mb_signs(const int32_t *values, uint32_t n)
+{
+    uint32_t v = 0;
+    for (uint32_t i = n < 32u ? n : 32u; i-- > 0;) {
+        v = v << 1 | (uint32_t)(values[i] >= 0);
+    }
+    return v;
+}
+
+/* Bit b of four bytes, the first one's lowest: the product's partial sums meet nowhere, so none carries. */
+static inline uint32_t mb_bit_of_four(uint32_t bytes, unsigned b)
+{
+    return (((bytes >> b) & 0x01010101u) * 0x10204080u) >> 28;
 }
 
 /* One bit of an array of 32- or 16-lane words, as the word that holds it and a mask. `half` is 1 for 16 lanes, and constant

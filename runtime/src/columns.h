@@ -1,10 +1,10 @@
 /* Carry-save addition of weight columns, one function per word width: included with LANES (the word type) and ADD_COLUMNS
- * (the function's name) defined.
+ * (the function's type and name) defined.
  *
  * v[1..] += sum over the list of w[list[i]], 32 (or 16) sums at once. Sixteen inputs pass through a tree of full adders whose
  * four lowest planes stay in registers; the carries out of the fourth are stored and folded in pairs, plane by plane, after
  * the loop: rippling them at once would cost a pass over all planes every sixteen inputs. */
-static void ADD_COLUMNS(const LANES *w, const uint16_t *list, uint32_t count, uint32_t *v, unsigned planes, uint32_t *carry)
+ADD_COLUMNS(const LANES *w, const uint16_t *list, uint32_t count, uint32_t *v, unsigned planes, uint32_t *carry)
 {
     const uint16_t *const end = list + count; /* count is a multiple of 8: the list is padded */
     uint32_t ones = v[1], twos = v[2], fours = v[3], eights = v[4];

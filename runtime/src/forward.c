@@ -6,30 +6,44 @@
 /// Adder trees ///
 
 #define LANES mb_word
-#define ADD_COLUMNS add_columns_32
+#define ADD_COLUMNS void mb_add_columns
 #include "columns.h"
 #define LANES mb_half
-#define ADD_COLUMNS add_columns_16
+#define ADD_COLUMNS static void add_columns_16
 #include "columns.h"
 
 /// Inputs ///
 
-/* Thermometer code: bit p*F + f is features[f] >= thresholds[p][f]. */
+/* Thermometer code: a bit is features[f] >= thresholds[p][f], all planes of one pixel's channels side by side; without
+ * channels, all features are one pixel. */
 static void encode(const mb_layer *l, const uint8_t *features, uint32_t *bits)
 {
-    const uint8_t *t = l->thresholds;
+    const uint32_t channels = l->channels != 0 ? l->channels : l->inputs;
     uint32_t word = 0, lane = 0;
-    for (uint32_t i = 0, f = 0; i < l->units; i++) {
-        word |= (uint32_t)(features[f] >= t[i]) << lane;
-        if (++f == l->inputs) {
-            f = 0;
-        }
-        if (++lane == 32u || i + 1u == l->units) {
-            *bits++ = word;
-            word = 0;
-            lane = 0;
+    for (uint32_t pixel = 0; pixel < l->inputs; pixel += channels) {
+        for (uint32_t at = pixel; at < l->units; at += l->inputs) { /* plane by plane */
+            for (uint32_t c = 0; c < channels; c++) {
+                word |= (uint32_t)(features[pixel + c] >= l->thresholds[at + c]) << lane;
+                if (++lane == 32u) {
+                    *bits++ = word;
+                    word = 0;
+                    lane = 0;
+                }
+            }
         }
     }
+    if (lane != 0) {
+        *bits = word;
+    }
+}
+
+uint32_t mb_pad_list(uint16_t *list, uint16_t *end, uint32_t inputs)
+{
+    const uint32_t count = (uint32_t)(end - list);
+    for (uint32_t i = count; (i & 7u) != 0; i++) {
+        *end++ = (uint16_t)inputs; /* the zero word after the last input */
+    }
+    return count;
 }
 
 uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
@@ -38,18 +52,14 @@ uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
     for (uint32_t base = 0; base < inputs; base += 32u) {
         end = mb_list_bits(end, *bits++, base);
     }
-    const uint32_t count = (uint32_t)(end - list);
-    for (uint32_t i = count; (i & 7u) != 0; i++) {
-        *end++ = (uint16_t)inputs; /* the zero word after the last input */
-    }
-    return count;
+    return mb_pad_list(list, end, inputs);
 }
 
 /// Layers ///
 
 /* V of 32 units from their folded constants: fold - active, then twice the columns of the active inputs. On/off inputs give
  * V = a - theta, +-1 inputs V = (a - theta) / 2 (docs/learning-rule.md, "Sums"). */
-static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v, uint32_t *carry)
+void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v, uint32_t *carry)
 {
     const mb_word *fold = l->fold + r * l->planes;
     uint32_t minus = 0u - active, c = 0;
@@ -63,18 +73,18 @@ static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t a
     if (l->half) {
         add_columns_16((const mb_half *)(const void *)l->sign + r * pitch, list, count, v, l->planes, carry);
     } else {
-        add_columns_32((const mb_word *)(const void *)l->sign + r * pitch, list, count, v, l->planes, carry);
+        mb_add_columns((const mb_word *)(const void *)l->sign + r * pitch, list, count, v, l->planes, carry);
     }
 }
 
 /* A unit is +1 where V >= 0: the activation word is the complement of the top plane. */
-static void dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *out, uint32_t *mask, uint32_t *carry)
+MB_APART void dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *out, uint32_t *mask, uint32_t *carry)
 {
     const int32_t window = (int32_t)l->window;
     for (uint32_t r = 0; 32u * r < l->units; r++) {
         uint32_t v[MB_PLANES_MAX];
         const uint32_t exists = mb_lane_mask(l->units, r);
-        sums(l, r, list, active, v, carry);
+        mb_sums(l, r, list, active, v, carry);
         out[r] = ~v[l->planes - 1] & exists;
         if (mask != NULL) { /* -window <= V <= window */
             mask[r] = ~mb_sign_of_sum(v, l->planes, window) & mb_sign_of_sum(v, l->planes, -window - 1) & exists;
@@ -82,12 +92,12 @@ static void dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint
     }
 }
 
-static void output(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *scores, uint32_t *carry)
+MB_APART void output(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *scores, uint32_t *carry)
 {
     const uint32_t lanes = l->half ? 16u : 32u;
     for (uint32_t r = 0; lanes * r < l->units; r++) {
         uint32_t v[MB_PLANES_MAX];
-        sums(l, r, list, active, v, carry);
+        mb_sums(l, r, list, active, v, carry);
         for (uint32_t i = 0; i < lanes && lanes * r + i < l->units; i++) {
             const uint32_t unit = lanes * r + i;
             int32_t a = mb_lane_value(v, l->planes, i);
@@ -99,7 +109,16 @@ static void output(const mb_layer *l, const uint16_t *list, uint32_t active, int
     }
 }
 
-void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, int learning)
+/* Packed input bits, into words. */
+static void unpack(const mb_layer *l, const uint8_t *input, uint32_t *bits)
+{
+    const uint32_t values = mb_values(l), words = MB_WORDS(values);
+    bits[words - 1] = 0;
+    memcpy(bits, input, (values + 7u) >> 3);
+    bits[words - 1] &= mb_lane_mask(values, words - 1);
+}
+
+void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, unsigned masks_from)
 {
     const unsigned count = mb_layer_count(m);
     for (unsigned i = 0; i < count; i++) {
@@ -110,15 +129,25 @@ void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, 
             encode(&l, input, arena->bits[i + 1]);
             continue;
         }
-        if (i == 0) { /* no encoder: the input is packed bits */
-            const uint32_t words = MB_WORDS(l.inputs);
-            arena->bits[0][words - 1] = 0;
-            memcpy(arena->bits[0], input, (l.inputs + 7u) >> 3);
-            arena->bits[0][words - 1] &= mb_lane_mask(l.inputs, words - 1);
+        if (i == 0 && l.input == MB_ON_OFF) {
+            unpack(&l, input, arena->bits[0]);
+        }
+        if (l.kind == MB_CONV && l.input == MB_BYTES) {
+            mb_conv_bytes(&l, arena, input, arena->bits[i + 1]);
+            continue;
+        }
+        if (l.kind == MB_CONV) {
+            mb_conv_bits(&l, arena, arena->bits[i], arena->bits[i + 1]);
+            continue;
+        }
+        if (l.input == MB_BYTES) {
+            mb_slice_bytes(input, l.inputs, arena->bits[0]);
+            mb_dense_bytes(&l, arena, arena->bits[0], arena->bits[1]);
+            continue;
         }
         const uint32_t active = mb_active_inputs(arena->bits[i], l.inputs, arena->list);
         if (l.kind == MB_DENSE) {
-            dense(&l, arena->list, active, arena->bits[i + 1], learning ? arena->mask[i] : NULL, arena->carry);
+            dense(&l, arena->list, active, arena->bits[i + 1], i >= masks_from ? arena->mask[i] : NULL, arena->carry);
         } else {
             output(&l, arena->list, active, arena->scores, arena->carry);
         }
@@ -149,7 +178,7 @@ mb_status mb_predict(const mb_model *m, const void *input, int32_t *scores, uint
         return MB_E_DETACHED;
     }
     (void)mb_arena_plan(m, MB_INFER, &arena);
-    mb_forward(m, &arena, input, 0);
+    mb_forward(m, &arena, input, MB_NO_MASKS);
     if (scores != NULL) {
         memcpy(scores, arena.scores, sizeof(int32_t) * mb_classes(m));
     }

@@ -5,11 +5,21 @@
 #include "bits.h"
 #include "metabit.h"
 
-enum { MB_ENCODE = 1, MB_DENSE = 2, MB_OUTPUT = 3 };
-enum { MB_ON_OFF = 0, MB_PLUS_MINUS = 1 };
-enum { MB_PLANES_MIN = 6, MB_PLANES_MAX = 20 };
-enum { MB_AT_TEMPERATURE = 48, MB_AT_MARGIN = 50 }; /* half words in the header */
+#define MB_MAGIC 0x5449424Du /* "MBIT" */
+#define MB_MAX_IMAGE (1u << 18) /* values of one image between layers: 32 KiB of bits */
+
+enum { MB_ENCODE = 1, MB_DENSE = 2, MB_OUTPUT = 3, MB_CONV = 4 };
+enum { MB_ON_OFF = 0, MB_PLUS_MINUS = 1, MB_BYTES = 2 };
+enum { MB_PLANES_MIN = 6, MB_PLANES_MAX = 20 };              /* counter planes of a layer on bits */
+enum { MB_PLANES_MIN_BYTES = 12, MB_PLANES_MAX_BYTES = 24 }; /* on bytes, whose highest bit enters at plane 8 */
 enum { MB_HEADER_SIZE = 64, MB_RECORD_SIZE = 64, MB_STATE_HEADER = 16 };
+enum { /* offsets of header fields */
+    MB_AT_MINOR = 6, MB_AT_SIZE = 8, MB_AT_HEADER_CRC = 12,
+    MB_AT_CONST = 16, MB_AT_CONST_SIZE = 20, MB_AT_CONST_CRC = 24,
+    MB_AT_STATE = 28, MB_AT_STATE_SIZE = 32, MB_AT_STATE_CRC = 36,
+    MB_AT_LAYERS = 40, MB_AT_INPUT = 42, MB_AT_CLASSES = 44,
+    MB_AT_TEMPERATURE = 48, MB_AT_MARGIN = 50, MB_AT_RESERVED = 52
+};
 
 /* The head of the state memory. Counters are modulo 2^32. */
 typedef struct mb_counters {
@@ -20,7 +30,9 @@ typedef struct mb_counters {
 /* One layer record, with its offsets turned into pointers into the image or, for what learns, into the state. */
 typedef struct mb_layer {
     uint8_t kind, input, bits, planes, half, learns; /* half: 1 if words have 16 lanes, not 32 */
-    uint32_t inputs, units;                          /* K, N */
+    uint32_t inputs, units;                          /* K (of a convolution: one window), N */
+    uint16_t height, width, channels; /* of the image that comes in; of an encoder, only the channels: 0 is all features */
+    uint8_t kernel, stride, pool, same;              /* sides of window and pooled square; same: 1 if padded with +1 */
     uint32_t window;                                 /* largest |V| that lets an error through */
     uint32_t dose;
     uint8_t *sign;             /* [r][K + 1] words; the last of each row is zero and pads lists */
@@ -35,22 +47,98 @@ typedef struct mb_layer {
 typedef struct mb_arena {
     uint16_t *list;                /* (max K + 8) active inputs */
     uint32_t *carry;               /* (max K / 16 + 2) words, carries of the adder tree */
-    uint32_t *bits[MB_MAX_LAYERS]; /* packed input of layer l, written by layer l - 1 */
+    uint32_t *bits[MB_MAX_LAYERS]; /* packed input of layer l, written by layer l - 1; of a dense layer on bytes, 8 planes */
+    uint32_t *work;                /* what a layer on bytes keeps while it runs; nothing without one */
     int32_t *scores;               /* (classes) */
     uint32_t *mask[MB_MAX_LAYERS]; /* straight-through mask of layer l */
     int32_t *error[2];             /* (max N) each */
     int32_t *sums;                 /* 8 tables of 16 partial sums */
 } mb_arena;
 
+/// Image (image.c, check.c) ///
+
+static inline uint32_t mb_u16_at(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
+}
+
+static inline uint32_t mb_u32_at(const uint8_t *p)
+{
+    return mb_u16_at(p) | mb_u16_at(p + 2) << 16;
+}
+
+static inline const uint8_t *mb_record_at(const uint8_t *image, unsigned index)
+{
+    return image + MB_HEADER_SIZE + (size_t)MB_RECORD_SIZE * index;
+}
+
+uint32_t mb_crc32(const uint8_t *p, size_t n);
+uint32_t mb_header_crc(const uint8_t *image, uint32_t const_offset);
 unsigned mb_layer_count(const mb_model *m);
 void mb_layer_at(const mb_model *m, unsigned index, mb_layer *layer);
 uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena); /* bytes; fills `arena` if not NULL */
 
-/* Runs every layer on `input`; leaves packed activations (and masks, if learning) in the arena and scores in arena->scores. */
-void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, int learning);
-/* Lists the inputs set in `bits` and pads the list to a multiple of eight with the index of the zero word. */
+/// Inference (forward.c, conv.c, bytes.c) ///
+
+enum { MB_NO_MASKS = MB_MAX_LAYERS };
+
+/* Runs every layer on `input`; leaves packed activations in the arena, straight-through masks of the dense layers from number
+ * `masks_from` on, and scores in arena->scores. */
+void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, unsigned masks_from);
+/* Lists the inputs set in `bits` and returns their number. */
 uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list);
+/* Fills a list up to a multiple of eight with the index of the zero word; returns its length before. */
+uint32_t mb_pad_list(uint16_t *list, uint16_t *end, uint32_t inputs);
+/* v[1..] += the columns of the listed inputs, 32 sums at once; `count` is a multiple of eight, `planes` at least 5. */
+void mb_add_columns(const mb_word *w, const uint16_t *list, uint32_t count, uint32_t *v, unsigned planes, uint32_t *carry);
 uint16_t mb_best_class(const int32_t *scores, uint32_t classes);
+
+/* V of 32 (or 16) units from their folded constants and a list of active inputs. */
+void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v, uint32_t *carry);
+
+/* Values that come in: of a layer that is no convolution, K. */
+static inline uint32_t mb_values(const mb_layer *l)
+{
+    return (uint32_t)l->height * l->width * l->channels;
+}
+
+/* Whether this layer can never learn: no error is taken through a window or to bytes. */
+static inline int mb_is_feature(const mb_layer *l)
+{
+    return l->kind == MB_CONV || l->input == MB_BYTES;
+}
+
+uint32_t mb_side(const mb_layer *l, uint32_t size); /* height or width after convolution and pooling, of `size` */
+uint32_t mb_outputs(const mb_layer *l);             /* values that go out: H' * W' * N */
+void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *image, uint32_t *out);
+void mb_conv_bytes(const mb_layer *l, const mb_arena *arena, const uint8_t *image, uint32_t *out);
+uint32_t mb_conv_bytes_work(const mb_layer *l); /* words it takes of arena->work */
+void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *bits, uint32_t *out);
+void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes); /* (8, ceil(n / 32)) words */
+
+/* One place of the window. It covers rows [top, bottom) and columns [left, right) of itself inside the image. */
+typedef struct mb_place {
+    uint32_t row, column, rows, columns; /* of the convolved image, without what pooling drops */
+    uint32_t top, bottom, left, right;
+    uint32_t out;  /* where the units' bits go */
+    int32_t y, x;  /* of the window's first pixel in the image, or outside of it */
+    int32_t before; /* columns of padding */
+} mb_place;
+
+void mb_first_place(const mb_layer *l, mb_place *place);
+void mb_next_place(const mb_layer *l, mb_place *place);
+
+static inline int mb_is_place(const mb_place *place)
+{
+    return place->row < place->rows;
+}
+
+/* The first value of row k of the window that lies inside the image, counted in the image. */
+static inline uint32_t mb_place_at(const mb_layer *l, const mb_place *place, uint32_t k)
+{
+    const uint32_t row = (uint32_t)(place->y + (int32_t)k), column = (uint32_t)(place->x + (int32_t)place->left);
+    return (row * l->width + column) * l->channels;
+}
 
 #ifdef MB_PROFILE
 #define MB_MARK(phase, layer) mb_profile((phase), (layer))

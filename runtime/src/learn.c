@@ -248,6 +248,42 @@ static unsigned lowest_learning(const mb_model *m, unsigned count)
     return count;
 }
 
+/* Everything after the forward pass. */
+MB_APART void learn_step(const mb_model *m, const mb_arena *arena, unsigned count, unsigned lowest, uint16_t label,
+                         mb_learn_info *info)
+{
+    const uint32_t temperature = *(const mb_half *)(const void *)(m->image + MB_AT_TEMPERATURE);
+    const uint32_t margin = *(const mb_half *)(const void *)(m->image + MB_AT_MARGIN);
+    mb_counters *counters = (mb_counters *)(void *)m->state;
+    int32_t *error = arena->error[0], *below = arena->error[1];
+    const uint32_t classes = mb_classes(m);
+    MB_MARK(MB_ERROR, count);
+    const uint32_t true_error = output_error(arena->scores, classes, label, temperature, error);
+    info->predicted = mb_best_class(arena->scores, classes);
+    info->skipped = true_error == 0 || true_error < margin;
+    counters->steps++;
+
+    for (unsigned i = count; !info->skipped && i-- > lowest;) {
+        mb_layer l;
+        mb_layer_at(m, i, &l);
+        if (i > lowest) { /* before the update: the error of the layer below belongs to the weights that made it */
+            MB_MARK(MB_BACKWARD, i);
+            backward(&l, error, arena->mask[i - 1], below, arena->sums);
+            rescale(below, l.inputs);
+        }
+        if (l.learns) {
+            MB_MARK(MB_UPDATE, i);
+            update(&l, error, arena->bits[i], arena->list, true_error, &counters->generator, info);
+        }
+        int32_t *const done = error;
+        error = below;
+        below = done;
+    }
+    MB_MARK(MB_DONE, count);
+    counters->moved += info->moved;
+    counters->flipped += info->flipped;
+}
+
 mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info *info)
 {
     mb_arena arena;
@@ -258,8 +294,7 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
     if (m->arena == NULL) {
         return MB_E_DETACHED;
     }
-    const uint32_t classes = mb_classes(m);
-    if (label >= classes) {
+    if (label >= mb_classes(m)) {
         return MB_E_LABEL;
     }
     const unsigned count = mb_layer_count(m), lowest = lowest_learning(m, count);
@@ -267,37 +302,8 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
         return MB_E_FROZEN;
     }
     (void)mb_arena_plan(m, MB_LEARN, &arena);
-    mb_forward(m, &arena, input, 1);
-
-    const uint32_t temperature = *(const mb_half *)(const void *)(m->image + MB_AT_TEMPERATURE);
-    const uint32_t margin = *(const mb_half *)(const void *)(m->image + MB_AT_MARGIN);
-    mb_counters *counters = (mb_counters *)(void *)m->state;
-    int32_t *error = arena.error[0], *below = arena.error[1];
-    MB_MARK(MB_ERROR, count);
-    const uint32_t true_error = output_error(arena.scores, classes, label, temperature, error);
-    mine.predicted = mb_best_class(arena.scores, classes);
-    mine.skipped = true_error == 0 || true_error < margin;
-    counters->steps++;
-
-    for (unsigned i = count; !mine.skipped && i-- > lowest;) {
-        mb_layer l;
-        mb_layer_at(m, i, &l);
-        if (i > lowest) { /* before the update: the error of the layer below belongs to the weights that made it */
-            MB_MARK(MB_BACKWARD, i);
-            backward(&l, error, arena.mask[i - 1], below, arena.sums);
-            rescale(below, l.inputs);
-        }
-        if (l.learns) {
-            MB_MARK(MB_UPDATE, i);
-            update(&l, error, arena.bits[i], arena.list, true_error, &counters->generator, &mine);
-        }
-        int32_t *const done = error;
-        error = below;
-        below = done;
-    }
-    MB_MARK(MB_DONE, count);
-    counters->moved += mine.moved;
-    counters->flipped += mine.flipped;
+    mb_forward(m, &arena, input, lowest); /* errors stop at the lowest layer that learns: no masks below it */
+    learn_step(m, &arena, count, lowest, label, &mine);
     if (info != NULL) {
         *info = mine;
     }

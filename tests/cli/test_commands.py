@@ -37,6 +37,33 @@ def test_inspect(metabit: Any, image: Path) -> None:
     assert sum(data["layers"][1]["levels"].values()) == data["layers"][1]["synapses"] == 128 * 40
 
 
+def test_a_convolutional_checkpoint_goes_all_the_way(metabit: Any) -> None:
+    from metabit import train
+
+    task = train.load_task("digits")
+    conv = (train.Conv(6, 3, padding="same", pool=2), train.Conv(9, 3, stride=2))
+    spec = train.Spec(64, (20,), 10, image=(8, 8, 1), conv=conv, input="uint8")
+    checkpoint = train.Checkpoint(spec, train.Network(spec).tensors(), train.Rule.of(spec, 1.0))
+    checkpoint.write("checkpoint.safetensors")
+    found = metabit("export", "checkpoint.safetensors", "--bits", 4, "--json").json()
+    assert set(found["engines"]) == {"numpy", "onnx", "tflite", "runtime"}
+
+    table, data = metabit("inspect", "model.mbit"), metabit("inspect", "model.mbit", "--json").json()
+    assert "conv 3x3, same, pool 2" in table.out and "8x8x1 uint8" in table.out and "conv 3x3, stride 2" in table.out
+    first, second, *rest = data["layers"]
+    assert first["conv"]["outputs"] == [4, 4, 6] and second["conv"]["outputs"] == [1, 1, 9] and first["uint8"]
+    assert [layer["learns"] for layer in data["layers"]] == [False, False, True, True]
+    assert all("conv" not in layer for layer in rest)
+
+    words = ("run", "model.mbit", "--data", "digits", "--learn", "--limit", 100, "--seed", 2, "--json")
+    host = metabit(*words, "--save", "learned.mbit").json()
+    board = metabit("simulate", *words[1:], "--board", "rp2040").json()
+    assert host["samples"] == 100 and host["per_sample"] == board["per_sample"]
+    assert host["accuracy_after"] == board["accuracy_after"] and task.features == 64
+    again = metabit("export", "learned.mbit", "-o", "again", "--json").json()
+    assert set(again["engines"]) == {"numpy", "onnx", "tflite", "runtime"}
+
+
 def test_run_evaluates(metabit: Any, image: Path, data: Path) -> None:
     found = metabit("run", image, "--data", data, "--json").json()
     assert found["samples"] == 0 and 0 <= found["accuracy_before"][str(data)] <= 1

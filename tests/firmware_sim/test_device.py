@@ -11,7 +11,10 @@ from metabit.firmware_sim.elf import Program
 from metabit.runtime import Model
 
 
-@pytest.mark.parametrize("name", ["all-4bit", "hidden-2bit", "output-5bit"])
+@pytest.mark.parametrize(
+    "name",
+    ["all-4bit", "hidden-2bit", "output-5bit", "conv-bits", "conv-planes", "conv-uint8", "dense-uint8"],
+)
 def test_predicting_and_learning_equal_the_host(board: Board, image: Path, name: str) -> None:
     image = image.with_stem(name)
     model = Model.open(image)
@@ -86,6 +89,18 @@ def test_measure(board: Board, image: Path, opt: str) -> None:
         rows = [row for row in m.layers if row.call == call]
         assert sum(row.insns for row in rows) == pytest.approx(cost.insns_mean, rel=0.05)
         assert [row.layer for row in rows[:2]] == ["encode", "dense 45→33"] and rows[-1].phase == "setup"
+
+
+def test_a_convolution_is_measured_under_its_name(image: Path) -> None:
+    rng = np.random.default_rng(5)
+    image = image.with_stem("conv-uint8")
+    x, y = rng.integers(0, 256, (4, 216)).astype(np.uint8), rng.integers(0, 5, 4)
+    m = measure(image, load_board("nrf52840"), x, y)
+    assert m.learn is not None and m.stack_high_water < 1024  # metabit.h promises less than 1 KiB a call
+    names = ["conv 3x3 9x8x3→4x4x12", "conv 3x3 4x4x12→2x2x40", "dense 160→18", "output 18→5"]
+    learning = [row for row in m.layers if row.call == "learn"]
+    assert [row.layer for row in m.layers if row.call == "predict"][:4] == names
+    assert {row.layer for row in learning if row.phase in ("update", "backward")} <= set(names[2:])  # no work below
 
 
 def test_the_report_takes_real_measurements(image: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@
 
 #include "metabit.h"
 
-enum { LAST = MB_E_SAME }; /* the lowest code */
+enum { LAST = MB_E_LEARNS }; /* the lowest code */
 
 #define CHECK(condition)                                                        \
     do {                                                                        \

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from networks import network, seal
+from networks import network, seal, windowed
 
 from metabit.export.image import HEADER, RECORD, write_image
 from metabit.runtime import Model, ModelError, include_dir, sources
@@ -20,9 +20,16 @@ FROZEN = network(1, (20, 33, 18, 5), k=3, planes=2)  # encode, dense on/off, den
 IMAGE = write_image(FROZEN)
 CONST_AT, CONST_SIZE, STATE_AT, STATE_SIZE = (struct.unpack_from("<I", IMAGE, at)[0] for at in (16, 20, 28, 32))
 ENCODE, FIRST, SECOND, OUTPUT = (HEADER.size + RECORD.size * i for i in range(4))
+# conv on uint8, conv on +-1, dense, output; then the same from thermometer planes, with an encoder of three channels
+CONVS = ({"units": 33, "kernel": 3, "same": True, "pool": 2}, {"units": 5, "kernel": 2, "stride": 2})
+CONV = write_image(windowed(1, (8, 7, 3), CONVS, (9, 4), "uint8", 3))
+CODED = write_image(windowed(1, (8, 7, 3), CONVS, (9, 4), "2", 3))
+DENSE = write_image(windowed(1, (1, 1, 20), (), (33, 4), "uint8", 3))
 FRAME = {"bits": (2, "B"), "planes": (3, "B"), "inputs": (4, "H"), "units": (6, "H"), "lanes": (8, "B"),
          "learns": (9, "B"), "window": (10, "H"), "dose": (12, "I"), "sign": (16, "I"), "levels": (20, "I"),
-         "fold": (24, "I"), "tables": (28, "I"), "scores": (32, "I"), "thresholds": (36, "I")}  # fmt: skip
+         "fold": (24, "I"), "tables": (28, "I"), "scores": (32, "I"), "thresholds": (36, "I"), "height": (40, "H"),
+         "width": (42, "H"), "channels": (44, "H"), "kernel": (46, "B"), "stride": (47, "B"), "pool": (48, "B"),
+         "padding": (49, "B")}  # fmt: skip
 
 
 def put(at: int, form: str, value: int, image: bytes = IMAGE) -> bytes:
@@ -36,10 +43,17 @@ def lie(at: int, form: str, value: int, image: bytes = IMAGE) -> bytes:
     return seal(put(at, form, value, image))
 
 
-def field(record: int, name: str, value: int) -> bytes:
+def field(record: int, name: str, value: int, image: bytes = IMAGE) -> bytes:
     """A lie in one field of a record."""
     at, form = FRAME[name]
-    return lie(record + at, form, value)
+    return lie(record + at, form, value, image)
+
+
+def fields(image: bytes, record: int, **values: int) -> bytes:
+    """Several lies in one record."""
+    for name, value in values.items():
+        image = field(record, name, value, image)
+    return image
 
 
 def look(record: int, name: str, image: bytes = IMAGE) -> int:
@@ -123,20 +137,26 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
         ],
     ),
     "LAYERS": (
-        "the layers are not an optional encode, then dense layers, then one output",
+        "the layers are not an optional encode, then convolutions, then dense layers, then one output",
         [
             with_records([]),
             with_records([ENCODE, FIRST] + [SECOND] * 14 + [OUTPUT]),
             with_records([ENCODE]),
             with_records([ENCODE, ENCODE, FIRST, OUTPUT]),
             with_records([OUTPUT, OUTPUT]),
-            lie(SECOND, "B", 3), lie(OUTPUT, "B", 2),
+            lie(SECOND, "B", 3), lie(OUTPUT, "B", 2), lie(OUTPUT, "B", 4), lie(SECOND, "B", 4),
         ],
     ),
     "KIND": (
         "a layer is of a kind this library does not know",
         [
-            lie(ENCODE, "B", 0), lie(FIRST, "B", 4), lie(OUTPUT, "B", 255),
+            lie(ENCODE, "B", 0), lie(FIRST, "B", 5), lie(OUTPUT, "B", 255),
+            lie(FIRST + 1, "B", 2), lie(SECOND + 1, "B", 2), lie(64 + 1, "B", 3, CONV), lie(64 + 1, "B", 1, CONV),
+            lie(64 + 64 + 1, "B", 2, CONV), lie(64 + 64 + 1, "B", 0, CONV),
+            lie(64 + 1, "B", 2, write_image(network(0, (3, 2), planes=0))),  # an output cannot take bytes
+            lie(64 + 50, "B", 1, CONV), lie(64 + 63, "B", 1, CONV), lie(64 + 40, "B", 1, DENSE), lie(64 + 49, "B", 1, DENSE),
+            lie(ENCODE + 40, "B", 1, CODED), lie(ENCODE + 43, "B", 1, CODED), lie(ENCODE + 46, "B", 1, CODED),
+            lie(ENCODE + 63, "B", 1, CODED), lie(SECOND + 44, "B", 1),
             lie(FIRST + 1, "B", 1), lie(SECOND + 1, "B", 0), lie(OUTPUT + 1, "B", 2), lie(FIRST + 40, "B", 1),
             lie(OUTPUT + 63, "B", 1), lie(ENCODE + 1, "B", 1), lie(ENCODE + 3, "B", 6),
             field(ENCODE, "lanes", 32), field(ENCODE, "learns", 1), field(ENCODE, "scores", CONST_AT),
@@ -148,7 +168,31 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
             field(ENCODE, "units", 41), field(ENCODE, "inputs", 0), field(FIRST, "inputs", 39), field(FIRST, "units", 0),
             field(FIRST, "units", 16385), field(FIRST, "lanes", 16), field(OUTPUT, "lanes", 32), field(OUTPUT, "lanes", 0),
             field(SECOND, "inputs", 0), field(OUTPUT, "inputs", 17), lie(42, "H", 40), lie(44, "H", 4), lie(44, "H", 0),
+            field(ENCODE, "channels", 5, CODED), field(ENCODE, "channels", 65535, CODED), field(ENCODE, "channels", 3),
+            lie(42, "H", 167, CONV), lie(42, "H", 21, CONV), fields(CONV, 64, height=7, width=8),
+            fields(CONV, 64 + 64, height=3, width=4), field(64, "units", 32, CONV), field(64 + 64 * 2, "inputs", 11, CONV),
+            field(64, "inputs", 19, DENSE), lie(42, "H", 3, DENSE), field(64, "lanes", 16, CONV),
         ],
+    ),
+    "WINDOW": (
+        "a convolution's window, stride, padding or pool does not fit its image, or the image is too large",
+        [
+            *(field(64, name, 0, CONV) for name in ("height", "width", "channels", "kernel", "stride", "pool")),
+            *(field(64, name, 32, CONV) for name in ("kernel", "stride", "pool")),
+            field(64, "padding", 2, CONV), field(64, "padding", 255, CONV), field(64, "pool", 8, CONV),
+            field(64, "inputs", 26, CONV), field(64, "kernel", 2, CONV), field(64, "channels", 4, CONV),
+            field(64 + 64, "height", 1, CONV), field(64 + 64, "width", 1, CONV),
+            fields(CONV, 64, height=65535, width=65535), fields(CONV, 64, height=512, width=513),
+            fields(CONV, 64, height=1, width=65535, channels=5, kernel=1, inputs=5),
+            fields(CONV, 64, channels=65535, kernel=255, inputs=65535),
+            fields(CONV, 64, height=512, width=512, channels=1, kernel=3, inputs=9, pool=1),  # 33 units make it too large
+            fields(CONV, 64, height=32, width=32, pool=1, units=16384),
+        ],
+    ),
+    "LEARNS": (
+        "a convolution or a layer on 8-bit inputs is marked as learning: only dense layers above them can",
+        [fields(CONV, 64, learns=1, bits=2, dose=9), fields(CONV, 64 + 64, learns=1, bits=8, dose=9),
+         fields(CODED, 64 + 64, learns=1, bits=2, dose=9), fields(DENSE, 64, learns=1, bits=3, dose=9)],
     ),
     "BITS": (
         "a layer's hidden bits are outside 1..8, or it learns with fewer than 2",
@@ -158,7 +202,9 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
     "PLANES": (
         "a layer has too few or too many counter planes for its sums",
         [field(FIRST, "planes", 6), field(FIRST, "planes", 21), field(OUTPUT, "planes", 5), field(OUTPUT, "planes", 0),
-         field(FIRST, "window", 2 ** (look(FIRST, "planes") - 1))],
+         field(FIRST, "window", 2 ** (look(FIRST, "planes") - 1)), field(64, "planes", 11, CONV),
+         field(64, "planes", 25, CONV), field(64, "planes", 11, DENSE), field(64, "planes", 13, DENSE),
+         field(64 + 64, "planes", 5, CONV), field(64 + 64, "planes", 21, CONV)],
     ),
     "OFFSET": (
         "an offset points outside its section or is misaligned",
@@ -170,13 +216,15 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
             field(SECOND, "levels", 0), field(SECOND, "levels", len(IMAGE) - 4), field(FIRST, "fold", STATE_AT + 16),
             field(SECOND, "fold", CONST_AT), field(FIRST, "tables", 0), field(OUTPUT, "tables", STATE_AT + 16),
             field(FIRST, "scores", CONST_AT), field(OUTPUT, "scores", STATE_AT - 4),
-            field(OUTPUT, "thresholds", CONST_AT),
+            field(OUTPUT, "thresholds", CONST_AT), field(64, "scores", 64 + 64 * 4, CONV), field(64, "tables", 64 + 64 * 4, CONV),
+            field(64, "sign", len(CONV) - 4, CONV), field(64 + 64, "fold", 2**32 - 4, CONV),
         ],
     ),
     "RULE": (
         "a learning parameter is outside its range",
         [lie(48, "H", 0), lie(50, "H", 4097), lie(46, "H", 1), lie(52, "B", 1), lie(63, "B", 1),
-         field(FIRST, "dose", 0), field(OUTPUT, "dose", 2**20)],
+         field(FIRST, "dose", 0), field(OUTPUT, "dose", 2**20), field(64, "window", 1, CONV), field(64 + 64, "window", 1, CONV),
+         field(64, "window", 1, DENSE), field(64, "dose", 1, CONV)],
     ),
     "SCORES": (
         "a score could overflow 32 bits",
@@ -188,7 +236,8 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
         "a padding bit is not zero",
         [set_bit(TAIL_OF_A_ROW, 0), set_bit(TAIL_OF_A_ROW, 31), set_bit(TAIL_OF_A_ROW + 4 * 41, 0), set_bit(SECOND_ROW, 1),
          set_bit(SECOND_ROW + 4 * 39, 31), set_bit(SECOND_LEVELS, 1), set_bit(SECOND_LEVELS + 4 * 79, 31),
-         set_bit(look(OUTPUT, "sign"), 5), set_bit(look(OUTPUT, "sign") + 2 * 18, 0), set_bit(look(OUTPUT, "levels"), 15)],
+         set_bit(look(OUTPUT, "sign"), 5), set_bit(look(OUTPUT, "sign") + 2 * 18, 0), set_bit(look(OUTPUT, "levels"), 15),
+         lie(look(64, "sign", CONV) + 4 * 27, "B", 1, CONV), lie(look(64, "sign", CONV) + 4 * 28 + 1, "B", 1, CONV)],
     ),
 }  # fmt: skip
 
@@ -222,8 +271,10 @@ def test_the_image_under_the_knife_is_sound() -> None:
     assert seal(IMAGE) == with_records([ENCODE, FIRST, SECOND, OUTPUT]) == IMAGE
     assert sections(CONST_AT, CONST_SIZE, STATE_AT, STATE_SIZE) == IMAGE
     for record in (ENCODE, FIRST, SECOND, OUTPUT):
-        for name in FRAME:
-            assert field(record, name, look(record, name)) == IMAGE
+        for image in (IMAGE, CONV, CODED):
+            for name in FRAME:
+                assert field(record, name, look(record, name, image), image) == image
+    assert [Model(image).classes for image in (CONV, CODED, DENSE)] == [4, 4, 4]
     assert Model(IMAGE).classes == 5
 
 
@@ -231,6 +282,11 @@ def test_what_is_allowed_opens() -> None:
     assert Model(IMAGE + bytes(7)).image_size == len(IMAGE)  # a longer buffer is fine
     assert Model(lie(6, "H", 65535)).classes == 5  # any minor version
     assert Model(lie(50, "H", 4096)).classes == 5
+    assert Model(lie(6, "H", 0, CONV)).classes == 4  # kinds tell, not the number
+    assert Model(lie(64 + 50, "B", 1, lie(6, "H", 2, CONV))).classes == 4
+    for pool in (2, 3):  # what does not fill a square is dropped
+        assert Model(fields(write_image(windowed(1, (5, 5, 1), ({"units": 2, "kernel": 3, "same": True, "pool": 5},), (4,))),
+                            64, pool=pool + 1)).classes == 4  # fmt: skip
     assert Model(field(FIRST, "dose", 2**20 - 1)).classes == 5
     assert Model(field(FIRST, "window", 2 ** (look(FIRST, "planes") - 1) - 1)).classes == 5
 

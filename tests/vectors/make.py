@@ -5,17 +5,26 @@ from __future__ import annotations
 import io
 import struct
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from networks import network
+from networks import network, windowed
 
+from metabit.export.frozen import Frozen
 from metabit.export.image import write_image
 from metabit.export.vectors import write_vectors
 
 HERE = Path(__file__).parent
+
+
+def conv(units: int, kernel: int, stride: int = 1, same: bool = False, pool: int = 1) -> dict[str, Any]:
+    return {"units": units, "kernel": kernel, "stride": stride, "same": same, "pool": pool}
+
+
 # name: sizes, k, thermometer planes (0: packed bits), which layers learn, dose
 CASES = {
     "hidden-2bit": ((12, 20, 10), 2, 2, (True, False), 9000),
@@ -26,11 +35,26 @@ CASES = {
 }
 
 
+# name: image, convolutions, dense layers, source, k, which dense layers learn
+WINDOWED = {
+    "conv-bits": ((7, 6, 3), (conv(33, 3, 1, True, 2), conv(5, 2)), (10, 4), "bits", 4, (True, True)),
+    "conv-planes": ((6, 5, 2), (conv(9, 3, 2, True),), (6,), "2", 3, (True,)),
+    "conv-uint8": ((9, 8, 3), (conv(12, 3, 1, True, 2), conv(40, 3, 1, False)), (18, 5), "uint8", 5, (True, False)),
+    "dense-uint8": ((1, 1, 45), (), (34, 3), "uint8", 4, (False, True)),
+}
+
+
+def networks() -> Iterator[tuple[str, Frozen]]:
+    for seed, (name, (sizes, k, planes, learns, dose)) in enumerate(CASES.items()):
+        yield name, network(seed, sizes, k, planes, learns, dose)
+    for seed, (name, (image, convs, dense, source, k, learns)) in enumerate(WINDOWED.items()):
+        yield name, windowed(seed, image, convs, dense, source, k, learns)
+
+
 def files() -> dict[str, bytes]:
     """File name -> bytes of every vector."""
     out = {}
-    for seed, (name, (sizes, k, planes, learns, dose)) in enumerate(CASES.items()):
-        frozen = network(seed, sizes, k, planes, learns, dose)
+    for seed, (name, frozen) in enumerate(networks()):
         out[f"{name}.mbit"] = write_image(frozen)
         with np.load(io.BytesIO(write_vectors(frozen, inputs=24, steps=40, seed=seed))) as v:
             x, labels = v["features"], v["learn_labels"]

@@ -1,0 +1,202 @@
+"""Convolutions, pooling and 8-bit inputs: the C runtime against the oracle, and the oracle against loops of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import inputs, inputs_of_density, oracle_input, windowed
+from numpy.typing import NDArray
+
+from metabit.export.errors import ExportError
+from metabit.export.frozen import Frozen
+from metabit.export.image import read_image, write_image
+from metabit.export.vectors import state_of
+from metabit.runtime import InputError, Model
+from metabit.train.device_rule import DeviceRule
+
+
+def conv(units: int, kernel: int, stride: int = 1, same: bool = False, pool: int = 1) -> dict[str, Any]:
+    return {"units": units, "kernel": kernel, "stride": stride, "same": same, "pool": pool}
+
+
+@st.composite
+def any_windowed(draw: st.DrawFn) -> Frozen:
+    """Odd channel counts, edges of every kind, strides beyond the kernel, pools that leave a rest, any head."""
+    size = st.integers(1, 9)
+    height, width, channels = draw(size), draw(size), draw(st.sampled_from([1, 2, 3, 5, 31, 32, 33]))
+    image, convs = (height, width, channels), []
+    for _ in range(draw(st.integers(0, 3))):
+        same = draw(st.booleans())
+        kernel = draw(st.integers(1, 5 if same else min(5, height, width)))
+        stride = draw(st.integers(1, 4))
+        sides = [-(-s // stride) if same else (s - kernel) // stride + 1 for s in (height, width)]
+        pool = draw(st.integers(1, min(3, *sides)))
+        convs.append(conv(draw(st.sampled_from([1, 2, 7, 31, 32, 33, 65])), kernel, stride, same, pool))
+        height, width = (side // pool for side in sides)
+    source = draw(st.sampled_from(["bits", "uint8", "1", "2", "5"]))
+    dense = (
+        *draw(st.lists(st.integers(1, 40), min_size=source == "uint8" and not convs, max_size=2)),
+        draw(st.integers(2, 18)),
+    )
+    learns = tuple(draw(st.booleans()) for _ in dense)
+    seed = draw(st.integers(0, 2**32 - 1))
+    bits = draw(st.sampled_from([1, 1, 3]))
+    return windowed(seed, image, tuple(convs), dense, source, draw(st.integers(2, 5)), learns, bits)
+
+
+def agree(frozen: Frozen, x: NDArray[np.uint8], labels: NDArray[np.int64]) -> DeviceRule:
+    """Scores before each step, what the step reports, and every byte of the state after it."""
+    image = write_image(frozen)
+    oracle, model = DeviceRule(frozen), Model(image)
+    can_learn = any(layer.learns for layer in frozen.layers)
+    for given_x, label in zip(x, labels, strict=True):
+        one = oracle_input(frozen, given_x)
+        np.testing.assert_array_equal(model.scores(given_x[None])[0], oracle.scores(one))
+        if can_learn:
+            assert model.learn_one(given_x, int(label)) == oracle.learn(one, int(label))
+            assert model.state() == state_of(frozen, oracle)
+        else:
+            with pytest.raises(InputError, match="nothing to learn"):
+                model.learn_one(given_x, int(label))
+    return oracle
+
+
+@settings(max_examples=150, deadline=None)
+@given(any_windowed(), st.lists(st.sampled_from([0, 0.1, 0.5, 0.9, 1]), min_size=3, max_size=3), st.integers(0, 99))
+def test_any_network_of_windows_is_the_oracle_s(frozen: Frozen, densities: list[float], seed: int) -> None:
+    x = [inputs_of_density(frozen, density, 1, seed + i) for i, density in enumerate(densities)]
+    x = np.concatenate([*x, inputs(frozen, 3, seed)])
+    agree(frozen, x, np.arange(len(x)) % frozen.classes)
+    image = write_image(frozen)
+    assert write_image(read_image(image)) == image == Model(image).image()
+
+
+def by_hand(frozen: Frozen, x: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
+    """Activations of every convolution, each sum by itself, without NumPy's windows and without padding an array."""
+    made = []
+    signal = oracle_input(frozen, x).astype(np.int64)
+    if frozen.encode is not None:
+        planes, features = frozen.encode.thresholds.shape
+        signal = np.array(
+            [
+                int(x[pixel + c]) >= frozen.encode.thresholds[p, pixel + c]
+                for pixel in range(0, features, frozen.encode.channels)
+                for p in range(planes)
+                for c in range(frozen.encode.channels)
+            ],
+            np.int64,
+        )
+    for layer in frozen.layers:
+        c = layer.conv
+        if c is None:
+            break
+        outside = 255 if layer.uint8 else 1
+        (top, _), (left, _) = c.pads(c.height), c.pads(c.width)
+        out = []
+        for row in range(c.pooled[0]):
+            for column in range(c.pooled[1]):
+                for unit in range(layer.units):
+                    on = False
+                    for dy in range(c.pool):
+                        for dx in range(c.pool):
+                            a, j = 0, 0
+                            for ky in range(c.kernel):
+                                for kx in range(c.kernel):
+                                    y = (row * c.pool + dy) * c.stride + ky - top
+                                    z = (column * c.pool + dx) * c.stride + kx - left
+                                    inside = 0 <= y < c.height and 0 <= z < c.width
+                                    for channel in range(c.channels):
+                                        v = signal[(y * c.width + z) * c.channels + channel] if inside else outside
+                                        a += int(layer.weights[unit, j]) * int(v)
+                                        j += 1
+                            on = on or a >= layer.theta[unit]
+                    out.append(1 if on else -1)
+        signal = np.array(out, np.int64)
+        made.append(signal)
+    return made
+
+
+@pytest.mark.parametrize("source", ["bits", "uint8", "1", "3"])
+@pytest.mark.parametrize(
+    "convs",
+    [
+        (conv(5, 3),),
+        (conv(33, 2, 1, True, 2), conv(3, 3, 2, True)),
+        (conv(9, 5, 1, True, 2), conv(2, 2, 3, False)),
+        (conv(7, 1, 2), conv(2, 4, 1, True, 3)),
+    ],
+    ids=str,
+)
+def test_the_oracle_is_what_loops_say(convs: tuple[dict[str, Any], ...], source: str) -> None:
+    frozen = windowed(3, (7, 6, 3), convs, (4,), source)
+    for x in inputs(frozen, 3):
+        found = DeviceRule(frozen).forward(oracle_input(frozen, x))[0][1:]
+        for mine, theirs in zip(by_hand(frozen, x), found, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        assert 0.05 < (found[0] > 0).mean() < 0.999
+
+
+@pytest.mark.parametrize("wide", [1, 7, 8, 127, 128, 129, 300, 2056])
+def test_sums_of_bytes_cross_every_power_of_two(wide: int) -> None:
+    """All weights +1, all -1 and random ones, on inputs of 0 to 100 % full scale, with thresholds everywhere."""
+    frozen = windowed(1, (1, 1, wide), (), (70, 5), "uint8")
+    first = frozen.layers[0]
+    first.hidden[:20], first.hidden[20:40] = 0, -1
+    first.theta[:] = np.random.default_rng(2).integers(-255 * wide, 255 * wide + 2, 70)
+    x = np.concatenate([inputs_of_density(frozen, d, 1, seed) for seed, d in enumerate(np.linspace(0, 1, 41))])
+    x[20:] = np.minimum(x[20:], np.linspace(0, 255, 21, dtype=np.uint8)[:, None])
+    agree(frozen, x, np.arange(len(x)) % 5)
+
+
+def test_a_head_learns_above_frozen_features_and_no_work_is_done_below() -> None:
+    frozen = windowed(5, (9, 8, 3), (conv(12, 3, 1, True, 2), conv(9, 3)), (20, 6), "uint8", 4)
+    oracle = agree(frozen, inputs(frozen, 40), np.arange(40) % 6)
+    assert oracle.flipped > 20
+    for before, after, layer in zip(frozen.layers, oracle.levels, frozen.layers, strict=True):
+        assert np.array_equal(before.hidden, after) != layer.learns
+
+
+def test_an_image_without_news_is_still_one_that_older_readers_take() -> None:
+    old, new = windowed(1, (4, 4, 1), (), (5, 3), "bits"), windowed(1, (4, 4, 1), (conv(2, 3),), (3,), "bits")
+    assert write_image(old)[6:8] == bytes([0, 0])
+    assert write_image(new)[6:8] == bytes([1, 0])
+
+
+def test_arenas_are_as_large_as_the_layers_ask() -> None:
+    """Bits, not bytes, between layers: 16 x 16 x 32 activations are 1 KiB."""
+    small, large = (windowed(1, (16, 16, 3), (conv(units, 3, 1, True),), (3,), "bits") for units in (1, 32))
+    found = [Model(write_image(frozen)).arena_size("infer") for frozen in (small, large)]
+    assert 0 < found[1] - found[0] - 16 * 16 * 31 // 8 < 20_000  # the dense layer's list and carries are the rest
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"rule": "of the head"}, "layer 0 has a rule: convolutions and layers on uint8 do not learn on the device"),
+        ({"window": 3}, "layer 0 has window 3: no error reaches"),
+        ({"kernel": 9}, "layer 0: nothing is left of 6 x 6 x 2"),
+        ({"pool": 5}, "layer 0: nothing is left of 6 x 6 x 2"),
+        ({"pool": 32}, "layer 0 has pool 32, the format holds 1..31"),
+        ({"stride": 0}, "layer 0 has stride 0, the format holds 1..31"),
+        ({"channels": 3}, "layer 0 has 18 weights a unit, its window 3 x 3 x 3"),
+        ({"height": 7}, "layer 1 takes 64 inputs, layer 0 gives 80"),
+        ({"kind": "dense"}, "layer 0: a convolution, and only it, has a window"),
+    ],
+    ids=str,
+)
+def test_what_the_format_cannot_hold_is_a_sentence(change: dict[str, Any], sentence: str) -> None:
+    frozen = windowed(1, (6, 6, 2), (conv(4, 3),), (3,), "bits")
+    first, head = frozen.layers
+    assert first.conv is not None
+    own = {name: value for name, value in change.items() if name in ("window", "kind")}
+    if "rule" in change:
+        own = {"rule": head.rule, "bits": 4}
+    window = {name: value for name, value in change.items() if hasattr(first.conv, name)}
+    with pytest.raises(ExportError) as caught:
+        write_image(replace(frozen, layers=(replace(first, conv=replace(first.conv, **window), **own), head)))
+    assert sentence in str(caught.value)
