@@ -84,6 +84,9 @@ EXPERIMENTS = {
             "H=1024, m=0": {"hidden": [1024, 1024], "m": 0.0},
             "H=1024, m=2": {"hidden": [1024, 1024], "m": 2.0},
             "H=1024, m by layer": {"hidden": [1024, 1024], "m": [8.0, 30.0, 30.0], "eps": 1e-4},
+            "H=1024, m by layer, 20 epochs": {
+                "hidden": [1024, 1024], "m": [5.5, 20.0, 20.0], "eps": 1e-4, "epochs": 20, "evaluate_every": 20,
+            },
         },
         beside=RERUN,
     ),
@@ -127,8 +130,8 @@ EXPERIMENTS = {
         {
             "streamed, m=0": {"m": 0.0},
             "streamed, m=2.5": {"m": 2.5},
-            "streamed, m=5": {"m": 5.0},
             "streamed, m=3.5": {"m": 3.5},
+            "streamed, m=5": {"m": 5.0},
             "all at once, m=0": {"m": 0.0, "interleaved": True},
         },
         gap=("streamed, m=0", "streamed, m=2.5", "all at once, m=0"),
@@ -204,10 +207,9 @@ def table(name: str) -> str:
     ]
     for variant, rows in found.items():
         mean, lost = per_cent(rows, "mean_accuracy"), per_cent(rows, "forgetting")
-        spread = f" ± {mean.std(ddof=1):.1f}" if len(rows) > 1 else ""
         seconds = np.mean([row["seconds"] for row in rows])
         lines.append(
-            f"| {variant} | {', '.join(str(row['cell']['seed']) for row in rows)} | {mean.mean():.1f}{spread} | {lost.mean():.1f} "
+            f"| {variant} | {', '.join(str(row['cell']['seed']) for row in rows)} | {spread(mean)} | {lost.mean():.1f} "
             f"| {by_task(rows, 'final_accuracy')} | {by_task(rows, 'just_learnt')} | {seconds:,.0f} |"
         )
     sentences = list(experiment.beside)
@@ -218,6 +220,29 @@ def table(name: str) -> str:
             f"{experiment.gap[1]} closes {share:.0f} % of the gap from {experiment.gap[0]} to {experiment.gap[2]}."
         )
     return "\n".join([*lines, "", *(f"* {sentence}" for sentence in sentences)]).rstrip() + "\n"
+
+
+def index() -> str:
+    """All tables in one: docs/results/train/README.md."""
+    lines = [
+        "# What training reaches",
+        "",
+        "Mean accuracy on all tasks after the last one, per cent, ± standard deviation over seeds. Every figure comes from",
+        "[runs.jsonl](runs.jsonl), made by `python benchmarks/training.py`; each page has the command, machine, seeds, seconds.",
+        "",
+        "| | | seeds | accuracy |",
+        "|---|---|---|---|",
+    ]
+    for name, experiment in EXPERIMENTS.items():
+        title = f"[{experiment.title}]({name}.md)"
+        for variant, rows in done(name).items():
+            lines.append(f"| {title} | {variant} | {len(rows)} | {spread(per_cent(rows, 'mean_accuracy'))} |")
+            title = ""
+    return "\n".join([*lines, "", "The training step itself: [step.md](step.md)."]) + "\n"
+
+
+def spread(values: NDArray[np.float64]) -> str:
+    return f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
 
 
 def per_cent(rows: list[Cell], name: str) -> NDArray[np.float64]:
@@ -242,6 +267,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="0: one run after the other, without Ray")
     parser.add_argument("--tables", action="store_true", help="run nothing: only write tables and figures anew")
     asked = parser.parse_args()
+    if asked.tables:
+        asked.names = [name for name in asked.names or EXPERIMENTS if done(name)]
     if not asked.names:
         for name, experiment in EXPERIMENTS.items():
             runs = sum(len(rows) for rows in done(name).values())
@@ -264,6 +291,7 @@ def main() -> None:
         runs = {variant: [row["final_accuracy"] for row in rows] for variant, rows in done(name).items()}
         plots.final_accuracy(RESULTS / f"{name}.svg", runs, experiment.title)
         (RESULTS / f"{name}.md").write_text(table(name))
+        (RESULTS / "README.md").write_text(index())
         print(table(name))
 
 

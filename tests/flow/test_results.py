@@ -31,3 +31,7 @@ def test_table_follows_from_the_runs(name: str) -> None:
     assert recorded[0] == expected[0] and recorded[3:] == expected[3:]
     assert TRAINING.done(name), f"no finished run of {name}"
     assert (TRAINING.RESULTS / f"{name}.svg").stat().st_size > 2000
+
+
+def test_index_follows_from_the_runs() -> None:
+    assert (TRAINING.RESULTS / "README.md").read_text() == TRAINING.index()
