@@ -5,6 +5,7 @@ Colours are Okabe and Ito's, told apart by colour-blind readers too, and lines a
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -182,7 +183,7 @@ def final_accuracy(
     """
     if not runs:
         raise TrainError("no runs: there is nothing to draw")
-    with _figure(path, (7.6, 0.8 + 0.42 * len(runs))) as figure:
+    with _figure(path, (7.6, 1.0 + 0.42 * len(runs))) as figure:
         axes = figure.subplots()
         tasks = max(np.asarray(values).shape[1] for values in runs.values())
         labels, shades = _names(names, tasks), _shades(tasks) if tasks > len(COLOURS) else COLOURS
@@ -200,7 +201,7 @@ def final_accuracy(
         axes.set_yticks(range(len(runs)), list(runs))
         axes.invert_yaxis()
         axes.set(xlim=(0, 100), xlabel="test accuracy after the last task, %")
-        axes.set_title(title, fontsize=10, pad=8)
+        figure.suptitle(textwrap.fill(title, 95), x=0.01, ha="left", fontsize=10)
         axes.grid(axis="y", visible=False)
         handles, words = axes.get_legend_handles_labels()
         if handles:
