@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from metabit.train.errors import extra
+from metabit.train.errors import TrainError, extra
 
 with extra("torch"):
     import torch  # noqa: F401 (SummaryWriter needs it: say so first)
@@ -33,12 +33,16 @@ class Board:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._folder = str(folder)
+        self._folder = Path(folder)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainError(f"cannot make {folder} ({error.strerror}): choose another folder") from None
 
     @cached_property
     def _writer(self) -> Any:
         """Opened by the first entry: of several processes, only the one that has something to say makes a file."""
-        return SummaryWriter(self._folder)
+        return SummaryWriter(str(self._folder))
 
     def row(self, row: Mapping[str, Any]) -> None:
         """An epoch: accuracy of each task and their mean so far, and every other number under its name, against ``step``.

@@ -27,8 +27,6 @@ with extra("torch"):
     import torch.distributed as dist
     from torch import Tensor
     from torch.autograd.function import once_differentiable
-    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
-    from torch.distributed.rendezvous import rendezvous
 
 
 _connections = itertools.count()
@@ -70,6 +68,9 @@ def connected(network: Network) -> Iterator[Alone]:
         return
     if not dist.is_available() or not dist.is_gloo_available():
         raise TrainError(f"WORLD_SIZE={count}, but this torch has no gloo: start one process, without torchrun")
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+    from torch.distributed.rendezvous import rendezvous
+
     store, rank, count = next(rendezvous("env://"))
     # A group of its own in the store: a process that connects again would read the last group's addresses there.
     store = PrefixStore(f"metabit/{next(_connections)}", store)

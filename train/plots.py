@@ -176,7 +176,7 @@ def final_accuracy(
 
     Args:
         runs: variant -> (seeds, tasks) accuracies, 0..1, after the last task.
-        names: of the tasks. Streams, whose tasks share one test set, have one mark.
+        names: of the tasks. Streams, whose tasks share one test set, have no marks.
 
     Raises:
         TrainError: there is nothing to draw, or the file cannot be written.

@@ -11,7 +11,7 @@ from metabit.train.grid import Grid
 from metabit.train.loop import groups
 from metabit.train.metaplastic import MetaplasticAdam, MetaplasticSGD
 from metabit.train.network import Network
-from metabit.train.protocol import Settings
+from metabit.train.protocol import Protocol, Settings
 from metabit.train.state import load_optimizer_state
 
 with extra("torch"):
@@ -38,6 +38,8 @@ def optimizer(network: Network, settings: Settings, task: int = 0) -> torch.opti
     # A fresh optimizer counts its steps anew: the task keeps its roundings from being those of the one before.
     seed = settings.seed ^ task << 40
     if settings.rule == "metaplastic-sgd":
+        if settings.eps != Protocol.eps:
+            raise TrainError(f"eps={settings.eps} with rule='metaplastic-sgd': eps is Adam's, leave it out")
         return MetaplasticSGD(parts, lr=settings.lr, weight_decay=settings.weight_decay, seed=seed)
     return MetaplasticAdam(parts, lr=settings.lr, weight_decay=settings.weight_decay, eps=settings.eps, seed=seed)
 

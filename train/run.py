@@ -305,7 +305,8 @@ class _Session:
             ready = i == getattr(self, "_loaded", None) and not self.settings.interleaved
             task = self._now if ready else self._make(i)
             check(self.network, task.x_test, task.y_test)
-            self.tests[i] = Task(task.name, task.x_train[:1], task.y_train[:1], task.x_test, task.y_test, task.shape)
+            one = task.x_train[:1].copy(), task.y_train[:1].copy()  # a view would keep them all
+            self.tests[i] = Task(task.name, *one, task.x_test, task.y_test, task.shape)
         return self.tests[i]
 
     def _make(self, i: int) -> Task:
@@ -342,11 +343,13 @@ class _Session:
             TrainError: the file belongs to another scenario, other data or other settings.
         """
         tensors, header = state.read(self.path)
-        wanted = {**self._identity(), **self.settings.to_dict()}
-        for name, value in {**header["scenario"], **header["settings"]}.items():
-            if value != json.loads(json.dumps(wanted.get(name))):
+        wanted = json.loads(json.dumps({**self._identity(), **self.settings.to_dict()}))
+        saved = {**header["scenario"], **header["settings"]}
+        for name in {**saved, **wanted}:
+            if name not in saved or name not in wanted or saved[name] != wanted[name]:
+                was, now = saved.get(name), wanted.get(name)
                 raise TrainError(
-                    f"{self.path} was started with {name}={value!r}, not {wanted.get(name)!r}: resume with the same settings"
+                    f"{self.path} was started with {name}={was!r}, not {now!r}: resume with the same settings"
                 )
         self.place = _Place(**header["place"])
         self.history, self.baseline = header["history"], header["baseline"]

@@ -17,7 +17,7 @@ with extra("torch"):
     import torch
     from torch import Tensor
 
-VERSION = 1
+VERSION = 2
 _KEY = "metabit-run"
 
 

@@ -9,13 +9,16 @@ The ``sweep`` extra brings Ray. A local one starts by itself and ends with the s
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import itertools
 import json
 import os
+import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +117,7 @@ def run_cell(cell: Mapping[str, Any], folder: str) -> dict[str, Any]:
 
     Returns:
         mean_accuracy, forgetting, backward_transfer, final_accuracy; just_learnt, each task's accuracy when it had just
-        been learnt; epochs, seconds (of this attempt).
+        been learnt; epochs; seconds of this attempt, and where it ran: machine, torch, date.
     """
     from metabit.train.metrics import accuracy_matrix, summary
     from metabit.train.protocol import Settings
@@ -134,7 +137,14 @@ def run_cell(cell: Mapping[str, Any], folder: str) -> dict[str, Any]:
     shutil.rmtree(place)
     kept = {name: measures[name] for name in ("mean_accuracy", "forgetting", "backward_transfer", "final_accuracy")}
     kept["just_learnt"] = [None if value != value else value for value in matrix.diagonal().tolist()]
-    return {**kept, "epochs": len(ran.history), "seconds": round(time.monotonic() - start, 1)}
+    return {
+        **kept,
+        "epochs": len(ran.history),
+        "seconds": round(time.monotonic() - start, 1),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "torch": version("torch"),
+        "date": datetime.date.today().isoformat(),
+    }
 
 
 def to_csv(table: str | Path, path: str | Path) -> None:

@@ -173,7 +173,8 @@ def command(
     about = {"data": scenario, "seed": seed, "command": typed, "settings": settings.to_dict()}
     ran.checkpoint(provenance=about).write(path)
     if ran.history:
-        metrics.write_json(output / "history.json", ran.history, ran.baseline)
+        evaluated = any(row["accuracy"] for row in ran.history)
+        metrics.write_json(output / "history.json", ran.history, ran.baseline if evaluated else None)
         metrics.write_csv(output / "history.csv", ran.history)
     if plot:
         _draw(ran, output)

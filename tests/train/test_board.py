@@ -39,3 +39,20 @@ def test_without_tensorboard_it_is_one_sentence() -> None:
     code += "try:\n    import metabit.train.board\nexcept MissingExtraError as error:\n    print(error)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "metabit.train needs tensorboard: pip install 'metabit[train]'", done.stderr
+
+
+def test_an_unusable_folder_is_told_before_the_first_epoch(tmp_path: Path) -> None:
+    from metabit.train.board import Board
+    from metabit.train.errors import TrainError
+
+    (tmp_path / "board").write_text("a file")
+    with pytest.raises(TrainError, match="choose another folder"):
+        Board(tmp_path / "board")
+
+
+def test_who_has_nothing_to_say_writes_nothing(tmp_path: Path) -> None:
+    from metabit.train.board import Board
+
+    with Board(tmp_path / "board"):
+        pass
+    assert not list((tmp_path / "board").iterdir())

@@ -46,7 +46,7 @@ for kind, more in (("dense", {}), ("conv", {"image": (8, 8, 1), "conv": (Conv(ch
 
 
 def _two_processes(script: Path, results: Path) -> None:
-    """Runs the script under torchrun, which must end well within a minute."""
+    """Runs the script under torchrun, which must end within two minutes."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     log = results.with_suffix(".log")  # a file: a worker that hangs would keep a pipe open for ever
     with log.open("w") as told:
@@ -60,7 +60,12 @@ def _two_processes(script: Path, results: Path) -> None:
         try:
             code = child.wait(timeout=120)
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGTERM)
+            child.terminate()  # torchrun ends its workers
+            try:
+                child.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
             code = -1
     assert code == 0, f"exit code {code}: {log.read_text()}"
 

@@ -225,3 +225,22 @@ def test_settings_reach_the_optimizer() -> None:
     groups = learner.optimizer.param_groups
     assert [group["m"] for group in groups] == [3.0, 5.0, 0.0]
     assert all((g["eps"], g["lr"], g["weight_decay"]) == (1e-4, 0.001, 1e-6) for g in groups)
+
+
+def test_a_setting_that_the_save_does_not_know_is_not_resumed(tmp_path: Path) -> None:
+    run(toy(), settings(epochs=1), tmp_path)
+    tensors, header = run_module.state.read(tmp_path / STATE)
+    del header["settings"]["eps"], header["version"]
+    run_module.state.write(tmp_path / STATE, tensors, header)
+    with pytest.raises(TrainError, match="eps=None, not 1e-08"):
+        run(toy(), settings(epochs=1), tmp_path, resume=True)
+
+
+def test_eps_is_adams_alone(tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match="leave it out"):
+        run(toy(), settings(rule="metaplastic-sgd", eps=1e-4), tmp_path)
+
+
+def test_test_sets_do_not_keep_training_sets_in_memory(tmp_path: Path) -> None:
+    session = run_module._Session(toy(), settings(), tmp_path / STATE)
+    assert session._test(1).x_train.base is None
