@@ -61,8 +61,11 @@ def test_a_single_task_is_what_fit_makes_of_it(metabit: Any) -> None:
     assert all(np.array_equal(saved.tensors[name], tensor) for name, tensor in network.tensors().items())
 
 
-def test_resume_after_ctrl_c_gives_the_identical_checkpoint(metabit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ("train", "split-digits", "--tasks", 2, *SMALL)
+@pytest.mark.parametrize("more", [(), ("--evaluate-all", "--evaluate-every", 2)])
+def test_resume_after_ctrl_c_gives_the_identical_checkpoint(
+    metabit: Any, monkeypatch: pytest.MonkeyPatch, more: tuple[Any, ...]
+) -> None:
+    words = ("train", "split-digits", "--tasks", 2, *SMALL, *more)
     metabit(*words)
     checkpoint = Path("out/checkpoint.safetensors")
     whole = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
@@ -77,6 +80,7 @@ def test_resume_after_ctrl_c_gives_the_identical_checkpoint(metabit: Any, monkey
     first = metabit(*words)
     monkeypatch.setattr(run_module, "step", step)
     assert first.code == 130 and "Interrupted after 1 epochs" in first.out and "--resume" in first.out
+    assert Path("out/history.csv").stat().st_size > 0  # also where nothing was tested yet
     assert hashlib.sha256(checkpoint.read_bytes()).hexdigest() != whole
     assert metabit(*words, "--resume").code == 0
     assert hashlib.sha256(checkpoint.read_bytes()).hexdigest() == whole
