@@ -38,6 +38,14 @@ class SpecLike(Protocol):
     def shapes(self) -> tuple[tuple[int, int], ...]: ...
     @property
     def trained(self) -> int: ...
+    @property
+    def input(self) -> str: ...
+    @property
+    def statistics(self) -> str: ...
+    @property
+    def images(self) -> tuple[tuple[int, int, int], ...]: ...
+    @property
+    def conv(self) -> Sequence[ConvLike]: ...
 
 
 class ConvLike(Protocol):
@@ -114,16 +122,16 @@ def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen
     """The integers of a trained network. Raises ExportError if a tensor is not finite or a limit is exceeded."""
     o = options or Options()
     spec, layers = checkpoint.spec, []
-    conv, images = tuple(getattr(spec, "conv", ())), tuple(getattr(spec, "images", ()))
-    uint8 = getattr(spec, "input", "bits") == "uint8"
+    conv, images, uint8 = spec.conv, spec.images, spec.input == "uint8"
     if uint8 and len(spec.shapes) == 1:
         raise ExportError(
             "this network is one layer on 8-bit pixels, which the device could never teach: add a hidden layer, or train with "
             "--input bits --planes 4"
         )
-    if spec.norm == "instance" or (spec.norm == "batch" and getattr(spec, "statistics", "running") == "batch"):
+    if spec.norm == "instance" or (spec.norm == "batch" and spec.statistics == "batch"):
+        found = f"norm={spec.norm!r}" if spec.norm == "instance" else f"statistics={spec.statistics!r}"
         raise ExportError(
-            "statistics taken at test cannot fold into thresholds: train with --norm batch --statistics running"
+            f"{found}: statistics taken at test cannot fold into thresholds, train with --norm batch --statistics running"
         )
     for name, tensor in checkpoint.tensors.items():
         if not np.isfinite(np.asarray(tensor, np.float64)).all():

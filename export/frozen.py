@@ -26,6 +26,7 @@ class Encode:
 
     thresholds: uint8 (P, F), 1 <= P <= 8.
     channels: features of one pixel, a divisor of F; 0 takes all of them for one pixel, so that bit ``p * F + f`` is feature f's.
+        0 unless a convolution comes next.
     """
 
     thresholds: NDArray[np.uint8]

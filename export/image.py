@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from metabit.export import bits
 from metabit.export.errors import ExportError
 from metabit.export.frozen import MAX_IMAGE, MAX_LAYERS, MAX_UNITS, Counters, Encode, Frozen, Layer, Rule, Window
+from metabit.export.wiring import check_wiring, need
 
 MAGIC = b"MBIT"
 MAJOR, MINOR = 1, 1
@@ -175,11 +175,7 @@ def _counters(c: Counters) -> tuple[int, int, int]:
 def _check(frozen: Frozen) -> None:
     """What the format cannot hold, as sentences."""
 
-    def need(ok: bool, sentence: str) -> None:
-        if not ok:
-            raise ExportError(sentence)
-
-    need(bool(frozen.layers) and frozen.layers[-1].kind == "output", "the last layer must be an output layer")
+    check_wiring(frozen)
     count = len(frozen.layers) + (frozen.encode is not None)
     need(count <= MAX_LAYERS, f"{count} layers, the format holds {MAX_LAYERS}: fewer hidden layers")
     need(1 <= frozen.temperature <= 65535, f"temperature {frozen.temperature} is outside 1..65535")
@@ -189,37 +185,23 @@ def _check(frozen: Frozen) -> None:
     if frozen.encode is not None:
         planes, features = frozen.encode.thresholds.shape
         need(1 <= planes <= 8, f"{planes} thermometer planes, the format holds 1..8")
-        need(
-            planes * features == frozen.input_bits,
-            f"the encoder makes {planes * features} bits, the first layer takes {frozen.input_bits}",
-        )
         need(planes * features <= MAX_UNITS, f"the encoder makes {planes * features} bits, the format holds {MAX_UNITS}: "
              "fewer planes or a smaller image")  # fmt: skip
-        channels = frozen.encode.channels
-        need(0 <= channels <= features and features % (channels or 1) == 0,
-             f"the encoder has {channels} channels, not a divisor of {features} features")  # fmt: skip
     size = frozen.input_bytes
     need(size < 2**16, f"an input has {size} bytes, the format holds 65535: a smaller image")
     for i, layer in enumerate(frozen.layers):
         n, k = layer.hidden.shape
-        need(1 <= n <= MAX_UNITS and 1 <= k <= MAX_UNITS, f"layer {i} is {k} -> {n}: the format holds 1..{MAX_UNITS}")
-        need((layer.conv is not None) == (layer.kind == "conv"), f"layer {i}: a convolution, and only it, has a window")
+        need(1 <= n <= MAX_UNITS and 1 <= k <= MAX_UNITS, f"layer {i} is {k} -> {n}, the format holds 1..{MAX_UNITS}: "
+             f"{_way_out(frozen, i)}")  # fmt: skip
         if layer.conv is not None:
-            need(i == 0 or frozen.layers[i - 1].kind == "conv", f"layer {i} is a convolution above a dense layer")
-            _check_window(i, layer, layer.conv, need)
-            below, here = frozen.layers[i - 1].conv if i else None, (layer.conv.height, layer.conv.width)
-            need(below is None or below.pooled == here, f"layer {i} takes an image of {here}, layer {i - 1} gives "
-                 f"{below and below.pooled}")  # fmt: skip
-        need(i == 0 or layer.values == frozen.layers[i - 1].outputs, f"layer {i} takes {layer.values} inputs, layer {i - 1} "
-             f"gives {frozen.layers[i - 1].outputs}")  # fmt: skip
-        need(not layer.uint8 or (i == 0 and frozen.encode is None and layer.kind != "output"), f"layer {i}: only a first "
-             "hidden layer without an encoder takes uint8")  # fmt: skip
+            most = max(layer.conv.values, layer.outputs)
+            need(most <= MAX_IMAGE, f"layer {i} has an image of {most} values, the format holds {MAX_IMAGE}: smaller, or more "
+                 "pooling")  # fmt: skip
         need(layer.rule is None or not (layer.conv or layer.uint8), f"layer {i} has a rule: convolutions and layers on uint8 "
              "do not learn on the device, leave it out")  # fmt: skip
         need(layer.window == 0 or not (layer.conv or layer.uint8), f"layer {i} has window {layer.window}: no error reaches "
              "convolutions and layers on uint8, 0 it must be")  # fmt: skip
         need(layer.on_off == (i == 0), f"layer {i}: the first layer, and only it, has on/off inputs")
-        need((layer.kind == "output") == (i == len(frozen.layers) - 1), f"layer {i}: only the last one is the output")
         need(1 <= layer.bits <= 8, f"layer {i} has {layer.bits} hidden bits, the format holds 1..8")
         low, high = int(layer.hidden.min()), int(layer.hidden.max())
         half = 2 ** (layer.bits - 1)
@@ -238,16 +220,16 @@ def _check(frozen: Frozen) -> None:
             need(int(most.max()) < 2**31, f"scores could reach {int(most.max())}, beyond 32 bits: smaller mul or add")
 
 
-def _check_window(i: int, layer: Layer, c: Window, need: Callable[[bool, str], None]) -> None:
-    for name in ("kernel", "stride", "pool"):
-        need(1 <= getattr(c, name) <= 31, f"layer {i} has {name} {getattr(c, name)}, the format holds 1..31")
-    fits = min(c.height, c.width, c.channels) >= 1 and (c.same or c.kernel <= min(c.height, c.width))
-    need(fits and min(c.pooled) >= 1, f"layer {i}: nothing is left of {c.height} x {c.width} x {c.channels} after {c}")
-    need(layer.inputs == c.kernel**2 * c.channels, f"layer {i} has {layer.inputs} weights a unit, its window {c.kernel} x "
-         f"{c.kernel} x {c.channels}")  # fmt: skip
-    most = max(c.values, layer.outputs)
-    need(most <= MAX_IMAGE, f"layer {i} has an image of {most} values, the format holds {MAX_IMAGE}: smaller, or more "
-         "pooling")  # fmt: skip
+def _way_out(frozen: Frozen, i: int) -> str:
+    """Of a layer with too many units or inputs."""
+    layer = frozen.layers[i]
+    if layer.units > MAX_UNITS:
+        return "fewer units"
+    if layer.conv is not None:
+        return "a smaller kernel or fewer channels"
+    if i > 0:  # what dense layers give was checked with them
+        return f"more pooling, a larger stride or fewer units in layer {i - 1}"
+    return "fewer inputs"
 
 
 # Reading

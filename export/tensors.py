@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from metabit.export.bits import hidden_planes, levels_from_planes
 from metabit.export.errors import ExportError
 from metabit.export.frozen import CERTAIN, Counters, Encode, Frozen, Layer, Rule, Window
+from metabit.export.wiring import check_wiring
 
 FORMAT = 1
 FACTS = "metabit"
@@ -40,7 +41,7 @@ def named_tensors(frozen: Frozen) -> dict[str, NDArray[Any]]:
 
     Raises ExportError if the layers do not fit together, or for a level that its layer's bits cannot hold.
     """
-    _check_wiring(frozen)
+    check_wiring(frozen)
     named: dict[str, NDArray[Any]] = {}
     if frozen.encode:
         named["encode.thresholds"] = frozen.encode.thresholds
@@ -94,29 +95,8 @@ def rebuild(page: str, named: Tensors) -> Frozen:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as broken:
         raise ExportError(f"the file's description of the network is incomplete or damaged: {broken!r}") from broken
-    _check_wiring(frozen)
+    check_wiring(frozen)
     return frozen
-
-
-def _check_wiring(frozen: Frozen) -> None:
-    """Layers that did not fit together would give a file that computes something else, not one that fails."""
-    kinds = [layer.kind for layer in frozen.layers]
-    order = {"conv": 0, "dense": 1, "output": 2}
-    if sorted(kinds, key=order.__getitem__) != kinds or kinds.count("output") != 1:
-        raise ExportError(f"a network is convolutions, dense layers and one output layer, not {kinds}")
-    width = frozen.encode.planes * frozen.encode.features if frozen.encode else frozen.input_bits
-    for i, layer in enumerate(frozen.layers):
-        if layer.values != width:
-            raise ExportError(f"layer {i} has {layer.values} inputs, but what comes before it gives {width}")
-        if (layer.kind == "conv") != (layer.conv is not None):
-            raise ExportError(f"layer {i}: a convolution, and only it, looks through a window")
-        if i > 0 and layer.on_off:
-            raise ExportError(f"layer {i} has on/off inputs, but the layer before it gives +1/-1")
-        if layer.uint8 and (i > 0 or frozen.encode or not layer.on_off):
-            raise ExportError(f"layer {i} takes uint8, which only the first layer without an encoder can")
-        if i == 0 and frozen.encode and not layer.on_off:
-            raise ExportError("layer 0 has +1/-1 inputs, but the encoder gives on/off")
-        width = layer.outputs
 
 
 def _layer_facts(layer: Layer) -> dict[str, Any]:
@@ -146,7 +126,7 @@ def _encode(told: dict[str, Any], named: Tensors) -> Encode:
 
 def _window(told: dict[str, Any]) -> Window:
     sizes = {name: int(told[name]) for name in ("height", "width", "channels", "kernel", "stride", "pool")}
-    if min(sizes.values()) < 1 or not isinstance(told["same"], bool):
+    if not isinstance(told["same"], bool):
         raise ExportError(f"the file's description of a convolution is damaged: {told}")
     return Window(**sizes, same=told["same"])
 

@@ -66,7 +66,7 @@ class Steps(NamedTuple):
 class Model:
     """A network on the host, bit for bit as the device runs it.
 
-    An input is ``input_size`` uint8 features, or packed bits if the image has no encoder. Not thread-safe: one Model a thread.
+    An input is ``input_size`` uint8 features, or packed bits where the first layer takes bits. Not thread-safe: one Model a thread.
     """
 
     def __init__(self, image: bytes) -> None:

@@ -57,6 +57,11 @@ def network(
     )
 
 
+def conv(units: int, kernel: int, stride: int = 1, same: bool = False, pool: int = 1) -> dict[str, Any]:
+    """One of `windowed`'s convolutions."""
+    return {"units": units, "kernel": kernel, "stride": stride, "same": same, "pool": pool}
+
+
 def windowed(
     seed: int,
     image: tuple[int, int, int],
@@ -69,7 +74,7 @@ def windowed(
 ) -> Frozen:
     """Convolutions, then dense layers with the classes last.
 
-    image: (H, W, C) of the features. convs: ``units`` and `Window`'s kernel, stride, same, pool. source: "bits", "uint8" or
+    image: (H, W, C) of the features. convs: of `conv`. source: "bits", "uint8" or
     a number of thermometer planes. learns: of each dense layer. frozen_bits: of what does not learn.
     """
     rng = np.random.default_rng(seed)
@@ -119,7 +124,7 @@ def feature_layer(
 
 
 def inputs(frozen: Frozen, n: int, seed: int = 0) -> np.ndarray:
-    """Inputs as the device takes them: uint8 features, or packed bits without an encoder."""
+    """Inputs as the device takes them: uint8 features, or packed bits where the first layer takes bits."""
     return np.random.default_rng(seed).integers(0, 256, (n, frozen.input_bytes)).astype(np.uint8)
 
 

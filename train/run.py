@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import threading
 import time
 import zlib
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from metabit.train import state
 from metabit.train.checkpoint import Checkpoint, Rule
 from metabit.train.errors import TrainError, extra
+from metabit.train.interrupt import interruptible
 from metabit.train.loop import Alone, check, check_finite, count_batches, evaluate, on_device, step
 from metabit.train.metrics import accuracy_matrix
 from metabit.train.network import Network
@@ -140,7 +140,7 @@ def run(
     session = _Session(scenario, settings, folder / STATE)
     if resume:
         session.load()
-    with _interruptible() as stop, _together(session):
+    with interruptible() as stop, _together(session):
         interrupted = not session.go(stop, progress if session.ranks.first else None)
     session.network.eval()
     return Run(
@@ -384,23 +384,3 @@ def _union(scenario: Scenario, seed: int) -> Task:
     tasks = [scenario.task(i, seed) for i in range(scenario.count)]
     x, y = np.concatenate([task.x_train for task in tasks]), np.concatenate([task.y_train for task in tasks])
     return Task(f"{scenario.name}, interleaved", x, y, tasks[0].x_test, tasks[0].y_test, tasks[0].shape)
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets instead of breaking a step in two. Only the main thread can hear it."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def hear(number: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = signal.signal(signal.SIGINT, hear)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)

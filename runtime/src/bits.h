@@ -159,4 +159,17 @@ static inline void mb_step_lanes(mb_word *v, unsigned planes, uint32_t mask, int
     }
 }
 
+/* table[w] = sum over four values of (bit i of w ? +x[i] : -x[i]): one look-up for four weights. */
+MB_INLINE void mb_signed_sums(int32_t x0, int32_t x1, int32_t x2, int32_t x3, int32_t *table)
+{
+    const int32_t none = -(x0 + x1 + x2 + x3), c = 2 * x2, d = 2 * x3;
+    const int32_t low[4] = {none, none + 2 * x0, none + 2 * x1, none + 2 * x0 + 2 * x1};
+    for (unsigned i = 0; i < 4u; i++, table++) {
+        table[0] = low[i];
+        table[4] = low[i] + c;
+        table[8] = low[i] + d;
+        table[12] = low[i] + c + d;
+    }
+}
+
 #endif

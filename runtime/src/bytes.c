@@ -96,26 +96,14 @@ static void gather(const mb_layer *l, const mb_place *p, const uint8_t *image, u
     }
 }
 
-/* table[w] = sum over four inputs of (bit i of w ? +x[i] : -x[i]). */
-static void signed_sums(const uint8_t *x, int32_t *table)
-{
-    const int32_t a = 2 * x[0], b = 2 * x[1], c = 2 * x[2], d = 2 * x[3], none = -(a + b + c + d) / 2;
-    const int32_t low[4] = {none, none + a, none + b, none + a + b};
-    for (unsigned i = 0; i < 4u; i++, table++) {
-        table[0] = low[i];
-        table[4] = low[i] + c;
-        table[8] = low[i] + d;
-        table[12] = low[i] + c + d;
-    }
-}
-
 static void add_values(const mb_layer *l, const units *u, const uint8_t *values)
 {
     const int32_t *from = u->start;
     for (uint32_t word = 0, j = 0; word < u->words; word++, from = u->sums) {
         const int32_t *end = u->table;
         for (uint32_t t = 0; t < TABLES && j < ((l->inputs + 15u) & ~15u); t++, j += 4u, end += TABLE) {
-            signed_sums(values + j, u->table + TABLE * t);
+            const uint8_t *x = values + j;
+            mb_signed_sums(x[0], x[1], x[2], x[3], u->table + TABLE * t);
         }
         for (uint32_t i = 0; i < l->units; i++) {
             uint32_t w = u->rows[i * u->words + word];

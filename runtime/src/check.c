@@ -174,6 +174,7 @@ static mb_status check_layers(const mb_model *m, section *constants, section *st
     unsigned before = MB_ENCODE; /* kind of the layer before */
     uint32_t values = 0;         /* what it gives; 0 at the start */
     uint32_t rows = 0, columns = 0; /* of a convolution, in this shape */
+    uint32_t channels = 0;          /* of an encoder: its bits then lie in an order that only a convolution takes */
     for (unsigned i = 0; i < count; i++) {
         const uint8_t *p = mb_record_at(m->image, i);
         mb_layer l;
@@ -197,7 +198,8 @@ static mb_status check_layers(const mb_model *m, section *constants, section *st
         if (is_conv && !window_fits(&l)) {
             return MB_E_WINDOW;
         }
-        if ((values != 0 && mb_values(&l) != values) || (before == MB_CONV && is_conv && (l.height != rows || l.width != columns)) ||
+        if ((values != 0 && mb_values(&l) != values) || (channels != 0 && !is_conv) ||
+            (before == MB_CONV && is_conv && (l.height != rows || l.width != columns)) ||
             (i == 0 && mb_u16_at(m->image + MB_AT_INPUT) != input_bytes(&l))) {
             return MB_E_SHAPE;
         }
@@ -209,6 +211,7 @@ static mb_status check_layers(const mb_model *m, section *constants, section *st
             rows = mb_side(&l, l.height);
             columns = mb_side(&l, l.width);
         }
+        channels = is_encode ? l.channels : 0;
         values = mb_outputs(&l);
         before = l.kind;
     }

@@ -52,7 +52,7 @@ typedef struct mb_arena {
     int32_t *scores;               /* (classes) */
     uint32_t *mask[MB_MAX_LAYERS]; /* straight-through mask of layer l */
     int32_t *error[2];             /* (max N) each */
-    int32_t *sums;                 /* 8 tables of 16 partial sums */
+    int32_t *sums;                 /* 8 tables of 16 signed sums */
 } mb_arena;
 
 /// Image (image.c, check.c) ///

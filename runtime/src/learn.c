@@ -67,24 +67,8 @@ static uint32_t magnitude(int32_t x)
     return x < 0 ? 0u - (uint32_t)x : (uint32_t)x;
 }
 
-/* table[x] = sum over four lanes of (bit i of x ? +e[i] : -e[i]); lanes beyond `lanes` count as zero. */
-static void partial_sums(const int32_t *e, uint32_t lanes, int32_t *table)
-{
-    int32_t none = 0;
-    for (uint32_t i = 0; i < 4u && i < lanes; i++) {
-        none -= e[i];
-    }
-    table[0] = none;
-    for (uint32_t i = 0; i < 4u; i++) {
-        const int32_t twice = i < lanes ? 2 * e[i] : 0;
-        for (uint32_t x = 0; x < (1u << i); x++) {
-            table[(1u << i) + x] = table[x] + twice;
-        }
-    }
-}
-
 /* Error of this layer's inputs from the error of its units: below[j] = sum_i w[i][j] error[i] where mask has bit j, else 0.
- * Eight tables of sixteen partial sums turn one weight word into 32 signed additions with eight look-ups. */
+ * Eight tables of sixteen signed sums turn one weight word into 32 signed additions with eight look-ups. */
 static void backward(const mb_layer *l, const int32_t *error, const uint32_t *mask, int32_t *below, int32_t *sums)
 {
     const uint32_t lanes = l->half ? 16u : 32u;
@@ -102,7 +86,9 @@ static void backward(const mb_layer *l, const int32_t *error, const uint32_t *ma
             continue;
         }
         for (uint32_t t = 0; t < tables; t++) {
-            partial_sums(error + lanes * r + 4u * t, here - 4u * t, sums + 16u * t);
+            const int32_t *e = error + lanes * r + 4u * t;
+            const uint32_t n = here - 4u * t; /* lanes beyond the last unit count as zero */
+            mb_signed_sums(e[0], n > 1u ? e[1] : 0, n > 2u ? e[2] : 0, n > 3u ? e[3] : 0, sums + 16u * t);
         }
         for (uint32_t base = 0; base < l->inputs; base += 32u) {
             uint32_t open = mask[base >> 5];

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,10 @@ class FakeSpec:
     thresholds: NDArray[np.uint8] | None
     shapes: tuple[tuple[int, int], ...]
     trained: int
+    input: str = "bits"
+    statistics: str = "running"
+    images: tuple[tuple[int, int, int], ...] = ()
+    conv: tuple[Any, ...] = ()
 
 
 @dataclass
@@ -368,6 +373,14 @@ def test_a_tensor_that_is_not_finite_is_named(name: str, value: float) -> None:
     made.tensors[name].flat[1] = value
     with pytest.raises(ExportError, match=f"^tensor {name} holds NaN or infinity: the training diverged, train again$"):
         freeze(made)
+
+
+@pytest.mark.parametrize("name", ["input", "statistics", "images", "conv"])
+def test_a_spec_without_a_field_is_not_exported_as_one_with_a_default(name: str) -> None:
+    made = checkpoint()
+    spec = SimpleNamespace(**{field: value for field, value in vars(made.spec).items() if field != name})
+    with pytest.raises(AttributeError, match=name):
+        freeze(replace(made, spec=spec))
 
 
 def test_an_output_without_any_gain_is_refused() -> None:

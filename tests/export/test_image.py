@@ -150,11 +150,21 @@ def wide(units: int) -> Frozen:
     return network(1, (3, units, 2), k=2, planes=1, learns=(False, False))
 
 
+def narrow(inputs: int) -> Frozen:
+    return network(1, (inputs, 2), k=2, planes=0, learns=(False,))
+
+
+def signed() -> Frozen:
+    """+1/-1 inputs without an encoder, which ONNX and TFLite files take."""
+    frozen = network(1, (6, 2), planes=0)
+    return replace(frozen, layers=(replace(frozen.layers[0], on_off=False),))
+
+
 @pytest.mark.parametrize(
     ("frozen", "sentence"),
     [
-        (replace(NETWORK, layers=()), "the last layer must be an output layer"),
-        (replace(NETWORK, layers=(FIRST, MIDDLE)), "the last layer must be an output layer"),
+        (replace(NETWORK, layers=()), "dense layers and one output layer, in this order, not []"),
+        (replace(NETWORK, layers=(FIRST, MIDDLE)), "in this order, not ['dense', 'dense']"),
         (network(1, (2,) * 17, planes=1), "17 layers, the format holds 16: fewer hidden layers"),
         (replace(NETWORK, temperature=0), "temperature 0 is outside 1..65535"),
         (replace(NETWORK, temperature=65536), "temperature 65536 is outside 1..65535"),
@@ -168,11 +178,13 @@ def wide(units: int) -> Frozen:
             replace(NETWORK, encode=Encode(np.zeros((2, 5), np.uint8))),
             "the encoder makes 10 bits, the first layer takes 12",
         ),
-        (wide(16385), "layer 0 is 3 -> 16385: the format holds 1..16384"),
+        (wide(16385), "layer 0 is 3 -> 16385, the format holds 1..16384: fewer units"),
         (replace(NETWORK, layers=(FIRST, LAST)), "layer 1 takes 4 inputs, layer 0 gives 5"),
-        (first(on_off=False), "layer 0: the first layer, and only it, has on/off inputs"),
-        (last(on_off=True), "layer 2: the first layer, and only it, has on/off inputs"),
-        (first(kind="output"), "layer 0: only the last one is the output"),
+        (first(on_off=False), "layer 0 has +1/-1 inputs, but the encoder gives on/off"),
+        (signed(), "layer 0: the first layer, and only it, has on/off inputs"),
+        (last(on_off=True), "layer 2 has on/off inputs, but the layer before it gives +1/-1"),
+        (first(kind="output"), "in this order, not ['output', 'dense', 'output']"),
+        (narrow(16385), "layer 0 is 16385 -> 2, the format holds 1..16384: fewer inputs"),
         (first(bits=0), "layer 0 has 0 hidden bits, the format holds 1..8"),
         (first(bits=9), "layer 0 has 9 hidden bits, the format holds 1..8"),
         (first(hidden=np.full_like(FIRST.hidden, 4)), "layer 0 has levels 4..4, 3 bits hold -4..3"),
@@ -267,8 +279,8 @@ DENSE_RECORD = HEADER.size + RECORD.size
 @pytest.mark.parametrize(
     "image",
     [lie(DENSE_RECORD + 8, "B", 0), lie(DENSE_RECORD + 8, "B", 24), lie(DENSE_RECORD + 2, "B", 0), lie(40, "H", 0),
-     seal(IMAGE[:28] + struct.pack("<II", len(IMAGE) - 4, 4) + IMAGE[36:])],
-    ids=["lanes 0", "lanes 24", "bits 0", "no layers", "state of 4 bytes"],
+     lie(HEADER.size + 44, "H", 3), seal(IMAGE[:28] + struct.pack("<II", len(IMAGE) - 4, 4) + IMAGE[36:])],
+    ids=["lanes 0", "lanes 24", "bits 0", "no layers", "channels without a convolution", "state of 4 bytes"],
 )  # fmt: skip
 def test_a_sealed_lie_is_refused(image: bytes) -> None:
     with pytest.raises(ExportError):

@@ -26,11 +26,14 @@ def test_facts_and_tensors_are_the_whole_network(frozen: Frozen) -> None:
 @pytest.mark.parametrize(
     ("frozen", "sentence"),
     [
-        (replace(NETWORK, layers=()), r"dense layers and one output layer, not \[\]"),
+        (replace(NETWORK, layers=()), r"dense layers and one output layer, in this order, not \[\]"),
         (replace(NETWORK, layers=(FIRST,)), r"not \['dense'\]"),
         (replace(NETWORK, layers=(FIRST, replace(LAST, on_off=True))), "layer 1 has on/off inputs"),
         (replace(NETWORK, layers=(replace(FIRST, on_off=False), LAST)), r"layer 0 has \+1/-1 inputs"),
-        (replace(NETWORK, layers=(replace(FIRST, hidden=FIRST.hidden[:, 1:]), LAST)), "11 inputs, but .* gives 12"),
+        (
+            replace(NETWORK, layers=(replace(FIRST, hidden=FIRST.hidden[:, 1:]), LAST)),
+            "the encoder makes 12 bits, the first layer takes 11",
+        ),
         (replace(NETWORK, layers=(FIRST, replace(LAST, bits=2))), r"do not fit 2 bits \(-2..1\)"),
     ],
 )

@@ -21,10 +21,13 @@ def checkpoint(hidden: tuple[int, ...] = (8,), features: int = 64, **spec: Any) 
     ("spec", "sentence"),
     [
         ({"input": "uint8", "hidden": ()}, "one layer on 8-bit pixels"),
-        ({"encode": [5], "norm": "instance"}, "statistics taken at test"),
-        ({"encode": [5], "statistics": "batch"}, "statistics taken at test"),
-        ({"image": (8, 8, 1), "conv": (Conv(4, 3),), "statistics": "batch"}, "statistics taken at test"),
-        ({"image": (8, 8, 1), "conv": (Conv(4, 3),), "input": "uint8", "norm": "instance"}, "statistics taken at test"),
+        (
+            {"encode": [5], "norm": "instance"},
+            "norm='instance': statistics taken at test cannot fold into thresholds, train with",
+        ),
+        ({"encode": [5], "statistics": "batch"}, "statistics='batch': statistics taken at test"),
+        ({"image": (8, 8, 1), "conv": (Conv(4, 3),), "statistics": "batch"}, "statistics='batch': "),
+        ({"image": (8, 8, 1), "conv": (Conv(4, 3),), "input": "uint8", "norm": "instance"}, "norm='instance': "),
     ],
     ids=str,
 )
@@ -42,7 +45,10 @@ def test_refused(spec: dict[str, Any], sentence: str) -> None:
          "layer 0 has an image of 355216 values, the format holds 262144: smaller, or more pooling"),
         ({"features": 3072, "encode": list(range(1, 9)), "image": (32, 32, 3), "conv": (Conv(2, 3, pool=2),)},
          "the encoder makes 24576 bits, the format holds 16384: fewer planes or a smaller image"),
-        ({"features": 1024, "image": (32, 32, 1), "conv": (Conv(32, 3),)}, "layer 1 is 28800 -> 8: the format holds 1..16384"),
+        ({"features": 1024, "image": (32, 32, 1), "conv": (Conv(32, 3),)},
+         "layer 1 is 28800 -> 8, the format holds 1..16384: more pooling, a larger stride or fewer units in layer 0"),
+        ({"features": 8192, "image": (8, 8, 128), "conv": (Conv(2, 15, padding="same", pool=8),)},
+         "layer 0 is 28800 -> 2, the format holds 1..16384: a smaller kernel or fewer channels"),
     ],
     ids=str,
 )  # fmt: skip

@@ -12,7 +12,7 @@ import pytest
 from frozen_reference import assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import inputs, oracle_input, windowed
+from networks import conv, inputs, oracle_input, windowed
 
 from metabit.export import ExportError, export_all
 from metabit.export.frozen import Frozen
@@ -25,10 +25,6 @@ from metabit.train.device_rule import DeviceRule
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("flatbuffers")
-
-
-def conv(units: int, kernel: int, stride: int = 1, same: bool = False, pool: int = 1) -> dict[str, Any]:
-    return {"units": units, "kernel": kernel, "stride": stride, "same": same, "pool": pool}
 
 
 NETWORKS = {
@@ -105,11 +101,11 @@ FIRST, HEAD = NETWORKS["levels are kept"].layers
     ("layers", "sentence"),
     [
         ((HEAD, FIRST), "convolutions, dense layers and one output layer"),
-        ((replace(FIRST, kind="dense"), HEAD), "layer 0: a convolution, and only it, looks through a window"),
-        ((replace(FIRST, on_off=False), HEAD), "layer 0 takes uint8, which only the first layer"),
+        ((replace(FIRST, kind="dense"), HEAD), "layer 0: a convolution, and only it, has a window"),
+        ((replace(FIRST, on_off=False), HEAD), "layer 0 takes uint8, which only a hidden first layer"),
         (
             (replace(FIRST, conv=replace(FIRST.conv, pool=2)), HEAD),
-            "layer 1 has 64 inputs, but what comes before it gives 16",
+            "layer 1 takes 64 inputs, layer 0 gives 16",
         ),
     ],
 )
@@ -125,7 +121,7 @@ def test_layers_that_do_not_fit_are_refused(layers: Any, sentence: str) -> None:
         ({"conv": {"height": 6}}, "incomplete or damaged"),
         (
             {"conv": {"height": 6, "width": 6, "channels": 2, "kernel": 3, "stride": 0, "pool": 1, "same": False}},
-            "is damaged",
+            "layer 0 has stride 0, outside 1..31",
         ),
         (
             {"conv": {"height": 6, "width": 6, "channels": 2, "kernel": 3, "stride": 1, "pool": 1, "same": 3}},

@@ -24,6 +24,7 @@ ENCODE, FIRST, SECOND, OUTPUT = (HEADER.size + RECORD.size * i for i in range(4)
 CONVS = ({"units": 33, "kernel": 3, "same": True, "pool": 2}, {"units": 5, "kernel": 2, "stride": 2})
 CONV = write_image(windowed(1, (8, 7, 3), CONVS, (9, 4), "uint8", 3))
 CODED = write_image(windowed(1, (8, 7, 3), CONVS, (9, 4), "2", 3))
+FLAT = write_image(network(1, (12, 3), k=3, planes=1))  # encode, output
 DENSE = write_image(windowed(1, (1, 1, 20), (), (33, 4), "uint8", 3))
 FRAME = {"bits": (2, "B"), "planes": (3, "B"), "inputs": (4, "H"), "units": (6, "H"), "lanes": (8, "B"),
          "learns": (9, "B"), "window": (10, "H"), "dose": (12, "I"), "sign": (16, "I"), "levels": (20, "I"),
@@ -169,6 +170,7 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
             field(FIRST, "units", 16385), field(FIRST, "lanes", 16), field(OUTPUT, "lanes", 32), field(OUTPUT, "lanes", 0),
             field(SECOND, "inputs", 0), field(OUTPUT, "inputs", 17), lie(42, "H", 40), lie(44, "H", 4), lie(44, "H", 0),
             field(ENCODE, "channels", 5, CODED), field(ENCODE, "channels", 65535, CODED), field(ENCODE, "channels", 3),
+            field(ENCODE, "channels", 5), field(ENCODE, "channels", 20), field(ENCODE, "channels", 4, FLAT),  # no convolution
             lie(42, "H", 167, CONV), lie(42, "H", 21, CONV), fields(CONV, 64, height=7, width=8),
             fields(CONV, 64 + 64, height=3, width=4), field(64, "units", 32, CONV), field(64 + 64 * 2, "inputs", 11, CONV),
             field(64, "inputs", 19, DENSE), lie(42, "H", 3, DENSE), field(64, "lanes", 16, CONV),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import inputs, inputs_of_density, oracle_input, windowed
+from networks import conv, inputs, inputs_of_density, oracle_input, windowed
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
@@ -18,10 +18,6 @@ from metabit.export.image import read_image, write_image
 from metabit.export.vectors import state_of
 from metabit.runtime import InputError, Model
 from metabit.train.device_rule import DeviceRule
-
-
-def conv(units: int, kernel: int, stride: int = 1, same: bool = False, pool: int = 1) -> dict[str, Any]:
-    return {"units": units, "kernel": kernel, "stride": stride, "same": same, "pool": pool}
 
 
 @st.composite
@@ -181,8 +177,8 @@ def test_arenas_are_as_large_as_the_layers_ask() -> None:
         ({"window": 3}, "layer 0 has window 3: no error reaches"),
         ({"kernel": 9}, "layer 0: nothing is left of 6 x 6 x 2"),
         ({"pool": 5}, "layer 0: nothing is left of 6 x 6 x 2"),
-        ({"pool": 32}, "layer 0 has pool 32, the format holds 1..31"),
-        ({"stride": 0}, "layer 0 has stride 0, the format holds 1..31"),
+        ({"pool": 32}, "layer 0 has pool 32, outside 1..31"),
+        ({"stride": 0}, "layer 0 has stride 0, outside 1..31"),
         ({"channels": 3}, "layer 0 has 18 weights a unit, its window 3 x 3 x 3"),
         ({"height": 7}, "layer 1 takes 64 inputs, layer 0 gives 80"),
         ({"kind": "dense"}, "layer 0: a convolution, and only it, has a window"),

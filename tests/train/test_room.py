@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from metabit import train
+from metabit.train.errors import extra
 
 
 def run_without(packages: str, code: str) -> str:
@@ -41,7 +42,7 @@ def test_a_missing_extra_is_one_sentence(package: str, use: str) -> None:
 
 
 def test_a_broken_dependency_keeps_its_traceback() -> None:
-    with pytest.raises(ModuleNotFoundError), train.errors.extra("torch"):
+    with pytest.raises(ModuleNotFoundError), extra("torch"):
         raise ModuleNotFoundError("No module named 'torch_internals'", name="torch_internals")
 
 

@@ -7,22 +7,17 @@ import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from networks import network, windowed
+from networks import conv, network, windowed
 
 from metabit.export.frozen import Frozen
 from metabit.export.image import write_image
 from metabit.export.vectors import write_vectors
 
 HERE = Path(__file__).parent
-
-
-def conv(units: int, kernel: int, stride: int = 1, same: bool = False, pool: int = 1) -> dict[str, Any]:
-    return {"units": units, "kernel": kernel, "stride": stride, "same": same, "pool": pool}
 
 
 # name: sizes, k, thermometer planes (0: packed bits), which layers learn, dose
