@@ -228,11 +228,28 @@ def picture(runs: list[list[Deployment]], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
+def write(result: dict[str, Any]) -> None:
+    """The JSON, the page and the README's tables."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "demo.json").write_text(json.dumps(result, indent=1) + "\n")
+    (RESULTS / "demo.md").write_text(page(result))
+    readme = README.read_text()
+    readme = fill(readme, "demo", learning_table(result))
+    README.write_text(fill(readme, "boards", boards_table(result)))
+    print(page(result))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--boards", action="store_true", help="only measure the recorded demo on the boards anew")
     asked = parser.parse_args()
+    if asked.boards:
+        result = json.loads((RESULTS / "demo.json").read_text())
+        seed = result["seeds"][0]
+        write({**result, "boards": on_boards(road.train_upright(seed), seed)})
+        return
     seeds = range(asked.first, asked.first + asked.seeds)
     checkpoints = {seed: road.train_upright(seed) for seed in seeds}
     runs = [[run(kind, checkpoint, seed) for kind in road.kinds(seed=seed)] for seed, checkpoint in checkpoints.items()]
@@ -248,15 +265,9 @@ def main() -> None:
         "runs": [[{"name": d.name, "curve": d.curve, "moved": d.moved, "visited": d.visited, "flipped": d.flipped}
                   for d in run] for run in runs],
     }  # fmt: skip
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "demo.json").write_text(json.dumps(result, indent=1) + "\n")
-    (RESULTS / "demo.md").write_text(page(result))
-    readme = README.read_text()
-    readme = fill(readme, "demo", learning_table(result))
-    README.write_text(fill(readme, "boards", boards_table(result)))
+    write(result)
     picture(runs, RESULTS / "demo.svg")
     doses_picture(result, RESULTS / "demo-doses.svg")
-    print(page(result))
 
 
 if __name__ == "__main__":
