@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from networks import network
+from rich.console import Console
 
-from metabit.cli import main
+from metabit.cli import main, show
 from metabit.export import write_image
 
 
@@ -34,7 +35,7 @@ Run = Callable[..., Ran]
 def metabit(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """metabit("inspect", path) -> Ran, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(show, "out", Console(width=200))
 
     def run(*words: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["metabit", *map(str, words)])
