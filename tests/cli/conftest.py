@@ -35,6 +35,7 @@ Run = Callable[..., Ran]
 def metabit(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """metabit("inspect", path) -> Ran, in an empty folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")  # of the help
     monkeypatch.setattr(show, "out", Console(width=200))
 
     def run(*words: object) -> Ran:
