@@ -46,7 +46,7 @@ for kind, more in (("dense", {}), ("conv", {"image": (8, 8, 1), "conv": (Conv(ch
 
 
 def _two_processes(script: Path, results: Path) -> None:
-    """Runs the script under torchrun, which must end within two minutes."""
+    """Runs the script under torchrun, which must end within a minute and a half."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     log = results.with_suffix(".log")  # a file: a worker that hangs would keep a pipe open for ever
     with log.open("w") as told:
@@ -58,7 +58,7 @@ def _two_processes(script: Path, results: Path) -> None:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         try:
-            code = child.wait(timeout=120)
+            code = child.wait(timeout=90)
         except subprocess.TimeoutExpired:
             child.terminate()  # torchrun ends its workers
             try:
