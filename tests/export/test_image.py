@@ -80,11 +80,13 @@ def test_equal_networks_give_equal_bytes() -> None:
 # FORMAT.md
 
 
-def structure(heading: str) -> list[tuple[int, str, str]]:
-    """(offset, struct format, field) of a table of FORMAT.md: the rows under a heading that begin with a number."""
+def structure(heading: str, table: int = 0) -> list[tuple[int, str, str]]:
+    """(offset, struct format, field) of a table of FORMAT.md: its rows that begin with a number, in the table-th table with
+    offsets under a heading."""
     kinds = {"u8": "B", "u16": "H", "u32": "I"}
     rows = []
-    for line in FORMAT.partition(f"## {heading}\n")[2].partition("\n## ")[0].splitlines():
+    section = FORMAT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    for line in section.split("| offset | type |")[table + 1].splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if not cells[0].isdigit() or not cells[1]:
             continue
@@ -108,6 +110,17 @@ def test_the_structs_are_those_of_the_specification(heading: str, ours: struct.S
         forms += form
     assert forms == ours.format.lstrip("<")
     assert at == ours.size == {"Header": 64, "Layer record": 64, "State section": 16}[heading]
+
+
+def test_a_graded_record_is_laid_out_as_every_record() -> None:
+    """Byte for byte the same numbers, but for the last of them, which is reserved."""
+    at, theirs = 0, ""
+    for offset, form, field in structure("Layer record", 1):
+        assert offset == at, f"{field}: FORMAT.md says {offset}, the fields before it end at {at}"
+        at += struct.calcsize(f"<{form}")
+        theirs += form.replace("15x", 15 * "x")
+    ours = RECORD.format.lstrip("<").replace("B14x", 15 * "x")
+    assert at == RECORD.size and theirs == ours
 
 
 def test_fields_lie_where_the_specification_says() -> None:

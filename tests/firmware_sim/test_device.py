@@ -13,7 +13,7 @@ from metabit.runtime import Model
 
 @pytest.mark.parametrize(
     "name",
-    ["all-4bit", "hidden-2bit", "output-5bit", "conv-bits", "conv-planes", "conv-uint8", "dense-uint8"],
+    ["all-4bit", "hidden-2bit", "output-5bit", "conv-bits", "conv-planes", "conv-uint8", "dense-uint8", "votes-3bit"],
 )
 def test_predicting_and_learning_equal_the_host(board: Board, image: Path, name: str) -> None:
     image = image.with_stem(name)
