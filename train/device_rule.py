@@ -57,7 +57,7 @@ class DeviceRule:
     """A network that predicts and learns exactly as the device does.
 
     ``levels[l]`` int8 (N, K), ``generator`` and ``steps``/``moved``/``flipped`` are the whole state that an image holds;
-    ``kept`` are the samples whose votes are not yet counted.
+    ``kept`` are the last samples that asked, at most a batch; ``asked`` is the number of all that did, modulo the batch.
     """
 
     def __init__(self, frozen: FrozenLike) -> None:
@@ -68,6 +68,7 @@ class DeviceRule:
         self.moved = frozen.counters.moved
         self.flipped = frozen.counters.flipped
         self.kept: list[Kept] = []
+        self.asked = 0
 
     # Input
 
@@ -291,25 +292,24 @@ class DeviceRule:
             if self.draw() < rates[i]:
                 asks[i] = 1 if error[i] < 0 else -1
         if asks.any():
-            self.kept.append(Kept(self.planes_on(layer.graded, x).sum(0), asks))
-        if len(self.kept) == votes.batch:
-            self.count(index, done)
+            self.kept = [*self.kept, Kept(self.planes_on(layer.graded, x).sum(0), asks)][-votes.batch :]
+            self.count(index, np.arange(self.asked, layer.hidden.shape[1], votes.batch), done)
+            self.asked = (self.asked + 1) % votes.batch
         return True
 
-    def count(self, index: int, done: Done) -> None:
-        """Counts the votes of the samples kept, and forgets them."""
+    def count(self, index: int, inputs: Ints, done: Done) -> None:
+        """Counts the votes of the samples kept for these inputs, ascending."""
         layer = self.net.layers[index]
         assert layer.rule is not None and layer.rule.votes is not None
         votes = layer.rule.votes
-        on, asks = (np.array(part) for part in zip(*self.kept, strict=True))  # (batch, K), (batch, N)
-        self.kept = []
-        asked, up = np.abs(asks).T @ on, asks.T @ on
+        on, asks = (np.array(part) for part in zip(*self.kept, strict=True))  # (kept, K), (kept, N)
+        asked, up = np.abs(asks).T @ on[:, inputs], asks.T @ on[:, inputs]
         beyond = 16 * np.abs(up) - votes.need[asked]
         for first in range(0, len(beyond), 32):
-            for j, lane in np.argwhere(beyond[first : first + 32].T > 0):
+            for place, lane in np.argwhere(beyond[first : first + 32].T > 0):
                 i = first + int(lane)
-                share = min(65535, (int(beyond[i, j]) * votes.gain) >> 4)
-                self.visit(index, i, int(j), bool(up[i, j] > 0), share, done)
+                share = min(65535, (int(beyond[i, place]) * votes.gain) >> 4)
+                self.visit(index, i, int(inputs[place]), bool(up[i, place] > 0), share, done)
 
     def learn(self, features: NDArray[np.uint8], label: int) -> Step:
         """One learning step on one sample, in place."""

@@ -17,7 +17,7 @@ def command(
     data: Annotated[
         str,
         typer.Argument(
-            help="What it is to learn: digits, mnist, fashion or an .npz file. Only its sizes and its largest feature are looked at."
+            help="What it is to learn: digits, or an .npz file. Only its sizes and its largest feature are looked at."
         ),
     ] = "digits",
     output: Annotated[Path, typer.Option("-o", "--output", help="The image to write.")] = Path("out/fresh.mbit"),
@@ -34,9 +34,10 @@ def command(
 ) -> None:
     """Write a network that has learnt nothing, to learn on the device from its first sample on.
 
-    It learns endless streams by votes (docs/learning-rule.md), without a training run on a computer before.
+    It learns endless streams by votes (docs/learning-rule.md), without a training run on a computer before. `metabit run` and
+    `metabit simulate` take it from there.
 
-    Example: [bold]metabit fresh digits && metabit run out/fresh.mbit --data digits --learn --passes 5[/]
+    Example: [bold]metabit fresh digits -o out/fresh.mbit --hidden 192[/]
     """
     from metabit import train
     from metabit.export import FreshOptions, fresh, write_image

@@ -160,11 +160,11 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
         arena->error[0] = take(m, &used, 4u * most_units);
         arena->error[1] = take(m, &used, 4u * most_units);
         arena->sums = take(m, &used, 4u * 8u * 16u);
-        arena->votes.kept = NULL;
+        arena->votes.slot = NULL;
         mb_layer_at(m, count < 2u ? 0 : count - 2u, &l);
         if (l.kind == MB_GRADED && l.learns) {
             const uint32_t batch = l.batch;
-            arena->votes.kept = take(m, &used, 4u);
+            arena->votes.slot = take(m, &used, 4u);
             arena->votes.inputs = take(m, &used, mb_values(&l) * (batch >> 3));
             arena->votes.asked = take(m, &used, 8u * batch * MB_WORDS(l.units));
         }
@@ -198,8 +198,8 @@ mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, siz
     mb_arena votes;
     if (m->mode == MB_LEARN) { /* no sample has been kept yet */
         const uint32_t size = mb_arena_plan(m, MB_LEARN, &votes);
-        if (votes.votes.kept != NULL) {
-            uint8_t *from = (uint8_t *)votes.votes.kept;
+        if (votes.votes.slot != NULL) {
+            uint8_t *from = (uint8_t *)votes.votes.slot;
             memset(from, 0, size - (uint32_t)(from - m->arena));
         }
     }

@@ -48,8 +48,8 @@ typedef struct mb_layer {
 
 /* What a layer that learns by votes keeps between calls; not there without one. */
 typedef struct mb_votes {
-    uint32_t *kept;   /* samples */
-    uint32_t *inputs; /* [P * K][batch / 32]: in which samples an input bit is on */
+    uint32_t *slot;   /* where the next sample goes */
+    uint32_t *inputs; /* [P * K][batch / 32]: in which slots an input bit is on */
     uint32_t *asked;  /* [batch][2][ceil(N / 32)]: which units asked up, which down */
 } mb_votes;
 

@@ -258,7 +258,7 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
     }
     (void)mb_arena_plan(m, MB_LEARN, &arena);
     mb_forward(m, &arena, input, lowest); /* errors stop at the lowest layer that learns: no masks below it */
-    if (arena.votes.kept != NULL) {
+    if (arena.votes.slot != NULL) {
         mb_vote_step(m, &arena, label, &mine);
     } else {
         learn_step(m, &arena, count, lowest, label, &mine);

@@ -130,24 +130,29 @@ static void add_delta(const mb_layer *l, const mb_layer *out, mb_ramp ramp, cons
 
 /// Asking ///
 
-/* Keeps the sample if some unit asks; returns whether one did. */
-MB_APART int ask(const mb_layer *l, const mb_votes *votes, const uint32_t *bits, const int32_t *delta, mb_share share,
-               uint32_t *generator)
+/* Keeps the sample in its slot if some unit asks; returns whether one did. */
+MB_APART int ask(const mb_layer *l, const mb_votes *votes, uint32_t slot, const uint32_t *bits, const int32_t *delta, mb_share share,
+                 uint32_t *generator)
 {
-    const uint32_t words = MB_WORDS(l->units), b = *votes->kept % l->batch, pitch = l->batch >> 5;
-    uint32_t *up = votes->asked + 2u * words * b, any = 0;
-    memset(up, 0, sizeof(uint32_t) * 2u * words);
+    const uint32_t words = MB_WORDS(l->units), pitch = l->batch >> 5, shift = slot & 31u;
+    uint32_t *const asked = votes->asked + 2u * words * slot;
+    int any = 0;
     for (uint32_t i = 0; i < l->units; i++) {
-        if (delta[i] != 0 && mb_draw(generator) < mb_rate(share, delta[i])) {
-            up[(i >> 5) + (delta[i] < 0 ? 0 : words)] |= 1u << (i & 31u);
+        const uint32_t way = (i >> 5) + (delta[i] < 0 ? 0 : words); /* up, then down */
+        if (delta[i] == 0 || mb_draw(generator) >= mb_rate(share, delta[i])) {
+            continue;
+        }
+        if (!any) { /* only now is the sample before forgotten */
+            memset(asked, 0, sizeof(uint32_t) * 2u * words);
             any = 1;
         }
+        asked[way] |= 1u << (i & 31u);
     }
     for (uint32_t j = 0; any && j < mb_values(l); j++) {
-        votes->inputs[j * pitch + (b >> 5)] |= ((bits[j >> 5] >> (j & 31u)) & 1u) << (b & 31u);
+        uint32_t *const kept = votes->inputs + j * pitch + (slot >> 5);
+        *kept = (*kept & ~(1u << shift)) | ((bits[j >> 5] >> (j & 31u)) & 1u) << shift;
     }
-    *votes->kept = b + any;
-    return any != 0;
+    return any;
 }
 
 /// Counting ///
@@ -211,7 +216,8 @@ static void count_samples(uint32_t on, const uint32_t *asked, uint32_t words, ta
     }
 }
 
-MB_APART void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t *generator, mb_learn_info *info)
+/* Of the inputs whose turn it is in this slot. */
+MB_APART void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t slot, uint32_t *generator, mb_learn_info *info)
 {
     const uint32_t words = MB_WORDS(l->units), pitch = l->batch >> 5;
     const int32_t least = fewest(l);
@@ -221,7 +227,7 @@ MB_APART void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t *ge
             const uint32_t *asked = votes->asked + 2u * words * b + r;
             some[b >> 5] |= (uint32_t)((asked[0] | asked[words]) != 0) << (b & 31u);
         }
-        for (uint32_t j = 0; j < l->inputs; j++) {
+        for (uint32_t j = slot; j < l->inputs; j += l->batch) {
             tally t;
             memset(&t, 0, sizeof t);
             for (uint32_t p = 0; p < l->depth; p++) {
@@ -284,11 +290,10 @@ void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_l
     MB_MARK(MB_UPDATE, at);
     const mb_share share = mb_share_of(&l, arena->error[0], true_error);
     info->skipped = true_error == 0 || true_error < mb_u16_at(m->image + MB_AT_MARGIN) || share.each == 0;
-    if (!info->skipped && ask(&l, &arena->votes, arena->bits[at], arena->error[0], share, &counters->generator) &&
-        *arena->votes.kept == l.batch) {
-        count_votes(&l, &arena->votes, &counters->generator, info);
-        memset(arena->votes.inputs, 0, mb_values(&l) * ((uint32_t)l.batch >> 3));
-        *arena->votes.kept = 0;
+    const uint32_t slot = *arena->votes.slot % l.batch;
+    if (!info->skipped && ask(&l, &arena->votes, slot, arena->bits[at], arena->error[0], share, &counters->generator)) {
+        count_votes(&l, &arena->votes, slot, &counters->generator, info);
+        *arena->votes.slot = slot + 1u;
     }
     MB_MARK(MB_DONE, at + 2u);
     counters->moved += info->moved;

@@ -256,7 +256,8 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
         "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning: it cannot",
         [fields(CONV, 64, learns=1, bits=2, dose=9), fields(CONV, 64 + 64, learns=1, bits=8, dose=9),
          fields(CODED, 64 + 64, learns=1, bits=2, dose=9), fields(DENSE, 64, learns=1, bits=3, dose=9),
-         beside(False, True), beside(True, True), beside(False, True, False), beside(True, True, False), fields(VOTES, AFTER, learns=1, bits=2, dose=9), field(AFTER, "learns", 1, STILL)],
+         *(beside(learns, *dense) for learns in (False, True) for dense in ((True,), (True, False))),
+         fields(VOTES, AFTER, learns=1, bits=2, dose=9), field(AFTER, "learns", 1, STILL)],
     ),
     "BITS": (
         "a layer's hidden bits are outside 1..8 (on graded inputs: not 1), or it learns with fewer than 2",
