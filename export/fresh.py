@@ -44,16 +44,16 @@ class FreshOptions:
 
     bits: int = 4
     thresholds: tuple[int, ...] = (40, 150)
-    delta: float = 0.3
+    delta: float = 0.35
     asks: float = 0.6
-    deviations: float = 1.5
-    gain: float = 0.3
+    deviations: float = 2.5
+    gain: float = 0.2
     draws: int = 3
     batch: int = 128
     scale: float = 1.0
-    margin: float = 0.0
-    low: float = 0.5
-    high: float = 2.0
+    margin: float = 0.2
+    low: float = 0.3
+    high: float = 2.2
     seed: int = 0
 
     def __post_init__(self) -> None:
