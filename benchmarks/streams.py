@@ -18,7 +18,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ EVERY = 20
 """Tasks between two tests of the last five. The image is saved and opened again there, so that a run that was cut off is the
 same as one that was not."""
 BATCH = 1_000
+PIXELS = 784
 Pair = tuple[NDArray[np.uint8], NDArray[Any]]
 """Samples (n, features) and their labels (n,)."""
 Row = dict[str, Any]
@@ -61,10 +62,8 @@ class Experiment:
     data: str
     tasks: int
     devices: dict[str, Device]
-    permuted: bool = True
-    passes: int = 1
     seeds: tuple[int, ...] = (0, 1, 2)
-    beside: tuple[str, ...] = field(default_factory=tuple)
+    beside: tuple[str, ...] = ()
 
 
 DEVICES = {
@@ -73,15 +72,20 @@ DEVICES = {
     "784-64-10, 3 bits": Device(64, FreshOptions(bits=3, delta=0.7)),
 }
 """73.5, 36.8 and 18.4 KiB of synapses: at most what 784-100-10 takes at 8 bits (77.5), half, and a quarter."""
+EAGER = Device(192, FreshOptions(gain=1.0, deviations=0.7, margin=0.0, delta=0.2, thresholds=(20, 80, 140, 200)))
+"""What learns one task best forgets it soonest."""
 LARGEST = {"784-192-10, 4 bits": Device(192)}
 BIMU = (
-    "One fp32 a synapse, 784-100-10, 1,000 tasks, last 5 (BiMU, arXiv:2605.30198, as published; it averages five networks "
-    "drawn anew to predict): 90.30 ± 0.38. SGD in fp32: 66.64. The paper's rule, with batch norm at batch size 1: 10.27.",
+    "Another network, 784-100-10, one fp32 a synapse, 1,000 tasks, last 5 (BiMU, arXiv:2605.30198, as published; it averages "
+    "five networks drawn anew to predict): 90.30 ± 0.38. SGD in fp32: 66.64. The paper's rule, with batch norm at batch size 1: "
+    "10.27.",
 )
 SINGLE = ("One task, 784-100-10 (as published with BiMU): BiMU 94.67, SGD in fp32 96.03.",)
 
 EXPERIMENTS = {
-    "permuted-mnist-1": Experiment("Permuted MNIST, one task", "mnist", 1, DEVICES, beside=SINGLE),
+    "permuted-mnist-1": Experiment(
+        "Permuted MNIST, one task", "mnist", 1, {**DEVICES, "784-192-10, 4 bits, eager": EAGER}, beside=SINGLE
+    ),
     "permuted-mnist-6": Experiment("Permuted MNIST, 6 tasks", "mnist", 6, DEVICES),
     "permuted-mnist-100": Experiment("Permuted MNIST, 100 tasks", "mnist", 100, DEVICES, beside=BIMU),
     "permuted-mnist-1000": Experiment("Permuted MNIST, 1,000 tasks", "mnist", 1000, LARGEST, seeds=(0,), beside=BIMU),
@@ -106,17 +110,14 @@ class Stream:
     def pixels(self, task: int) -> NDArray[np.int64]:
         """Where each pixel of this task comes from."""
         count = self.train[0].shape[1]
-        if not self.experiment.permuted:
-            return np.arange(count)
-        return np.random.default_rng([self.seed, task]).permutation(count)
+        return np.random.default_rng([self.seed, task, 2]).permutation(count)
 
     def samples(self, task: int) -> Iterator[Pair]:
         order, pixels = np.random.default_rng([self.seed, task, 1]), self.pixels(task)
-        for _ in range(self.experiment.passes):
-            shuffled = order.permutation(len(self.train[0]))
-            for at in range(0, len(shuffled), BATCH):
-                x, y = _part(self.train, shuffled[at : at + BATCH])
-                yield x[:, pixels], y
+        shuffled = order.permutation(len(self.train[0]))
+        for at in range(0, len(shuffled), BATCH):
+            x, y = _part(self.train, shuffled[at : at + BATCH])
+            yield x[:, pixels], y
 
     def accuracy(self, model: Model, task: int) -> float:
         x, y = self.test
@@ -134,52 +135,60 @@ def _part(pair: Pair, rows: NDArray[Any]) -> Pair:
 # One run
 
 
-def run(name: str, device: str, seed: int, validate: bool = False, **changes: Any) -> Row:
+def first_image(experiment: Experiment, device: Device, seed: int) -> bytes:
+    return write_image(fresh(PIXELS, device.hidden, 10, replace(device.options, seed=seed)))
+
+
+def run(name: str, device: str, seed: int, validate: bool = False, changes: dict[str, Any] | None = None) -> Row:
     """One device on one stream; `changes` to its options (or to `hidden`) are for choosing settings."""
     experiment = EXPERIMENTS[name]
-    built = change(experiment.devices[device], changes)
-    stream = Stream(experiment, seed, validate)
-    image = write_image(fresh(stream.train[0].shape[1], built.hidden, 10, replace(built.options, seed=seed)))
-    key = json.dumps([name, seed, validate, hashlib.sha256(image).hexdigest()])
-    saved = STATE / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
-    model, told, done = Model(image), [], 0
+    built = change(experiment.devices[device], changes or {})
+    stream, image = Stream(experiment, seed, validate), first_image(experiment, built, seed)
+    what = {"experiment": name, "device": device, "seed": seed, "image": digest(image)}
+    saved = STATE / f"{digest(json.dumps([what, experiment.tasks, EVERY, validate]).encode())}.json"
+    model, told, begun = Model(image), [], 0
     if saved.exists():
         kept = json.loads(saved.read_text())
-        model, told, done = Model(base64.b64decode(kept["image"])), kept["told"], kept["done"]
-    start = time.perf_counter()
-    before = told[-1]["seconds"] if told else 0.0
-    for task in range(done, experiment.tasks):
-        work = np.zeros(4)  # right, visited, moved, flipped
-        count = 0
-        for x, y in stream.samples(task):
-            steps = model.learn_many(x, y)
-            work += [(steps.predicted == y).sum(), steps.visited.sum(), steps.moved.sum(), steps.flipped.sum()]
-            count += len(y)
+        model, told, begun = Model(base64.b64decode(kept["image"])), kept["told"], kept["tasks"]
+    for task in range(begun, experiment.tasks):
         last = task + 1 == experiment.tasks
-        row: Row = {"task": task, "prequential": work[0] / count, "visited": work[1] / count,
-                    "moved": work[2] / count, "flipped": work[3] / count, "learnt": stream.accuracy(model, task)}  # fmt: skip
+        row = learn_task(model, stream, task)
         if last or (task + 1) % EVERY == 0:
             first = 0 if last and experiment.tasks <= 10 else max(0, task + 1 - LAST)
             row["tasks"] = [stream.accuracy(model, t) for t in range(first, task + 1)]
-        row["seconds"] = round(before + time.perf_counter() - start, 1)
         told.append(row)
         if not last and (task + 1) % EVERY == 0:
             image = model.image()
             model = Model(image)  # votes not yet counted are lost, as when a device is switched off
-            state = {"image": base64.b64encode(image).decode(), "told": told, "done": task + 1}
             STATE.mkdir(parents=True, exist_ok=True)
-            write_whole(saved, json.dumps(state))
-    saved.unlink(missing_ok=True)
-    final = told[-1]["tasks"]
-    return {
-        "experiment": name, "device": device, "seed": seed, "final": final, "accuracy": float(np.mean(final)),
-        "state_bytes": model.state_size, "arena_bytes": model.arena_size(), "told": told, "seconds": told[-1]["seconds"],
+            write_whole(saved, json.dumps({"image": base64.b64encode(image).decode(), "told": told, "tasks": task + 1}))
+    return what | {
+        "hidden": built.hidden, "options": asdict(built.options),
+        "final": told[-1]["tasks"], "accuracy": float(np.mean(told[-1]["tasks"])),
+        "state_bytes": model.state_size, "arena_bytes": model.arena_size(), "told": told,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores", "date": str(date.today()),
     }  # fmt: skip
 
 
+def learn_task(model: Model, stream: Stream, task: int) -> Row:
+    """Means over one task's samples, and the accuracy on it right after."""
+    work, count, seconds = np.zeros(4), 0, 0.0  # right, visited, moved, flipped
+    for x, y in stream.samples(task):
+        start = time.perf_counter()
+        steps = model.learn_many(x, y)
+        seconds += time.perf_counter() - start
+        work += [(steps.predicted == y).sum(), steps.visited.sum(), steps.moved.sum(), steps.flipped.sum()]
+        count += len(y)
+    means = dict(zip(("prequential", "visited", "moved", "flipped"), (work / count).tolist(), strict=True))
+    return means | {"microseconds": 1e6 * seconds / count, "learnt": stream.accuracy(model, task)}
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
 def change(device: Device, changes: dict[str, Any]) -> Device:
-    options = {k: v for k, v in changes.items() if k != "hidden"}
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items() if k != "hidden"}
     return replace(device, hidden=changes.get("hidden", device.hidden), options=replace(device.options, **options))
 
 
@@ -187,13 +196,18 @@ def change(device: Device, changes: dict[str, Any]) -> Device:
 
 
 def done(name: str) -> dict[str, list[Row]]:
-    """Device -> its finished runs in the order of the seeds; devices without one are left out."""
-    rows = [row for row in read_rows(RUNS) if row["experiment"] == name]
+    """Device -> its finished runs in the order of the seeds, as it is built today; devices without one are left out."""
+    experiment = EXPERIMENTS[name]
+    rows = {(row["device"], row["seed"], row["image"]): row for row in read_rows(RUNS) if row["experiment"] == name}
     found = {
-        device: sorted((r for r in rows if r["device"] == device), key=lambda r: int(r["seed"]))
-        for device in EXPERIMENTS[name].devices
+        device: [
+            rows[key]
+            for seed in experiment.seeds
+            if (key := (device, seed, digest(first_image(experiment, built, seed)))) in rows
+        ]
+        for device, built in experiment.devices.items()
     }
-    return {device: rows for device, rows in found.items() if rows}
+    return {device: runs for device, runs in found.items() if runs}
 
 
 def table(name: str) -> str:
@@ -217,16 +231,12 @@ def table(name: str) -> str:
     for device, rows in found.items():
         final = 100 * np.mean([row["final"] for row in rows], axis=0)
         told = [t for row in rows for t in row["told"]]
-        mean = {
-            key: float(np.mean([t[key] for t in told]))
-            for key in ("prequential", "learnt", "visited", "moved", "flipped")
-        }
-        micro = 1e6 * np.mean([row["seconds"] / (60_000 * experiment.passes * experiment.tasks) for row in rows])
+        mean = {key: float(np.mean([t[key] for t in told])) for key in told[0] if key != "tasks"}
         lines.append(
             f"| {device} | {', '.join(str(row['seed']) for row in rows)} | {spread([row['accuracy'] for row in rows])} "
             f"| {' '.join(f'{a:.1f}' for a in final)} | {100 * mean['learnt']:.1f} | {100 * mean['prequential']:.1f} "
             f"| {mean['visited']:.1f} | {mean['moved']:.1f} | {mean['flipped']:.2f} "
-            f"| {rows[0]['state_bytes']:,} | {rows[0]['arena_bytes']:,} | {micro:.0f} |"
+            f"| {rows[0]['state_bytes']:,} | {rows[0]['arena_bytes']:,} | {mean['microseconds']:.0f} |"
         )
     return "\n".join([*lines, "", *(f"* {sentence}" for sentence in experiment.beside)]).rstrip() + "\n"
 
@@ -257,7 +267,6 @@ def index() -> str:
 
 
 def write_pages(name: str) -> None:
-    RESULTS.mkdir(parents=True, exist_ok=True)
     found = done(name)
     plots.final_accuracy(
         RESULTS / f"{name}.svg", {d: [r["final"] for r in rows] for d, rows in found.items()}, EXPERIMENTS[name].title
@@ -268,13 +277,16 @@ def write_pages(name: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*EXPERIMENTS, []])
-    parser.add_argument("--seeds", type=int, help="only the first so many")
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(EXPERIMENTS))
+    parser.add_argument("--seeds", type=int, help="only the first so many, 1 or more", default=None)
     parser.add_argument("--tables", action="store_true", help="run nothing: only write tables and figures anew")
     parser.add_argument(
         "--validate", metavar="JSON", help="try changes to the options at seed 100, on training images held out"
     )
     asked = parser.parse_args()
+    for name in asked.names:
+        if name not in EXPERIMENTS:
+            parser.error(f"unknown experiment {name!r}: there are {', '.join(EXPERIMENTS)}")
     if asked.tables:
         asked.names = [name for name in asked.names or EXPERIMENTS if done(name)]
     if not asked.names:
@@ -284,11 +296,12 @@ def main() -> None:
                 f"{name:20s} {runs:2d} of {len(experiment.seeds) * len(experiment.devices):2d} runs  {experiment.title}"
             )
         return
+    RESULTS.mkdir(parents=True, exist_ok=True)
     for name in asked.names:
         experiment = EXPERIMENTS[name]
         if asked.validate is not None:
             for device in experiment.devices:
-                row = run(name, device, 100, True, **json.loads(asked.validate))
+                row = run(name, device, 100, True, json.loads(asked.validate))
                 print(f"{device}: {100 * row['accuracy']:.2f}, by task {[round(100 * a, 1) for a in row['final']]}")
             continue
         for seed in [] if asked.tables else experiment.seeds[: asked.seeds]:

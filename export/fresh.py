@@ -32,7 +32,7 @@ class FreshOptions:
         deviations: 0..100 standard deviations of votes that disagree by chance are needed to visit a synapse.
         gain: 0..1, chance of a visit for each vote beyond those needed.
         draws: 1..8 passes with weights drawn anew, over which one sample's error is averaged.
-        batch: 32, 64, 96 or 128 samples are counted together.
+        batch: 32, 64, 96 or 128 samples are kept until every input has counted their votes.
         scale: of the device's softmax, which sees scores in units of their standard deviation over the classes, times this.
         margin: 0..1, a sample whose true class has an error below this teaches nothing.
         low, high: 0..7.99, low < high: a unit's gate is open up to low and closed from high on, in units of the layer's mean |V|.
@@ -60,7 +60,7 @@ class FreshOptions:
         least, most = 1e-9, 1e9
         need_number("bits", self.bits, 2, 8, "a whole number from 2 to 8", int)
         if not isinstance(self.thresholds, tuple) or not 1 <= len(self.thresholds) <= 8:
-            raise ExportError(f"thresholds={self.thresholds!r}: must be a tuple of 1 to 8 whole numbers from 0 to 255")
+            raise ExportError(f"thresholds={self.thresholds!r}: must be 1 to 8 whole numbers from 0 to 255, as a tuple")
         for threshold in self.thresholds:
             need_number("thresholds", threshold, 0, 255, "whole numbers from 0 to 255", int)
         need_number("delta", self.delta, 0, most, "a finite number >= 0")
@@ -68,7 +68,7 @@ class FreshOptions:
         need_number("deviations", self.deviations, 0, 100, "from 0 to 100")
         need_number("gain", self.gain, least, 1, "above 0 and at most 1")
         need_number("draws", self.draws, 1, 8, "a whole number from 1 to 8", int)
-        if self.batch not in BATCHES:
+        if not isinstance(self.batch, int) or self.batch not in BATCHES:
             raise ExportError(f"batch={self.batch!r}: must be 32, 64, 96 or 128")
         need_number("scale", self.scale, least, most, "a finite number above 0")
         need_number("margin", self.margin, 0, 1, "from 0 to 1")
@@ -88,16 +88,18 @@ class FreshOptions:
 def fresh(features: int, hidden: int, classes: int, options: FreshOptions | None = None) -> Frozen:
     """A network features -> hidden -> classes with random weights; its hidden layer learns on the device.
 
-    features: F uint8 features, 1..16384 over the number of thresholds. hidden: 1..1024 graded units. classes: 2..16384.
+    features: F uint8 features, 1..16384 over the number of thresholds. hidden: 1..1024 graded units. classes: 2..1024.
 
     Raises ExportError if a size is outside its range.
     """
     o = options or FreshOptions()
     planes = len(o.thresholds)
-    need_number("features", features, 1, MAX_UNITS // planes,
-                f"a whole number from 1 to {MAX_UNITS // planes} with {planes} thresholds", int)  # fmt: skip
+    most = MAX_UNITS // planes
+    need_number(
+        "features", features, 1, most, f"a whole number from 1 to {most} with {planes} thresholds: fewer of either", int
+    )
     need_number("hidden", hidden, 1, MAX_GRADED, f"a whole number from 1 to {MAX_GRADED}", int)
-    need_number("classes", classes, 2, MAX_UNITS, f"a whole number from 2 to {MAX_UNITS}", int)
+    need_number("classes", classes, 2, MAX_GRADED, f"a whole number from 2 to {MAX_GRADED}", int)
     rng = np.random.default_rng(o.seed)
     levels = rng.integers(-1, 1, (hidden, features)).astype(np.int8)
     thresholds = np.repeat(np.array(o.thresholds, np.uint8)[:, None], features, axis=1)

@@ -50,7 +50,7 @@ class Votes:
         it never falls.
     gain: 1..65535, chance of a visit per vote beyond those needed, in 1/65536.
     draws: S, 1..8 passes with weights drawn anew for one sample's error.
-    batch: 32, 64, 96 or 128 samples are counted together.
+    batch: 32, 64, 96 or 128 samples wait in slots until every input has counted them.
     """
 
     need: NDArray[np.uint16]

@@ -42,7 +42,7 @@ def check_limits(frozen: Frozen) -> None:
              "graded layer where its ramp rises, 0 it must be")  # fmt: skip
         need(
             layer.on_off == (i == 0 or layer.kind == "graded"),
-            f"layer {i}: the first layer, and only it, has on/off inputs",
+            f"layer {i}: the first layer and a graded one, and only they, have on/off inputs",
         )
         need(1 <= layer.bits <= 8, f"layer {i} has {layer.bits} hidden bits, the format holds 1..8")
         low, high = int(layer.hidden.min()), int(layer.hidden.max())
@@ -62,7 +62,12 @@ def check_limits(frozen: Frozen) -> None:
             _check_graded(i, layer, layer.graded)
         if layer.kind == "output":
             most = int(_reach(layer).max())
-            need(most < 2**31, f"scores could reach {most}, beyond 32 bits: smaller mul or add")
+            what = "scores' differences, times the classes," if layer.graded_input else "scores"
+            need(most < 2**31, f"{what} could reach {most}, beyond 32 bits: smaller mul or add")
+            need(
+                not layer.graded_input or n <= MAX_GRADED,
+                f"{n} classes on graded inputs, the format holds {MAX_GRADED}",
+            )
             need(not layer.graded_input or layer.bits == 1, f"layer {i} has {layer.bits} hidden bits, on graded inputs the format "
                  "holds 1: nothing there learns")  # fmt: skip
 

@@ -48,7 +48,7 @@ def named_tensors(frozen: Frozen) -> dict[str, NDArray[Any]]:
     for i, layer in enumerate(frozen.layers):
         need(
             layer.graded is None,
-            f"layer {i} is graded: ONNX and TFLite hold thresholds only, the .mbit image is the way",
+            f"layer {i} is graded: ONNX and TFLite hold thresholds only, use --formats mbit",
         )
         planes = hidden_planes(layer.hidden, layer.bits)
         named[f"layer{i}.sign_plane"] = planes[-1]

@@ -273,7 +273,7 @@ class DeviceRule:
         return e - np.sign(p) * np.sign(d) * ((np.abs(d) * f + 128) >> 8), max(0, -int(e[label]))
 
     def vote(self, index: int, x: Ints, label: int, done: Done) -> bool:
-        """A sample asks for what it wants, and is counted with those kept once they are enough. False if it taught nothing."""
+        """A sample asks for what it wants; then the inputs whose turn it is count their votes. False if it taught nothing."""
         layer = self.net.layers[index]
         assert layer.graded is not None and layer.rule is not None and layer.rule.votes is not None
         votes, error, wrong = layer.rule.votes, np.zeros(len(self.levels[index]), dtype=np.int64), 0

@@ -46,7 +46,7 @@ def command(
 
     task = train.load_task(data)
     largest = int(task.x_train.max())
-    thresholds = tuple(threshold or (max(1, round(part * largest)) for part in DEFAULT))
+    thresholds = tuple(dict.fromkeys(threshold or [max(1, round(part * largest)) for part in DEFAULT]))
     image = write_image(
         fresh(task.features, hidden, task.classes, FreshOptions(bits=bits, thresholds=thresholds, seed=seed))
     )

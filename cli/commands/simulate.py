@@ -87,7 +87,7 @@ def command(
                 )
                 bar.step()
     batch = max((layer.rule.votes.batch for layer in frozen.layers if layer.rule and layer.rule.votes), default=0)
-    measured = slice(MEASURED + batch)  # the worst step is the one that counts a batch of votes
+    measured = slice(MEASURED + batch)  # a step counts most when every slot is taken
     y = task.y_train[measured] if learns else None
     found = measure(blob, chip, task.x_train[measured], y, opt=f"-{opt.value}", budgets=limits)
     checks = check(found, limits)

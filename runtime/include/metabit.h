@@ -7,7 +7,8 @@
  *   image   const, read in place (flash). mb_open validates every byte it will ever rely on.
  *   state   mb_state_size() bytes. What learning changes: the generator, the counters and k bits a synapse.
  *   arena   mb_arena_size() bytes of scratch. Its content is worthless between calls, but to a network that learns by votes: there
- *           it holds the last samples, at most a batch, whose votes are being counted: they are lost with it and nothing else.
+ *           it holds the last samples, at most a batch, whose votes are being counted. If it is needed for
+ *           something else in between, mb_attach again before learning goes on: those votes are lost, nothing else.
  *
  * All three must be 4-byte aligned. `metabit inspect` prints both sizes before anything is flashed, and a build can check them
  * against mb_state_size and mb_arena_size at start. A call takes less than 1 KiB of stack. Calls on one model share its arena:

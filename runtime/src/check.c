@@ -137,7 +137,10 @@ static mb_status check_weights(const uint8_t *p, const mb_layer *l, section *con
     if (mb_is_feature(l) && l->learns) {
         return MB_E_LEARNS;
     }
-    if (l->kind == MB_GRADED && (l->units > 1024u || l->depth < 1 || l->depth > 8 || mb_values(l) > MB_MAX_UNITS)) {
+    if ((l->kind == MB_GRADED || grades) && l->units > 1024u) {
+        return MB_E_SHAPE;
+    }
+    if (l->kind == MB_GRADED && (l->depth < 1 || l->depth > 8 || mb_values(l) > MB_MAX_UNITS)) {
         return MB_E_SHAPE;
     }
     const uint32_t listed = bytes ? 255u * l->inputs : l->kind == MB_GRADED ? mb_values(l) : l->inputs; /* most in a sum */
@@ -177,7 +180,7 @@ static mb_status check_weights(const uint8_t *p, const mb_layer *l, section *con
         const int64_t mul = l->scores[c], add = l->scores[l->units + c];
         const int64_t sum = grades ? 8 * (int64_t)l->inputs : ((int64_t)1 << l->planes) + 1;
         const int64_t most = (mul < 0 ? -mul : mul) * sum + (add < 0 ? -add : add);
-        if (most > INT32_MAX / (grades ? 2 * (int64_t)l->units : 1)) { /* graded, their deviations fit as well */
+        if (most > (grades ? INT32_MAX / (2 * (int32_t)l->units) : INT32_MAX)) { /* on grades their deviations fit as well */
             return MB_E_SCORES;
         }
     }

@@ -20,11 +20,11 @@ uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *lis
 
 mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values)
 {
-    uint32_t sum = 0; /* at most 2^10 units of at most 2^20 */
+    uint32_t sum = 0; /* at most 2^10 units of at most 2^19 */
     for (uint32_t i = 0; i < l->units; i++) {
         sum += mb_magnitude(values[i]);
     }
-    const uint32_t mean = (uint32_t)(((uint64_t)sum * 16u) / l->units);
+    const uint32_t mean = 16u * (sum / l->units) + 16u * (sum % l->units) / l->units; /* 16 sum / N, in 32 bits */
     const mb_ramp ramp = {(uint32_t)(((uint64_t)mean * l->low) >> 12), (uint32_t)(((uint64_t)mean * l->high) >> 12)};
     return ramp;
 }

@@ -209,7 +209,7 @@ static void count_samples(uint32_t on, const uint32_t *asked, uint32_t words, ta
     const uint16_t *const end = mb_list_bits(list, on, 0);
     for (const uint16_t *b = list; b != end; b++) {
         t->waiting_up[t->waiting] = asked[2u * words * *b];
-        t->waiting_down[t->waiting] = asked[2u * words * *b + words];
+        t->waiting_down[t->waiting] = asked[2u * words * *b + words] & ~t->waiting_up[t->waiting]; /* whatever became of the arena */
         if (++t->waiting == 8u) {
             settle(t);
         }

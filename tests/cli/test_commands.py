@@ -52,6 +52,23 @@ def test_a_fresh_network_too_large_is_refused(metabit: Any, tmp_path: Path) -> N
     assert ran.code == 1 and "1024" in ran.err and not (tmp_path / "x.mbit").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--bits", 1), "bits=1"),
+        (("--threshold", 300), "thresholds=300"),
+        (tuple(word for t in range(10, 100, 10) for word in ("--threshold", t)), "1 to 8"),
+    ],
+    ids=["one bit", "a threshold no feature reaches", "nine thresholds"],
+)
+def test_a_fresh_network_with_a_wrong_option_is_refused(
+    metabit: Any, tmp_path: Path, options: tuple[object, ...], named: str
+) -> None:
+    ran = metabit("fresh", "digits", "-o", tmp_path / "new" / "x.mbit", *options)
+    assert ran.code != 0 and named in ran.err and ran.err.count("\n") == 1 and ran.err.endswith("\n")
+    assert not ran.out and not list(tmp_path.iterdir())
+
+
 def test_a_convolutional_checkpoint_goes_all_the_way(metabit: Any) -> None:
     from metabit import train
 

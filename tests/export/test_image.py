@@ -194,7 +194,7 @@ def signed() -> Frozen:
         (wide(16385), "layer 0 is 3 -> 16385, the format holds 1..16384: fewer units"),
         (replace(NETWORK, layers=(FIRST, LAST)), "layer 1 takes 4 inputs, layer 0 gives 5"),
         (first(on_off=False), "layer 0 has +1/-1 inputs, but the encoder gives on/off"),
-        (signed(), "layer 0: the first layer, and only it, has on/off inputs"),
+        (signed(), "layer 0: the first layer and a graded one, and only they, have on/off inputs"),
         (last(on_off=True), "layer 2 has on/off inputs, but the layer before it gives +1/-1"),
         (first(kind="output"), "in this order, not ['output', 'dense', 'output']"),
         (narrow(16385), "layer 0 is 16385 -> 2, the format holds 1..16384: fewer inputs"),

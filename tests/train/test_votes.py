@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -233,6 +234,15 @@ class Text:
                             self.levels[i][j] += 1 if up else -1
 
 
+def wide() -> Frozen:
+    """More inputs than a batch, which a single vote visits: seven slots count two inputs each."""
+    frozen = voting(15, inputs=71, planes=1, units=33, classes=4, k=3, draws=1, batch=64)
+    graded = frozen.layers[0]
+    votes = replace(graded.rule.votes, need=np.zeros(65, np.uint16), gain=65535)
+    layer = replace(graded, rule=replace(graded.rule, dose=2**20 - 1, votes=votes))
+    return replace(frozen, layers=(layer, frozen.layers[1]), margin=0)
+
+
 DENSE = network(2, (9, 30, 3), planes=1, learns=(False, False))
 NETWORKS = {
     "small": voting(51, inputs=6, planes=1, units=5, classes=3, k=2, batch=32),
@@ -240,13 +250,15 @@ NETWORKS = {
     "packed bits": voting(13, inputs=11, planes=2, units=33, classes=12, k=8, source="bits"),
     "above a dense layer": voting(14, planes=5, units=20, classes=5, k=3, draws=1, below=DENSE),
     "two classes": voting(11, inputs=6, planes=1, units=32, classes=2, k=3),
+    "more inputs than a batch": wide(),
     "fresh": fresh(8, 12, 4, FreshOptions(batch=32, deviations=0.5, gain=1.0)),
 }
 
 
 @pytest.mark.parametrize("frozen", NETWORKS.values(), ids=NETWORKS)
 def test_the_oracle_is_the_text(frozen: Frozen) -> None:
-    steps = 110
+    batch = frozen.layers[-2].rule.votes.batch
+    steps = 110 * batch // 32
     x = inputs(frozen, steps, seed=3)
     labels = np.random.default_rng(4).integers(0, frozen.classes, steps)
     oracle, text = DeviceRule(frozen), Text(frozen, frozen.layers[-2].hidden.tolist(), frozen.generator, [])
@@ -257,10 +269,13 @@ def test_the_oracle_is_the_text(frozen: Frozen) -> None:
         step = oracle.learn(given, int(label))
         taught = text.learn([int(a > 0) for a in seen[-2]], int(label))
         assert step.predicted == scores.argmax() and step.skipped == (not taught)
-        assert oracle.generator == text.z and oracle.asked == len(text.kept) % frozen.layers[-2].rule.votes.batch
+        assert oracle.generator == text.z and oracle.asked == len(text.kept) % batch
         assert oracle.levels[-2].tolist() == text.levels
         counted += step.visited > 0
     assert counted >= 1
+    if frozen.layers[-2].inputs > batch:
+        assert len(text.kept) > 2 * batch
+        assert (oracle.levels[-2] != frozen.layers[-2].hidden)[:, batch:].any()
     assert oracle.steps == steps and np.array_equal(oracle.levels[-1], frozen.layers[-1].hidden)
     assert oracle.moved >= (np.abs(oracle.levels[-2] - frozen.layers[-2].hidden.astype(int))).sum()
 
@@ -285,7 +300,9 @@ def test_kept_samples_are_no_part_of_the_state() -> None:
     assert oracle.kept == []
     for x in inputs(frozen, 10):
         oracle.learn(x, 0)
-    assert oracle.kept and len(state_of(frozen, oracle)) == len(state_of(frozen, DeviceRule(frozen)))
+    cleared = deepcopy(oracle)
+    cleared.kept, cleared.asked = [], 0
+    assert oracle.kept and oracle.asked and state_of(frozen, oracle) == state_of(frozen, cleared)
 
 
 def test_five_noisy_pictures_are_learnt_from_nothing() -> None:

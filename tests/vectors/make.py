@@ -39,7 +39,9 @@ WINDOWED = {
 }
 
 
-STEPS = {"votes-3bit": 80}  # so that votes are counted, twice
+STEPS = {"votes-3bit": 80}
+"""Every step whose sample asks counts a slice of the inputs: j = slot, slot + batch, ... So many that the 32 slots are filled
+anew, and with 37 inputs that slots count two inputs as well as one."""
 
 
 def networks() -> Iterator[tuple[str, Frozen]]:
@@ -47,7 +49,7 @@ def networks() -> Iterator[tuple[str, Frozen]]:
         yield name, network(seed, sizes, k, planes, learns, dose)
     for seed, (name, (image, convs, dense, source, k, learns)) in enumerate(WINDOWED.items()):
         yield name, windowed(seed, image, convs, dense, source, k, learns)
-    yield "votes-3bit", voting(3, inputs=18, planes=2, units=40, classes=5, k=3, batch=32)
+    yield "votes-3bit", voting(3, inputs=37, planes=2, units=40, classes=5, k=3, batch=32)
 
 
 def files() -> dict[str, bytes]:
