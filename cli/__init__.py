@@ -9,7 +9,20 @@ from collections.abc import Callable
 
 import typer
 
-from metabit.cli.commands import analyse, boards, demo, export, info, inspect, run, simulate, sweep, train, verify
+from metabit.cli.commands import (
+    analyse,
+    boards,
+    demo,
+    export,
+    fresh,
+    info,
+    inspect,
+    run,
+    simulate,
+    sweep,
+    train,
+    verify,
+)
 
 BREACH = 3
 """Exit code when a budget is broken; 1 is an error, 2 a command line that makes no sense, 130 Ctrl-C."""
@@ -40,7 +53,7 @@ def interruptible(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for module in (train, sweep, export, inspect, run, simulate, verify, boards, info, demo):
+for module in (train, sweep, export, fresh, inspect, run, simulate, verify, boards, info, demo):
     app.command(module.__name__.rpartition(".")[2])(interruptible(module.command))
 app.add_typer(analyse.app, name="analyse")
 

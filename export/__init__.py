@@ -1,6 +1,7 @@
 """Floats end here: a checkpoint becomes integers, and the integers become files.
 
     freeze.py        checkpoint -> Frozen        signs, levels, thresholds, tables
+    fresh.py         nothing -> Frozen           a network that learns on the device from the first sample
     frozen.py        Frozen                      the only thing a writer receives
     bits.py          packing                     the only shifts in Python
     image.py         Frozen <-> model.mbit       what a microcontroller runs (runtime/FORMAT.md)
@@ -20,7 +21,8 @@ In four lines::
 from metabit.export.bundle import FORMATS, Written, export_all
 from metabit.export.errors import ExportError, MissingExtra
 from metabit.export.freeze import Options, freeze
-from metabit.export.frozen import Counters, Encode, Frozen, Layer, Rule
+from metabit.export.fresh import FreshOptions, fresh
+from metabit.export.frozen import Counters, Encode, Frozen, Graded, Layer, Rule, Votes
 from metabit.export.image import read_image, write_image
 
 __all__ = [
@@ -28,14 +30,18 @@ __all__ = [
     "Counters",
     "Encode",
     "ExportError",
+    "FreshOptions",
     "Frozen",
+    "Graded",
     "Layer",
     "MissingExtra",
     "Options",
     "Rule",
+    "Votes",
     "Written",
     "export_all",
     "freeze",
+    "fresh",
     "read_image",
     "write_image",
 ]

@@ -98,11 +98,7 @@ class Options:
 
     def __post_init__(self) -> None:
         def need(name: str, low: float, high: float, rule: str, kind: type = float) -> None:
-            value = getattr(self, name)
-            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            number = whole or (kind is float and isinstance(value, float | np.floating))
-            if not number or not low <= value <= high:
-                raise ExportError(f"{name}={value!r}: must be {rule}")
+            need_number(name, getattr(self, name), low, high, rule, kind)
 
         least, most = 1e-9, 1e9  # beyond them a parameter means nothing, and its integer would overflow
         need("bits", 1, 8, "a whole number from 1 (frozen) to 8", int)
@@ -116,6 +112,14 @@ class Options:
         need("window", 0, most, "a finite number >= 0")
         need("temperature", least, most, "a finite number above 0")
         need("seed", 0, 2**32 - 1, "a whole number from 0 to 4294967295", int)
+
+
+def need_number(name: str, value: object, low: float, high: float, rule: str, kind: type = float) -> None:
+    """Raises ExportError with the rule unless value is a number (int: a whole one) from low to high."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    number = whole or (kind is float and isinstance(value, float | np.floating))
+    if not number or not low <= value <= high:  # type: ignore[operator]
+        raise ExportError(f"{name}={value!r}: must be {rule}")
 
 
 def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_UNITS = 16384
+MAX_GRADED = 1024
 MAX_IMAGE = 1 << 18
 MAX_LAYERS = 16
 CERTAIN = 65535
@@ -42,16 +43,48 @@ class Encode:
 
 
 @dataclass(frozen=True)
+class Votes:
+    """How a graded layer learns (docs/learning-rule.md, "Graded units and votes").
+
+    need: uint16 (batch * P + 1,), votes needed to visit a synapse, in 1/16, by the number of times its unit asked with its input;
+        it never falls.
+    gain: 1..65535, chance of a visit per vote beyond those needed, in 1/65536.
+    draws: S, 1..8 passes with weights drawn anew for one sample's error.
+    batch: 32, 64, 96 or 128 samples wait in slots until every input has counted them.
+    """
+
+    need: NDArray[np.uint16]
+    gain: int
+    draws: int
+    batch: int
+
+
+@dataclass(frozen=True)
 class Rule:
     """What one layer needs to learn on the device (docs/learning-rule.md).
 
     strengthen, weaken: uint16 (2**(k-1),), probability of a move away from / toward zero at magnitude r.
-    dose: 1..2**20-1, synapse visits per eligible input of a wholly wrong sample, in 1/4096.
+    dose: 1..2**20-1, synapse visits per eligible input of a wholly wrong sample, in 1/4096; of a graded layer, units that ask.
+    votes: of a graded layer, and only of it.
     """
 
     strengthen: NDArray[np.uint16]
     weaken: NDArray[np.uint16]
     dose: int
+    votes: Votes | None = None
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What makes a layer graded: its units are gates that close as |V| grows, by the mean |V| of the layer.
+
+    lo, hi: 0 <= lo < hi <= 2047, ends of the ramp in 1/256 of that mean: a unit gives 8 up to lo, -8 from hi on.
+    planes: P, 1..8 input bits share one weight; bit p * K + j belongs to input j.
+    """
+
+    lo: int
+    hi: int
+    planes: int
 
 
 @dataclass(frozen=True)
@@ -100,18 +133,23 @@ class Window:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with weights: convolution, dense, or output. K of a convolution is (row, column, channel) of one window.
+    """A layer with weights: convolution, dense, graded, or output. K of a convolution is (row, column, channel) of one window,
+    of a graded layer it counts weights: P * K bits come in.
 
     hidden: int8 (N, K), levels in [-2**(k-1), 2**(k-1) - 1]; the weight is +1 iff the level is >= 0. k = 1 means frozen.
-    on_off: inputs are 1/0 (after `Encode`, or packed input bits), or with uint8 0..255; otherwise they are +1/-1.
+    on_off: inputs are 1/0 (after `Encode`, packed input bits, or whatever a graded layer takes), or with uint8 0..255; otherwise
+        they are +1/-1, or with graded_input -8..8.
     theta: int32 (N,), a hidden unit is +1 iff accumulator >= theta. Unused (zeros) for the output layer.
-    window: straight-through window: errors pass where |accumulator - theta| <= window. Unused for the output layer.
+    window: straight-through window: errors pass where |accumulator - theta| <= window. Unused for the output layer; 0 where no
+        error comes.
     mul, add: int32 (N,), the output layer's scores are accumulator * mul + add. Ones and zeros for a hidden layer.
     uint8: inputs are the features as they are; first layer only. It and a convolution never learn on the device.
     conv: of a convolution, what it looks through; else None.
+    graded: of a graded layer, its ramp and planes; else None.
+    graded_input: of the output after a graded layer, and only of it. It has one bit a synapse and does not learn.
     """
 
-    kind: Literal["conv", "dense", "output"]
+    kind: Literal["conv", "dense", "graded", "output"]
     hidden: NDArray[np.int8]
     bits: int
     on_off: bool
@@ -122,6 +160,8 @@ class Layer:
     rule: Rule | None = None
     uint8: bool = False
     conv: Window | None = None
+    graded: Graded | None = None
+    graded_input: bool = False
 
     @property
     def units(self) -> int:
@@ -142,8 +182,10 @@ class Layer:
 
     @property
     def values(self) -> int:
-        """Values that come in: H · W · C, or K."""
-        return self.conv.values if self.conv else self.inputs
+        """Values that come in: H · W · C, P · K of a graded layer, or K."""
+        if self.conv:
+            return self.conv.values
+        return self.graded.planes * self.inputs if self.graded else self.inputs
 
     @property
     def outputs(self) -> int:
@@ -162,7 +204,7 @@ class Counters:
 
 @dataclass(frozen=True)
 class Frozen:
-    """A whole network as integers. Layers run first to last: conv*, dense*, output.
+    """A whole network as integers. Layers run first to last: conv*, dense*, at most one graded, output.
 
     temperature: 1..65535, exp-table index per unit of score difference, in 1/4096 (docs/learning-rule.md).
     margin: 0..4096, a sample whose error on the true class is below margin / 4096 teaches nothing.

@@ -12,20 +12,21 @@ from numpy.typing import NDArray
 
 from metabit.export import bits
 from metabit.export.errors import ExportError
-from metabit.export.frozen import MAX_IMAGE, MAX_LAYERS, MAX_UNITS, Counters, Encode, Frozen, Layer, Rule, Window
-from metabit.export.wiring import check_wiring, need
+from metabit.export.fold import fold_constants
+from metabit.export.frozen import Counters, Encode, Frozen, Graded, Layer, Rule, Votes, Window
+from metabit.export.limits import check_limits
 
 MAGIC = b"MBIT"
-MAJOR, MINOR = 1, 1
+MAJOR, MINOR = 1, 2
 HEADER = struct.Struct("<4sHHIIIIIIIIHHHHHH12x")
 RECORD = struct.Struct("<BBBBHHBBHIIIIIIIHHHBBBB14x")
 STATE = struct.Struct("<IIII")
-ENCODE, DENSE, OUTPUT, CONV = 1, 2, 3, 4
-NAMES: dict[int, Literal["conv", "dense", "output"]] = {DENSE: "dense", OUTPUT: "output", CONV: "conv"}
+ENCODE, DENSE, OUTPUT, CONV, GRADED = 1, 2, 3, 4, 5
+NAMES: dict[int, Literal["conv", "dense", "graded", "output"]] = {
+    DENSE: "dense", OUTPUT: "output", CONV: "conv", GRADED: "graded",
+}  # fmt: skip
 KINDS = {name: kind for kind, name in NAMES.items()}
-ON_OFF, PLUS_MINUS, BYTES = 0, 1, 2
-PLANES = {False: (6, 20), True: (12, 24)}
-"""Fewest and most counter planes of a layer on bits, and of one on uint8."""
+ON_OFF, PLUS_MINUS, BYTES, GATES = 0, 1, 2, 3
 
 
 def sections(image: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -39,7 +40,7 @@ def sections(image: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
 
 def write_image(frozen: Frozen) -> bytes:
     """The device image of a network. Raises ExportError if a layer breaks a limit of the format."""
-    _check(frozen)
+    check_limits(frozen)
     count = len(frozen.layers) + (frozen.encode is not None)
     const_offset = HEADER.size + RECORD.size * count
     constants = _Section()
@@ -66,8 +67,10 @@ def write_image(frozen: Frozen) -> bytes:
 
 def _minor(frozen: Frozen) -> int:
     """The lowest minor version that holds the network: what older readers can run stays theirs."""
+    if any(layer.graded for layer in frozen.layers):
+        return MINOR
     newer = frozen.encode is not None and frozen.encode.channels != 0
-    return MINOR if newer or any(layer.conv or layer.uint8 for layer in frozen.layers) else 0
+    return int(newer or any(layer.conv or layer.uint8 for layer in frozen.layers))
 
 
 class _Section:
@@ -95,7 +98,7 @@ class _Plan:
     constants: _Section
     offsets: tuple[tuple[_Section, int] | None, ...]
     image: tuple[int, ...] = (0,) * 7
-    """height, width, channels, kernel, stride, pool, padding"""
+    """height, width, channels, kernel, stride, pool, padding; of a graded layer lo, hi, gain, depth, draws, batch, 0"""
 
     def record(self, const_offset: int, state_offset: int) -> bytes:
         place = [
@@ -114,7 +117,7 @@ def _encode_plan(encode: Encode, constants: _Section) -> _Plan:
 
 def _layer_plan(layer: Layer, constants: _Section, state: _Section) -> _Plan:
     lanes = lanes_of(layer)
-    fold, planes, window = fold_constants(layer)
+    planes = window = 0
     home = state if layer.learns else constants
     fold_home = state if layer.learns and not layer.on_off else constants
 
@@ -125,7 +128,11 @@ def _layer_plan(layer: Layer, constants: _Section, state: _Section) -> _Plan:
     offsets.append(
         (home, home.add(bits.pack_level_columns(layer.hidden, layer.bits, lanes))) if layer.bits > 1 else None
     )
-    offsets.append((fold_home, fold_home.add(bits.slice_planes(fold, planes, 32))))
+    if layer.graded_input:
+        offsets.append(None)
+    else:
+        fold, planes, window = fold_constants(layer)
+        offsets.append((fold_home, fold_home.add(bits.slice_planes(fold, planes, 32))))
     if layer.rule is not None:
         tables = np.stack([layer.rule.strengthen, layer.rule.weaken]).astype("<u2")
         offsets.append((constants, constants.add(tables)))
@@ -135,13 +142,31 @@ def _layer_plan(layer: Layer, constants: _Section, state: _Section) -> _Plan:
         offsets.append((constants, constants.add(np.stack([layer.mul, layer.add]).astype("<i4"))))
     else:
         offsets.append(None)
+    votes = layer.rule.votes if layer.rule else None
+    offsets.append((constants, constants.add(votes.need.astype("<u2"))) if votes else None)
     head = (
-        KINDS[layer.kind], BYTES if layer.uint8 else ON_OFF if layer.on_off else PLUS_MINUS, layer.bits, planes,
+        KINDS[layer.kind], _source(layer), layer.bits, planes,
         layer.inputs, layer.units, lanes, int(layer.learns), window, layer.rule.dose if layer.rule else 0,
     )  # fmt: skip
-    c = layer.conv
-    image = (c.height, c.width, c.channels, c.kernel, c.stride, c.pool, int(c.same)) if c else (0,) * 7
-    return _Plan(head, constants, (*offsets, None), image)
+    return _Plan(head, constants, tuple(offsets), _image(layer))
+
+
+def _source(layer: Layer) -> int:
+    if layer.graded_input:
+        return GATES
+    return BYTES if layer.uint8 else ON_OFF if layer.on_off else PLUS_MINUS
+
+
+def _image(layer: Layer) -> tuple[int, ...]:
+    """The end of the record: a convolution's image and window, a graded layer's ramp and votes."""
+    if layer.conv is not None:
+        c = layer.conv
+        return c.height, c.width, c.channels, c.kernel, c.stride, c.pool, int(c.same)
+    if layer.graded is not None:
+        g, votes = layer.graded, layer.rule.votes if layer.rule else None
+        gain, draws, batch = (votes.gain, votes.draws, votes.batch) if votes else (0, 0, 0)
+        return g.lo, g.hi, gain, g.planes, draws, batch, 0
+    return (0,) * 7
 
 
 def lanes_of(layer: Layer) -> bits.Lanes:
@@ -149,87 +174,8 @@ def lanes_of(layer: Layer) -> bits.Lanes:
     return 16 if layer.kind == "output" and layer.units <= 16 else 32
 
 
-def fold_constants(layer: Layer) -> tuple[NDArray[np.int64], int, int]:
-    """Per-unit constants (N,), the counter planes they need, and the window in V (docs/learning-rule.md, "Sums")."""
-    theta, most = layer.theta.astype(np.int64), layer.inputs * (255 if layer.uint8 else 1)
-    if layer.kind == "output":
-        theta = np.full(layer.units, 0 if layer.on_off else layer.inputs & 1, np.int64)
-    if layer.on_off:
-        fold, window = -theta, layer.window
-        reach = most + int(np.abs(theta).max())
-    else:
-        theta = theta + ((theta - layer.inputs) & 1)  # the parity of the accumulator
-        fold, window = -(layer.weights.sum(1, dtype=np.int64) + theta) // 2, layer.window // 2
-        reach = (layer.inputs + int(np.abs(theta).max())) // 2 + layer.inputs  # plus room for fold alone
-    low, high = PLANES[layer.uint8]
-    planes = max(low, (reach + window + 1).bit_length() + 1)
-    if planes > high:
-        raise ExportError(f"a layer needs {planes} counter planes, the format holds {high}: fewer inputs")
-    return fold, planes, window
-
-
 def _counters(c: Counters) -> tuple[int, int, int]:
     return c.steps, c.moved, c.flipped
-
-
-def _check(frozen: Frozen) -> None:
-    """What the format cannot hold, as sentences."""
-
-    check_wiring(frozen)
-    count = len(frozen.layers) + (frozen.encode is not None)
-    need(count <= MAX_LAYERS, f"{count} layers, the format holds {MAX_LAYERS}: fewer hidden layers")
-    need(1 <= frozen.temperature <= 65535, f"temperature {frozen.temperature} is outside 1..65535")
-    need(0 <= frozen.margin <= 4096, f"margin {frozen.margin} is outside 0..4096")
-    need(1 <= frozen.generator < 2**32, f"generator {frozen.generator} is outside 1..4294967295")
-    need(frozen.classes >= 2, f"{frozen.classes} class: a classifier needs at least 2")
-    if frozen.encode is not None:
-        planes, features = frozen.encode.thresholds.shape
-        need(1 <= planes <= 8, f"{planes} thermometer planes, the format holds 1..8")
-        need(planes * features <= MAX_UNITS, f"the encoder makes {planes * features} bits, the format holds {MAX_UNITS}: "
-             "fewer planes or a smaller image")  # fmt: skip
-    size = frozen.input_bytes
-    need(size < 2**16, f"an input has {size} bytes, the format holds 65535: a smaller image")
-    for i, layer in enumerate(frozen.layers):
-        n, k = layer.hidden.shape
-        need(1 <= n <= MAX_UNITS and 1 <= k <= MAX_UNITS, f"layer {i} is {k} -> {n}, the format holds 1..{MAX_UNITS}: "
-             f"{_way_out(frozen, i)}")  # fmt: skip
-        if layer.conv is not None:
-            most = max(layer.conv.values, layer.outputs)
-            need(most <= MAX_IMAGE, f"layer {i} has an image of {most} values, the format holds {MAX_IMAGE}: smaller, or more "
-                 "pooling")  # fmt: skip
-        need(layer.rule is None or not (layer.conv or layer.uint8), f"layer {i} has a rule: convolutions and layers on uint8 "
-             "do not learn on the device, leave it out")  # fmt: skip
-        need(layer.window == 0 or not (layer.conv or layer.uint8), f"layer {i} has window {layer.window}: no error reaches "
-             "convolutions and layers on uint8, 0 it must be")  # fmt: skip
-        need(layer.on_off == (i == 0), f"layer {i}: the first layer, and only it, has on/off inputs")
-        need(1 <= layer.bits <= 8, f"layer {i} has {layer.bits} hidden bits, the format holds 1..8")
-        low, high = int(layer.hidden.min()), int(layer.hidden.max())
-        half = 2 ** (layer.bits - 1)
-        need(-half <= low and high < half, f"layer {i} has levels {low}..{high}, {layer.bits} bits hold "
-             f"{-half}..{half - 1}")  # fmt: skip
-        need(0 <= layer.window <= 32767, f"layer {i} has window {layer.window}, the format holds 0..32767")
-        if layer.rule is not None:
-            need(layer.bits >= 2, f"layer {i} learns and so needs at least 2 hidden bits, not {layer.bits}")
-            need(1 <= layer.rule.dose < 2**20, f"layer {i} has dose {layer.rule.dose}, outside 1..1048575")
-            for name, table in (("strengthen", layer.rule.strengthen), ("weaken", layer.rule.weaken)):
-                need(table.shape == (half,), f"layer {i}: {name} has shape {table.shape}, {layer.bits} hidden bits "
-                     f"need ({half},)")  # fmt: skip
-        if layer.kind == "output":
-            _, planes, _ = fold_constants(layer)
-            most = np.abs(layer.mul.astype(np.int64)) * (2**planes + 1) + np.abs(layer.add.astype(np.int64))
-            need(int(most.max()) < 2**31, f"scores could reach {int(most.max())}, beyond 32 bits: smaller mul or add")
-
-
-def _way_out(frozen: Frozen, i: int) -> str:
-    """Of a layer with too many units or inputs."""
-    layer = frozen.layers[i]
-    if layer.units > MAX_UNITS:
-        return "fewer units"
-    if layer.conv is not None:
-        return "a smaller kernel or fewer channels"
-    if i > 0:  # what dense layers give was checked with them
-        return f"more pooling, a larger stride or fewer units in layer {i - 1}"
-    return "fewer inputs"
 
 
 # Reading
@@ -298,7 +244,7 @@ def read_image(image: bytes) -> Frozen:
             else:
                 layers.append(_read_layer(image, record))
         frozen = Frozen(tuple(layers), encode, h.temperature, h.margin, generator, Counters(*counters))
-        _check(frozen)
+        check_limits(frozen)
     except (ValueError, IndexError, TypeError, ArithmeticError, struct.error) as wrong:
         raise ExportError(f"the image's records contradict each other: {wrong}") from wrong
     return frozen
@@ -310,30 +256,36 @@ def _array(image: bytes, at: int, dtype: str, shape: tuple[int, ...]) -> NDArray
 
 def _read_layer(image: bytes, record: tuple[int, ...]) -> Layer:
     (kind, source, k, planes, inputs, units, lanes, learns, window, dose,
-     sign_at, levels_at, fold_at, tables_at, scores_at, _, *shape) = record  # fmt: skip
-    word, rows, on_off = f"<u{lanes // 8}", -(-units // lanes), source != PLUS_MINUS
+     sign_at, levels_at, fold_at, tables_at, scores_at, need_at, *shape) = record  # fmt: skip
+    word, rows, on_off = f"<u{lanes // 8}", -(-units // lanes), source in (ON_OFF, BYTES)
     height, width, channels, kernel, stride, pool, padding = shape
-    if kind not in NAMES or source not in (ON_OFF, PLUS_MINUS, BYTES) or padding > 1:
+    lo, hi, gain, depth, draws, batch, _ = shape  # the same bytes of a graded layer
+    if kind not in NAMES or source not in (ON_OFF, PLUS_MINUS, BYTES, GATES) or padding > (kind == CONV):
         raise ExportError(f"kind {kind}, input {source} or padding {padding} is unknown: a newer metabit wrote it")
     sign = _array(image, sign_at, word, (rows, inputs + 1))[:, :-1]
     if k > 1:
         hidden = bits.unpack_level_columns(_array(image, levels_at, word, (rows, inputs, k - 1)), sign, units)
     else:
         hidden = np.where(bits.unpack_columns(sign, units), 0, -1).astype(np.int8)
-    fold = bits.unslice_planes(_array(image, fold_at, "<u4", (-(-units // 32), planes)), units)
-    sums = np.where(hidden >= 0, 1, -1).sum(1, dtype=np.int64)
-    theta = -fold if on_off else -2 * fold - sums
+    ones, zeros = np.ones(units, np.int32), np.zeros(units, np.int32)
+    theta = zeros
+    if kind != OUTPUT:
+        fold = bits.unslice_planes(_array(image, fold_at, "<u4", (-(-units // 32), planes)), units)
+        theta = (-fold if on_off else -2 * fold - np.where(hidden >= 0, 1, -1).sum(1, dtype=np.int64)).astype(np.int32)
     rule = None
     if learns:
         strengthen, weaken = _array(image, tables_at, "<u2", (2, 2 ** (k - 1)))
-        rule = Rule(strengthen, weaken, dose)
-    ones, zeros = np.ones(units, np.int32), np.zeros(units, np.int32)
+        votes = (
+            Votes(_array(image, need_at, "<u2", (batch * depth + 1,)), gain, draws, batch) if kind == GRADED else None
+        )
+        rule = Rule(strengthen, weaken, dose, votes)
     mul, add = _array(image, scores_at, "<i4", (2, units)) if kind == OUTPUT else (ones, zeros)
     return Layer(
         kind=NAMES[kind], hidden=hidden, bits=k, on_off=on_off,
-        theta=zeros if kind == OUTPUT else theta.astype(np.int32), window=window if on_off else 2 * window,
+        theta=theta, window=window if on_off else 2 * window,
         mul=mul, add=add, rule=rule, uint8=source == BYTES,
         conv=Window(height, width, channels, kernel, stride, bool(padding), pool) if kind == CONV else None,
+        graded=Graded(lo, hi, depth) if kind == GRADED else None, graded_input=source == GATES,
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from metabit.export.bits import hidden_planes, levels_from_planes
 from metabit.export.errors import ExportError
 from metabit.export.frozen import CERTAIN, Counters, Encode, Frozen, Layer, Rule, Window
-from metabit.export.wiring import check_wiring
+from metabit.export.wiring import check_wiring, need
 
 FORMAT = 1
 FACTS = "metabit"
@@ -39,13 +39,17 @@ Tensors = Mapping[str, NDArray[Any]]
 def named_tensors(frozen: Frozen) -> dict[str, NDArray[Any]]:
     """Every array of the table above.
 
-    Raises ExportError if the layers do not fit together, or for a level that its layer's bits cannot hold.
+    Raises ExportError if the layers do not fit together, for a graded layer, or for a level that its layer's bits cannot hold.
     """
     check_wiring(frozen)
     named: dict[str, NDArray[Any]] = {}
     if frozen.encode:
         named["encode.thresholds"] = frozen.encode.thresholds
     for i, layer in enumerate(frozen.layers):
+        need(
+            layer.graded is None,
+            f"layer {i} is graded: ONNX and TFLite hold thresholds only, use --formats mbit",
+        )
         planes = hidden_planes(layer.hidden, layer.bits)
         named[f"layer{i}.sign_plane"] = planes[-1]
         if layer.bits > 1:

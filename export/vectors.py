@@ -20,7 +20,8 @@ def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: in
 
     features       uint8 (n, input bytes), what mb_predict takes: a random density each, so that sums cross every power of two
     input_bits     uint8 (n, K), inputs of the first layer: 0/1, or 0..255 where it takes uint8
-    layer{i}       int8 (n, N), +1/-1 activations of hidden layer i; of a convolution (n, H * W * N), after pooling
+    layer{i}       int8 (n, N), +1/-1 activations of hidden layer i; of a convolution (n, H * W * N), after pooling; of a
+                   graded layer -8..8
     scores         int64 (n, C);  labels int64 (n,)
     learn_labels   int64 (steps,); step s learns features[s % n] with this label
     learn_info     int64 (steps, 5), predicted, skipped, visited, moved, flipped

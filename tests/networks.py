@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from metabit.export.bits import unpack_rows
-from metabit.export.frozen import Encode, Frozen, Layer, Rule, Window
+from metabit.export.frozen import Encode, Frozen, Graded, Layer, Rule, Votes, Window
 
 
 def rule(k: int, rng: np.random.Generator, dose: int | None = None) -> Rule:
@@ -121,6 +121,51 @@ def feature_layer(
     hidden = rng.integers(-half, half, (units, inputs)).astype(np.int8)
     zeros, ones = np.zeros(units, np.int32), np.ones(units, np.int32)
     return Layer(kind, hidden, bits, on_off, theta.astype(np.int32), 0, ones, zeros, None, uint8, conv)
+
+
+def voting(
+    seed: int,
+    inputs: int = 20,
+    planes: int = 2,
+    units: int = 40,
+    classes: int = 10,
+    k: int = 4,
+    learns: bool = True,
+    draws: int = 3,
+    batch: int = 32,
+    source: str = "encode",
+    below: Frozen | None = None,
+) -> Frozen:
+    """A graded layer and its output, with the random corners of `network`.
+
+    source: "encode" for a thermometer code of as many planes, "bits" for packed bits. below: whose layers but the last come
+    first instead, none of which may learn; `planes` must divide what its last takes.
+    """
+    rng = np.random.default_rng(seed)
+    encode, first = Encode(rng.integers(0, 256, (planes, inputs)).astype(np.uint8)), ()
+    if below is not None:
+        inputs, encode, first = below.layers[-1].values // planes, below.encode, below.layers[:-1]
+    elif source == "bits":
+        encode = None
+    half, spread = 2 ** (k - 1), max(1, int(np.sqrt(inputs)))
+    lo = int(rng.integers(0, 400))
+    taught = None
+    if learns:
+        need = np.round(rng.integers(1, 40) * np.sqrt(np.arange(batch * planes + 1))).astype(np.uint16)
+        votes = Votes(need, int(rng.integers(1, 65536)), draws, batch)
+        taught = replace(rule(k, rng, int(rng.integers(4096, 2**20))), votes=votes)
+    graded = Layer(
+        "graded", rng.integers(-half, half, (units, inputs)).astype(np.int8), k, True,
+        rng.integers(-spread, spread + 1, units).astype(np.int32), 0,
+        np.ones(units, np.int32), np.zeros(units, np.int32), taught,
+        graded=Graded(lo, lo + int(rng.integers(1, 1000)), planes),
+    )  # fmt: skip
+    output = Layer(
+        "output", rng.integers(-1, 1, (classes, units)).astype(np.int8), 1, False, np.zeros(classes, np.int32), 0,
+        rng.integers(1, 9, classes).astype(np.int32), rng.integers(-99, 99, classes).astype(np.int32), graded_input=True,
+    )  # fmt: skip
+    temperature, margin = int(rng.integers(8 * classes, 40 * classes)), int(rng.integers(0, 300))
+    return Frozen((*first, graded, output), encode, temperature, margin, int(rng.integers(1, 2**32)))
 
 
 def inputs(frozen: Frozen, n: int, seed: int = 0) -> np.ndarray:

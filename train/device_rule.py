@@ -1,15 +1,18 @@
 """The learning rule in plain NumPy: the oracle that the C runtime must equal in every bit.
 
 Written from docs/learning-rule.md, section by section, and from nothing else; slow and short on purpose. It takes any object
-shaped like ``metabit.export.frozen.Frozen`` (see the protocols), so this room depends on no other.
+shaped like ``metabit.export.frozen.Frozen`` (see device_shapes.py), so this room depends on no other.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from metabit.train.device_shapes import FrozenLike, GradedLike, LayerLike, WindowLike
 
 Ints = NDArray[np.int64]
 
@@ -17,84 +20,9 @@ EXP: Ints = np.round(32767 * np.exp(-np.arange(256) / 16)).astype(np.int64)
 ONE = 4096
 
 
-class RuleLike(Protocol):
-    @property
-    def strengthen(self) -> NDArray[np.uint16]: ...
-    @property
-    def weaken(self) -> NDArray[np.uint16]: ...
-    @property
-    def dose(self) -> int: ...
-
-
-class WindowLike(Protocol):
-    @property
-    def height(self) -> int: ...
-    @property
-    def width(self) -> int: ...
-    @property
-    def channels(self) -> int: ...
-    @property
-    def kernel(self) -> int: ...
-    @property
-    def stride(self) -> int: ...
-    @property
-    def same(self) -> bool: ...
-    @property
-    def pool(self) -> int: ...
-
-
-class LayerLike(Protocol):
-    @property
-    def hidden(self) -> NDArray[np.int8]: ...
-    @property
-    def bits(self) -> int: ...
-    @property
-    def on_off(self) -> bool: ...
-    @property
-    def theta(self) -> NDArray[np.int32]: ...
-    @property
-    def window(self) -> int: ...
-    @property
-    def mul(self) -> NDArray[np.int32]: ...
-    @property
-    def add(self) -> NDArray[np.int32]: ...
-    @property
-    def rule(self) -> RuleLike | None: ...
-    @property
-    def uint8(self) -> bool: ...
-    @property
-    def conv(self) -> WindowLike | None: ...
-
-
-class EncodeLike(Protocol):
-    @property
-    def thresholds(self) -> NDArray[np.uint8]: ...
-    @property
-    def channels(self) -> int: ...
-
-
-class CountersLike(Protocol):
-    @property
-    def steps(self) -> int: ...
-    @property
-    def moved(self) -> int: ...
-    @property
-    def flipped(self) -> int: ...
-
-
-class FrozenLike(Protocol):
-    @property
-    def layers(self) -> tuple[LayerLike, ...]: ...
-    @property
-    def encode(self) -> EncodeLike | None: ...
-    @property
-    def temperature(self) -> int: ...
-    @property
-    def margin(self) -> int: ...
-    @property
-    def generator(self) -> int: ...
-    @property
-    def counters(self) -> CountersLike: ...
+def signs(levels: NDArray[np.signedinteger[Any]]) -> Ints:
+    """Weights ±1 of levels."""
+    return np.where(levels >= 0, 1, -1).astype(np.int64)
 
 
 class Step(NamedTuple):
@@ -107,10 +35,29 @@ class Step(NamedTuple):
     flipped: int
 
 
+@dataclass
+class Done:
+    """What one learning step has done so far."""
+
+    visited: int = 0
+    moved: int = 0
+    flipped: int = 0
+
+
+class Kept(NamedTuple):
+    """A sample that waits to be counted."""
+
+    on: Ints
+    """(K,), 0..P planes on for each input of the graded layer."""
+    asks: Ints
+    """(N,), +1 asked up, -1 down, 0 not at all."""
+
+
 class DeviceRule:
     """A network that predicts and learns exactly as the device does.
 
-    ``levels[l]`` int8 (N, K), ``generator`` and ``steps``/``moved``/``flipped`` are the whole state.
+    ``levels[l]`` int8 (N, K), ``generator`` and ``steps``/``moved``/``flipped`` are the whole state that an image holds;
+    ``kept`` are the last samples that asked, at most a batch; ``asked`` is the number of all that did, modulo the batch.
     """
 
     def __init__(self, frozen: FrozenLike) -> None:
@@ -120,6 +67,8 @@ class DeviceRule:
         self.steps = frozen.counters.steps
         self.moved = frozen.counters.moved
         self.flipped = frozen.counters.flipped
+        self.kept: list[Kept] = []
+        self.asked = 0
 
     # Input
 
@@ -161,14 +110,14 @@ class DeviceRule:
         c = layer.conv
         assert c is not None
         seen = self.windows(x, c, 255 if layer.uint8 else 1)
-        a = seen @ np.where(levels >= 0, 1, -1).astype(np.int64).T
+        a = seen @ signs(levels).T
         columns = -(-c.width // c.stride) if c.same else (c.width - c.kernel) // c.stride + 1
         return self.pooled(np.where(a >= layer.theta, 1, -1), c, columns)
 
     def forward(self, features: NDArray[np.uint8]) -> tuple[list[Ints], list[NDArray[np.bool_]], Ints]:
         """Inputs of every layer, straight-through masks of the hidden ones, and the scores int64 (C,).
 
-        A convolution's mask is empty: no error reaches it.
+        The mask of a convolution is empty, as no error reaches it, and that of a graded layer, whose error is of other passes.
         """
         inputs, masks = [self.encode(features)], []
         for layer, levels in zip(self.net.layers[:-1], self.levels[:-1], strict=True):
@@ -176,7 +125,13 @@ class DeviceRule:
                 inputs.append(self.convolve(layer, levels, inputs[-1]))
                 masks.append(np.zeros(0, np.bool_))
                 continue
-            a = np.where(levels >= 0, 1, -1).astype(np.int64) @ inputs[-1]
+            if layer.graded is not None:
+                on = self.planes_on(layer.graded, inputs[-1]).sum(0)
+                v = signs(levels) @ on - layer.theta
+                inputs.append(self.gates(layer.graded, v)[0])
+                masks.append(np.zeros(0, np.bool_))
+                continue
+            a = signs(levels) @ inputs[-1]
             theta = layer.theta.astype(np.int64)
             if layer.on_off:
                 v = a - theta
@@ -186,9 +141,12 @@ class DeviceRule:
                 v = (a - theta) // 2
                 masks.append(np.abs(v) <= layer.window // 2)
             inputs.append(np.where(v >= 0, 1, -1).astype(np.int64))
+        return inputs, masks, self.scored(inputs[-1])
+
+    def scored(self, x: Ints) -> Ints:
+        """Scores int64 (C,) of what the output takes."""
         last = self.net.layers[-1]
-        a = np.where(self.levels[-1] >= 0, 1, -1).astype(np.int64) @ inputs[-1]
-        return inputs, masks, a * last.mul + last.add
+        return np.asarray(signs(self.levels[-1]) @ x * last.mul + last.add, dtype=np.int64)
 
     def scores(self, features: NDArray[np.uint8]) -> Ints:
         """int64 (C,) scores of one input."""
@@ -201,7 +159,11 @@ class DeviceRule:
 
     def output_error(self, scores: Ints, label: int) -> Ints:
         below = np.minimum(65535, scores.max() - scores)
-        q = EXP[np.minimum(255, (below * self.net.temperature) >> 12)]
+        return self.softmax_error((below * self.net.temperature) >> 12, label)
+
+    @staticmethod
+    def softmax_error(n: Ints, label: int) -> Ints:
+        q = EXP[np.minimum(255, n)]
         total = int(q.sum())
         error = (q * ONE + total // 2) // total
         error[label] -= ONE
@@ -211,7 +173,7 @@ class DeviceRule:
 
     @staticmethod
     def backward(levels: NDArray[np.int8], error: Ints, mask: NDArray[np.bool_]) -> Ints:
-        below = np.where(mask, np.where(levels >= 0, 1, -1).astype(np.int64).T @ error, 0)
+        below = np.where(mask, signs(levels).T @ error, 0)
         shift = 0
         while int(np.abs(below).max(initial=0)) >> shift >= 1 << 14:
             shift += 1
@@ -219,61 +181,159 @@ class DeviceRule:
 
     # Update
 
-    def draw(self) -> int:
+    def draw32(self) -> int:
         z = self.generator
         z ^= (z << 13) & 0xFFFFFFFF
         z ^= z >> 17
         z ^= (z << 5) & 0xFFFFFFFF
         self.generator = z
-        return z >> 16
+        return z
 
-    def update(self, index: int, error: Ints, x: Ints, true_error: int) -> tuple[int, int, int]:
-        """One layer's update; returns visited, moved, flipped."""
+    def draw(self) -> int:
+        return self.draw32() >> 16
+
+    def visit(self, index: int, i: int, j: int, up: bool, share: int | None, done: Done) -> None:
+        """Moves a level by one in the wanted direction, or not. share: of its table entry, in 1/65536; None for all of it."""
         layer, h = self.net.layers[index], self.levels[index]
         assert layer.rule is not None
-        d, total = int(np.abs(error).sum()), (layer.rule.dose * true_error) >> 8
+        level = int(h[i, j])
+        r = level if level >= 0 else -1 - level
+        outward = up == (level >= 0)
+        u, t = self.draw(), int((layer.rule.strengthen if outward else layer.rule.weaken)[r])
+        made = u < t or t == 65535 if share is None else u < share * (t + 1) >> 16
+        done.visited += 1
+        if made and not (outward and r == 2 ** (layer.bits - 1) - 1):
+            h[i, j] = level + (1 if up else -1)
+            done.moved += 1
+            done.flipped += not outward and r == 0
+
+    def rates(self, error: Ints, dose: int, true_error: int) -> Ints | None:
+        """Chances of each unit, in 1/65536; None if there are no visits to share."""
+        d, total = int(np.abs(error).sum()), (dose * true_error) >> 8
         if d == 0 or total == 0:
-            return 0, 0, 0
+            return None
         s = 32 - total.bit_length()
-        rates = np.minimum(65535, ((total << s) // d * np.abs(error)) >> s)
+        return np.minimum(65535, ((total << s) // d * np.abs(error)) >> s)
+
+    def update(self, index: int, error: Ints, x: Ints, true_error: int, done: Done) -> None:
+        """One layer's update."""
+        layer = self.net.layers[index]
+        assert layer.rule is not None
+        rates = self.rates(error, layer.rule.dose, true_error)
+        if rates is None:
+            return
         eligible = np.flatnonzero(x == 1) if layer.on_off else np.arange(len(x))
-        top = 2 ** (layer.bits - 1) - 1
-        visited = moved = flipped = 0
         point = self.draw()
         for i, rate in enumerate(int(r) for r in rates):
             while point < rate * len(eligible):
                 j = int(eligible[point // rate])
-                level = int(h[i, j])
-                up = error[i] * x[j] < 0
-                r = level if level >= 0 else -1 - level
-                outward = up == (level >= 0)
-                u, t = self.draw(), int((layer.rule.strengthen if outward else layer.rule.weaken)[r])
-                visited += 1
-                if not (outward and r == top) and (u < t or t == 65535):
-                    h[i, j] = level + (1 if up else -1)
-                    moved += 1
-                    flipped += not outward and r == 0
+                self.visit(index, i, j, bool(error[i] * x[j] < 0), None, done)
                 point += 65536
             point -= rate * len(eligible)
-        return visited, moved, flipped
+
+    # Graded units and votes
+
+    @staticmethod
+    def planes_on(graded: GradedLike, x: Ints) -> Ints:
+        """What comes in, 0/1 or ±1 (P * K,) -> 0/1 (P, K)."""
+        return (x > 0).astype(np.int64).reshape(graded.planes, -1)
+
+    @staticmethod
+    def gates(graded: GradedLike, v: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+        """V (N,) -> what the units give, -8..8, and which are on the ramp, where errors pass."""
+        size = np.abs(v)
+        mean = 16 * int(size.sum()) // len(v)
+        low, high = (mean * graded.lo) >> 12, (mean * graded.hi) >> 12
+        width = max(1, high - low)
+        rise = np.minimum(np.maximum(size - low, 0), width)
+        return 8 - ((rise * (2**20 // width) + 2**15) >> 16), (low < size) & (size < high)
+
+    def drawn_sums(self, index: int, x: Ints) -> Ints:
+        """V (N,) of the graded layer with weights drawn anew."""
+        layer, h = self.net.layers[index], self.levels[index].astype(np.int64)
+        on = np.flatnonzero(x > 0)
+        words = np.array([[self.draw32() for _ in on] for _ in range(-(-len(h) // 32))], dtype=np.int64)
+        flips = words & ((words << 13 | words >> 19) & 0xFFFFFFFF)
+        unit = np.arange(len(h))
+        drawn = (flips[unit // 32] >> (unit % 32)[:, None]) & 1  # (N, bits on)
+        unsure = np.where(h >= 0, h, -1 - h) < 2 ** (layer.bits - 2)
+        taken = on % h.shape[1]
+        return np.asarray(
+            (signs(h)[:, taken] * (1 - 2 * drawn * unsure[:, taken])).sum(1) - layer.theta, dtype=np.int64
+        )
+
+    def vote_error(self, scores: Ints, label: int) -> tuple[Ints, int]:
+        """The output's error of one pass, (C,), and the true error before the common size is taken out of it."""
+        d = len(scores) * scores - scores.sum()
+        shift = 10 - int(np.abs(d).max()).bit_length()
+        d = d << shift if shift >= 0 else np.sign(d) * (np.abs(d) >> -shift)
+        e = self.softmax_error((d.max() - d) * self.net.temperature // max(1, int(np.abs(d).sum())), label)
+        p = int((e * d).sum())
+        f = abs(p) // max(1, int((d * d).sum()) >> 8) if len(d) > 2 else 0
+        return e - np.sign(p) * np.sign(d) * ((np.abs(d) * f + 128) >> 8), max(0, -int(e[label]))
+
+    def vote(self, index: int, x: Ints, label: int, done: Done) -> bool:
+        """A sample asks for what it wants; then the inputs whose turn it is count their votes. False if it taught nothing."""
+        layer = self.net.layers[index]
+        assert layer.graded is not None and layer.rule is not None and layer.rule.votes is not None
+        votes, error, wrong = layer.rule.votes, np.zeros(len(self.levels[index]), dtype=np.int64), 0
+        for _ in range(votes.draws):
+            v = self.drawn_sums(index, x)
+            gates, ramp = self.gates(layer.graded, v)
+            e, one = self.vote_error(self.scored(gates), label)
+            wrong += one
+            error -= np.where(ramp, np.sign(v) * (signs(self.levels[-1]).T @ e), 0)
+        wrong //= votes.draws
+        rates = None if wrong < self.net.margin else self.rates(error, layer.rule.dose, wrong)
+        if rates is None:  # as it is for no error at all
+            return False
+        asks = np.zeros_like(error)
+        for i in np.flatnonzero(error):
+            if self.draw() < rates[i]:
+                asks[i] = 1 if error[i] < 0 else -1
+        if asks.any():
+            self.kept = [*self.kept, Kept(self.planes_on(layer.graded, x).sum(0), asks)][-votes.batch :]
+            self.count(index, np.arange(self.asked, layer.hidden.shape[1], votes.batch), done)
+            self.asked = (self.asked + 1) % votes.batch
+        return True
+
+    def count(self, index: int, inputs: Ints, done: Done) -> None:
+        """Counts the votes of the samples kept for these inputs, ascending."""
+        layer = self.net.layers[index]
+        assert layer.rule is not None and layer.rule.votes is not None
+        votes = layer.rule.votes
+        on, asks = (np.array(part) for part in zip(*self.kept, strict=True))  # (kept, K), (kept, N)
+        asked, up = np.abs(asks).T @ on[:, inputs], asks.T @ on[:, inputs]
+        beyond = 16 * np.abs(up) - votes.need[asked]
+        for first in range(0, len(beyond), 32):
+            for place, lane in np.argwhere(beyond[first : first + 32].T > 0):
+                i = first + int(lane)
+                share = min(65535, (int(beyond[i, place]) * votes.gain) >> 4)
+                self.visit(index, i, int(inputs[place]), bool(up[i, place] > 0), share, done)
 
     def learn(self, features: NDArray[np.uint8], label: int) -> Step:
         """One learning step on one sample, in place."""
         inputs, masks, scores = self.forward(features)
-        error = self.output_error(scores, label)
-        true_error = max(0, -int(error[label]))
         self.steps = (self.steps + 1) % 2**32
         predicted = int(np.argmax(scores))
+        done = Done()
+        learning = [i for i, layer in enumerate(self.net.layers) if layer.rule is not None]
+        if any(self.net.layers[i].graded for i in learning):  # then no other layer learns
+            taught = self.vote(learning[0], inputs[learning[0]], label, done)
+            return self.step(predicted, not taught, done)
+        error = self.output_error(scores, label)
+        true_error = max(0, -int(error[label]))
         if true_error == 0 or true_error < self.net.margin:
             return Step(predicted, True, 0, 0, 0)
-        learning = [i for i, layer in enumerate(self.net.layers) if layer.rule is not None]
-        done = np.zeros(3, dtype=np.int64)
         for i in range(len(self.net.layers) - 1, learning[0] - 1, -1):
             below = self.backward(self.levels[i], error, masks[i - 1]) if i > learning[0] else error
             if i in learning:
-                done += self.update(i, error, inputs[i], true_error)
+                self.update(i, error, inputs[i], true_error, done)
             error = below
-        visited, moved, flipped = (int(n) for n in done)
-        self.moved = (self.moved + moved) % 2**32
-        self.flipped = (self.flipped + flipped) % 2**32
-        return Step(predicted, False, visited, moved, flipped)
+        return self.step(predicted, False, done)
+
+    def step(self, predicted: int, skipped: bool, done: Done) -> Step:
+        """The report of a step, once its moves and flips are in the counters."""
+        self.moved = (self.moved + done.moved) % 2**32
+        self.flipped = (self.flipped + done.flipped) % 2**32
+        return Step(predicted, skipped, done.visited, done.moved, done.flipped)

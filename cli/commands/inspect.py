@@ -33,12 +33,16 @@ def command(
             "synapses": layer.hidden.size, "learns": layer.learns, "positive": float((layer.hidden >= 0).mean()),
             "window": layer.window, "uint8": layer.uint8,
         }  # fmt: skip
+        if layer.graded is not None:
+            entry["graded"] = vars(layer.graded)
         if layer.conv is not None:
             entry["conv"] = vars(layer.conv) | {"outputs": [*layer.conv.pooled, layer.units]}
         levels, counts = np.unique(layer.hidden, return_counts=True)
         entry["levels"] = {int(level): int(count) for level, count in zip(levels, counts, strict=True)}
         if layer.rule is not None:
             entry |= {"strengthen": layer.rule.strengthen.tolist(), "weaken": layer.rule.weaken.tolist()}
+            if layer.rule.votes is not None:
+                entry["votes"] = vars(layer.rule.votes) | {"need": layer.rule.votes.need.tolist()}
         layers.append(entry)
     memory = {
         "flash: image": model.image_size,
@@ -84,6 +88,8 @@ def _name(entry: dict[str, Any]) -> str:
 
 def _taken(entry: dict[str, Any]) -> str:
     """What comes in: an image, or inputs."""
-    c = entry.get("conv")
+    c, graded = entry.get("conv"), entry.get("graded")
     sizes = f"{c['height']}x{c['width']}x{c['channels']}" if c else str(entry["inputs"])
+    if graded:
+        return f"{sizes} of {graded['planes']} bits"
     return f"{sizes} uint8" if entry["uint8"] else sizes

@@ -86,8 +86,10 @@ def command(
                     else before[name]
                 )
                 bar.step()
-    y = task.y_train[:MEASURED] if learns else None
-    found = measure(blob, chip, task.x_train[:MEASURED], y, opt=f"-{opt.value}", budgets=limits)
+    batch = max((layer.rule.votes.batch for layer in frozen.layers if layer.rule and layer.rule.votes), default=0)
+    measured = slice(MEASURED + batch)  # a step counts most when every slot is taken
+    y = task.y_train[measured] if learns else None
+    found = measure(blob, chip, task.x_train[measured], y, opt=f"-{opt.value}", budgets=limits)
     checks = check(found, limits)
     broken = breaches(checks)
     if json:

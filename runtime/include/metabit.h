@@ -6,7 +6,9 @@
  *
  *   image   const, read in place (flash). mb_open validates every byte it will ever rely on.
  *   state   mb_state_size() bytes. What learning changes: the generator, the counters and k bits a synapse.
- *   arena   mb_arena_size() bytes of scratch. Its content is worthless between calls.
+ *   arena   mb_arena_size() bytes of scratch. Its content is worthless between calls, but to a network that learns by votes: there
+ *           it holds the last samples, at most a batch, whose votes are being counted. If it is needed for
+ *           something else in between, mb_attach again before learning goes on: those votes are lost, nothing else.
  *
  * All three must be 4-byte aligned. `metabit inspect` prints both sizes before anything is flashed, and a build can check them
  * against mb_state_size and mb_arena_size at start. A call takes less than 1 KiB of stack. Calls on one model share its arena:
@@ -30,7 +32,7 @@ extern "C" {
 #endif
 
 #define MB_FORMAT_MAJOR 1 /* images of another major version are refused */
-#define MB_FORMAT_MINOR 1 /* images of a later minor version are accepted; what it adds is ignored */
+#define MB_FORMAT_MINOR 2 /* images of a later minor version are accepted; what it adds is ignored */
 #define MB_MAX_LAYERS 16
 #define MB_MAX_UNITS 16384 /* inputs or outputs of one layer; of a convolution, of one window */
 
@@ -48,7 +50,7 @@ typedef enum mb_status {
     MB_E_CONST_CRC = -7,   /* constant section damaged */
     MB_E_STATE_CRC = -8,   /* state section damaged */
     MB_E_SECTION = -9,     /* sections overlap, are misplaced or misaligned */
-    MB_E_LAYERS = -10,     /* no layer, too many, or not encode? conv* dense* output */
+    MB_E_LAYERS = -10,     /* no layer, too many, or not encode? conv* dense* graded? output */
     MB_E_KIND = -11,       /* a layer kind or input kind this reader does not know */
     MB_E_SHAPE = -12,      /* a layer too large, empty, or not fitting the one before */
     MB_E_BITS = -13,       /* hidden bits outside 1..8 */
@@ -65,7 +67,7 @@ typedef enum mb_status {
     MB_E_FROZEN = -24,     /* no layer learns, or the arena was sized for inference */
     MB_E_SAME = -25,       /* mb_export into the opened image itself */
     MB_E_WINDOW = -26,     /* a convolution whose window, stride, padding or pool does not fit its image */
-    MB_E_LEARNS = -27      /* a convolution, or a layer on 8-bit inputs, that is to learn */
+    MB_E_LEARNS = -27      /* a convolution, a layer on 8-bit inputs or one beside a graded layer that is to learn */
 } mb_status;
 
 const char *mb_strerror(mb_status status);

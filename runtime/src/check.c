@@ -112,46 +112,75 @@ static int window_fits(const mb_layer *l)
     return left != 0 && l->units <= MB_MAX_IMAGE / left;
 }
 
+/* What a graded layer has in place of a window and, if it learns, beside the dose. */
+static int rule_of_votes(const mb_layer *l)
+{
+    if (l->low >= l->high || l->high > 2047u) {
+        return 0;
+    }
+    if (!l->learns) {
+        return l->gain == 0 && l->draws == 0 && l->batch == 0;
+    }
+    return l->gain != 0 && l->draws >= 1 && l->draws <= 8 && l->batch >= 32 && l->batch <= 128 && l->batch % 32u == 0;
+}
+
 /* Of every layer but an encoder. */
 static mb_status check_weights(const uint8_t *p, const mb_layer *l, section *constants, section *state)
 {
-    const int is_output = l->kind == MB_OUTPUT, bytes = l->input == MB_BYTES;
+    const int is_output = l->kind == MB_OUTPUT, bytes = l->input == MB_BYTES, grades = l->input == MB_GRADES;
     if (l->inputs == 0 || l->inputs > MB_MAX_UNITS || l->units == 0 || l->units > MB_MAX_UNITS) {
         return MB_E_SHAPE;
     }
-    if (l->bits < 1 || l->bits > 8 || l->learns > 1 || (l->learns && l->bits < 2)) {
+    if (l->bits < 1 || l->bits > (grades ? 1 : 8) || l->learns > 1 || (l->learns && l->bits < 2)) {
         return MB_E_BITS;
     }
     if (mb_is_feature(l) && l->learns) {
         return MB_E_LEARNS;
     }
-    if (l->planes < (bytes ? MB_PLANES_MIN_BYTES : MB_PLANES_MIN) ||
-        l->planes > (bytes ? MB_PLANES_MAX_BYTES : MB_PLANES_MAX) ||
-        l->planes < bit_length(bytes ? 255u * l->inputs : l->inputs) + 1u || l->window >= (1u << (l->planes - 1u))) {
+    if ((l->kind == MB_GRADED || grades) && l->units > 1024u) {
+        return MB_E_SHAPE;
+    }
+    if (l->kind == MB_GRADED && (l->depth < 1 || l->depth > 8 || mb_values(l) > MB_MAX_UNITS)) {
+        return MB_E_SHAPE;
+    }
+    const uint32_t listed = bytes ? 255u * l->inputs : l->kind == MB_GRADED ? mb_values(l) : l->inputs; /* most in a sum */
+    if (grades ? l->planes != 0
+               : l->planes < (bytes ? MB_PLANES_MIN_BYTES : MB_PLANES_MIN) ||
+                     l->planes > (bytes ? MB_PLANES_MAX_BYTES : MB_PLANES_MAX) || l->planes < bit_length(listed) + 1u ||
+                     l->window >= (1u << (l->planes - 1u))) {
         return MB_E_PLANES;
     }
     if (p[8] != (is_output && l->units <= 16u ? 16 : 32)) {
         return MB_E_SHAPE;
     }
-    if ((l->learns ? l->dose == 0 || l->dose >= (1u << 20) : l->dose != 0) || (mb_is_feature(l) && l->window != 0)) {
+    if ((l->kind == MB_GRADED && !rule_of_votes(l)) || (l->learns ? l->dose == 0 || l->dose >= (1u << 20) : l->dose != 0) ||
+        ((mb_is_feature(l) || l->kind == MB_GRADED || grades) && l->window != 0)) {
         return MB_E_RULE;
     }
     const uint32_t lane_bytes = l->half ? 2u : 4u, rows = (l->units + 8u * lane_bytes - 1u) / (8u * lane_bytes);
     const uint32_t low_bits = (uint32_t)l->bits - 1u, entries = 1u << low_bits;
     section *const planes = l->learns ? state : constants;
     section *const fold = l->learns && l->input == MB_PLUS_MINUS ? state : constants;
+    const uint32_t votes = l->kind == MB_GRADED && l->learns ? (uint32_t)l->batch * l->depth : 0; /* most for one synapse */
     const uint32_t levels_at = mb_u32_at(p + 20), tables_at = mb_u32_at(p + 28), scores_at = mb_u32_at(p + 32);
     if (!claim(planes, mb_u32_at(p + 16), rows * (l->inputs + 1u) * lane_bytes) ||
         !(low_bits ? claim(planes, levels_at, rows * l->inputs * low_bits * lane_bytes) : levels_at == 0) ||
-        !claim(fold, mb_u32_at(p + 24), MB_WORDS(l->units) * l->planes * 4u) ||
+        !(grades ? mb_u32_at(p + 24) == 0 : claim(fold, mb_u32_at(p + 24), MB_WORDS(l->units) * l->planes * 4u)) ||
         !(l->learns ? claim(constants, tables_at, 4u * entries) : tables_at == 0) ||
-        !(is_output ? claim(constants, scores_at, 8u * l->units) : scores_at == 0) || mb_u32_at(p + 36) != 0) {
+        !(is_output ? claim(constants, scores_at, 8u * l->units) : scores_at == 0) ||
+        !(votes ? claim(constants, mb_u32_at(p + 36), 2u * (votes + 1u)) : mb_u32_at(p + 36) == 0)) {
         return MB_E_OFFSET;
+    }
+    for (uint32_t n = 0; n < votes; n++) {
+        if (l->need[n] > l->need[n + 1u]) {
+            return MB_E_RULE;
+        }
     }
     for (uint32_t c = 0; is_output && c < l->units; c++) { /* |a| <= 2^planes + 1 whatever the folded constants say */
         const int64_t mul = l->scores[c], add = l->scores[l->units + c];
-        const int64_t most = (mul < 0 ? -mul : mul) * (((int32_t)1 << l->planes) + 1) + (add < 0 ? -add : add);
-        if (most > INT32_MAX) {
+        const int64_t sum = grades ? 8 * (int64_t)l->inputs : ((int64_t)1 << l->planes) + 1;
+        const int64_t most = (mul < 0 ? -mul : mul) * sum + (add < 0 ? -add : add);
+        if (most > (grades ? INT32_MAX / (2 * (int32_t)l->units) : INT32_MAX)) { /* on grades their deviations fit as well */
             return MB_E_SCORES;
         }
     }
@@ -167,7 +196,7 @@ static uint32_t input_bytes(const mb_layer *l)
     return l->input == MB_BYTES ? mb_values(l) : (mb_values(l) + 7u) / 8u;
 }
 
-/* Each layer on its own, and the chain: encode? conv* dense* output, each fitting the one before. */
+/* Each layer on its own, and the chain: encode? conv* dense* graded? output, each fitting the one before. */
 static mb_status check_layers(const mb_model *m, section *constants, section *state)
 {
     const unsigned count = mb_layer_count(m);
@@ -175,24 +204,26 @@ static mb_status check_layers(const mb_model *m, section *constants, section *st
     uint32_t values = 0;         /* what it gives; 0 at the start */
     uint32_t rows = 0, columns = 0; /* of a convolution, in this shape */
     uint32_t channels = 0;          /* of an encoder: its bits then lie in an order that only a convolution takes */
+    int learner = 0;                /* some layer before learns */
     for (unsigned i = 0; i < count; i++) {
         const uint8_t *p = mb_record_at(m->image, i);
         mb_layer l;
         mb_status status;
         mb_layer_at(m, i, &l);
-        const int is_encode = l.kind == MB_ENCODE, is_conv = l.kind == MB_CONV;
-        const uint32_t used = is_conv ? 50u : 40u; /* bytes of a record that have a meaning; of an encoder also 44 and 45 */
-        if (l.kind < MB_ENCODE || l.kind > MB_CONV || !reserved_is_zero(m, p + used, is_encode ? 4u : 64u - used) ||
+        const int is_encode = l.kind == MB_ENCODE, is_conv = l.kind == MB_CONV, is_graded = l.kind == MB_GRADED;
+        const uint32_t used = is_conv ? 50u : is_graded ? 49u : 40u; /* bytes that have a meaning; of an encoder also 44 and 45 */
+        if (l.kind < MB_ENCODE || l.kind > MB_GRADED || !reserved_is_zero(m, p + used, is_encode ? 4u : 64u - used) ||
             (is_encode && !reserved_is_zero(m, p + 46, 18))) {
             return MB_E_KIND;
         }
         if ((is_encode && i != 0) || (is_conv && before != MB_ENCODE && before != MB_CONV) ||
-            (l.kind == MB_OUTPUT) != (i + 1u == count)) {
+            (l.kind == MB_OUTPUT) != (i + 1u == count) || (before == MB_GRADED && l.kind != MB_OUTPUT)) {
             return MB_E_LAYERS;
         }
         const int first = i == 0 || before == MB_ENCODE;
-        const int bytes = i == 0 && l.input == MB_BYTES && l.kind != MB_OUTPUT;
-        if (!is_encode && !bytes && l.input != (first ? MB_ON_OFF : MB_PLUS_MINUS)) {
+        const int bytes = i == 0 && l.input == MB_BYTES && l.kind != MB_OUTPUT && !is_graded;
+        const int bits = first || is_graded ? MB_ON_OFF : before == MB_GRADED ? MB_GRADES : MB_PLUS_MINUS;
+        if (!is_encode && !bytes && l.input != bits) {
             return MB_E_KIND;
         }
         if (is_conv && !window_fits(&l)) {
@@ -202,6 +233,9 @@ static mb_status check_layers(const mb_model *m, section *constants, section *st
             (before == MB_CONV && is_conv && (l.height != rows || l.width != columns)) ||
             (i == 0 && mb_u16_at(m->image + MB_AT_INPUT) != input_bytes(&l))) {
             return MB_E_SHAPE;
+        }
+        if ((is_graded && learner) || (before == MB_GRADED && l.learns)) { /* no error passes a graded layer */
+            return MB_E_LEARNS;
         }
         status = is_encode ? check_encode(p, &l, constants) : check_weights(p, &l, constants, state);
         if (status != MB_OK) {
@@ -213,6 +247,7 @@ static mb_status check_layers(const mb_model *m, section *constants, section *st
         }
         channels = is_encode ? l.channels : 0;
         values = mb_outputs(&l);
+        learner |= l.learns;
         before = l.kind;
     }
     return values >= 2u && values == mb_u16_at(m->image + MB_AT_CLASSES) ? MB_OK : MB_E_SHAPE;

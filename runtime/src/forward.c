@@ -57,9 +57,7 @@ uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
 
 /// Layers ///
 
-/* V of 32 units from their folded constants: fold - active, then twice the columns of the active inputs. On/off inputs give
- * V = a - theta, +-1 inputs V = (a - theta) / 2 (docs/learning-rule.md, "Sums"). */
-void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v, uint32_t *carry)
+void mb_start_sums(const mb_layer *l, uint32_t r, uint32_t active, uint32_t *v)
 {
     const mb_word *fold = l->fold + r * l->planes;
     uint32_t minus = 0u - active, c = 0;
@@ -69,6 +67,13 @@ void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t activ
         c = (x & m) | (c & (x ^ m));
         minus >>= 1;
     }
+}
+
+/* V of 32 units from their folded constants: fold - active, then twice the columns of the active inputs. On/off inputs give
+ * V = a - theta, +-1 inputs V = (a - theta) / 2 (docs/learning-rule.md, "Sums"). */
+void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v, uint32_t *carry)
+{
+    mb_start_sums(l, r, active, v);
     const uint32_t count = (active + 7u) & ~7u, pitch = l->inputs + 1u;
     if (l->half) {
         add_columns_16((const mb_half *)(const void *)l->sign + r * pitch, list, count, v, l->planes, carry);
@@ -138,6 +143,14 @@ void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, 
         }
         if (l.kind == MB_CONV) {
             mb_conv_bits(&l, arena, arena->bits[i], arena->bits[i + 1]);
+            continue;
+        }
+        if (l.kind == MB_GRADED) {
+            mb_graded(&l, arena, arena->bits[i]);
+            continue;
+        }
+        if (l.input == MB_GRADES) {
+            mb_graded_output(&l, arena->values, arena->scores);
             continue;
         }
         if (l.input == MB_BYTES) {

@@ -81,6 +81,17 @@ void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
         l->pool = p[48];
         l->same = p[49];
     }
+    l->low = l->high = l->gain = 0;
+    l->depth = l->draws = l->batch = 0;
+    if (l->kind == MB_GRADED) {
+        l->low = (uint16_t)mb_u16_at(p + 40);
+        l->high = (uint16_t)mb_u16_at(p + 42);
+        l->gain = (uint16_t)mb_u16_at(p + 44);
+        l->depth = p[46];
+        l->draws = p[47];
+        l->batch = p[48];
+        l->height = l->depth; /* planes lie one after the other: what mb_values counts */
+    }
     l->window = mb_u16_at(p + 10);
     l->dose = mb_u32_at(p + 12);
     l->sign = locate(m, mb_u32_at(p + 16));
@@ -89,6 +100,7 @@ void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
     l->tables = (const mb_half *)(const void *)locate(m, mb_u32_at(p + 28));
     l->scores = (const mb_int *)(const void *)locate(m, mb_u32_at(p + 32));
     l->thresholds = locate(m, mb_u32_at(p + 36));
+    l->need = (const mb_half *)(const void *)l->thresholds;
 }
 
 /// Public ///
@@ -111,15 +123,19 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
     const unsigned count = mb_layer_count(m);
     mb_arena local;
     mb_layer l;
-    uint32_t used = 0, most_inputs = 0, most_units = 0, work = 0;
+    uint32_t used = 0, most_inputs = 0, most_units = 0, work = 0, graded = 0;
     if (arena == NULL) {
         arena = &local;
     }
     for (unsigned i = 0; i < count; i++) {
         mb_layer_at(m, i, &l);
         if (l.kind != MB_ENCODE) {
-            most_inputs = l.inputs > most_inputs ? l.inputs : most_inputs;
+            const uint32_t listed = l.kind == MB_GRADED ? mb_values(&l) : l.inputs;
+            most_inputs = listed > most_inputs ? listed : most_inputs;
             most_units = l.units > most_units ? l.units : most_units;
+        }
+        if (l.kind == MB_GRADED) { /* only the last before the output */
+            graded = l.units;
         }
         if (l.input == MB_BYTES) { /* only the first */
             work = l.kind == MB_CONV ? mb_conv_bytes_work(&l) : MB_WORDS(l.units) * l.planes;
@@ -129,10 +145,12 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
     arena->carry = take(m, &used, 4u * (most_inputs / 16u + 2u));
     for (unsigned i = 0; i < count; i++) {
         mb_layer_at(m, i, &l);
-        const uint32_t depth = l.kind == MB_ENCODE ? 0 : l.input != MB_BYTES ? 1u : l.kind == MB_DENSE ? 8u : 0;
+        const uint32_t of_bytes = l.kind == MB_DENSE ? 8u : 0;
+        const uint32_t depth = l.kind == MB_ENCODE || l.input == MB_GRADES ? 0 : l.input == MB_BYTES ? of_bytes : 1u;
         arena->bits[i] = depth == 0 ? NULL : take(m, &used, 4u * MB_WORDS(mb_values(&l)) * depth);
     }
     arena->work = take(m, &used, 4u * work);
+    arena->values = take(m, &used, 4u * graded);
     arena->scores = take(m, &used, 4u * mb_classes(m));
     if (mode == MB_LEARN) {
         for (unsigned i = 0; i < count; i++) {
@@ -142,6 +160,14 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
         arena->error[0] = take(m, &used, 4u * most_units);
         arena->error[1] = take(m, &used, 4u * most_units);
         arena->sums = take(m, &used, 4u * 8u * 16u);
+        arena->votes.slot = NULL;
+        mb_layer_at(m, count < 2u ? 0 : count - 2u, &l);
+        if (l.kind == MB_GRADED && l.learns) {
+            const uint32_t batch = l.batch;
+            arena->votes.slot = take(m, &used, 4u);
+            arena->votes.inputs = take(m, &used, mb_values(&l) * (batch >> 3));
+            arena->votes.asked = take(m, &used, 8u * batch * MB_WORDS(l.units));
+        }
     }
     return used;
 }
@@ -169,6 +195,14 @@ mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, siz
     m->state = state;
     m->arena = arena;
     memcpy(state, m->image + mb_u32_at(m->image + MB_AT_STATE), mb_state_size(m));
+    mb_arena votes;
+    if (m->mode == MB_LEARN) { /* no sample has been kept yet */
+        const uint32_t size = mb_arena_plan(m, MB_LEARN, &votes);
+        if (votes.votes.slot != NULL) {
+            uint8_t *from = (uint8_t *)votes.votes.slot;
+            memset(from, 0, size - (uint32_t)(from - m->arena));
+        }
+    }
     return MB_OK;
 }
 
@@ -218,10 +252,10 @@ const char *mb_strerror(mb_status status)
     case MB_E_CONST_CRC: return "the image's constant section is damaged (checksum mismatch)";
     case MB_E_STATE_CRC: return "the image's state section is damaged (checksum mismatch)";
     case MB_E_SECTION: return "the image's sections overlap or are misplaced";
-    case MB_E_LAYERS: return "the layers are not an optional encode, then convolutions, then dense layers, then one output";
+    case MB_E_LAYERS: return "the layers are not encode (if any), convolutions, dense layers, graded (if any) and one output in this order";
     case MB_E_KIND: return "a layer is of a kind this library does not know";
-    case MB_E_SHAPE: return "a layer is empty, larger than 16384, or does not fit the one before it";
-    case MB_E_BITS: return "a layer's hidden bits are outside 1..8, or it learns with fewer than 2";
+    case MB_E_SHAPE: return "a layer is empty, larger than 16384 (graded: 1024 units, 8 planes), or does not fit the one before it";
+    case MB_E_BITS: return "a layer's hidden bits are outside 1..8 (on graded inputs: not 1), or it learns with fewer than 2";
     case MB_E_PLANES: return "a layer has too few or too many counter planes for its sums";
     case MB_E_OFFSET: return "an offset points outside its section or is misaligned";
     case MB_E_RULE: return "a learning parameter is outside its range";
@@ -234,7 +268,7 @@ const char *mb_strerror(mb_status status)
     case MB_E_LABEL: return "the label is not smaller than the number of classes";
     case MB_E_SAME: return "an image cannot be exported over the one in use";
     case MB_E_WINDOW: return "a convolution's window, stride, padding or pool does not fit its image, or the image is too large";
-    case MB_E_LEARNS: return "a convolution or a layer on 8-bit inputs is marked as learning: only dense layers above them can";
+    case MB_E_LEARNS: return "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning: it cannot";
     case MB_E_FROZEN: return "nothing to learn: no layer learns, or the arena was sized for inference";
     }
     return "unknown status";

@@ -8,8 +8,8 @@
 #define MB_MAGIC 0x5449424Du /* "MBIT" */
 #define MB_MAX_IMAGE (1u << 18) /* values of one image between layers: 32 KiB of bits */
 
-enum { MB_ENCODE = 1, MB_DENSE = 2, MB_OUTPUT = 3, MB_CONV = 4 };
-enum { MB_ON_OFF = 0, MB_PLUS_MINUS = 1, MB_BYTES = 2 };
+enum { MB_ENCODE = 1, MB_DENSE = 2, MB_OUTPUT = 3, MB_CONV = 4, MB_GRADED = 5 };
+enum { MB_ON_OFF = 0, MB_PLUS_MINUS = 1, MB_BYTES = 2, MB_GRADES = 3 };
 enum { MB_PLANES_MIN = 6, MB_PLANES_MAX = 20 };              /* counter planes of a layer on bits */
 enum { MB_PLANES_MIN_BYTES = 12, MB_PLANES_MAX_BYTES = 24 }; /* on bytes, whose highest bit enters at plane 8 */
 enum { MB_HEADER_SIZE = 64, MB_RECORD_SIZE = 64, MB_STATE_HEADER = 16 };
@@ -34,6 +34,8 @@ typedef struct mb_layer {
     uint16_t height, width, channels; /* of the image that comes in; of an encoder, only the channels: 0 is all features */
     uint8_t kernel, stride, pool, same;              /* sides of window and pooled square; same: 1 if padded with +1 */
     uint32_t window;                                 /* largest |V| that lets an error through */
+    uint16_t low, high, gain;                        /* of a graded layer, as all in this and the next line */
+    uint8_t depth, draws, batch;
     uint32_t dose;
     uint8_t *sign;             /* [r][K + 1] words; the last of each row is zero and pads lists */
     uint8_t *levels;           /* [r][K][k - 1] words, most significant first */
@@ -41,18 +43,28 @@ typedef struct mb_layer {
     const mb_half *tables;     /* strengthen[2^(k-1)], weaken[2^(k-1)] */
     const mb_int *scores;      /* mul[N], add[N] */
     const uint8_t *thresholds; /* [P][F] */
+    const mb_half *need;       /* [batch * P + 1] */
 } mb_layer;
 
-/* The arena, in this order; every part is 4-byte aligned. The last three exist only for learning. */
+/* What a layer that learns by votes keeps between calls; not there without one. */
+typedef struct mb_votes {
+    uint32_t *slot;   /* where the next sample goes */
+    uint32_t *inputs; /* [P * K][batch / 32]: in which slots an input bit is on */
+    uint32_t *asked;  /* [batch][2][ceil(N / 32)]: which units asked up, which down */
+} mb_votes;
+
+/* The arena, in this order; every part is 4-byte aligned. Those from `mask` on exist only for learning. */
 typedef struct mb_arena {
     uint16_t *list;                /* (max K + 8) active inputs */
     uint32_t *carry;               /* (max K / 16 + 2) words, carries of the adder tree */
     uint32_t *bits[MB_MAX_LAYERS]; /* packed input of layer l, written by layer l - 1; of a dense layer on bytes, 8 planes */
     uint32_t *work;                /* what a layer on bytes keeps while it runs; nothing without one */
+    int32_t *values;               /* (N) V of a graded layer's units, then their grades; nothing without one */
     int32_t *scores;               /* (classes) */
     uint32_t *mask[MB_MAX_LAYERS]; /* straight-through mask of layer l */
     int32_t *error[2];             /* (max N) each */
     int32_t *sums;                 /* 8 tables of 16 signed sums */
+    mb_votes votes;
 } mb_arena;
 
 /// Image (image.c, check.c) ///
@@ -78,7 +90,7 @@ unsigned mb_layer_count(const mb_model *m);
 void mb_layer_at(const mb_model *m, unsigned index, mb_layer *layer);
 uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena); /* bytes; fills `arena` if not NULL */
 
-/// Inference (forward.c, conv.c, bytes.c) ///
+/// Inference (forward.c, conv.c, bytes.c, graded.c) ///
 
 enum { MB_NO_MASKS = MB_MAX_LAYERS };
 
@@ -96,7 +108,13 @@ uint16_t mb_best_class(const int32_t *scores, uint32_t classes);
 /* V of 32 (or 16) units from their folded constants and a list of active inputs. */
 void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v, uint32_t *carry);
 
-/* Values that come in: of a layer that is no convolution, K. */
+/* The word of weights with this index: 32 or 16 units. */
+static inline uint32_t mb_weights(const mb_layer *l, uint32_t index)
+{
+    return l->half ? ((const mb_half *)(const void *)l->sign)[index] : ((const mb_word *)(const void *)l->sign)[index];
+}
+
+/* Values that come in: of a dense layer, K. */
 static inline uint32_t mb_values(const mb_layer *l)
 {
     return (uint32_t)l->height * l->width * l->channels;
@@ -107,6 +125,22 @@ static inline int mb_is_feature(const mb_layer *l)
 {
     return l->kind == MB_CONV || l->input == MB_BYTES;
 }
+
+/* V of 32 (or 16) units before any input is added. */
+void mb_start_sums(const mb_layer *l, uint32_t r, uint32_t active, uint32_t *v);
+/* Lists the input of every bit that is on, ascending by bit, as mb_active_inputs does. */
+uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *list);
+
+/* Between which |V| the grades fall from 8 to -8. */
+typedef struct mb_ramp {
+    uint32_t low, high;
+} mb_ramp;
+
+mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values);
+void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values); /* V -> v, in place */
+void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits);
+void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores);
+void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info);
 
 uint32_t mb_side(const mb_layer *l, uint32_t size); /* height or width after convolution and pooling, of `size` */
 uint32_t mb_outputs(const mb_layer *l);             /* values that go out: H' * W' * N */

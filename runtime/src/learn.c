@@ -2,19 +2,7 @@
  * the banners here. train/device_rule.py is the independent reading of the same text. */
 #include <string.h>
 
-#include "layer.h"
-
-/// Generator ///
-
-static uint32_t draw(uint32_t *generator) /* xorshift32; returns the upper 16 bits */
-{
-    uint32_t x = *generator;
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    *generator = x;
-    return x >> 16;
-}
+#include "synapse.h"
 
 /// Error ///
 
@@ -40,18 +28,12 @@ static const uint16_t EXP[256] = {
 
 enum { ONE = 4096 }; /* probabilities and errors are in 1/4096 */
 
-/* Softmax of the scores minus one-hot. Returns the error on the true class, 0..4096. */
-static uint32_t output_error(const int32_t *scores, uint32_t classes, uint16_t label, uint32_t temperature, int32_t *error)
+uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label)
 {
-    const int32_t top = scores[mb_best_class(scores, classes)];
     uint32_t total = 0;
     for (uint32_t c = 0; c < classes; c++) {
-        uint32_t below = (uint32_t)top - (uint32_t)scores[c];
-        below = below > 65535u ? 65535u : below;
-        uint32_t index = (below * temperature) >> 12;
-        index = index > 255u ? 255u : index;
-        error[c] = EXP[index];
-        total += EXP[index];
+        error[c] = EXP[error[c]];
+        total += (uint32_t)error[c];
     }
     for (uint32_t c = 0; c < classes; c++) {
         error[c] = (int32_t)(((uint32_t)error[c] * (uint32_t)ONE + total / 2u) / total);
@@ -60,12 +42,19 @@ static uint32_t output_error(const int32_t *scores, uint32_t classes, uint16_t l
     return error[label] < 0 ? (uint32_t)-error[label] : 0;
 }
 
-/// Backward ///
-
-static uint32_t magnitude(int32_t x)
+static uint32_t output_error(const int32_t *scores, uint32_t classes, uint16_t label, uint32_t temperature, int32_t *error)
 {
-    return x < 0 ? 0u - (uint32_t)x : (uint32_t)x;
+    const int32_t top = scores[mb_best_class(scores, classes)];
+    for (uint32_t c = 0; c < classes; c++) {
+        uint32_t below = (uint32_t)top - (uint32_t)scores[c];
+        below = below > 65535u ? 65535u : below;
+        const uint32_t index = (below * temperature) >> 12;
+        error[c] = (int32_t)(index > 255u ? 255u : index);
+    }
+    return mb_softmax_error(error, classes, label);
 }
+
+/// Backward ///
 
 /* Error of this layer's inputs from the error of its units: below[j] = sum_i w[i][j] error[i] where mask has bit j, else 0.
  * Eight tables of sixteen signed sums turn one weight word into 32 signed additions with eight look-ups. */
@@ -112,59 +101,26 @@ static void rescale(int32_t *error, uint32_t units)
 {
     uint32_t largest = 0, shift = 0;
     for (uint32_t i = 0; i < units; i++) {
-        largest |= magnitude(error[i]);
+        largest |= mb_magnitude(error[i]);
     }
     while ((largest >> shift) >= (1u << 14)) {
         shift++;
     }
     for (uint32_t i = 0; shift != 0 && i < units; i++) {
-        const int32_t e = (int32_t)(magnitude(error[i]) >> shift);
+        const int32_t e = (int32_t)(mb_magnitude(error[i]) >> shift);
         error[i] = error[i] < 0 ? -e : e;
     }
 }
 
 /// Update ///
 
-/* Moves one synapse one level up or down, if the table of its magnitude lets it. `sign` and `levels` are the words of its input
- * in its row of units, `lane` the unit's place in them. */
-MB_INLINE void visit(const mb_layer *l, uint32_t half, mb_word *sign, uint8_t *levels, uint32_t first, uint32_t mask,
-                     uint32_t lane, uint32_t unit, int up, uint32_t chance, mb_learn_info *info)
-{
-    const uint32_t low_bits = (uint32_t)l->bits - 1u, top = (1u << low_bits) - 1u;
-    const int positive = (*sign & mask) != 0;
-    uint32_t level = 0;
-    for (uint32_t p = 0; p < low_bits; p++) {
-        level = level * 2u + mb_get_bit(levels, first + p, lane, half);
-    }
-    const uint32_t r = positive ? level : top - level; /* two's complement: -1 is magnitude 0 */
-    const int outward = up == positive;
-    const uint32_t limit = l->tables[(outward ? 0u : top + 1u) + r];
-    if ((outward && r == top) || (chance >= limit && limit != 65535u)) {
-        return;
-    }
-    info->moved++;
-    if (!outward && r == 0) { /* 0 <-> -1: the weight flips, and all low bits with it */
-        info->flipped++;
-        *sign ^= mask;
-        if (l->input == MB_PLUS_MINUS) { /* the folded constant holds minus half the weight sum */
-            mb_step_lanes(l->fold + (unit >> 5) * l->planes, l->planes, 1u << (unit & 31u), positive);
-        }
-    }
-    uint32_t changed = level ^ (up ? level + 1u : level - 1u);
-    for (uint32_t p = low_bits; p > 0 && (changed & 1u); changed >>= 1) { /* a step changes a run of low bits */
-        mb_flip_bit(levels, first + --p, lane, half);
-    }
-}
-
 /* The line of all units, visited at every 65536th point; `half` is a constant in each of its two copies. */
 MB_INLINE void visit_line(const mb_layer *l, uint32_t half, const int32_t *error, const uint32_t *bits, const uint16_t *list,
-                          uint32_t eligible, uint32_t share, uint32_t shift, uint32_t *generator, mb_learn_info *info)
+                          uint32_t eligible, mb_share share, uint32_t *generator, mb_learn_info *info)
 {
-    const uint32_t low_bits = (uint32_t)l->bits - 1u, pitch = l->inputs + 1u;
-    uint32_t z = *generator, next = draw(&z);
+    uint32_t z = *generator, next = mb_draw(&z);
     for (uint32_t i = 0; i < l->units; i++) {
-        uint32_t rate = (share * magnitude(error[i])) >> shift;
-        rate = rate > 65535u ? 65535u : rate;
+        const uint32_t rate = mb_rate(share, error[i]);
         const uint32_t length = rate * eligible;
         if (next >= length) {
             next -= length;
@@ -178,10 +134,13 @@ MB_INLINE void visit_line(const mb_layer *l, uint32_t half, const int32_t *error
         do {
             const uint32_t j = list != NULL ? list[position] : position;
             const int x = list != NULL || ((bits[j >> 5] >> (j & 31u)) & 1u);
-            uint32_t mask;
-            mb_word *sign = mb_bit(l->sign, row * pitch + j, lane, half, &mask);
+            const int up = down != x;
+            const uint32_t chance = mb_draw(&z);
+            mb_synapse s = mb_synapse_at(l, half, row, j, lane);
             info->visited++;
-            visit(l, half, sign, l->levels, (row * l->inputs + j) * low_bits, mask, lane, i, down != x, draw(&z), info);
+            if (chance < mb_chance(l, &s, up)) {
+                mb_move(l, half, &s, i, up, info);
+            }
             position += stride;
             over += rest;
             if (over >= rate) {
@@ -194,29 +153,39 @@ MB_INLINE void visit_line(const mb_layer *l, uint32_t half, const int32_t *error
     *generator = z;
 }
 
+mb_share mb_share_of(const mb_layer *l, const int32_t *error, uint32_t true_error)
+{
+    mb_share s = {0, 0};
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < l->units; i++) {
+        sum += mb_magnitude(error[i]);
+    }
+    const uint32_t total = (l->dose * true_error) >> 8;
+    if (sum == 0 || total == 0) {
+        return s;
+    }
+    while (((total << s.shift) & 0x80000000u) == 0) {
+        s.shift++;
+    }
+    s.each = (total << s.shift) / sum;
+    return s;
+}
+
 /* Event-driven: unit i owns a stretch of the line in proportion to its error; units and inputs between visits cost nothing. */
 static void update(const mb_layer *l, const int32_t *error, const uint32_t *bits, uint16_t *list, uint32_t true_error,
                    uint32_t *generator, mb_learn_info *info)
 {
-    uint32_t sum = 0, shift = 0;
-    for (uint32_t i = 0; i < l->units; i++) {
-        sum += magnitude(error[i]);
-    }
-    const uint32_t total = (l->dose * true_error) >> 8;
-    if (sum == 0 || total == 0) {
+    const mb_share share = mb_share_of(l, error, true_error);
+    if (share.each == 0) {
         return;
     }
-    while (((total << shift) & 0x80000000u) == 0) {
-        shift++;
-    }
-    const uint32_t share = (total << shift) / sum;
     const int on_off = l->input == MB_ON_OFF; /* off inputs are not eligible */
     const uint32_t eligible = on_off ? mb_active_inputs(bits, l->inputs, list) : l->inputs;
     const uint16_t *active = on_off ? list : NULL;
     if (l->half) {
-        visit_line(l, 1, error, bits, active, eligible, share, shift, generator, info);
+        visit_line(l, 1, error, bits, active, eligible, share, generator, info);
     } else {
-        visit_line(l, 0, error, bits, active, eligible, share, shift, generator, info);
+        visit_line(l, 0, error, bits, active, eligible, share, generator, info);
     }
 }
 
@@ -289,7 +258,11 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
     }
     (void)mb_arena_plan(m, MB_LEARN, &arena);
     mb_forward(m, &arena, input, lowest); /* errors stop at the lowest layer that learns: no masks below it */
-    learn_step(m, &arena, count, lowest, label, &mine);
+    if (arena.votes.slot != NULL) {
+        mb_vote_step(m, &arena, label, &mine);
+    } else {
+        learn_step(m, &arena, count, lowest, label, &mine);
+    }
     if (info != NULL) {
         *info = mine;
     }

@@ -37,6 +37,38 @@ def test_inspect(metabit: Any, image: Path) -> None:
     assert sum(data["layers"][1]["levels"].values()) == data["layers"][1]["synapses"] == 128 * 40
 
 
+def test_a_fresh_network_learns_from_its_first_sample(metabit: Any, tmp_path: Path) -> None:
+    image = tmp_path / "deep" / "fresh.mbit"
+    told = metabit("fresh", "digits", "-o", image, "--hidden", 64, "--json").json()
+    assert (told["features"], told["hidden"], told["classes"], told["bits"]) == (64, 64, 10, 4)
+    assert told["bytes"]["flash: image"] == image.stat().st_size
+    assert "64 -> 64 -> 10" in metabit("fresh", "digits", "-o", image, "--hidden", 64).out
+    ran = metabit("run", image, "--data", "digits", "--learn", "--passes", 3, "--json").json()
+    assert ran["accuracy_after"]["digits"] > 0.7 > ran["accuracy_before"]["digits"]
+
+
+def test_a_fresh_network_too_large_is_refused(metabit: Any, tmp_path: Path) -> None:
+    ran = metabit("fresh", "digits", "-o", tmp_path / "x.mbit", "--hidden", 1025)
+    assert ran.code == 1 and "1024" in ran.err and not (tmp_path / "x.mbit").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--bits", 1), "bits=1"),
+        (("--threshold", 300), "thresholds=300"),
+        (tuple(word for t in range(10, 100, 10) for word in ("--threshold", t)), "1 to 8"),
+    ],
+    ids=["one bit", "a threshold no feature reaches", "nine thresholds"],
+)
+def test_a_fresh_network_with_a_wrong_option_is_refused(
+    metabit: Any, tmp_path: Path, options: tuple[object, ...], named: str
+) -> None:
+    ran = metabit("fresh", "digits", "-o", tmp_path / "new" / "x.mbit", *options)
+    assert ran.code != 0 and named in ran.err and ran.err.count("\n") == 1 and ran.err.endswith("\n")
+    assert not ran.out and not list(tmp_path.iterdir())
+
+
 def test_a_convolutional_checkpoint_goes_all_the_way(metabit: Any) -> None:
     from metabit import train
 

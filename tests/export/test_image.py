@@ -80,11 +80,13 @@ def test_equal_networks_give_equal_bytes() -> None:
 # FORMAT.md
 
 
-def structure(heading: str) -> list[tuple[int, str, str]]:
-    """(offset, struct format, field) of a table of FORMAT.md: the rows under a heading that begin with a number."""
+def structure(heading: str, table: int = 0) -> list[tuple[int, str, str]]:
+    """(offset, struct format, field) of a table of FORMAT.md: its rows that begin with a number, in the table-th table with
+    offsets under a heading."""
     kinds = {"u8": "B", "u16": "H", "u32": "I"}
     rows = []
-    for line in FORMAT.partition(f"## {heading}\n")[2].partition("\n## ")[0].splitlines():
+    section = FORMAT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    for line in section.split("| offset | type |")[table + 1].splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if not cells[0].isdigit() or not cells[1]:
             continue
@@ -108,6 +110,17 @@ def test_the_structs_are_those_of_the_specification(heading: str, ours: struct.S
         forms += form
     assert forms == ours.format.lstrip("<")
     assert at == ours.size == {"Header": 64, "Layer record": 64, "State section": 16}[heading]
+
+
+def test_a_graded_record_is_laid_out_as_every_record() -> None:
+    """Byte for byte the same numbers, but for the last of them, which is reserved."""
+    at, theirs = 0, ""
+    for offset, form, field in structure("Layer record", 1):
+        assert offset == at, f"{field}: FORMAT.md says {offset}, the fields before it end at {at}"
+        at += struct.calcsize(f"<{form}")
+        theirs += form.replace("15x", 15 * "x")
+    ours = RECORD.format.lstrip("<").replace("B14x", 15 * "x")
+    assert at == RECORD.size and theirs == ours
 
 
 def test_fields_lie_where_the_specification_says() -> None:
@@ -181,7 +194,7 @@ def signed() -> Frozen:
         (wide(16385), "layer 0 is 3 -> 16385, the format holds 1..16384: fewer units"),
         (replace(NETWORK, layers=(FIRST, LAST)), "layer 1 takes 4 inputs, layer 0 gives 5"),
         (first(on_off=False), "layer 0 has +1/-1 inputs, but the encoder gives on/off"),
-        (signed(), "layer 0: the first layer, and only it, has on/off inputs"),
+        (signed(), "layer 0: the first layer and a graded one, and only they, have on/off inputs"),
         (last(on_off=True), "layer 2 has on/off inputs, but the layer before it gives +1/-1"),
         (first(kind="output"), "in this order, not ['output', 'dense', 'output']"),
         (narrow(16385), "layer 0 is 16385 -> 2, the format holds 1..16384: fewer inputs"),

@@ -12,26 +12,27 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def _training() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("training", ROOT / "benchmarks" / "training.py")
+def _benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None and spec.loader is not None
-    module = sys.modules["training"] = importlib.util.module_from_spec(spec)  # dataclasses look themselves up there
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look themselves up there
     spec.loader.exec_module(module)
     return module
 
 
-TRAINING = _training()
+BENCHMARKS = [_benchmark(name) for name in ("training", "streams")]
+PAGES = [(benchmark, name) for benchmark in BENCHMARKS for name in benchmark.EXPERIMENTS if benchmark.done(name)]
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINING.EXPERIMENTS if TRAINING.done(name)])
-def test_table_follows_from_the_runs(name: str) -> None:
-    page = TRAINING.RESULTS / f"{name}.md"
-    recorded = page.read_text().splitlines()
-    expected = TRAINING.table(name).splitlines()
+@pytest.mark.parametrize(("benchmark", "name"), PAGES, ids=[name for _, name in PAGES])
+def test_table_follows_from_the_runs(benchmark: ModuleType, name: str) -> None:
+    recorded = (benchmark.RESULTS / f"{name}.md").read_text().splitlines()
+    expected = benchmark.table(name).splitlines()
     # The line in between says where and when.
     assert recorded[0] == expected[0] and recorded[3:] == expected[3:]
-    assert (TRAINING.RESULTS / f"{name}.svg").stat().st_size > 2000
+    assert (benchmark.RESULTS / f"{name}.svg").stat().st_size > 2000
 
 
-def test_index_follows_from_the_runs() -> None:
-    assert (TRAINING.RESULTS / "README.md").read_text() == TRAINING.index()
+@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=["training", "streams"])
+def test_index_follows_from_the_runs(benchmark: ModuleType) -> None:
+    assert (benchmark.RESULTS / "README.md").read_text() == benchmark.index()

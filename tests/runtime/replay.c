@@ -142,6 +142,35 @@ static void seal(uint8_t *b, size_t n)
     }
 }
 
+/* Somebody else used the arena between two steps: what is then learnt is worth nothing, but no byte outside is touched. */
+static void scribble(const uint8_t *image, size_t image_len)
+{
+    uint32_t z = 0x89abcdefu;
+    mb_model m;
+    if (mb_open(&m, image, image_len) != MB_OK) {
+        die("image does not open", 1);
+    }
+    const size_t state_len = mb_state_size(&m), arena_len = mb_arena_size(&m, MB_LEARN);
+    uint8_t *state = malloc(state_len), *arena = malloc(arena_len), *x = malloc(mb_input_size(&m));
+    if (state == NULL || arena == NULL || x == NULL || mb_attach(&m, state, state_len, arena, arena_len) != MB_OK) {
+        die("cannot attach", 1);
+    }
+    for (long s = 0; s < 300; s++) {
+        for (size_t i = 0; i < arena_len; i++) {
+            arena[i] = s % 3 == 0 ? 0xFFu : (uint8_t)next_random(&z);
+        }
+        for (uint32_t j = 0; j < mb_input_size(&m); j++) {
+            x[j] = (uint8_t)next_random(&z);
+        }
+        if (mb_learn(&m, x, (uint16_t)(next_random(&z) % mb_classes(&m)), NULL) != MB_OK) {
+            die("does not learn with a scribbled arena", s);
+        }
+    }
+    free(x);
+    free(arena);
+    free(state);
+}
+
 static void attack(const uint8_t *image, size_t image_len, long mutations)
 {
     uint32_t z = 0x1234567u;
@@ -211,6 +240,7 @@ int main(int argc, char **argv)
     size_t image_len, vector_len;
     uint8_t *image = read_file(argv[1], &image_len), *vector = read_file(argv[2], &vector_len);
     replay(image, image_len, vector);
+    scribble(image, image_len);
     attack(image, image_len, argc > 3 ? atol(argv[3]) : 2000);
     free(vector);
     free(image);

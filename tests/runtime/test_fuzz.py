@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from networks import inputs, network, seal, windowed
+from networks import inputs, network, seal, voting, windowed
 
 from metabit.export.image import write_image
 from metabit.runtime import InputError, Model, ModelError
@@ -29,6 +29,7 @@ NETWORKS = {
         6, (6, 5, 3), ({"units": 4, "kernel": 4, "same": True, "pool": 2},), (5,), "2", 3
     ),
     "convolution on bits": windowed(7, (5, 5, 1), ({"units": 5, "kernel": 2},), (3,), "bits", frozen_bits=2),
+    "votes": voting(11, inputs=9, units=33, classes=5, k=3),
     "bytes": windowed(8, (1, 1, 19), (), (9, 3), "uint8"),
 }
 IMAGES = [write_image(frozen) for frozen in NETWORKS.values()]

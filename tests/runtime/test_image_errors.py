@@ -7,11 +7,14 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
-from networks import network, seal, windowed
+from networks import network, seal, voting, windowed
 
+from metabit.export.frozen import Frozen
 from metabit.export.image import HEADER, RECORD, write_image
 from metabit.runtime import Model, ModelError, include_dir, sources
 
@@ -30,7 +33,30 @@ FRAME = {"bits": (2, "B"), "planes": (3, "B"), "inputs": (4, "H"), "units": (6, 
          "learns": (9, "B"), "window": (10, "H"), "dose": (12, "I"), "sign": (16, "I"), "levels": (20, "I"),
          "fold": (24, "I"), "tables": (28, "I"), "scores": (32, "I"), "thresholds": (36, "I"), "height": (40, "H"),
          "width": (42, "H"), "channels": (44, "H"), "kernel": (46, "B"), "stride": (47, "B"), "pool": (48, "B"),
-         "padding": (49, "B")}  # fmt: skip
+         "padding": (49, "B"), "need": (36, "I"), "lo": (40, "H"), "hi": (42, "H"), "gain": (44, "H"), "depth": (46, "B"),
+         "draws": (47, "B"), "batch": (48, "B")}  # fmt: skip
+
+
+def unchecked(frozen: Frozen) -> bytes:
+    """What no writer of ours would write."""
+    with patch("metabit.export.image.check_limits"):
+        return write_image(frozen)
+
+
+def beside(learns: bool, *dense: bool) -> bytes:
+    """A graded layer, and dense layers below it, that learn or not."""
+    below = network(2, (9, *(12 for _ in dense), 3), planes=1, learns=(*dense, False))
+    return unchecked(voting(2, planes=2, learns=learns, below=below))
+
+
+# encode, graded with 40 units on 2 planes of 20 inputs, output with 16 lanes; without learning; on packed bits; on a dense layer
+VOTING = voting(1, 20, 2, 40, 10)
+VOTES, STILL = write_image(VOTING), write_image(voting(1, 20, 2, 40, 10, learns=False))
+PACKED = write_image(voting(1, 20, 2, 40, 10, source="bits"))
+STACKED = write_image(voting(1, planes=2, below=network(2, (9, 12, 3), planes=1, learns=(False, False))))
+TALLER = unchecked(replace(VOTING, layers=VOTING.layers + VOTING.layers[-1:]))  # two outputs
+GRADED, AFTER = FIRST, SECOND
+(VOTES_STATE,) = struct.unpack_from("<I", VOTES, 28)
 
 
 def put(at: int, form: str, value: int, image: bytes = IMAGE) -> bytes:
@@ -62,16 +88,17 @@ def look(record: int, name: str, image: bytes = IMAGE) -> int:
     return int(struct.unpack_from(f"<{form}", image, record + at)[0])
 
 
-def with_records(order: list[int]) -> bytes:
+def with_records(order: list[int], image: bytes = IMAGE) -> bytes:
     """The image with its records replaced by these of its own, sections moved to fit."""
-    records = b"".join(IMAGE[at : at + RECORD.size] for at in order)
-    header = bytearray(IMAGE[: HEADER.size])
+    records = b"".join(image[at : at + RECORD.size] for at in order)
+    header = bytearray(image[: HEADER.size])
     const_at = HEADER.size + len(records)
-    shift = const_at - CONST_AT
-    for at, value in ((8, len(IMAGE) + shift), (16, const_at), (28, STATE_AT + shift)):
+    was_at, state_at = (struct.unpack_from("<I", image, at)[0] for at in (16, 28))
+    shift = const_at - was_at
+    for at, value in ((8, len(image) + shift), (16, const_at), (28, state_at + shift)):
         struct.pack_into("<I", header, at, value)
     struct.pack_into("<H", header, 40, len(order))
-    return seal(bytes(header) + records + IMAGE[CONST_AT:])
+    return seal(bytes(header) + records + image[was_at:])
 
 
 def with_state(change: Callable[[bytearray], None]) -> bytes:
@@ -87,8 +114,25 @@ def sections(const_at: int, const_size: int, state_at: int, state_size: int) -> 
     return seal(image)
 
 
-def set_bit(at: int, bit: int) -> bytes:
-    return lie(at + bit // 8, "B", IMAGE[at + bit // 8] | 1 << bit % 8)
+def set_bit(at: int, bit: int, image: bytes = IMAGE) -> bytes:
+    return lie(at + bit // 8, "B", image[at + bit // 8] | 1 << bit % 8, image)
+
+
+def packed(**values: int) -> bytes:
+    """PACKED with lies in its graded layer, and the input size that follows from them."""
+    image = fields(PACKED, 64, **values)
+    return lie(42, "H", -(-look(64, "inputs", image) * look(64, "depth", image) // 8), image)
+
+
+def asks(n: int, votes: int) -> bytes:
+    """VOTES where n asks need other votes."""
+    return lie(look(GRADED, "need", VOTES) + 2 * n, "H", votes, VOTES)
+
+
+def reach(mul: int, add: int) -> bytes:
+    """VOTES with another first score."""
+    at = look(AFTER, "scores", VOTES)
+    return lie(at + 4 * 10, "i", add, lie(at, "i", mul, VOTES))
 
 
 # The last word of the first row of signs; a lane beyond the 33rd unit, in the second row; the same in a plane of levels
@@ -138,7 +182,7 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
         ],
     ),
     "LAYERS": (
-        "the layers are not an optional encode, then convolutions, then dense layers, then one output",
+        "the layers are not encode (if any), convolutions, dense layers, graded (if any) and one output in this order",
         [
             with_records([]),
             with_records([ENCODE, FIRST] + [SECOND] * 14 + [OUTPUT]),
@@ -146,12 +190,15 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
             with_records([ENCODE, ENCODE, FIRST, OUTPUT]),
             with_records([OUTPUT, OUTPUT]),
             lie(SECOND, "B", 3), lie(OUTPUT, "B", 2), lie(OUTPUT, "B", 4), lie(SECOND, "B", 4),
+            lie(OUTPUT, "B", 5), lie(AFTER, "B", 5, VOTES),  # graded last
+            with_records([ENCODE, GRADED], VOTES), with_records([ENCODE, AFTER, GRADED], VOTES),
+            lie(SECOND, "B", 1), *(lie(AFTER, "B", kind, TALLER) for kind in (1, 2, 3, 4, 5)),
         ],
     ),
     "KIND": (
         "a layer is of a kind this library does not know",
         [
-            lie(ENCODE, "B", 0), lie(FIRST, "B", 5), lie(OUTPUT, "B", 255),
+            lie(ENCODE, "B", 0), lie(FIRST, "B", 6), lie(OUTPUT, "B", 255),
             lie(FIRST + 1, "B", 2), lie(SECOND + 1, "B", 2), lie(64 + 1, "B", 3, CONV), lie(64 + 1, "B", 1, CONV),
             lie(64 + 64 + 1, "B", 2, CONV), lie(64 + 64 + 1, "B", 0, CONV),
             lie(64 + 1, "B", 2, write_image(network(0, (3, 2), planes=0))),  # an output cannot take bytes
@@ -161,10 +208,17 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
             lie(FIRST + 1, "B", 1), lie(SECOND + 1, "B", 0), lie(OUTPUT + 1, "B", 2), lie(FIRST + 40, "B", 1),
             lie(OUTPUT + 63, "B", 1), lie(ENCODE + 1, "B", 1), lie(ENCODE + 3, "B", 6),
             field(ENCODE, "lanes", 32), field(ENCODE, "learns", 1), field(ENCODE, "scores", CONST_AT),
+            lie(GRADED, "B", 6, VOTES), lie(GRADED, "B", 2, VOTES), lie(GRADED, "B", 3, VOTES),
+            *(lie(GRADED + 1, "B", source, VOTES) for source in (1, 2, 3, 255)),
+            *(lie(64 + 1, "B", source, PACKED) for source in (1, 2, 3)),
+            *(lie(SECOND + 1, "B", source, STACKED) for source in (1, 2, 3)),
+            *(lie(AFTER + 1, "B", source, VOTES) for source in (0, 1, 2, 4)),
+            lie(OUTPUT + 1, "B", 3), lie(SECOND + 1, "B", 3), lie(FIRST + 1, "B", 3), lie(128 + 1, "B", 3, FLAT),
+            *(lie(GRADED + at, "B", 1, VOTES) for at in (49, 50, 63)), *(lie(AFTER + at, "B", 1, VOTES) for at in (40, 46, 48, 63)),
         ],
     ),
     "SHAPE": (
-        "a layer is empty, larger than 16384, or does not fit the one before it",
+        "a layer is empty, larger than 16384 (graded: 1024 units, 8 planes), or does not fit the one before it",
         [
             field(ENCODE, "units", 41), field(ENCODE, "inputs", 0), field(FIRST, "inputs", 39), field(FIRST, "units", 0),
             field(FIRST, "units", 16385), field(FIRST, "lanes", 16), field(OUTPUT, "lanes", 32), field(OUTPUT, "lanes", 0),
@@ -174,6 +228,13 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
             lie(42, "H", 167, CONV), lie(42, "H", 21, CONV), fields(CONV, 64, height=7, width=8),
             fields(CONV, 64 + 64, height=3, width=4), field(64, "units", 32, CONV), field(64 + 64 * 2, "inputs", 11, CONV),
             field(64, "inputs", 19, DENSE), lie(42, "H", 3, DENSE), field(64, "lanes", 16, CONV),
+            field(GRADED, "units", 0, VOTES), field(GRADED, "units", 41, VOTES), field(GRADED, "units", 1025, VOTES),
+            field(GRADED, "inputs", 0, VOTES), field(GRADED, "inputs", 40, VOTES), field(GRADED, "depth", 1, VOTES),
+            field(GRADED, "lanes", 16, VOTES), field(AFTER, "lanes", 32, VOTES), field(AFTER, "inputs", 20, VOTES),
+            field(GRADED, "depth", 0, VOTES), field(GRADED, "depth", 255, VOTES), lie(42, "H", 6, PACKED), lie(42, "H", 3, PACKED),
+            packed(depth=0), packed(depth=9), packed(depth=255), packed(inputs=0), packed(inputs=8193), packed(units=1025),
+            packed(inputs=2049, depth=8), packed(inputs=16385, depth=1), packed(inputs=65535, depth=8),
+            field(SECOND, "depth", 1, STACKED), field(ENCODE, "channels", 4, VOTES), lie(44, "H", 9, VOTES),
         ],
     ),
     "WINDOW": (
@@ -192,21 +253,26 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
         ],
     ),
     "LEARNS": (
-        "a convolution or a layer on 8-bit inputs is marked as learning: only dense layers above them can",
+        "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning: it cannot",
         [fields(CONV, 64, learns=1, bits=2, dose=9), fields(CONV, 64 + 64, learns=1, bits=8, dose=9),
-         fields(CODED, 64 + 64, learns=1, bits=2, dose=9), fields(DENSE, 64, learns=1, bits=3, dose=9)],
+         fields(CODED, 64 + 64, learns=1, bits=2, dose=9), fields(DENSE, 64, learns=1, bits=3, dose=9),
+         *(beside(learns, *dense) for learns in (False, True) for dense in ((True,), (True, False))),
+         fields(VOTES, AFTER, learns=1, bits=2, dose=9), field(AFTER, "learns", 1, STILL)],
     ),
     "BITS": (
-        "a layer's hidden bits are outside 1..8, or it learns with fewer than 2",
+        "a layer's hidden bits are outside 1..8 (on graded inputs: not 1), or it learns with fewer than 2",
         [field(ENCODE, "bits", 0), field(ENCODE, "bits", 9), field(FIRST, "bits", 0), field(SECOND, "bits", 9),
-         field(OUTPUT, "bits", 1), field(FIRST, "learns", 2)],
+         field(OUTPUT, "bits", 1), field(FIRST, "learns", 2), *(field(GRADED, "bits", bits, VOTES) for bits in (0, 1, 9)),
+         field(GRADED, "learns", 2, VOTES), *(field(AFTER, "bits", bits, VOTES) for bits in (0, 2, 9))],
     ),
     "PLANES": (
         "a layer has too few or too many counter planes for its sums",
         [field(FIRST, "planes", 6), field(FIRST, "planes", 21), field(OUTPUT, "planes", 5), field(OUTPUT, "planes", 0),
          field(FIRST, "window", 2 ** (look(FIRST, "planes") - 1)), field(64, "planes", 11, CONV),
          field(64, "planes", 25, CONV), field(64, "planes", 11, DENSE), field(64, "planes", 13, DENSE),
-         field(64 + 64, "planes", 5, CONV), field(64 + 64, "planes", 21, CONV)],
+         field(64 + 64, "planes", 5, CONV), field(64 + 64, "planes", 21, CONV),
+         *(field(GRADED, "planes", planes, VOTES) for planes in (0, 5, 6, 21)), field(AFTER, "planes", 6, VOTES),
+         field(GRADED, "window", 2 ** (look(GRADED, "planes", VOTES) - 1), VOTES)],
     ),
     "OFFSET": (
         "an offset points outside its section or is misaligned",
@@ -220,18 +286,41 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
             field(FIRST, "scores", CONST_AT), field(OUTPUT, "scores", STATE_AT - 4),
             field(OUTPUT, "thresholds", CONST_AT), field(64, "scores", 64 + 64 * 4, CONV), field(64, "tables", 64 + 64 * 4, CONV),
             field(64, "sign", len(CONV) - 4, CONV), field(64 + 64, "fold", 2**32 - 4, CONV),
+            *(field(GRADED, "need", at, VOTES) for at in (
+                0, look(GRADED, "need", VOTES) + 2, look(GRADED, "tables", VOTES), look(GRADED, "need", VOTES) - 4, 2**32 - 4,
+                VOTES_STATE, VOTES_STATE - 64, len(VOTES) - 4,
+            )),
+            field(AFTER, "sign", look(GRADED, "need", VOTES), VOTES), field(AFTER, "sign", look(AFTER, "sign", VOTES) - 4, VOTES),
+            *(field(GRADED, name, 0, VOTES) for name in ("sign", "levels", "fold", "tables")),
+            field(GRADED, "fold", look(GRADED, "levels", VOTES), VOTES), field(GRADED, "sign", look(GRADED, "fold", VOTES), VOTES),
+            *(field(GRADED, name, look(AFTER, "sign", VOTES), VOTES) for name in ("tables", "scores")),
+            *(field(GRADED, name, look(AFTER, "sign", STILL), STILL) for name in ("tables", "scores", "need")),
+            *(field(AFTER, name, look(AFTER, "scores", VOTES), VOTES) for name in ("levels", "fold", "tables", "need")),
+            field(AFTER, "scores", 0, VOTES), field(AFTER, "scores", look(AFTER, "scores", VOTES) + 4, VOTES),
         ],
     ),
     "RULE": (
         "a learning parameter is outside its range",
         [lie(48, "H", 0), lie(50, "H", 4097), lie(46, "H", 1), lie(52, "B", 1), lie(63, "B", 1),
          field(FIRST, "dose", 0), field(OUTPUT, "dose", 2**20), field(64, "window", 1, CONV), field(64 + 64, "window", 1, CONV),
-         field(64, "window", 1, DENSE), field(64, "dose", 1, CONV)],
+         field(64, "window", 1, DENSE), field(64, "dose", 1, CONV),
+         field(GRADED, "window", 1, VOTES), field(GRADED, "window", 1, STILL), field(AFTER, "window", 1, VOTES),
+         field(GRADED, "window", 2 ** (look(GRADED, "planes", VOTES) - 1) - 1, VOTES), field(AFTER, "window", 65535, VOTES),
+         field(GRADED, "dose", 0, VOTES), field(GRADED, "dose", 2**20, VOTES), field(AFTER, "dose", 1, VOTES),
+         *(fields(VOTES, GRADED, lo=lo, hi=hi) for lo, hi in ((0, 0), (7, 7), (8, 7), (0, 2048), (65535, 2047), (2047, 2047))),
+         fields(STILL, GRADED, lo=7, hi=7), fields(STILL, GRADED, lo=0, hi=65535), field(GRADED, "gain", 0, VOTES),
+         *(field(GRADED, "draws", draws, VOTES) for draws in (0, 9, 255)),
+         *(field(GRADED, "batch", batch, VOTES) for batch in (0, 1, 31, 129, 160, 255)),
+         *(unchecked(voting(1, batch=batch)) for batch in (16, 33, 48, 160)),
+         *(field(GRADED, name, 32, STILL) for name in ("gain", "draws", "batch", "dose")), field(GRADED, "draws", 1, STILL),
+         asks(0, 65535), asks(64, 0), asks(31, 0), asks(32, 65535)],
     ),
     "SCORES": (
         "a score could overflow 32 bits",
         [lie(look(OUTPUT, "scores"), "i", 2**31 - 1), lie(look(OUTPUT, "scores") + 4, "i", -(2**31)),
-         lie(look(OUTPUT, "scores") + 4 * 5, "i", 2**31 - 1), lie(look(OUTPUT, "scores") + 4 * 9, "i", -(2**31))],
+         lie(look(OUTPUT, "scores") + 4 * 5, "i", 2**31 - 1), lie(look(OUTPUT, "scores") + 4 * 9, "i", -(2**31)),
+         reach(335544, 103), reach(-335544, -103), reach(335545, 0), reach(-(2**31), 0), reach(0, -(2**31)), reach(2**31 - 1, 0),
+         reach(0, 107374183)],
     ),
     "GENERATOR": ("the generator state is zero", [lie(STATE_AT, "I", 0)]),
     "PADDING": (
@@ -239,7 +328,10 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
         [set_bit(TAIL_OF_A_ROW, 0), set_bit(TAIL_OF_A_ROW, 31), set_bit(TAIL_OF_A_ROW + 4 * 41, 0), set_bit(SECOND_ROW, 1),
          set_bit(SECOND_ROW + 4 * 39, 31), set_bit(SECOND_LEVELS, 1), set_bit(SECOND_LEVELS + 4 * 79, 31),
          set_bit(look(OUTPUT, "sign"), 5), set_bit(look(OUTPUT, "sign") + 2 * 18, 0), set_bit(look(OUTPUT, "levels"), 15),
-         lie(look(64, "sign", CONV) + 4 * 27, "B", 1, CONV), lie(look(64, "sign", CONV) + 4 * 28 + 1, "B", 1, CONV)],
+         lie(look(64, "sign", CONV) + 4 * 27, "B", 1, CONV), lie(look(64, "sign", CONV) + 4 * 28 + 1, "B", 1, CONV),
+         *(set_bit(look(GRADED, "sign", VOTES) + 4 * word, bit, VOTES) for word, bit in ((20, 0), (41, 7), (21, 8), (40, 31))),
+         *(set_bit(look(GRADED, "levels", VOTES) + 4 * word, bit, VOTES) for word, bit in ((60, 8), (119, 31))),
+         *(set_bit(look(AFTER, "sign", VOTES) + 2 * word, bit, VOTES) for word, bit in ((0, 10), (39, 15), (40, 0)))],
     ),
 }  # fmt: skip
 
@@ -277,6 +369,8 @@ def test_the_image_under_the_knife_is_sound() -> None:
             for name in FRAME:
                 assert field(record, name, look(record, name, image), image) == image
     assert [Model(image).classes for image in (CONV, CODED, DENSE)] == [4, 4, 4]
+    assert with_records([ENCODE, GRADED, AFTER], VOTES) == VOTES and packed() == PACKED
+    assert [Model(image).classes for image in (VOTES, STILL, PACKED)] == [10, 10, 10] and Model(STACKED).classes == 10
     assert Model(IMAGE).classes == 5
 
 
@@ -285,12 +379,19 @@ def test_what_is_allowed_opens() -> None:
     assert Model(lie(6, "H", 65535)).classes == 5  # any minor version
     assert Model(lie(50, "H", 4096)).classes == 5
     assert Model(lie(6, "H", 0, CONV)).classes == 4  # kinds tell, not the number
-    assert Model(lie(64 + 50, "B", 1, lie(6, "H", 2, CONV))).classes == 4
+    assert Model(lie(64 + 50, "B", 1, lie(6, "H", 3, CONV))).classes == 4
     for pool in (2, 3):  # what does not fill a square is dropped
         assert Model(fields(write_image(windowed(1, (5, 5, 1), ({"units": 2, "kernel": 3, "same": True, "pool": 5},), (4,))),
                             64, pool=pool + 1)).classes == 4  # fmt: skip
     assert Model(field(FIRST, "dose", 2**20 - 1)).classes == 5
     assert Model(field(FIRST, "window", 2 ** (look(FIRST, "planes") - 1) - 1)).classes == 5
+    for values in ({"lo": 0, "hi": 2047}, {"lo": 2046, "hi": 2047}, {"gain": 1, "draws": 1, "dose": 1},
+                   {"gain": 65535, "draws": 8, "dose": 2**20 - 1}, {"planes": 7}):  # fmt: skip
+        assert Model(fields(VOTES, GRADED, **values)).classes == 10
+    assert Model(lie(GRADED + 49, "B", 1, lie(6, "H", 3, VOTES))).classes == 10
+    assert Model(lie(6, "H", 0, VOTES)).classes == 10
+    for image in (reach(335544, 102), reach(-335544, -102), reach(0, 107374182), asks(64, 65535), asks(0, 0)):
+        assert Model(image).classes == 10
 
 
 def test_a_state_of_half_a_word_is_refused() -> None:
@@ -319,7 +420,7 @@ def test_the_codes_that_only_c_can_cause(tmp_path: Path) -> None:
          str(HERE / "status.c"), *map(str, sources())],
         check=True,
     )  # fmt: skip
-    for name in ("all-4bit", "single-3bit"):
+    for name in ("all-4bit", "single-3bit", "votes-3bit"):
         done = subprocess.run(
             [program, HERE.parent / "vectors" / f"{name}.mbit"], capture_output=True, text=True, timeout=60
         )

@@ -7,13 +7,13 @@ from itertools import product
 
 import numpy as np
 import pytest
+from agreement import agree_while_learning
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import inputs, inputs_of_density, network, oracle_input
 
 from metabit.export.frozen import CERTAIN, Frozen, Layer, Rule
 from metabit.export.image import write_image
-from metabit.export.vectors import learned, state_of
 from metabit.runtime import Model
 from metabit.train.device_rule import DeviceRule
 
@@ -60,20 +60,6 @@ def any_network(draw: st.DrawFn) -> Frozen:
         margin=draw(st.sampled_from([0, 80, 2000, 4096])),
         temperature=draw(st.sampled_from([1, 300, 4096, 65535])),
     )
-
-
-def agree_while_learning(frozen: Frozen, x: np.ndarray, labels: np.ndarray) -> tuple[DeviceRule, Model]:
-    """Scores before each step, what the step reports, and every byte of the state after it."""
-    oracle, model = DeviceRule(frozen), Model(write_image(frozen))
-    assert model.state() == state_of(frozen, oracle)
-    for given_x, label in zip(x, labels, strict=True):
-        bits = oracle_input(frozen, given_x)
-        np.testing.assert_array_equal(model.scores(given_x[None])[0], oracle.scores(bits))
-        assert model.predict_one(given_x) == oracle.predict(bits)
-        assert model.learn_one(given_x, int(label)) == oracle.learn(bits, int(label))
-        assert model.state() == state_of(frozen, oracle)
-    assert model.image() == write_image(learned(frozen, oracle))
-    return oracle, model
 
 
 @settings(max_examples=250, deadline=None)

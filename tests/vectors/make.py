@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from networks import conv, network, windowed
+from networks import conv, network, voting, windowed
 
 from metabit.export.frozen import Frozen
 from metabit.export.image import write_image
@@ -39,11 +39,17 @@ WINDOWED = {
 }
 
 
+STEPS = {"votes-3bit": 80}
+"""Every step whose sample asks counts a slice of the inputs: j = slot, slot + batch, ... So many that the 32 slots are filled
+anew, and with 37 inputs that slots count two inputs as well as one."""
+
+
 def networks() -> Iterator[tuple[str, Frozen]]:
     for seed, (name, (sizes, k, planes, learns, dose)) in enumerate(CASES.items()):
         yield name, network(seed, sizes, k, planes, learns, dose)
     for seed, (name, (image, convs, dense, source, k, learns)) in enumerate(WINDOWED.items()):
         yield name, windowed(seed, image, convs, dense, source, k, learns)
+    yield "votes-3bit", voting(3, inputs=37, planes=2, units=40, classes=5, k=3, batch=32)
 
 
 def files() -> dict[str, bytes]:
@@ -51,7 +57,7 @@ def files() -> dict[str, bytes]:
     out = {}
     for seed, (name, frozen) in enumerate(networks()):
         out[f"{name}.mbit"] = write_image(frozen)
-        with np.load(io.BytesIO(write_vectors(frozen, inputs=24, steps=40, seed=seed))) as v:
+        with np.load(io.BytesIO(write_vectors(frozen, inputs=24, steps=STEPS.get(name, 40), seed=seed))) as v:
             x, labels = v["features"], v["learn_labels"]
             states = np.bitwise_xor.accumulate(v["state_changes"])[1:]
             parts = [struct.pack("<5I", len(x), frozen.classes, x.shape[1], len(labels), states.shape[1])]

@@ -1,0 +1,62 @@
+"""metabit fresh"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metabit.cli import show
+
+DEFAULT = (0.16, 0.59)
+"""Thresholds as shares of the largest feature: 40 and 150 of 255."""
+
+
+def command(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="What it is to learn: digits, or an .npz file. Only its sizes and its largest feature are looked at."
+        ),
+    ] = "digits",
+    output: Annotated[Path, typer.Option("-o", "--output", help="The image to write.")] = Path("out/fresh.mbit"),
+    hidden: Annotated[int, typer.Option(help="Hidden units, 1..1024; multiples of 32 waste no memory.")] = 192,
+    bits: Annotated[int, typer.Option(help="Bits a synapse, sign included, 2..8.")] = 4,
+    threshold: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Of the inputs, 0..255; repeatable: an input counts how many it reaches. By default 16 % and 59 % of the largest."
+        ),
+    ] = None,
+    seed: show.Seed = 0,
+    json: show.Json = False,
+) -> None:
+    """Write a network that has learnt nothing, to learn on the device from its first sample on.
+
+    It learns endless streams by votes (docs/learning-rule.md), without a training run on a computer before. `metabit run` and
+    `metabit simulate` take it from there.
+
+    Example: [bold]metabit fresh digits -o out/fresh.mbit --hidden 192[/]
+    """
+    from metabit import train
+    from metabit.export import FreshOptions, fresh, write_image
+    from metabit.runtime import Model
+    from metabit.train.files import write_whole
+
+    task = train.load_task(data)
+    largest = int(task.x_train.max())
+    thresholds = tuple(dict.fromkeys(threshold or [max(1, round(part * largest)) for part in DEFAULT]))
+    image = write_image(
+        fresh(task.features, hidden, task.classes, FreshOptions(bits=bits, thresholds=thresholds, seed=seed))
+    )
+    model = Model(image)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(output, image)
+    sizes = {"flash: image": len(image), "RAM: state": model.state_size, "RAM: arena, learn": model.arena_size("learn")}
+    if json:
+        show.emit({"image": str(output), "features": task.features, "hidden": hidden, "classes": task.classes,
+                   "bits": bits, "bytes": sizes})  # fmt: skip
+        return
+    show.table(f"{output}", ["memory", "bytes"], [(name, f"{count:,}") for name, count in sizes.items()])
+    show.say(f"{task.features} -> {hidden} -> {task.classes}, {bits} bits a synapse, nothing learnt yet")

@@ -1,0 +1,301 @@
+/* Learning by votes: one step of the last layer before the output. docs/learning-rule.md, "Graded units and votes"; its
+ * paragraphs are the banners here. */
+#include <string.h>
+
+#include "synapse.h"
+
+enum { COUNT_PLANES = 12 }; /* up to 128 samples of 8 planes, and a sign */
+
+/// Step ///
+
+/* Adds eight words to bit-sliced sums of at least four planes, 32 sums at once. */
+MB_INLINE void add_eight(uint32_t *v, unsigned planes, const uint32_t *w)
+{
+    uint32_t t0, t1, f0, f1, carry;
+    MB_FULL_ADD(t0, v[0], v[0], w[0], w[1]);
+    MB_FULL_ADD(t1, v[0], v[0], w[2], w[3]);
+    MB_FULL_ADD(f0, v[1], v[1], t0, t1);
+    MB_FULL_ADD(t0, v[0], v[0], w[4], w[5]);
+    MB_FULL_ADD(t1, v[0], v[0], w[6], w[7]);
+    MB_FULL_ADD(f1, v[1], v[1], t0, t1);
+    MB_FULL_ADD(carry, v[2], v[2], f0, f1);
+    for (unsigned p = 3; p < planes && carry != 0; p++) {
+        const uint32_t x = v[p];
+        v[p] = x ^ carry;
+        carry &= x;
+    }
+}
+
+/* Eight columns of weights; those that are unsure flip where the generator says. */
+static void draw_eight(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t n, uint32_t *w, uint32_t *generator)
+{
+    const uint32_t low_bits = (uint32_t)l->bits - 1u;
+    const mb_word *sign = (const mb_word *)(const void *)l->sign + r * (l->inputs + 1u);
+    const mb_word *levels = (const mb_word *)(const void *)l->levels + r * l->inputs * low_bits;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t z = mb_draw32(generator), flips = z & (z << 13 | z >> 19), s = sign[list[i]];
+        w[i] = s ^ (flips & (levels[list[i] * low_bits] ^ s)); /* unsure: the magnitude's top bit is 0 */
+    }
+}
+
+/* V of all units, with weights drawn anew. */
+MB_APART void drawn_values(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *values, uint32_t *generator)
+{
+    for (uint32_t r = 0; 32u * r < l->units; r++) {
+        uint32_t v[MB_PLANES_MAX];
+        mb_start_sums(l, r, active, v);
+        for (uint32_t i = 0; i < active; i += 8u) {
+            uint32_t w[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+            draw_eight(l, r, list + i, active - i < 8u ? active - i : 8u, w, generator);
+            add_eight(v + 1, l->planes - 1u, w);
+        }
+        for (uint32_t i = 0; i < 32u && 32u * r + i < l->units; i++) {
+            values[32u * r + i] = mb_lane_value(v, l->planes, i);
+        }
+    }
+}
+
+/* Scores -> D, their deviations, with the largest in 512..1023. */
+static void deviations(int32_t *scores, uint32_t classes)
+{
+    int32_t sum = 0;
+    uint32_t top = 0, left = 0, right = 0;
+    for (uint32_t c = 0; c < classes; c++) {
+        sum += scores[c];
+    }
+    for (uint32_t c = 0; c < classes; c++) {
+        scores[c] = scores[c] * (int32_t)classes - sum;
+        top = mb_magnitude(scores[c]) > top ? mb_magnitude(scores[c]) : top;
+    }
+    while (top != 0 && (top << left) < 512u) {
+        left++;
+    }
+    while ((top >> right) > 1023u) {
+        right++;
+    }
+    for (uint32_t c = 0; c < classes; c++) {
+        const int32_t size = (int32_t)((mb_magnitude(scores[c]) << left) >> right);
+        scores[c] = scores[c] < 0 ? -size : size;
+    }
+}
+
+/* The error of one pass, from D; returns its true error. */
+static uint32_t projected_error(const int32_t *d, uint32_t classes, uint16_t label, uint32_t temperature, int32_t *error)
+{
+    const int32_t top = d[mb_best_class(d, classes)];
+    uint32_t spread = 0;
+    uint64_t squares = 0;
+    int32_t product = 0;
+    for (uint32_t c = 0; c < classes; c++) {
+        spread += mb_magnitude(d[c]);
+        squares += (uint32_t)(d[c] * d[c]);
+    }
+    for (uint32_t c = 0; c < classes; c++) {
+        const uint32_t index = (uint32_t)(top - d[c]) * temperature / (spread != 0 ? spread : 1u);
+        error[c] = (int32_t)(index > 255u ? 255u : index);
+    }
+    const uint32_t true_error = mb_softmax_error(error, classes, label);
+    for (uint32_t c = 0; c < classes; c++) {
+        product += error[c] * d[c];
+    }
+    uint32_t factor = 0; /* two scores have no deviations but their size: it stays */
+    if (classes > 2u) {
+        const uint32_t size = (uint32_t)(squares >> 8);
+        factor = mb_magnitude(product) / (size != 0 ? size : 1u);
+    }
+    for (uint32_t c = 0; c < classes; c++) {
+        const int32_t part = (int32_t)((mb_magnitude(d[c]) * factor + 128u) >> 8);
+        error[c] -= (product < 0) == (d[c] < 0) ? part : -part;
+    }
+    return true_error;
+}
+
+/* delta -= sign(V) w e, for units on the ramp. */
+static void add_delta(const mb_layer *l, const mb_layer *out, mb_ramp ramp, const int32_t *values, const int32_t *error,
+                      int32_t *delta)
+{
+    const uint32_t lanes = out->half ? 16u : 32u;
+    for (uint32_t i = 0; i < l->units; i++) {
+        const uint32_t size = mb_magnitude(values[i]);
+        if (size <= ramp.low || size >= ramp.high) {
+            continue;
+        }
+        int32_t sum = 0;
+        for (uint32_t c = 0; c < out->units; c++) {
+            sum += (mb_weights(out, c / lanes * (out->inputs + 1u) + i) >> (c % lanes)) & 1u ? error[c] : -error[c];
+        }
+        delta[i] += values[i] < 0 ? sum : -sum;
+    }
+}
+
+/// Asking ///
+
+/* Keeps the sample in its slot if some unit asks; returns whether one did. */
+MB_APART int ask(const mb_layer *l, const mb_votes *votes, uint32_t slot, const uint32_t *bits, const int32_t *delta, mb_share share,
+                 uint32_t *generator)
+{
+    const uint32_t words = MB_WORDS(l->units), pitch = l->batch >> 5, shift = slot & 31u;
+    uint32_t *const asked = votes->asked + 2u * words * slot;
+    int any = 0;
+    for (uint32_t i = 0; i < l->units; i++) {
+        const uint32_t way = (i >> 5) + (delta[i] < 0 ? 0 : words); /* up, then down */
+        if (delta[i] == 0 || mb_draw(generator) >= mb_rate(share, delta[i])) {
+            continue;
+        }
+        if (!any) { /* only now is the sample before forgotten */
+            memset(asked, 0, sizeof(uint32_t) * 2u * words);
+            any = 1;
+        }
+        asked[way] |= 1u << (i & 31u);
+    }
+    for (uint32_t j = 0; any && j < mb_values(l); j++) {
+        uint32_t *const kept = votes->inputs + j * pitch + (slot >> 5);
+        *kept = (*kept & ~(1u << shift)) | ((bits[j >> 5] >> (j & 31u)) & 1u) << shift;
+    }
+    return any;
+}
+
+/// Counting ///
+
+/* Who asked with one input: eight samples wait until they are added together. */
+typedef struct tally {
+    uint32_t up[COUNT_PLANES], down[COUNT_PLANES];
+    uint32_t waiting_up[8], waiting_down[8], waiting;
+} tally;
+
+static void settle(tally *t)
+{
+    for (uint32_t i = t->waiting; i < 8u; i++) {
+        t->waiting_up[i] = t->waiting_down[i] = 0;
+    }
+    add_eight(t->up, COUNT_PLANES, t->waiting_up);
+    add_eight(t->down, COUNT_PLANES, t->waiting_down);
+    t->waiting = 0;
+}
+
+/* The fewest votes that could be enough: need does not fall with the number of asks. */
+static int32_t fewest(const mb_layer *l)
+{
+    uint32_t s = 1;
+    while (s < (uint32_t)l->batch * l->depth && 16u * s <= l->need[s]) {
+        s++;
+    }
+    return (int32_t)s;
+}
+
+MB_APART void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32_t lane, uint32_t ups, uint32_t downs,
+                          uint32_t *generator, mb_learn_info *info)
+{
+    const int up = ups > downs;
+    const uint32_t s = 16u * (up ? ups - downs : downs - ups), need = l->need[ups + downs];
+    if (s <= need) {
+        return;
+    }
+    uint32_t sure = ((s - need) * l->gain) >> 4;
+    sure = sure > 65535u ? 65535u : sure;
+    const uint32_t chance = mb_draw(generator);
+    mb_synapse at = mb_synapse_at(l, 0, r, j, lane);
+    const uint32_t table = mb_chance(l, &at, up);
+    info->visited++;
+    if (table != 0 && chance < (sure * (table < 65536u ? table + 1u : table)) >> 16) {
+        mb_move(l, 0, &at, 32u * r + lane, up, info);
+    }
+}
+
+/* Adds who asked in the samples of `on`, 32 samples from the one on whose requests `asked` points. */
+static void count_samples(uint32_t on, const uint32_t *asked, uint32_t words, tally *t)
+{
+    uint16_t list[32];
+    const uint16_t *const end = mb_list_bits(list, on, 0);
+    for (const uint16_t *b = list; b != end; b++) {
+        t->waiting_up[t->waiting] = asked[2u * words * *b];
+        t->waiting_down[t->waiting] = asked[2u * words * *b + words] & ~t->waiting_up[t->waiting]; /* whatever became of the arena */
+        if (++t->waiting == 8u) {
+            settle(t);
+        }
+    }
+}
+
+/* Of the inputs whose turn it is in this slot. */
+MB_APART void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t slot, uint32_t *generator, mb_learn_info *info)
+{
+    const uint32_t words = MB_WORDS(l->units), pitch = l->batch >> 5;
+    const int32_t least = fewest(l);
+    for (uint32_t r = 0; r < words; r++) {
+        uint32_t some[4] = {0, 0, 0, 0}; /* samples in which one of these units asked */
+        for (uint32_t b = 0; b < l->batch; b++) {
+            const uint32_t *asked = votes->asked + 2u * words * b + r;
+            some[b >> 5] |= (uint32_t)((asked[0] | asked[words]) != 0) << (b & 31u);
+        }
+        for (uint32_t j = slot; j < l->inputs; j += l->batch) {
+            tally t;
+            memset(&t, 0, sizeof t);
+            for (uint32_t p = 0; p < l->depth; p++) {
+                for (uint32_t w = 0; w < pitch; w++) {
+                    const uint32_t on = votes->inputs[(p * l->inputs + j) * pitch + w] & some[w];
+                    count_samples(on, votes->asked + 64u * words * w + r, words, &t);
+                }
+            }
+            settle(&t);
+            uint32_t lanes = ~(mb_sign_of_sum(t.up, COUNT_PLANES, -least) & mb_sign_of_sum(t.down, COUNT_PLANES, -least));
+            for (uint32_t lane = 0; lanes != 0; lane++, lanes >>= 1) {
+                if (lanes & 1u) {
+                    count_synapse(l, r, j, lane, (uint32_t)mb_lane_value(t.up, COUNT_PLANES, lane),
+                                  (uint32_t)mb_lane_value(t.down, COUNT_PLANES, lane), generator, info);
+                }
+            }
+        }
+    }
+}
+
+/// Public to the library ///
+
+/* Passes with weights drawn anew: their errors' sum goes to delta. Returns the true error. */
+MB_APART uint32_t sample_error(const mb_model *m, const mb_arena *arena, const mb_layer *l, uint16_t label, uint32_t *generator)
+{
+    const uint32_t temperature = mb_u16_at(m->image + MB_AT_TEMPERATURE);
+    const unsigned at = mb_layer_count(m) - 2u;
+    int32_t *delta = arena->error[0], *error = arena->error[1];
+    uint32_t true_error = 0;
+    mb_layer out;
+    mb_layer_at(m, at + 1u, &out);
+    const uint32_t active = mb_graded_inputs(l, arena->bits[at], arena->list);
+    memset(delta, 0, sizeof(int32_t) * l->units);
+    for (unsigned s = 0; s < l->draws; s++) {
+        MB_MARK(MB_FORWARD, at);
+        drawn_values(l, arena->list, active, arena->values, generator);
+        const mb_ramp ramp = mb_ramp_of(l, arena->values);
+        int32_t *const grades = error; /* until there is an error */
+        memcpy(grades, arena->values, sizeof(int32_t) * l->units);
+        mb_grade(l, ramp, grades);
+        MB_MARK(MB_ERROR, at + 1u);
+        mb_graded_output(&out, grades, arena->scores);
+        deviations(arena->scores, out.units);
+        true_error += projected_error(arena->scores, out.units, label, temperature, error);
+        MB_MARK(MB_BACKWARD, at + 1u);
+        add_delta(l, &out, ramp, arena->values, error, delta);
+    }
+    return true_error / l->draws;
+}
+
+void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info)
+{
+    const unsigned at = mb_layer_count(m) - 2u;
+    mb_counters *counters = (mb_counters *)(void *)m->state;
+    mb_layer l;
+    mb_layer_at(m, at, &l);
+    info->predicted = mb_best_class(arena->scores, mb_classes(m));
+    counters->steps++;
+    const uint32_t true_error = sample_error(m, arena, &l, label, &counters->generator);
+    MB_MARK(MB_UPDATE, at);
+    const mb_share share = mb_share_of(&l, arena->error[0], true_error);
+    info->skipped = true_error == 0 || true_error < mb_u16_at(m->image + MB_AT_MARGIN) || share.each == 0;
+    const uint32_t slot = *arena->votes.slot % l.batch;
+    if (!info->skipped && ask(&l, &arena->votes, slot, arena->bits[at], arena->error[0], share, &counters->generator)) {
+        count_votes(&l, &arena->votes, slot, &counters->generator, info);
+        *arena->votes.slot = slot + 1u;
+    }
+    MB_MARK(MB_DONE, at + 2u);
+    counters->moved += info->moved;
+    counters->flipped += info->flipped;
+}

@@ -1,0 +1,26 @@
+"""What the C runtime and the NumPy oracle must agree on."""
+
+from __future__ import annotations
+
+import numpy as np
+from networks import oracle_input
+
+from metabit.export.frozen import Frozen
+from metabit.export.image import write_image
+from metabit.export.vectors import learned, state_of
+from metabit.runtime import Model
+from metabit.train.device_rule import DeviceRule
+
+
+def agree_while_learning(frozen: Frozen, x: np.ndarray, labels: np.ndarray) -> tuple[DeviceRule, Model]:
+    """Scores before each step, what the step reports, and every byte of the state after it."""
+    oracle, model = DeviceRule(frozen), Model(write_image(frozen))
+    assert model.state() == state_of(frozen, oracle)
+    for given_x, label in zip(x, labels, strict=True):
+        bits = oracle_input(frozen, given_x)
+        np.testing.assert_array_equal(model.scores(given_x[None])[0], oracle.scores(bits))
+        assert model.predict_one(given_x) == oracle.predict(bits)
+        assert model.learn_one(given_x, int(label)) == oracle.learn(bits, int(label))
+        assert model.state() == state_of(frozen, oracle)
+    assert model.image() == write_image(learned(frozen, oracle))
+    return oracle, model

@@ -1,0 +1,284 @@
+"""Graded layers in files: the image holds them whole, what it cannot hold is a sentence, and no other file pretends to."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from frozen_reference import assert_same
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import conv, network, rule, seal, voting, windowed
+
+from metabit.export import bits, export_all
+from metabit.export.errors import ExportError
+from metabit.export.fold import fold_constants
+from metabit.export.frozen import Frozen, Graded, Layer
+from metabit.export.image import HEADER, RECORD, read_image, sections, write_image
+from metabit.export.onnx_file import write_onnx
+from metabit.export.tensors import facts, named_tensors, rebuild
+from metabit.export.tflite_file import write_tflite
+from metabit.train.device_rule import DeviceRule
+
+NETWORK = voting(1, inputs=6, planes=2, units=5, classes=3, k=3)
+GRADED, OUTPUT = NETWORK.layers
+IMAGE = write_image(NETWORK)
+RECORD_AT = HEADER.size + RECORD.size  # after the encoder's
+
+
+def below() -> dict[str, Frozen]:
+    """What may come before a graded layer."""
+    return {
+        "dense": network(2, (9, 12, 3), planes=1, learns=(False, False)),
+        "convolution": windowed(3, (4, 6, 1), (conv(3, 3, same=True),), (5,), "bits", learns=(False,)),
+        "uint8": windowed(4, (1, 1, 9), (), (8, 3), "uint8", learns=(False, False)),
+    }
+
+
+# There and back
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 70), st.integers(1, 8), st.integers(1, 70), st.integers(2, 40),
+    st.integers(2, 8), st.booleans(), st.sampled_from(["encode", "bits"]), st.sampled_from([32, 64, 96, 128]),
+)  # fmt: skip
+def test_what_is_written_comes_back(
+    seed: int, inputs: int, planes: int, units: int, classes: int, k: int, learns: bool, source: str, batch: int
+) -> None:
+    frozen = voting(seed, inputs, planes, units, classes, k, learns, 3, batch, source)
+    image = write_image(frozen)
+    assert image[4:8] == bytes([1, 0, 2, 0])
+    again = read_image(image)
+    assert write_image(again) == image
+    assert_same(again, frozen)
+
+
+@pytest.mark.parametrize("name", below())
+def test_so_do_the_layers_below(name: str) -> None:
+    frozen = voting(5, planes=2, below=below()[name])
+    assert [layer.kind for layer in frozen.layers[-2:]] == ["graded", "output"]
+    image = write_image(frozen)
+    assert write_image(read_image(image)) == image
+    oracle = DeviceRule(read_image(image))
+    x = np.zeros(frozen.input_bits if frozen.packed else frozen.input_bytes, np.uint8)
+    assert np.array_equal(oracle.scores(x), DeviceRule(frozen).scores(x))
+
+
+def test_a_frozen_one_bit_graded_layer_comes_back() -> None:
+    frozen = voting(6, k=1, learns=False, planes=3)
+    assert frozen.layers[0].bits == 1
+    assert_same(read_image(write_image(frozen)), frozen)
+
+
+def test_networks_without_one_stay_as_old_as_they_were() -> None:
+    assert write_image(network(1))[6:8] == bytes([0, 0])
+    assert write_image(below()["convolution"])[6:8] == bytes([1, 0])
+
+
+def test_packed_bits_are_those_of_all_planes() -> None:
+    frozen = voting(7, inputs=7, planes=3, source="bits")
+    assert frozen.packed and frozen.input_bits == 21 and frozen.input_bytes == 3
+    assert struct.unpack_from("<H", write_image(frozen), 42) == (3,)
+
+
+# FORMAT.md, byte by byte
+
+
+def test_the_record_of_a_graded_layer() -> None:
+    votes = GRADED.rule.votes
+    (kind, source, k, planes, inputs, units, lanes, learns, window, dose,
+     sign, levels, fold, tables, scores, need, lo, hi, gain, depth, draws, batch, reserved) = RECORD.unpack_from(
+         IMAGE, RECORD_AT)  # fmt: skip
+    assert (kind, source, k, inputs, units, lanes, learns, window) == (5, 0, 3, 6, 5, 32, 1, 0)
+    assert planes == fold_constants(GRADED)[1] >= (2 * 6).bit_length() + 1
+    assert (dose, gain, draws, batch, reserved) == (GRADED.rule.dose, votes.gain, votes.draws, votes.batch, 0)
+    assert (lo, hi, depth) == (GRADED.graded.lo, GRADED.graded.hi, 2)
+    (_, _), (state, _) = sections(IMAGE)
+    assert state <= sign < levels and fold < tables < need < state and scores == 0
+    assert np.array_equal(np.frombuffer(IMAGE, "<u2", 65, need), votes.need)
+    fold_words = np.frombuffer(IMAGE, "<u4", planes, fold).reshape(1, planes)
+    assert np.array_equal(bits.unslice_planes(fold_words, 5), -GRADED.theta.astype(np.int64))
+
+
+def test_the_record_of_the_output_after_it() -> None:
+    (kind, source, k, planes, inputs, units, lanes, learns, window, dose,
+     sign, levels, fold, tables, scores, need, *rest) = RECORD.unpack_from(IMAGE, RECORD_AT + RECORD.size)  # fmt: skip
+    assert (kind, source, k, planes, inputs, units, lanes) == (3, 3, 1, 0, 5, 3, 16)
+    assert not any((learns, window, dose, levels, fold, tables, need, *rest))
+    assert 0 < sign < scores
+
+
+# What cannot be written
+
+
+def graded(**change: Any) -> Frozen:
+    return replace(NETWORK, layers=(replace(GRADED, **change), OUTPUT))
+
+
+def output(**change: Any) -> Frozen:
+    return replace(NETWORK, layers=(GRADED, replace(OUTPUT, **change)))
+
+
+def ramp(**change: Any) -> Frozen:
+    return graded(graded=replace(GRADED.graded, **change))
+
+
+def votes(**change: Any) -> Frozen:
+    return graded(rule=replace(GRADED.rule, votes=replace(GRADED.rule.votes, **change)))
+
+
+def dense(**change: Any) -> Layer:
+    return replace(network(1, (12, 6, 3), learns=(False, False), planes=1).layers[0], **change)
+
+
+ORDER = "a graded layer is the last before the output"
+REFUSED: dict[str, tuple[Frozen, str]] = {
+    "twice": (replace(NETWORK, layers=(GRADED, GRADED, OUTPUT)), ORDER),
+    "below a dense layer": (replace(NETWORK, layers=(GRADED, dense(), OUTPUT)), ORDER),
+    "without an output": (replace(NETWORK, layers=(GRADED,)), ORDER),
+    "last": (replace(NETWORK, layers=(OUTPUT, GRADED)), ORDER),
+    "no ramp": (graded(graded=None), "layer 0: a graded layer, and only it, has a ramp"),
+    "a ramp elsewhere": (output(graded=Graded(1, 2, 1)), "layer 1: a graded layer, and only it, has a ramp"),
+    "no planes": (ramp(planes=0), "layer 0 has 0 planes, outside 1..8"),
+    "nine planes": (ramp(planes=9), "layer 0 has 9 planes, outside 1..8"),
+    "other planes": (ramp(planes=1), "the encoder makes 12 bits, the first layer takes 6"),
+    "signs in": (graded(on_off=False), "layer 0 is graded: its inputs are on/off, whatever comes before"),
+    "uint8 in": (replace(graded(uint8=True), encode=None), "layer 0 takes uint8, which only a hidden first layer"),
+    "output on signs": (output(graded_input=False), "layer 1: an output after a graded layer, and only it, has graded_input"),
+    "output on bits": (output(on_off=True), "layer 1 has on/off inputs, but the layer before it gives -8..8"),
+    "graded input elsewhere": (
+        replace(NETWORK, layers=(dense(graded_input=True), replace(OUTPUT, graded_input=False))),
+        "layer 0: an output after a graded layer, and only it, has graded_input",
+    ),
+    "output that learns": (
+        output(bits=3, rule=rule(3, np.random.default_rng(0))),
+        "layer 1 learns, but nothing is trained above or below the graded layer 0",
+    ),
+    "dense layer that learns": (
+        voting(1, planes=2, below=network(2, (9, 12, 3), planes=1, learns=(True, False))),
+        "layer 0 learns, but nothing is trained above or below the graded layer 1",
+    ),
+    "learns without votes": (
+        graded(rule=replace(GRADED.rule, votes=None)), "layer 0: a graded layer, and only it, learns by votes",
+    ),
+    "votes elsewhere": (
+        replace(network(1, (6, 3)), layers=(replace(network(1, (6, 3)).layers[0], rule=GRADED.rule),)),
+        "layer 0: a graded layer, and only it, learns by votes",
+    ),
+}  # fmt: skip
+LIMITS: dict[str, tuple[Frozen, str]] = {
+    "too many units": (voting(1, inputs=2, units=1025), "layer 0 has 1025 graded units, the format holds 1..1024: fewer units"),
+    "too many bits": (
+        voting(1, inputs=2049, planes=8, units=2, source="bits"),
+        "layer 0 takes 16392 bits, the format holds 16384: fewer planes or inputs",
+    ),
+    "flat ramp": (ramp(lo=7, hi=7), "layer 0 has a ramp from 7 to 7, the format holds one that rises within 0..2047"),
+    "ramp below nothing": (ramp(lo=-1), "layer 0 has a ramp from -1 to"),
+    "ramp too far": (ramp(hi=2048), "to 2048, the format holds one that rises within 0..2047"),
+    "window": (graded(window=1), "layer 0 has window 1: errors pass a graded layer where its ramp rises, 0 it must be"),
+    "output window": (output(window=2), "layer 1 has window 2: errors pass a graded layer where its ramp rises"),
+    "dose": (graded(rule=replace(GRADED.rule, dose=2**20)), "layer 0 has dose 1048576, outside 1..1048575"),
+    "one bit that learns": (
+        graded(bits=1, hidden=np.zeros_like(GRADED.hidden)), "layer 0 learns and so needs at least 2 hidden bits, not 1",
+    ),
+    "batch": (votes(batch=48), "layer 0 counts 48 samples, the format holds 32, 64, 96 or 128"),
+    "need": (votes(batch=64), "layer 0: need has shape (65,), 64 samples of 2 planes need (129,)"),
+    "need that falls": (
+        votes(need=np.append(np.arange(64), 62).astype(np.uint16)), "layer 0: need falls after 63 asks, the format holds one",
+    ),
+    "no gain": (votes(gain=0), "layer 0 has gain 0, outside 1..65535"),
+    "gain": (votes(gain=65536), "layer 0 has gain 65536, outside 1..65535"),
+    "no draws": (votes(draws=0), "layer 0 draws 0 times, the format holds 1..8"),
+    "draws": (votes(draws=9), "layer 0 draws 9 times, the format holds 1..8"),
+    "levels above": (output(bits=2), "layer 1 has 2 hidden bits, on graded inputs the format holds 1: nothing there learns"),
+    "scores": (  # 2 N (8 K |mul| + |add|), 2 * 3 * (40 * 8947848 + 22): one less would be within 32 bits
+        output(mul=np.full(3, -8947848, np.int32), add=np.full(3, 22, np.int32)),
+        "could reach 2147483652, beyond 32 bits: smaller mul or add",
+    ),
+    "counters": (graded(theta=np.full(5, 2**20, np.int32)), "a layer needs 22 counter planes, the format holds 20"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("frozen", "sentence"), [*REFUSED.values(), *LIMITS.values()], ids=[*REFUSED, *LIMITS])
+def test_what_the_format_cannot_hold_is_a_sentence(frozen: Frozen, sentence: str) -> None:
+    with pytest.raises(ExportError) as caught:
+        write_image(frozen)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "frozen",
+    [
+        voting(1, inputs=2, units=1024),
+        voting(1, inputs=2048, planes=8, units=2, source="bits"),
+        ramp(lo=0, hi=2047),
+        votes(gain=65535, draws=8),
+        voting(1, batch=128, planes=8),
+        output(mul=np.full(3, -8947848, np.int32), add=np.full(3, 21, np.int32)),
+    ],
+    ids=["units", "bits", "ramp", "votes", "asks", "scores"],
+)
+def test_the_limits_themselves_can_be_written(frozen: Frozen) -> None:
+    assert_same(read_image(write_image(frozen)), frozen)
+
+
+# What cannot be read
+
+
+@pytest.mark.parametrize(
+    ("at", "form", "value"),
+    [
+        (1, "B", 1), (1, "B", 3), (44, "H", 0), (46, "B", 0), (46, "B", 3), (47, "B", 0), (48, "B", 33), (49, "B", 1),
+        (40, "H", 3000),
+        (10, "H", 5), (RECORD.size + 1, "B", 1), (RECORD.size + 1, "B", 0), (RECORD.size + 2, "B", 2),
+    ],
+)  # fmt: skip
+def test_a_sealed_lie_is_refused(at: int, form: str, value: int) -> None:
+    data = bytearray(IMAGE)
+    struct.pack_into(f"<{form}", data, RECORD_AT + at, value)
+    with pytest.raises(ExportError):
+        read_image(seal(data))
+
+
+# Other files
+
+
+@pytest.mark.parametrize("write", [write_onnx, write_tflite, named_tensors], ids=lambda verb: verb.__name__)
+def test_other_files_refuse_it_by_name(write: Callable[[Frozen], object]) -> None:
+    pytest.importorskip("onnx")
+    with pytest.raises(ExportError) as caught:
+        write(voting(5, planes=2, below=below()["dense"]))
+    assert str(caught.value) == "layer 1 is graded: ONNX and TFLite hold thresholds only, use --formats mbit"
+
+
+def test_a_description_of_it_is_refused_too() -> None:
+    planes = {"layer0.sign_plane": np.zeros((5, 1), np.uint8), "layer0.hidden_planes": np.zeros((3, 5, 1), np.uint8)}
+    page = facts(replace(NETWORK, encode=None))
+    with pytest.raises(ExportError, match="layer0 is of kind 'graded'"):
+        rebuild(page, planes | {"layer0.threshold": np.zeros(5, np.int32)})
+
+
+def test_a_bundle_of_it_is_its_image_and_vectors(tmp_path: Path) -> None:
+    graded = NETWORK.layers[0]
+    votes = replace(graded.rule.votes, need=np.zeros_like(graded.rule.votes.need))  # one vote is enough
+    network = replace(NETWORK, layers=(replace(graded, rule=replace(graded.rule, votes=votes)), NETWORK.layers[1]))
+    written = export_all(network, tmp_path, formats=["mbit"], inputs=20, steps=80)
+    assert set(written.files) == {"model.mbit", "vectors.npz", "manifest.json"}
+    with np.load(io.BytesIO((tmp_path / "vectors.npz").read_bytes())) as v:
+        assert v["layer0"].shape == (20, 5) and np.abs(v["layer0"]).max() <= 8
+        states, info = np.bitwise_xor.accumulate(v["state_changes"]), v["learn_info"]
+        assert info[:, 2].any()
+        oracle = DeviceRule(network)
+        for s, label in enumerate(v["learn_labels"]):
+            assert tuple(info[s]) == oracle.learn(v["features"][s % 20], int(label))
+        assert struct.unpack_from("<IIII", states[-1].tobytes()) == (oracle.generator, 80, oracle.moved, oracle.flipped)
+    with pytest.raises(ExportError, match="layer 0 is graded"):
+        export_all(NETWORK, tmp_path / "more")
+    assert not (tmp_path / "more").exists()
