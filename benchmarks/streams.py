@@ -269,8 +269,13 @@ def index() -> str:
 
 def write_pages(name: str) -> None:
     found = done(name)
+    experiment = EXPERIMENTS[name]
+    tested = range(experiment.tasks)[-LAST if experiment.tasks > 10 else 0 :]
     plots.final_accuracy(
-        RESULTS / f"{name}.svg", {d: [r["final"] for r in rows] for d, rows in found.items()}, EXPERIMENTS[name].title
+        RESULTS / f"{name}.svg",
+        {d: [r["final"] for r in rows] for d, rows in found.items()},
+        experiment.title,
+        [f"task {task + 1}" for task in tested],
     )
     write_whole(RESULTS / f"{name}.md", table(name))
     write_whole(RESULTS / "README.md", index())

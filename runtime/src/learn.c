@@ -135,10 +135,11 @@ MB_INLINE void visit_line(const mb_layer *l, uint32_t half, const int32_t *error
             const uint32_t j = list != NULL ? list[position] : position;
             const int x = list != NULL || ((bits[j >> 5] >> (j & 31u)) & 1u);
             const int up = down != x;
-            const uint32_t chance = mb_draw(&z);
+            const int32_t chance = (int32_t)mb_draw(&z);
             mb_synapse s = mb_synapse_at(l, half, row, j, lane);
             info->visited++;
-            if (chance < mb_chance(l, &s, up)) {
+            const int32_t entry = mb_entry(l, &s, up);
+            if (chance < entry || entry == 65535) {
                 mb_move(l, half, &s, i, up, info);
             }
             position += stride;

@@ -66,14 +66,13 @@ MB_INLINE mb_synapse mb_synapse_at(const mb_layer *l, uint32_t half, uint32_t ro
     return s;
 }
 
-/* The table's chance of this step, in 1/65536; 65536 for always, 0 where there is no level to step to. */
-MB_INLINE uint32_t mb_chance(const mb_layer *l, const mb_synapse *s, int up)
+/* The table's entry for this step, or -1 where there is no level to step to. */
+MB_INLINE int32_t mb_entry(const mb_layer *l, const mb_synapse *s, int up)
 {
     const uint32_t top = (1u << (l->bits - 1u)) - 1u;
     const uint32_t r = s->positive ? s->level : top - s->level; /* two's complement: -1 is magnitude 0 */
     const int outward = up == s->positive;
-    const uint32_t chance = l->tables[(outward ? 0u : top + 1u) + r];
-    return outward && r == top ? 0 : chance == 65535u ? 65536u : chance;
+    return outward && r == top ? -1 : (int32_t)l->tables[(outward ? 0u : top + 1u) + r];
 }
 
 MB_INLINE void mb_move(const mb_layer *l, uint32_t half, mb_synapse *s, uint32_t unit, int up, mb_learn_info *info)

@@ -195,9 +195,9 @@ MB_APART void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32_t 
     sure = sure > 65535u ? 65535u : sure;
     const uint32_t chance = mb_draw(generator);
     mb_synapse at = mb_synapse_at(l, 0, r, j, lane);
-    const uint32_t table = mb_chance(l, &at, up);
+    const int32_t entry = mb_entry(l, &at, up);
     info->visited++;
-    if (table != 0 && chance < (sure * (table < 65536u ? table + 1u : table)) >> 16) {
+    if (entry >= 0 && chance < (sure * ((uint32_t)entry + 1u)) >> 16) {
         mb_move(l, 0, &at, 32u * r + lane, up, info);
     }
 }
