@@ -127,7 +127,8 @@ class DeviceRule:
                 continue
             if layer.graded is not None:
                 on = self.planes_on(layer.graded, inputs[-1]).sum(0)
-                v = signs(levels) @ on - layer.theta
+                h = levels.astype(np.int64)
+                v = (signs(h) * (2 - self.unsure(h, layer.bits))) @ on - 2 * layer.theta.astype(np.int64)
                 inputs.append(self.gates(layer.graded, v)[0])
                 masks.append(np.zeros(0, np.bool_))
                 continue
@@ -239,6 +240,11 @@ class DeviceRule:
         return (x > 0).astype(np.int64).reshape(graded.planes, -1)
 
     @staticmethod
+    def unsure(h: Ints, bits: int) -> NDArray[np.bool_]:
+        """Which weights may be drawn as their opposite: the lower half of the magnitudes."""
+        return np.asarray(2 * np.where(h >= 0, h, -1 - h) < 2 ** (bits - 1) if bits > 1 else np.zeros_like(h, np.bool_))
+
+    @staticmethod
     def gates(graded: GradedLike, v: Ints) -> tuple[Ints, NDArray[np.bool_]]:
         """V (N,) -> what the units give, -8..8, and which are on the ramp, where errors pass."""
         size = np.abs(v)
@@ -256,10 +262,10 @@ class DeviceRule:
         flips = words & ((words << 13 | words >> 19) & 0xFFFFFFFF)
         unit = np.arange(len(h))
         drawn = (flips[unit // 32] >> (unit % 32)[:, None]) & 1  # (N, bits on)
-        unsure = np.where(h >= 0, h, -1 - h) < 2 ** (layer.bits - 2)
+        unsure = self.unsure(h, layer.bits)
         taken = on % h.shape[1]
         return np.asarray(
-            (signs(h)[:, taken] * (1 - 2 * drawn * unsure[:, taken])).sum(1) - layer.theta, dtype=np.int64
+            2 * (signs(h)[:, taken] * (1 - 2 * drawn * unsure[:, taken])).sum(1) - 2 * layer.theta, dtype=np.int64
         )
 
     def vote_error(self, scores: Ints, label: int) -> tuple[Ints, int]:

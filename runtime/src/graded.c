@@ -20,7 +20,7 @@ uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *lis
 
 mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values)
 {
-    uint32_t sum = 0; /* at most 2^10 units of at most 2^19 */
+    uint32_t sum = 0; /* at most 2^10 units of at most 2^20 */
     for (uint32_t i = 0; i < l->units; i++) {
         sum += mb_magnitude(values[i]);
     }
@@ -40,16 +40,60 @@ void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values)
     }
 }
 
+void mb_add_eight(uint32_t *v, unsigned planes, const uint32_t *w)
+{
+    uint32_t t0, t1, f0, f1, carry;
+    MB_FULL_ADD(t0, v[0], v[0], w[0], w[1]);
+    MB_FULL_ADD(t1, v[0], v[0], w[2], w[3]);
+    MB_FULL_ADD(f0, v[1], v[1], t0, t1);
+    MB_FULL_ADD(t0, v[0], v[0], w[4], w[5]);
+    MB_FULL_ADD(t1, v[0], v[0], w[6], w[7]);
+    MB_FULL_ADD(f1, v[1], v[1], t0, t1);
+    MB_FULL_ADD(carry, v[2], v[2], f0, f1);
+    for (unsigned p = 3; p < planes && carry != 0; p++) {
+        const uint32_t x = v[p];
+        v[p] = x ^ carry;
+        carry &= x;
+    }
+}
+
+void mb_graded_values(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values)
+{
+    const uint32_t low_bits = (uint32_t)l->bits - 1u;
+    for (uint32_t r = 0; 32u * r < l->units; r++) {
+        const mb_word *sign = (const mb_word *)(const void *)l->sign + r * (l->inputs + 1u);
+        const mb_word *top = (const mb_word *)(const void *)l->levels + r * l->inputs * low_bits;
+        uint32_t v[MB_PLANES_MAX + 1];
+        v[0] = 0;
+        mb_start_sums(l, r, active, v + 1);
+        for (uint32_t i = 0; i < active; i += 8u) {
+            uint32_t s[8] = {0, 0, 0, 0, 0, 0, 0, 0}, t[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+            for (uint32_t k = 0; k < 8u && i + k < active; k++) {
+                s[k] = sign[list[i + k]];
+                t[k] = low_bits != 0 ? top[list[i + k] * low_bits] : s[k]; /* the magnitude's top bit is 0 where they differ */
+                if (generator != NULL) {
+                    const uint32_t z = mb_draw32(generator);
+                    s[k] ^= z & (z << 13 | z >> 19) & (s[k] ^ t[k]);
+                }
+            }
+            if (generator != NULL) {
+                mb_add_eight(v + 2, l->planes - 1u, s);
+            } else { /* 0, 1, 3 or 4, less two: -2, -1, 1 or 2 */
+                mb_add_eight(v + 1, l->planes, s);
+                mb_add_eight(v, l->planes + 1u, s);
+                mb_add_eight(v, l->planes + 1u, t);
+            }
+        }
+        for (uint32_t i = 0; i < 32u && 32u * r + i < l->units; i++) {
+            values[32u * r + i] = mb_lane_value(v, l->planes + 1u, i);
+        }
+    }
+}
+
 void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits)
 {
     const uint32_t active = mb_graded_inputs(l, bits, arena->list);
-    for (uint32_t r = 0; 32u * r < l->units; r++) {
-        uint32_t v[MB_PLANES_MAX];
-        mb_sums(l, r, arena->list, active, v, arena->carry);
-        for (uint32_t i = 0; i < 32u && 32u * r + i < l->units; i++) {
-            arena->values[32u * r + i] = mb_lane_value(v, l->planes, i);
-        }
-    }
+    mb_graded_values(l, arena->list, active, NULL, arena->values);
     mb_grade(l, mb_ramp_of(l, arena->values), arena->values);
 }
 

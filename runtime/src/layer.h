@@ -130,6 +130,10 @@ static inline int mb_is_feature(const mb_layer *l)
 void mb_start_sums(const mb_layer *l, uint32_t r, uint32_t active, uint32_t *v);
 /* Lists the input of every bit that is on, ascending by bit, as mb_active_inputs does. */
 uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *list);
+/* Adds eight words to bit-sliced sums of at least four planes, 32 sums at once. */
+void mb_add_eight(uint32_t *v, unsigned planes, const uint32_t *w);
+/* V of all units: unsure weights count half, or are drawn anew if there is a generator. */
+void mb_graded_values(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values);
 
 /* Between which |V| the grades fall from 8 to -8. */
 typedef struct mb_ramp {

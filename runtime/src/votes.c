@@ -8,53 +8,6 @@ enum { COUNT_PLANES = 12 }; /* up to 128 samples of 8 planes, and a sign */
 
 /// Step ///
 
-/* Adds eight words to bit-sliced sums of at least four planes, 32 sums at once. */
-MB_INLINE void add_eight(uint32_t *v, unsigned planes, const uint32_t *w)
-{
-    uint32_t t0, t1, f0, f1, carry;
-    MB_FULL_ADD(t0, v[0], v[0], w[0], w[1]);
-    MB_FULL_ADD(t1, v[0], v[0], w[2], w[3]);
-    MB_FULL_ADD(f0, v[1], v[1], t0, t1);
-    MB_FULL_ADD(t0, v[0], v[0], w[4], w[5]);
-    MB_FULL_ADD(t1, v[0], v[0], w[6], w[7]);
-    MB_FULL_ADD(f1, v[1], v[1], t0, t1);
-    MB_FULL_ADD(carry, v[2], v[2], f0, f1);
-    for (unsigned p = 3; p < planes && carry != 0; p++) {
-        const uint32_t x = v[p];
-        v[p] = x ^ carry;
-        carry &= x;
-    }
-}
-
-/* Eight columns of weights; those that are unsure flip where the generator says. */
-static void draw_eight(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t n, uint32_t *w, uint32_t *generator)
-{
-    const uint32_t low_bits = (uint32_t)l->bits - 1u;
-    const mb_word *sign = (const mb_word *)(const void *)l->sign + r * (l->inputs + 1u);
-    const mb_word *levels = (const mb_word *)(const void *)l->levels + r * l->inputs * low_bits;
-    for (uint32_t i = 0; i < n; i++) {
-        const uint32_t z = mb_draw32(generator), flips = z & (z << 13 | z >> 19), s = sign[list[i]];
-        w[i] = s ^ (flips & (levels[list[i] * low_bits] ^ s)); /* unsure: the magnitude's top bit is 0 */
-    }
-}
-
-/* V of all units, with weights drawn anew. */
-MB_APART void drawn_values(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *values, uint32_t *generator)
-{
-    for (uint32_t r = 0; 32u * r < l->units; r++) {
-        uint32_t v[MB_PLANES_MAX];
-        mb_start_sums(l, r, active, v);
-        for (uint32_t i = 0; i < active; i += 8u) {
-            uint32_t w[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-            draw_eight(l, r, list + i, active - i < 8u ? active - i : 8u, w, generator);
-            add_eight(v + 1, l->planes - 1u, w);
-        }
-        for (uint32_t i = 0; i < 32u && 32u * r + i < l->units; i++) {
-            values[32u * r + i] = mb_lane_value(v, l->planes, i);
-        }
-    }
-}
-
 /* Scores -> D, their deviations, with the largest in 512..1023. */
 static void deviations(int32_t *scores, uint32_t classes)
 {
@@ -168,8 +121,8 @@ static void settle(tally *t)
     for (uint32_t i = t->waiting; i < 8u; i++) {
         t->waiting_up[i] = t->waiting_down[i] = 0;
     }
-    add_eight(t->up, COUNT_PLANES, t->waiting_up);
-    add_eight(t->down, COUNT_PLANES, t->waiting_down);
+    mb_add_eight(t->up, COUNT_PLANES, t->waiting_up);
+    mb_add_eight(t->down, COUNT_PLANES, t->waiting_down);
     t->waiting = 0;
 }
 
@@ -263,7 +216,7 @@ MB_APART uint32_t sample_error(const mb_model *m, const mb_arena *arena, const m
     memset(delta, 0, sizeof(int32_t) * l->units);
     for (unsigned s = 0; s < l->draws; s++) {
         MB_MARK(MB_FORWARD, at);
-        drawn_values(l, arena->list, active, arena->values, generator);
+        mb_graded_values(l, arena->list, active, generator, arena->values);
         const mb_ramp ramp = mb_ramp_of(l, arena->values);
         int32_t *const grades = error; /* until there is an error */
         memcpy(grades, arena->values, sizeof(int32_t) * l->units);

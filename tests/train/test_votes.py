@@ -33,7 +33,8 @@ def test_gates_where_the_ramp_has_no_width() -> None:
 
 
 def test_planes_share_their_weights() -> None:
-    """Bits 1 0 1 of plane 0 and 1 0 0 of plane 1: inputs 2, 0 and 1. V = 2 - 0 - 1 - 1 = 0 and -2 - 0 - 1 + 5 = 2."""
+    """Bits 1 0 1 of plane 0 and 1 0 0 of plane 1: inputs 2, 0 and 1; all weights but the
+    last are unsure. V = 2 - 0 - 1 - 2 = -1 and -2 - 0 - 2 + 10 = 6."""
     frozen = voting(1, inputs=3, planes=2, units=2, classes=2, source="bits")
     graded = replace(
         frozen.layers[0], hidden=np.array([[0, -1, -1], [-3, 2, -8]], np.int8), theta=np.array([1, -5], np.int32),
@@ -45,8 +46,8 @@ def test_planes_share_their_weights() -> None:
     )  # fmt: skip
     oracle = DeviceRule(replace(frozen, layers=(graded, output)))
     (_, gates), (mask,), scores = oracle.forward(np.array([1, 0, 1, 1, 0, 0], np.uint8))
-    assert gates.tolist() == [8, -8] and mask.size == 0  # mean = 16, low = 1, high = 2
-    assert scores.tolist() == [7, -48]
+    assert gates.tolist() == [8, -4] and mask.size == 0  # mean = 56, low = 3, high = 7
+    assert scores.tolist() == [11, -36]
 
 
 def test_the_error_of_a_pass_by_hand() -> None:
@@ -72,9 +73,9 @@ def test_rotation_and_flips_of_one_draw() -> None:
         oracle = DeviceRule(replace(frozen, layers=(graded, frozen.layers[1]), generator=seed * 2654435761 % 2**32))
         (v,) = oracle.drawn_sums(0, np.ones(1, np.int64))
         z = oracle.generator
-        assert v == (-1 if z & 1 and z >> 19 & 1 else 1)
+        assert v == (-2 if z & 1 and z >> 19 & 1 else 2)
         seen.add(int(v))
-    assert seen == {-1, 1}
+    assert seen == {-2, 2}
 
 
 def test_weights_that_are_sure_never_turn() -> None:
@@ -82,7 +83,7 @@ def test_weights_that_are_sure_never_turn() -> None:
     for level, turns in ((4, False), (-5, False), (3, True), (-4, True)):
         graded = replace(frozen.layers[0], hidden=np.full((40, 9), level, np.int8), theta=np.zeros(40, np.int32))
         sums = DeviceRule(replace(frozen, layers=(graded, frozen.layers[1]))).drawn_sums(0, np.ones(9, np.int64))
-        assert (np.abs(sums) < 9).any() == turns
+        assert (np.abs(sums) < 18).any() == turns
 
 
 def counting(hidden: list[list[int]], need: int, gain: int, strengthen: list[int], weaken: list[int]) -> DeviceRule:
@@ -158,7 +159,7 @@ class Text:
     def one_pass(self, bits: list[int], label: int) -> tuple[int, list[int]]:
         layer, output = self.frozen.layers[-2:]
         g, n, k = layer.graded, layer.units, layer.inputs
-        v = [-int(theta) for theta in layer.theta]
+        v = [-2 * int(theta) for theta in layer.theta]
         for first in range(0, n, 32):
             for b in [b for b, on in enumerate(bits) if on]:
                 z = self.draw32()
@@ -166,7 +167,7 @@ class Text:
                 for i in range(first, min(n, first + 32)):
                     h = self.levels[i][b % k]
                     w, r = (1, h) if h >= 0 else (-1, -1 - h)
-                    v[i] += -w if flips >> (i - first) & 1 and 4 * r < 2**layer.bits else w
+                    v[i] += -2 * w if flips >> (i - first) & 1 and 4 * r < 2**layer.bits else 2 * w
         mean = 16 * sum(map(abs, v)) // n
         low, high = mean * g.lo >> 12, mean * g.hi >> 12
         width = max(1, high - low)
