@@ -10,6 +10,7 @@ import typer
 from metabit.cli import show, stream
 from metabit.cli.commands.fresh import thresholds_of
 from metabit.cli.errors import UsageError
+from metabit.train.search import Race, Trial
 
 SHOWN = 10
 """Trials in the table; --json has them all."""
@@ -54,7 +55,6 @@ def command(
     from metabit.export import FreshOptions, read_image
     from metabit.train import load_task
     from metabit.train.files import write_whole
-    from metabit.train.search import Race
 
     if image is not None and (hidden is not None or bits is not None):
         raise UsageError("an image brings its own network: leave out --hidden and --bits")
@@ -71,18 +71,18 @@ def command(
     others = {name: stream.open_task(name, frozen) for name in dict.fromkeys(also or [])}
     bench = Bench.of(start, stream.open_task(data, frozen), others, passes)
     race = Race(settings, rounds, seed, {"stream": bench.digest()})
-    table.parent.mkdir(parents=True, exist_ok=True)
+    for file in (table, output) if output is not None else (table,):
+        file.parent.mkdir(parents=True, exist_ok=True)
     interrupted = False
     try:
         with show.bar(f"tuning on {data}", race.runs) as bar:
             found = race.run(bench, table, workers=workers, progress=lambda row: bar.step())
     except KeyboardInterrupt:
         interrupted, found = True, race.ranking(table)
-    best = race.winner(table)
+    best = None if interrupted else race.winner(table)
     gains = race.gains(table, found[0].number) if found and found[0].number else []
     runs = sum(len(trial.rows) for trial in found) + 2 * len(gains)
     if output is not None and best is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
         write_whole(output, start.tuned(best.settings))
 
     if json:
@@ -97,35 +97,34 @@ def command(
     else:
         _tell(found, data)
         if best is not None:
-            chosen = (
-                "nothing beats the settings as they are by more than chance"
-                if best.number == 0
-                else f"best: {_plain(best)}"
-            )
-            show.say(chosen + (f"; saved as {output}" if output is not None else ""))
+            show.say(_verdict(best, gains) + (f"; saved as {output}" if output is not None else ""))
     if interrupted:
         show.warn(f"interrupted: {runs} of {race.runs} runs are finished and kept in {table}, the same command goes on")
         raise typer.Exit(130)
 
 
-def _means(trial: Any) -> dict[str, Any]:
+def _means(trial: Trial) -> dict[str, Any]:
     kept = {name: sum(row["kept"][name] for row in trial.rows) / len(trial.rows) for name in trial.rows[0]["kept"]}
     return {name: trial.mean(name) for name in ("score", "prequential", "retention", "moved")} | {"kept": kept}
 
 
-def _plain(trial: Any) -> str:
+def _plain(trial: Trial) -> str:
     return ", ".join(f"{name} {value}" for name, value in trial.settings.items()) or "as it is"
 
 
-def _verdict(best: Any, gains: list[float]) -> str:
-    """Of the comparison at the end, in points."""
-    said = f"{100 * sum(gains) / len(gains):+.1f} points on {len(gains)} other seeds" if gains else ""
-    if best.number:
-        return f"best: {_plain(best)}, {said}"
-    return f"best as it is: the first comes to {said}" if gains else "best as it is"
+def _verdict(best: Trial, gains: list[float]) -> str:
+    """Of the comparison at the end, in points; without one nothing led what there was before."""
+    if not gains:
+        return "nothing leads the settings as they are"
+    said = f"{100 * sum(gains) / len(gains):+.1f} points on {len(gains)} other seeds"
+    return (
+        f"best: {_plain(best)}, {said}"
+        if best.number
+        else f"best as it is: the first comes to {said}, not beyond chance"
+    )
 
 
-def _tell(found: list[Any], data: str) -> None:
+def _tell(found: list[Trial], data: str) -> None:
     """The best trials, and what there was before wherever it stands."""
     if not found:
         return

@@ -43,7 +43,8 @@ def test_it_finds_what_a_badly_set_network_lacks(metabit: Any) -> None:
 
 def test_without_an_image_it_tunes_what_fresh_would_make(metabit: Any) -> None:
     ran = metabit("tune", "--data", "digits", "--hidden", 32, *SHORT, "-o", "a.mbit")
-    assert ran.code == 0 and "as it is" in ran.out and "prequential" in ran.out and "saved as a.mbit" in ran.out
+    assert ran.code == 0 and "as it is" in ran.out and ("other seeds" in ran.out or "nothing leads" in ran.out)
+    assert "prequential" in ran.out and "saved as a.mbit" in ran.out
     found = metabit("tune", "--data", "digits", "--hidden", 32, *SHORT, "--json", "--table", "other.jsonl").json()
     assert {trial["trial"] for trial in found["trials"]} == set(range(7)) and found["saved"] is None
     metabit("fresh", "digits", "-o", "fresh.mbit", "--hidden", 32)
@@ -153,4 +154,4 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
     assert (
         told["interrupted"] and told["runs"] == kept > 2 and f"{kept} of" in err and "the same command goes on" in err
     )
-    assert told["best"] == {} and Model.open(tmp_path / "best.mbit").steps == 0
+    assert told["best"] is None and not (tmp_path / "best.mbit").exists()  # the race is not over
