@@ -21,6 +21,7 @@ from metabit.cli.commands import (
     simulate,
     sweep,
     train,
+    tune,
     verify,
 )
 
@@ -53,7 +54,7 @@ def interruptible(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for module in (train, sweep, export, fresh, inspect, run, simulate, verify, boards, info, demo):
+for module in (train, sweep, export, fresh, tune, inspect, run, simulate, verify, boards, info, demo):
     app.command(module.__name__.rpartition(".")[2])(interruptible(module.command))
 app.add_typer(analyse.app, name="analyse")
 

@@ -2,6 +2,7 @@
 
     freeze.py        checkpoint -> Frozen        signs, levels, thresholds, tables
     fresh.py         nothing -> Frozen           a network that learns on the device from the first sample
+    retune.py        Frozen -> Frozen            other learning settings, nothing else
     frozen.py        Frozen                      the only thing a writer receives
     bits.py          packing                     the only shifts in Python
     image.py         Frozen <-> model.mbit       what a microcontroller runs (runtime/FORMAT.md)
@@ -24,6 +25,7 @@ from metabit.export.freeze import Options, freeze
 from metabit.export.fresh import FreshOptions, fresh
 from metabit.export.frozen import Counters, Encode, Frozen, Graded, Layer, Rule, Votes
 from metabit.export.image import read_image, write_image
+from metabit.export.retune import retune, space
 
 __all__ = [
     "FORMATS",
@@ -43,5 +45,7 @@ __all__ = [
     "freeze",
     "fresh",
     "read_image",
+    "retune",
+    "space",
     "write_image",
 ]

@@ -8,6 +8,7 @@ layers above them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -23,6 +24,8 @@ Floats = NDArray[np.float64]
 NORM_EPS = 1e-5  # what training adds to the variance
 FULL_SCALE = 0.98
 """The share of |hidden weights| that Δ lets lie below the highest level."""
+GUARD = 1 / 16
+"""With m "auto", how often a synapse at the highest level is weakened when a step would weaken it."""
 VISITS = 0.12
 """The default dose: the demo's."""
 SCORE_STEPS = 1024
@@ -76,7 +79,8 @@ class Options:
 
     Args:
         bits: k, 2..8 hidden bits a synapse; 1 exports a frozen network. Convolutions and layers on 8-bit pixels always take 1.
-        m: metaplasticity; None takes what each layer was trained with, 0 switches it off.
+        m: metaplasticity; None takes what each layer was trained with, 0 switches it off. "auto" chooses it layer by layer from the
+            levels there are, whatever training used: the surest synapses are weakened with a probability of GUARD.
         strengthen: "certain" is the paper's rule (only weakening is gated); "same" gates both directions alike, which has a
             steady state on endless streams.
         visits: share of a layer's eligible synapses that a wholly wrong sample visits, on average over its units. A layer
@@ -88,7 +92,7 @@ class Options:
     """
 
     bits: int = 5
-    m: float | None = None
+    m: float | Literal["auto"] | None = None
     strengthen: Literal["certain", "same"] = "certain"
     visits: float | None = None
     margin: float = 0.02
@@ -102,8 +106,8 @@ class Options:
 
         least, most = 1e-9, 1e9  # beyond them a parameter means nothing, and its integer would overflow
         need("bits", 1, 8, "a whole number from 1 (frozen) to 8", int)
-        if self.m is not None:
-            need("m", 0, most, "a finite number >= 0, or left out")
+        if self.m is not None and self.m != "auto":
+            need("m", 0, most, "a finite number >= 0, 'auto', or left out")
         if self.strengthen not in ("certain", "same"):
             raise ExportError(f"strengthen={self.strengthen!r}: must be 'certain' or 'same'")
         if self.visits is not None:
@@ -164,7 +168,7 @@ def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen
             window = 0 if feature else _window(gain, o.window)
         rule = None
         if k > 1:
-            m = checkpoint.m[i] if o.m is None else o.m
+            m = checkpoint.m[i] if o.m is None else guarding(k, delta) if o.m == "auto" else o.m
             rule = Rule(*tables(m, delta, k, o.strengthen), dose=_dose(o.visits, units))
         looks = _looks_through(images[i], conv[i]) if i < len(conv) else None
         kind: Literal["conv", "dense", "output"] = "conv" if looks else "output" if last else "dense"
@@ -199,6 +203,13 @@ def tables(m: float, delta: float, k: int, strengthen: str) -> tuple[NDArray[np.
     r = np.arange(2 ** (k - 1))
     f = np.minimum(CERTAIN, np.round(65536 * (1 - np.tanh(m * delta * (r + 0.5)) ** 2))).astype(np.uint16)
     return (f if strengthen == "same" else np.full_like(f, CERTAIN)), f
+
+
+def guarding(k: int, delta: float) -> float:
+    """The m whose weaken table ends in GUARD: tanh²(m Δ (r + ½)) = 1 - GUARD at the highest r. What a network has learnt so surely
+    stays, and all below it can still move: an m that suits training may leave every level free, or none."""
+    highest: int = 2 ** (k - 1) - 1
+    return math.atanh(math.sqrt(1 - GUARD)) / (delta * (highest + 0.5))
 
 
 def generator_state(seed: int) -> int:

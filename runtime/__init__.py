@@ -153,6 +153,15 @@ class Model:
         """Scores int32 (n, classes) of inputs uint8 (n, input_size)."""
         return self._predict(x)[0]
 
+    def margins(self, x: ArrayLike) -> NDArray[np.int64]:
+        """How sure each prediction is: best less second score, int64 (n,), >= 0, of inputs uint8 (n, input_size).
+
+        In units of this model's scores: good for ranking its predictions, not for comparing two models
+        (docs/results/confidence/mnist-fashion.md).
+        """
+        best_two = np.sort(self._predict(x)[0].astype(np.int64), axis=1)[:, -2:]
+        return best_two[:, -1] - best_two[:, 0]
+
     def _predict(self, x: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
         inputs = self._inputs(x)
         scores = np.empty((len(inputs), self.classes), np.int32)

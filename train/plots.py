@@ -171,12 +171,14 @@ def final_accuracy(
     runs: Mapping[str, ArrayLike],
     title: str = "Accuracy at the end",
     names: Sequence[str] | None = None,
+    unit: str = "test accuracy after the last task, %",
 ) -> None:
     """Variants of an experiment under each other: a bar for the mean, a small mark for each task, a tick for each seed.
 
     Args:
         runs: variant -> (seeds, tasks) accuracies, 0..1, after the last task.
         names: of the tasks. Streams, whose tasks share one test set, have no marks.
+        unit: what is measured, if it is not the accuracy.
 
     Raises:
         TrainError: there is nothing to draw, or the file cannot be written.
@@ -200,7 +202,7 @@ def final_accuracy(
                     )
         axes.set_yticks(range(len(runs)), list(runs))
         axes.invert_yaxis()
-        axes.set(xlim=(0, 100), xlabel="test accuracy after the last task, %")
+        axes.set(xlim=(0, 100), xlabel=unit)
         figure.suptitle(textwrap.fill(title, 95), x=0.01, ha="left", fontsize=10)
         axes.grid(axis="y", visible=False)
         handles, words = axes.get_legend_handles_labels()

@@ -105,6 +105,13 @@ def sweep(
     return [found[key] for key in wanted]
 
 
+def finished(table: str | Path, asked: Sequence[Cell]) -> list[Cell | None]:
+    """What the table has for each of these cells: its row, or None; a row with an error is none. Raises TrainError as `sweep`."""
+    keys = [_key(cell) for cell in asked]
+    found = _read(Path(table), dict(zip(keys, asked, strict=True)))
+    return [found.get(key) for key in keys]
+
+
 def run_cell(cell: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """The work of `metabit sweep`: one `metabit.train.run` of a scenario.
 
@@ -170,7 +177,8 @@ def _run(
     finish: Callable[[str, Mapping[str, Any]], None],
 ) -> None:
     remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_try)  # Ray gives a worker as many threads as processors: one
-    running = {remote.remote(work, cell): key for key, cell in missing.items()}
+    sent = ray.put(work)  # once for all cells: it may bring its data along
+    running = {remote.remote(sent, cell): key for key, cell in missing.items()}
     dead: list[Cell] = []
     while running:
         (done, *_), _ = ray.wait(list(running))

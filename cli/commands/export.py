@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,8 +21,10 @@ def command(
         int, typer.Option(help="Bits a synapse, sign included, 2..8; 1 exports a frozen network.")
     ] = RECIPE.bits,
     m: Annotated[
-        float | None,
-        typer.Option(help="Metaplasticity on the device; by default what training used, 0 switches it off."),
+        str | None,
+        typer.Option(
+            help="Metaplasticity on the device, by default what training used; 0 switches it off, auto suits it to the levels."
+        ),
     ] = None,
     strengthen: Annotated[
         str, typer.Option(help="certain: only weakening is gated (the paper); same: both are, for endless streams.")
@@ -47,7 +49,7 @@ def command(
     from metabit.runtime import Model
 
     options = export.Options(
-        bits=bits, m=m, strengthen=strengthen, visits=visits, margin=margin, seed=seed  # type: ignore[arg-type]
+        bits=bits, m=_metaplasticity(m), strengthen=strengthen, visits=visits, margin=margin, seed=seed  # type: ignore[arg-type]
     )  # fmt: skip
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
     if not wanted:
@@ -76,3 +78,12 @@ def command(
         return
     show.table(f"{output or source.parent}", ["file", "bytes"], [(f, f"{n:,}") for f, n in written.files.items()])
     show.say(f"{', '.join(written.engines)}: equal integer scores on {written.inputs} inputs")
+
+
+def _metaplasticity(m: str | None) -> float | Literal["auto"] | None:
+    if m == "auto":
+        return "auto"
+    try:
+        return None if m is None else float(m)
+    except ValueError:
+        raise UsageError(f"--m {m}: give a number, or auto") from None

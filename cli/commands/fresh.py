@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from metabit.cli import show
+from metabit.train import Task
 
 DEFAULT = (0.16, 0.59)
 """Thresholds as shares of the largest feature: 40 and 150 of 255."""
+
+
+def thresholds_of(task: Task, asked: Sequence[int] | None = None) -> tuple[int, ...]:
+    """Those asked for, or DEFAULT of the task's largest feature; none twice."""
+    largest = int(task.x_train.max())
+    return tuple(dict.fromkeys(asked or [max(1, round(part * largest)) for part in DEFAULT]))
 
 
 def command(
@@ -45,8 +53,7 @@ def command(
     from metabit.train.files import write_whole
 
     task = train.load_task(data)
-    largest = int(task.x_train.max())
-    thresholds = tuple(dict.fromkeys(threshold or [max(1, round(part * largest)) for part in DEFAULT]))
+    thresholds = thresholds_of(task, threshold)
     image = write_image(
         fresh(task.features, hidden, task.classes, FreshOptions(bits=bits, thresholds=thresholds, seed=seed))
     )

@@ -33,7 +33,8 @@ def command(
     """Run an image on this machine through the C runtime: test it, or let it learn a stream.
 
     Learning reports prequential accuracy (each sample is predicted before it is learned) and the accuracy on the test parts
-    before and after. Ctrl-C stops the stream; with --save, what was learned until then is kept.
+    before and after. Without learning it also shows the accuracy on the half of the predictions that are surer, those with the
+    largest margin between best and second score. Ctrl-C stops the stream; with --save, what was learned until then is kept.
 
     Example: [bold]metabit run out/model.mbit --data digits:sideways --learn --also digits --save out/learned.mbit[/]
     """
@@ -67,11 +68,15 @@ def command(
         if save is not None:
             model.save(save)
     after = {n: stream.accuracy(model.predict_many, t.x_test, t.y_test) for n, t in worlds.items()} if learn else before
+    surer = {
+        n: stream.surer_half(model.predict_many(t.x_test), model.margins(t.x_test), t.y_test) for n, t in worlds.items()
+    }
 
     if json:
         show.emit(
             {
                 "image": str(image), "data": data, "accuracy_before": before, "accuracy_after": after,
+                "accuracy_surer_half": surer,
                 "samples": tally.samples, "interrupted": interrupted, "per_sample": tally.per_sample(),
                 "prequential": tally.prequential if learn else None, "prequential_curve": tally.curve,
                 "saved": str(save) if save else None,
@@ -89,7 +94,10 @@ def command(
         if save is not None:
             show.say(f"saved as {save}")
     else:
-        rows = [(name, show.percent(before[name]), f"{len(task.y_test):,}") for name, task in worlds.items()]
-        show.table(f"{image}", ["world", "accuracy", "test samples"], rows)
+        rows = [
+            (name, show.percent(before[name]), show.percent(surer[name]), f"{len(task.y_test):,}")
+            for name, task in worlds.items()
+        ]
+        show.table(f"{image}", ["world", "accuracy", "of the surer half", "test samples"], rows)
     if interrupted:
         raise typer.Exit(130)

@@ -106,6 +106,19 @@ uint16_t mb_classes(const mb_model *m);
  * label   class with the highest score, the lowest index on a tie; or NULL */
 mb_status mb_predict(const mb_model *m, const void *input, int32_t *scores, uint16_t *label);
 
+/* How sure a prediction is: best less second of mb_predict's scores; 0 where there is one class only. Good for ranking one model's
+ * predictions: act on those above a margin chosen on samples of your own. */
+static inline uint32_t mb_margin(const int32_t *scores, uint16_t classes)
+{
+    int32_t best = scores[0], second = classes > 1 ? INT32_MIN : best;
+    for (uint16_t c = 1; c < classes; c++) {
+        const int32_t beaten = scores[c] > best ? best : scores[c];
+        best = scores[c] > best ? scores[c] : best;
+        second = beaten > second ? beaten : second;
+    }
+    return (uint32_t)best - (uint32_t)second;
+}
+
 typedef struct mb_learn_info {
     uint16_t predicted; /* class before this step: averaging `predicted == label` gives prequential accuracy */
     uint16_t skipped;   /* 1 if the sample was already classified with margin: nothing changed but the step counter */

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from metabit.cli import app
+from metabit.cli import app, stream
 
 COMMANDS = [command.name for command in app.registered_commands]
 
@@ -100,6 +101,20 @@ def test_run_evaluates(metabit: Any, image: Path, data: Path) -> None:
     found = metabit("run", image, "--data", data, "--json").json()
     assert found["samples"] == 0 and 0 <= found["accuracy_before"][str(data)] <= 1
     assert "accuracy" in metabit("run", image, "--data", data).out
+
+
+def test_run_tells_sure_predictions_from_others(metabit: Any, tmp_path: Path) -> None:
+    metabit("fresh", "digits", "-o", "fresh.mbit", "--hidden", 64)
+    metabit("run", "fresh.mbit", "--data", "digits", "--learn", "--save", "learned.mbit")
+    found = metabit("run", "learned.mbit", "--data", "digits", "--json").json()
+    assert found["accuracy_before"]["digits"] < found["accuracy_surer_half"]["digits"] <= 1
+    assert "of the surer half" in metabit("run", "learned.mbit", "--data", "digits").out
+
+
+def test_the_surer_half() -> None:
+    labels, y, margins = np.array([1, 1, 0, 2, 0]), np.array([1, 0, 0, 2, 1]), np.array([9, 1, 7, 8, 2])
+    assert stream.surer_half(labels, margins, y) == 1.0  # the three surest are right, the others wrong
+    assert stream.surer_half(labels, -margins, y) == 1 / 3
 
 
 def test_run_learns_saves_and_is_repeatable(metabit: Any, image: Path, data: Path) -> None:

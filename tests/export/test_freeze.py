@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
-from metabit.export.freeze import NORM_EPS, Options, freeze, generator_state, quantise, tables
+from metabit.export.freeze import GUARD, NORM_EPS, Options, freeze, generator_state, quantise, tables
 from metabit.export.frozen import CERTAIN, Frozen
 from metabit.export.image import read_image, write_image
 from metabit.runtime import Model
@@ -282,6 +282,17 @@ def test_the_layers_keep_the_metaplasticity_they_were_trained_with() -> None:
     assert same[0].rule.weaken.min() < 60000
 
 
+@pytest.mark.parametrize("bits", [2, 4, 5, 8])
+@pytest.mark.parametrize("scale", [0.01, 1.0, 300.0])
+def test_auto_m_guards_the_highest_level_however_large_training_made_the_weights(bits: int, scale: float) -> None:
+    made = checkpoint()
+    for name in [name for name in made.tensors if name.endswith(".hidden")]:
+        made.tensors[name] = made.tensors[name] * np.float32(scale)
+    for layer in freeze(made, Options(bits=bits, m="auto")).layers:
+        assert layer.rule.weaken[-1] == round(65536 * GUARD)
+        assert (np.diff(layer.rule.weaken.astype(int)) < 0).all() and (layer.rule.strengthen == CERTAIN).all()
+
+
 # Options
 
 
@@ -291,12 +302,13 @@ def test_the_layers_keep_the_metaplasticity_they_were_trained_with() -> None:
         ({"bits": 0}, "bits=0: must be a whole number from 1 (frozen) to 8"),
         ({"bits": 9}, "bits=9: must be a whole number from 1 (frozen) to 8"),
         ({"bits": 4.0}, "bits=4.0: must be a whole number from 1 (frozen) to 8"),
-        ({"m": -0.1}, "m=-0.1: must be a finite number >= 0, or left out"),
-        ({"m": float("inf")}, "m=inf: must be a finite number >= 0, or left out"),
-        ({"m": float("nan")}, "m=nan: must be a finite number >= 0, or left out"),
+        ({"m": -0.1}, "m=-0.1: must be a finite number >= 0, 'auto', or left out"),
+        ({"m": float("inf")}, "m=inf: must be a finite number >= 0, 'auto', or left out"),
+        ({"m": float("nan")}, "m=nan: must be a finite number >= 0, 'auto', or left out"),
         ({"strengthen": "maybe"}, "strengthen='maybe': must be 'certain' or 'same'"),
         ({"visits": 0}, "visits=0: must be above 0 and at most 1"),
         ({"visits": 1.01}, "visits=1.01: must be above 0 and at most 1"),
+        ({"m": "most"}, "m='most': must be a finite number >= 0, 'auto', or left out"),
         ({"margin": -0.01}, "margin=-0.01: must be from 0 to 1"),
         ({"margin": 2}, "margin=2: must be from 0 to 1"),
         ({"window": -1}, "window=-1: must be a finite number >= 0"),
@@ -316,8 +328,8 @@ def test_an_option_out_of_range_is_named(options: dict[str, Any], sentence: str)
 @pytest.mark.parametrize(
     "options",
     [
-        {"bits": 1}, {"bits": 8}, {"m": 1e9}, {"visits": 1}, {"visits": 1e-9}, {"margin": 0}, {"margin": 1}, {"window": 0},
-        {"window": 1e9}, {"temperature": 1e-9}, {"temperature": 1e9}, {"seed": 0}, {"seed": 2**32 - 1},
+        {"bits": 1}, {"bits": 8}, {"m": 1e9}, {"m": "auto"}, {"visits": 1}, {"visits": 1e-9}, {"margin": 0}, {"margin": 1},
+        {"window": 0}, {"window": 1e9}, {"temperature": 1e-9}, {"temperature": 1e9}, {"seed": 0}, {"seed": 2**32 - 1},
     ],
     ids=str,
 )  # fmt: skip

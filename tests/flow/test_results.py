@@ -36,3 +36,20 @@ def test_table_follows_from_the_runs(benchmark: ModuleType, name: str) -> None:
 @pytest.mark.parametrize("benchmark", BENCHMARKS, ids=["training", "streams"])
 def test_index_follows_from_the_runs(benchmark: ModuleType) -> None:
     assert (benchmark.RESULTS / "README.md").read_text() == benchmark.index()
+
+
+def test_confidence_page_follows_from_the_runs() -> None:
+    confidence = _benchmark("confidence")
+    rows = confidence.done()
+    assert [row["seed"] for row in rows] == list(confidence.SEEDS)
+    assert (confidence.RESULTS / "mnist-fashion.md").read_text() == confidence.table(rows)
+    assert (confidence.RESULTS / "mnist-fashion.svg").stat().st_size > 2000
+
+
+def test_auto_m_page_follows_from_the_runs() -> None:
+    auto = _benchmark("auto_m")
+    rows = auto.done()
+    assert {(row["pair"], row["seed"], row["bits"]) for row in rows if row["guard"]} == {
+        (pair, seed, bits) for pair in auto.PAIRS for seed in auto.SEEDS for bits in auto.BITS
+    }
+    assert (auto.RESULTS / "README.md").read_text() == auto.page(rows)

@@ -79,6 +79,24 @@ def test_ties_go_to_the_lowest_class() -> None:
     assert set(Model(write_image(frozen)).predict_many(inputs(frozen, 4))) == {2}
 
 
+def test_margins_are_best_less_second_score(model: Model) -> None:
+    scores, margins = model.scores(X), model.margins(X)
+    ordered = np.sort(scores.astype(np.int64), axis=1)
+    assert (margins.shape, margins.dtype) == ((60,), np.int64)
+    np.testing.assert_array_equal(margins, ordered[:, -1] - ordered[:, -2])
+    assert margins.max() > 0 and model.margins(X[:0]).shape == (0,)
+
+
+def test_margins_of_a_tie_and_of_the_widest_scores() -> None:
+    frozen = network(1, (8, 9, 20), planes=1)
+    frozen.layers[-1].mul[:] = 0
+    frozen.layers[-1].add[:] = [1, 2, 5, 0] * 5
+    assert not Model(write_image(frozen)).margins(inputs(frozen, 4)).any()
+    frozen.layers[-1].add[:] = -2_000_000_000
+    frozen.layers[-1].add[3] = 2_000_000_000
+    assert set(Model(write_image(frozen)).margins(inputs(frozen, 4))) == {4_000_000_000}  # wider than an int32
+
+
 def test_predicting_changes_nothing(model: Model) -> None:
     before = model.state()
     model.predict_many(X)

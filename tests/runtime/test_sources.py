@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from metabit.runtime import include_dir, sources
@@ -51,6 +53,24 @@ def test_the_sources_are_there() -> None:
         "votes.c",
     ]
     assert (include_dir() / "metabit.h").is_file()
+
+
+@gcc
+def test_margin_of_the_header_is_best_less_second(tmp_path: Path) -> None:
+    code, library = tmp_path / "margin.c", tmp_path / "margin.so"
+    code.write_text(
+        '#include "metabit.h"\nuint32_t margin(const int32_t *s, uint16_t n);\n'
+        "uint32_t margin(const int32_t *s, uint16_t n) { return mb_margin(s, n); }\n"
+    )
+    run("gcc", "-std=c99", *WARNINGS, f"-I{include_dir()}", "-shared", "-fPIC", code, "-o", library)
+    margin = ctypes.CDLL(str(library)).margin
+    margin.restype = ctypes.c_uint32
+    rng = np.random.default_rng(0)
+    for classes in range(1, 12):
+        for low, high in ((-3, 3), (-(2**31), 2**31)):
+            for scores in rng.integers(low, high, (50, classes)).astype(np.int32):
+                second, best = np.sort(scores.astype(np.int64))[-2:] if classes > 1 else (0, 0)
+                assert margin(scores.ctypes.data_as(ctypes.c_void_p), classes) == best - second
 
 
 @gcc

@@ -1,0 +1,141 @@
+"""metabit tune"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from metabit.cli import show, stream
+from metabit.cli.commands.fresh import thresholds_of
+from metabit.cli.errors import UsageError
+from metabit.train.search import Race, Trial
+
+SHOWN = 10
+"""Trials in the table; --json has them all."""
+
+
+def command(
+    image: Annotated[
+        Path | None, typer.Argument(help="A .mbit image that learns; by default what metabit fresh makes for the data.")
+    ] = None,
+    data: Annotated[
+        str, typer.Option("--data", help="Stream to learn: digits, digits:sideways, or an .npz file.")
+    ] = "digits",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the network with the best settings here.")
+    ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="Another world that must not be forgotten; repeatable.")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Settings to try, drawn at random.", min=1)] = 32,
+    rounds: Annotated[int, typer.Option(help="Seeds that the last ones left are tried with.", min=1)] = 8,
+    passes: Annotated[int, typer.Option(help="Times the stream is seen, each in its order.", min=1)] = 1,
+    hidden: Annotated[int | None, typer.Option(help="Hidden units without an image, 192 by default.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Bits a synapse without an image, 4 by default.")] = None,
+    table: Annotated[Path, typer.Option(help="Every finished run, JSON lines; none is run twice.")] = Path(
+        "out/tune.jsonl"
+    ),
+    workers: Annotated[int, typer.Option(help="Runs at once, on Ray; 0 does without Ray.", min=0)] = 0,
+    seed: show.Seed = 0,
+    json: show.Json = False,
+) -> None:
+    """Search how a network learns your own stream best, without forgetting: its learning settings, nothing that costs memory.
+
+    A trial learns the training part in its order, but for one sample of every ten. It scores the mean of its prequential accuracy
+    and its accuracy at the end on those left out, from the whole stream, and on the worlds of --also: forgetting counts. The better
+    half is tried again with another seed, other samples left out, and so on. The first of all replaces the settings as they
+    are only if it beats them by more than chance on seeds that neither has seen. The test part is never looked at. Ctrl-C keeps
+    the finished runs.
+
+    Example: [bold]metabit tune --data digits --trials 16 -o out/tuned.mbit[/]
+    """
+    from metabit.cli.tuning import Bench, Start, draw
+    from metabit.export import FreshOptions, read_image
+    from metabit.train import load_task
+    from metabit.train.files import write_whole
+
+    if image is not None and (hidden is not None or bits is not None):
+        raise UsageError("an image brings its own network: leave out --hidden and --bits")
+    if output is not None and output.is_dir():
+        raise UsageError(f"--output {output}: give a file, not a folder")
+    if image is None:
+        task = load_task(data)
+        options = FreshOptions(bits=4 if bits is None else bits, thresholds=thresholds_of(task), seed=seed)
+        start = Start(None, (task.features, 192 if hidden is None else hidden, task.classes), options)
+    else:
+        start = Start(image.read_bytes())
+    frozen = start.network({}, seed) if start.image is None else read_image(start.image)
+    settings = draw(frozen, trials, seed)
+    others = {name: stream.open_task(name, frozen) for name in dict.fromkeys(also or [])}
+    bench = Bench.of(start, stream.open_task(data, frozen), others, passes)
+    race = Race(settings, rounds, seed, {"stream": bench.digest()})
+    for file in (table, output) if output is not None else (table,):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    interrupted = False
+    try:
+        with show.bar(f"tuning on {data}", race.runs) as bar:
+            found = race.run(bench, table, workers=workers, progress=lambda row: bar.step())
+    except KeyboardInterrupt:
+        interrupted, found = True, race.ranking(table)
+    best = None if interrupted else race.winner(table)
+    gains = race.gains(table, found[0].number) if found and found[0].number else []
+    runs = sum(len(trial.rows) for trial in found) + 2 * len(gains)
+    if output is not None and best is not None:
+        write_whole(output, start.tuned(best.settings))
+
+    if json:
+        show.emit(
+            {
+                "image": str(image) if image else None, "data": data, "table": str(table), "runs": runs,
+                "interrupted": interrupted, "best": best.settings if best else None, "gains": gains,
+                "trials": [{"trial": t.number, "settings": t.settings, "runs": len(t.rows), **_means(t)} for t in found],
+                "saved": str(output) if output is not None and best else None,
+            }
+        )  # fmt: skip
+    else:
+        _tell(found, data)
+        if best is not None:
+            show.say(_verdict(best, gains) + (f"; saved as {output}" if output is not None else ""))
+    if interrupted:
+        show.warn(f"interrupted: {runs} of {race.runs} runs are finished and kept in {table}, the same command goes on")
+        raise typer.Exit(130)
+
+
+def _means(trial: Trial) -> dict[str, Any]:
+    kept = {name: sum(row["kept"][name] for row in trial.rows) / len(trial.rows) for name in trial.rows[0]["kept"]}
+    return {name: trial.mean(name) for name in ("score", "prequential", "retention", "moved")} | {"kept": kept}
+
+
+def _plain(trial: Trial) -> str:
+    return ", ".join(f"{name} {value}" for name, value in trial.settings.items()) or "as it is"
+
+
+def _verdict(best: Trial, gains: list[float]) -> str:
+    """Of the comparison at the end, in points; without one nothing led what there was before."""
+    if not gains:
+        return "nothing leads the settings as they are"
+    said = f"{100 * sum(gains) / len(gains):+.1f} points on {len(gains)} other seeds"
+    return (
+        f"best: {_plain(best)}, {said}"
+        if best.number
+        else f"best as it is: the first comes to {said}, not beyond chance"
+    )
+
+
+def _tell(found: list[Trial], data: str) -> None:
+    """The best trials, and what there was before wherever it stands."""
+    if not found:
+        return
+    rows = []
+    for trial in [t for place, t in enumerate(found) if place < SHOWN or t.number == 0]:
+        means = _means(trial)
+        shares = [means["score"], means["prequential"], means["retention"], *means["kept"].values()]
+        rows.append((_plain(trial), len(trial.rows), *map(show.percent, shares)))
+    show.table(
+        f"{data}: best of {len(found)} settings",
+        ["settings", "runs", "score", "prequential", "held out", *found[0].rows[0]["kept"]],
+        rows,
+        caption="score: mean of prequential accuracy and the accuracies at the end; a mean over the trial's runs",
+    )

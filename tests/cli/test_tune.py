@@ -1,0 +1,157 @@
+"""`metabit tune`: what it finds, what it writes, what it keeps, what it says."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import network
+
+from metabit.cli.tuning import HELD, Bench, Start, draw, held_out
+from metabit.export import FreshOptions, fresh, read_image, retune, write_image
+from metabit.runtime import Model
+from metabit.train import load_task
+
+SHORT = ("--trials", 6, "--rounds", 2)
+
+
+def test_it_finds_what_a_badly_set_network_lacks(metabit: Any) -> None:
+    bad = retune(fresh(64, 64, 10, FreshOptions(thresholds=(3, 9))), {"deviations": 6.0, "gain": 0.001})
+    Path("bad.mbit").write_bytes(write_image(bad))
+    words = ("tune", "bad.mbit", "--data", "digits", "--trials", 12, "--rounds", 3, "--json", "-o", "deep/tuned.mbit")
+    found = metabit(*words).json()
+    assert found["best"] and np.mean(found["gains"]) > 0.1
+    assert found["best"] == found["trials"][0]["settings"] and found["trials"][0]["score"] > 0.5
+    tuned = read_image(Path("deep/tuned.mbit").read_bytes())
+    assert write_image(retune(bad, found["best"])) == write_image(tuned)
+    assert tuned.counters.steps == 0 and tuned.generator == bad.generator
+
+    def learnt(image: str) -> float:
+        return float(metabit("run", image, "--data", "digits", "--learn", "--json").json()["accuracy_after"]["digits"])
+
+    assert learnt("deep/tuned.mbit") > learnt("bad.mbit") + 0.1  # on the test part, which tuning never saw
+    rows = Path("out/tune.jsonl").read_bytes()
+    assert metabit(*words).json() == found and Path("out/tune.jsonl").read_bytes() == rows  # nothing is run twice
+
+
+def test_without_an_image_it_tunes_what_fresh_would_make(metabit: Any) -> None:
+    ran = metabit("tune", "--data", "digits", "--hidden", 32, *SHORT, "-o", "a.mbit")
+    assert ran.code == 0 and "as it is" in ran.out and ("other seeds" in ran.out or "nothing leads" in ran.out)
+    assert "prequential" in ran.out and "saved as a.mbit" in ran.out
+    found = metabit("tune", "--data", "digits", "--hidden", 32, *SHORT, "--json", "--table", "other.jsonl").json()
+    assert {trial["trial"] for trial in found["trials"]} == set(range(7)) and found["saved"] is None
+    metabit("fresh", "digits", "-o", "fresh.mbit", "--hidden", 32)
+    start = read_image(Path("fresh.mbit").read_bytes())
+    assert Path("a.mbit").read_bytes() == write_image(retune(start, found["best"]))
+
+
+def test_dense_layers_and_worlds_to_keep(metabit: Any, image: Path, data: Path) -> None:
+    found = metabit("tune", image, "--data", data, "--also", "digits", *SHORT, "--json").json()
+    for trial in found["trials"]:
+        parts = [trial["prequential"], trial["retention"], trial["kept"]["digits"]]
+        assert trial["score"] == pytest.approx(np.mean(parts)) and all(0 <= part <= 1 for part in parts)
+    names = {name for trial in found["trials"] for name in trial["settings"]}
+    assert "visits" in names and names <= {"delta", "strengthen", "visits", "temperature", "margin"}
+    assert "digits" in metabit("tune", image, "--data", data, "--also", "digits", *SHORT).out
+
+
+def test_what_is_held_out_is_spread_over_the_stream_and_never_learnt() -> None:
+    for samples in (20, 57, 400):
+        for seed in range(5):
+            blocks = held_out(samples, seed)[: samples // HELD * HELD].reshape(-1, HELD)
+            assert (blocks.sum(1) == 1).all() and held_out(samples, seed).sum() == samples // HELD
+    assert not np.array_equal(held_out(400, 0), held_out(400, 1))
+    task = load_task("digits")
+    start = Start(None, (64, 32, 10), FreshOptions(thresholds=(3, 9)))
+    bench = Bench.of(start, task, {})
+    row = bench({"settings": {}, "seed": 4})
+    held = held_out(len(task.y_train), 4)
+    model = Model(write_image(start.network({}, 4)))
+    steps = model.learn_many(task.x_train[~held], task.y_train[~held])
+    assert row["retention"] == (model.predict_many(task.x_train[held]) == task.y_train[held]).mean()
+    assert row["prequential"] == (steps.predicted == task.y_train[~held]).mean()
+    assert row["score"] == np.mean([row["retention"], row["prequential"]])
+
+
+def test_more_trials_begin_with_the_same_ones() -> None:
+    frozen = network(3)
+    few, many = draw(frozen, 5, 1), draw(frozen, 9, 1)
+    assert len({str(settings) for settings in draw(frozen, 600, 1)}) == 601  # none twice
+    assert many[:6] == few and few[0] == {} and all(few[1:]) and draw(frozen, 5, 2) != few
+
+
+def test_another_stream_or_network_is_another_race() -> None:
+    task, start = load_task("digits"), Start(None, (64, 32, 10))
+    known = {
+        Bench.of(start, task, {}).digest(),
+        Bench.of(start, task, {}, passes=2).digest(),
+        Bench.of(start, load_task("digits:sideways"), {}).digest(),
+        Bench.of(start, task, {"digits": task}).digest(),
+        Bench.of(Start(None, (64, 33, 10)), task, {}).digest(),
+    }
+    assert len(known) == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("missing.mbit",), "missing.mbit: No such file"),
+        (("--data", "nothing"), "unknown task 'nothing'"),
+        (("--data", "short.npz"), f"at least {2 * HELD}"),
+        (("frozen.mbit",), "nothing to tune"),
+        (("model.mbit", "--hidden", "8"), "leave out --hidden"),
+        (("--hidden", "5000"), "hidden=5000"),
+        (("--data", "digits", "--also", "short.npz"), "short.npz has 3 features"),
+        (("-o", "."), "give a file, not a folder"),
+        (("--table", "model.mbit"), "model.mbit"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_errors_are_one_sentence(metabit: Any, image: Path, words: tuple[str, ...], said: str) -> None:
+    np.savez("short.npz", x=np.arange(36).reshape(12, 3), y=np.arange(12) % 2)
+    Path("frozen.mbit").write_bytes(write_image(network(1, (64, 9, 10), learns=(False, False))))
+    ran = metabit("tune", *words, *SHORT)
+    assert ran.code == 1 and said in ran.err and ran.err.count("\n") == 1 and not ran.out
+
+
+def test_more_than_one_process_needs_ray(metabit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    words = ("tune", "--hidden", 32, *SHORT)
+    ran = metabit(*words, "--workers", 2)
+    assert ran.code == 1 and "pip install 'metabit[sweep]'" in ran.err and ran.err.count("\n") == 1
+    assert metabit(*words).code == 0
+
+
+def test_on_ray_it_finds_the_same(metabit: Any) -> None:
+    pytest.importorskip("ray")
+    words = ("tune", "--hidden", 32, "--trials", 3, "--rounds", 1, "--json", "--table")
+    alone, together = metabit(*words, "a.jsonl").json(), metabit(*words, "b.jsonl", "--workers", 2).json()
+    assert {**alone, "table": ""} == {**together, "table": ""}
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
+    words = ["tune", "--trials", "2000", "--table", "kept.jsonl", "-o", "best.mbit", "--json"]
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from metabit.cli import main; main()", *words],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    table, end = tmp_path / "kept.jsonl", time.monotonic() + 60
+    while (
+        time.monotonic() < end and child.poll() is None and not (table.exists() and table.read_text().count("\n") > 2)
+    ):
+        time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    told, kept = json.loads(out), table.read_text().count("\n")
+    assert (
+        told["interrupted"] and told["runs"] == kept > 2 and f"{kept} of" in err and "the same command goes on" in err
+    )
+    assert told["best"] is None and not (tmp_path / "best.mbit").exists()  # the race is not over

@@ -1,0 +1,102 @@
+"""Other learning settings for a network that is there: what changes, what stays, what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import network, voting
+
+from metabit.export import ExportError, FreshOptions, Options, freeze, fresh, read_image, retune, space, write_image
+from metabit.export.freeze import tables
+from metabit.export.frozen import CERTAIN
+from metabit.runtime import Model
+
+OPTIONS = FreshOptions(bits=3, thresholds=(30, 90, 200), batch=64, draws=2, seed=5)
+FRESH = fresh(20, 33, 7, OPTIONS)
+VALUES = {"delta": 0.7, "asks": 0.3, "deviations": 1.5, "gain": 0.6, "scale": 1.7, "margin": 0.05}
+
+
+def test_no_settings_leave_everything() -> None:
+    for frozen in (FRESH, network(3), voting(1, 9, 2, 5, 3, 4)):
+        assert write_image(retune(frozen, {})) == write_image(frozen)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_fresh_network_retuned_is_one_made_so(name: str) -> None:
+    changed = write_image(retune(FRESH, {name: VALUES[name]}))
+    assert changed == write_image(fresh(20, 33, 7, replace(OPTIONS, **{name: VALUES[name]})))
+    assert changed != write_image(FRESH)
+    assert set(VALUES) == set(space(FRESH))
+
+
+def checkpoint() -> Any:
+    from metabit import train
+
+    task = train.load_task("digits")
+    spec = train.Spec(64, (24, 16), 10, train.thermometer(task.x_train, 2))
+    return train.Checkpoint(spec, train.Network(spec).tensors(), train.Rule.of(spec, 2.0))
+
+
+@pytest.mark.parametrize(
+    "setting", [{"visits": 0.03}, {"margin": 0.2}, {"strengthen": "same"}, {"temperature": 4.0}], ids=str
+)
+def test_a_trained_network_retuned_is_one_exported_so(setting: dict[str, Any]) -> None:
+    trained = checkpoint()
+    before, wanted = freeze(trained, Options()), freeze(trained, Options(**setting))
+    found = retune(before, setting)
+    assert abs(found.temperature - wanted.temperature) <= 1  # of a rounded number
+    assert write_image(replace(found, temperature=wanted.temperature)) == write_image(wanted) != write_image(before)
+
+
+def test_delta_makes_the_tables_and_keeps_which_way_they_gate() -> None:
+    certain = freeze(checkpoint(), Options())
+    for strengthen, frozen in (("certain", certain), ("same", retune(certain, {"strengthen": "same"}))):
+        for layer in retune(frozen, {"delta": 0.3}).layers:
+            assert layer.rule is not None
+            expected = tables(1.0, 0.3, layer.bits, strengthen)
+            np.testing.assert_array_equal((layer.rule.strengthen, layer.rule.weaken), expected)
+    rule = retune(certain, {"delta": 0.3}).layers[0].rule
+    assert rule is not None and (rule.strengthen == CERTAIN).all() and (rule.weaken < CERTAIN).all()
+
+
+def test_what_was_learnt_stays() -> None:
+    model = Model(write_image(FRESH))
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (200, 20)).astype(np.uint8)
+    model.learn_many(x, x[:, 0] // 37)
+    learnt = read_image(model.image())
+    other = retune(learnt, VALUES)
+    np.testing.assert_array_equal(other.layers[0].hidden, learnt.layers[0].hidden)
+    assert (other.counters, other.generator) == (learnt.counters, learnt.generator)
+    np.testing.assert_array_equal(Model(write_image(other)).scores(x), model.scores(x))
+
+
+@pytest.mark.parametrize("frozen", [FRESH, network(3)], ids=["votes", "dense"])
+def test_every_value_worth_a_try_can_be_tried(frozen: Any) -> None:
+    rng, seen = np.random.default_rng(1), set()
+    for _ in range(40):
+        image = write_image(retune(frozen, {name: one.draw(rng) for name, one in space(frozen).items()}))
+        assert Model(image).classes == frozen.classes
+        seen.add(image)
+    assert len(seen) == 40
+
+
+@pytest.mark.parametrize(
+    ("frozen", "settings", "named"),
+    [
+        (FRESH, {"visits": 0.1}, "'visits' is no setting of this network: there are delta"),
+        (network(3), {"gain": 0.1}, "'gain' is no setting"),
+        (FRESH, {"gain": 2.0}, "gain=2.0"),
+        (network(3), {"delta": float("nan")}, "delta=nan"),
+        (network(3), {"visits": 0}, "visits=0"),
+        (network(3), {"margin": 2}, "margin=2"),
+        (network(3), {"strengthen": "most"}, "strengthen='most'"),
+        (network(3, learns=(False, False, False)), {}, "nothing to tune"),
+    ],
+)
+def test_what_cannot_be_is_refused(frozen: Any, settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(ExportError, match=named):
+        retune(frozen, settings)
