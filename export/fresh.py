@@ -44,7 +44,7 @@ class FreshOptions:
 
     bits: int = 4
     thresholds: tuple[int, ...] = (40, 150)
-    delta: float = 0.35
+    delta: float = 0.15
     asks: float = 0.6
     deviations: float = 2.5
     gain: float = 0.2
