@@ -25,6 +25,7 @@ from sklearn.metrics import roc_auc_score
 from metabit.export import FreshOptions, fresh, read_image, write_image
 from metabit.runtime import Model
 from metabit.train import datasets, plots
+from metabit.train.device_rule import DeviceRule
 from metabit.train.files import append_row, read_rows, write_whole
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "confidence"
@@ -66,7 +67,9 @@ def signals(model: Model, x: Bytes) -> dict[str, Floats]:
     graded, ramp = frozen.layers[0], frozen.layers[0].graded
     assert ramp is not None
     count = (x[:, None, :] >= frozen.encode.thresholds).sum(1, dtype=np.float32)
-    size = np.abs(count @ graded.weights.T.astype(np.float32) - graded.theta).astype(np.float64)
+    half = DeviceRule.unsure(graded.hidden.astype(np.int64), graded.bits)
+    weights = (graded.weights * (2 - half)).astype(np.float32)
+    size = np.abs(count @ weights.T - 2 * graded.theta).astype(np.float64)
     on, mean = np.maximum(count.sum(1, dtype=np.float64), 1), size.mean(1)
     half_open = mean * (ramp.lo + ramp.hi) / 512
     scores = model.scores(x).astype(np.float64)

@@ -211,6 +211,36 @@ def final_accuracy(
             figure.legend(unique.values(), unique.keys(), loc="outside right center", fontsize=9)
 
 
+def frontier(path: str | Path, points: Mapping[str, tuple[float, ArrayLike, str]], title: str) -> None:
+    """What accuracy costs in memory: a mark for each device, a tick for each seed.
+
+    Args:
+        points: device -> (KiB, accuracies (seeds,) 0..1, what else is worth saying of it).
+
+    Raises:
+        TrainError: there is nothing to draw, or the file cannot be written.
+    """
+    if not points:
+        raise TrainError("no devices: there is nothing to draw")
+    with _figure(path, (7.6, 3.6)) as figure:
+        axes = figure.subplots()
+        for i, (device, (size, values, note)) in enumerate(points.items()):
+            percent = 100 * np.asarray(values, dtype=np.float64)
+            axes.plot(np.full(len(percent), size), percent, "_", color="black", markersize=10)
+            axes.plot(size, percent.mean(), MARKS[i % len(MARKS)], color=COLOURS[i % len(COLOURS)], markersize=8)
+            axes.annotate(
+                f"{device}\n{note}",
+                (size, percent.mean()),
+                (0, -12),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=9,
+            )
+        axes.margins(0.25)
+        axes.set(title=title, xlabel="state, KiB", ylabel="test accuracy, %")
+
+
 def switch_increase(
     path: str | Path,
     rows: Sequence[Mapping[str, Any]],
