@@ -53,8 +53,8 @@ def table(points: list[dict[str, Any]]) -> str:
         "",
         f"`METABIT_DATA_DIR=... python benchmarks/frontier.py`: permuted MNIST, 100 tasks, mean of the last five "
         f"([{NAME}]({NAME}.md)), and what it takes on an emulated {BOARD} ({one['core']}, {one['clock_hz'] / 1e6:.0f} MHz, "
-        f"{one['compiler']}). Cycles are estimates of model {one['model']}, ±{one['band_percent']} %; learning is the mean of {MEASURED} "
-        "steps, in the first 128 of which slots are still empty.",
+        f"{one['compiler']}). Cycles are estimates of model {one['model']}, ±{one['band_percent']} %; learning is the "
+        f"mean of {MEASURED} steps, in the first 128 of which slots are still empty.",
         "",
         "![Accuracy against state](frontier.svg)",
         "",
