@@ -51,7 +51,7 @@ class FreshOptions:
     draws: int = 3
     batch: int = 128
     scale: float = 1.0
-    margin: float = 0.2
+    margin: float = 0.3
     low: float = 0.3
     high: float = 2.2
     seed: int = 0
