@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -63,7 +64,11 @@ def command(
             )
         frozen = export.read_image(source.read_bytes())
     else:
-        frozen = export.freeze(train.load_checkpoint(source), options)
+        checkpoint = train.load_checkpoint(source)
+        if checkpoint.spec.units == "graded":
+            frozen = export.hand_over(checkpoint, replace(export.FIELD, bits=bits, seed=seed), m)
+        else:
+            frozen = export.freeze(checkpoint, options)
     written = export.export_all(
         frozen,
         output or source.parent,
