@@ -3,6 +3,7 @@
     freeze.py        checkpoint -> Frozen        signs, levels, thresholds, tables
     fresh.py         nothing -> Frozen           a network that learns on the device from the first sample
     retune.py        Frozen -> Frozen            other learning settings, nothing else
+    handover.py      checkpoint -> Frozen        of graded units, which learn by votes
     frozen.py        Frozen                      the only thing a writer receives
     bits.py          packing                     the only shifts in Python
     image.py         Frozen <-> model.mbit       what a microcontroller runs (runtime/FORMAT.md)
@@ -24,10 +25,12 @@ from metabit.export.errors import ExportError, MissingExtra
 from metabit.export.freeze import Options, freeze
 from metabit.export.fresh import FreshOptions, fresh
 from metabit.export.frozen import Counters, Encode, Frozen, Graded, Layer, Rule, Votes
+from metabit.export.handover import FIELD, hand_over
 from metabit.export.image import read_image, write_image
 from metabit.export.retune import retune, space
 
 __all__ = [
+    "FIELD",
     "FORMATS",
     "Counters",
     "Encode",
@@ -44,6 +47,7 @@ __all__ = [
     "export_all",
     "freeze",
     "fresh",
+    "hand_over",
     "read_image",
     "retune",
     "space",

@@ -49,6 +49,10 @@ class SpecLike(Protocol):
     def images(self) -> tuple[tuple[int, int, int], ...]: ...
     @property
     def conv(self) -> Sequence[ConvLike]: ...
+    @property
+    def units(self) -> str: ...
+    @property
+    def ramp(self) -> tuple[int, int]: ...
 
 
 class ConvLike(Protocol):
@@ -131,6 +135,8 @@ def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen
     o = options or Options()
     spec, layers = checkpoint.spec, []
     conv, images, uint8 = spec.conv, spec.images, spec.input == "uint8"
+    if spec.units == "graded":
+        raise ExportError("units='graded' learn on the device by a rule of their own: freeze them with hand_over")
     if uint8 and len(spec.shapes) == 1:
         raise ExportError(
             "this network is one layer on 8-bit pixels, which the device could never teach: add a hidden layer, or train with "
@@ -188,13 +194,14 @@ def _looks_through(image: tuple[int, int, int], conv: ConvLike) -> Window:
     return Window(*image, kernel=conv.kernel, stride=conv.stride, same=conv.padding == "same", pool=conv.pool)
 
 
-def quantise(weights: Floats, k: int) -> tuple[NDArray[np.int8], float]:
+def quantise(weights: Floats, k: int, delta: float | None = None) -> tuple[NDArray[np.int8], float]:
     """Hidden weights float (N, K) -> levels int8 (N, K) and Δ: floor(W / Δ), clamped to k bits.
 
-    Δ puts the FULL_SCALE quantile of |W| at the highest level: what training consolidated most is what the device guards most.
+    Δ is delta if given. Otherwise the FULL_SCALE quantile of |W| gets the highest level: what training consolidated most is
+    what the device guards most.
     """
     half = 2 ** (k - 1)
-    delta = float(np.quantile(np.abs(weights), FULL_SCALE)) / half or 1.0
+    delta = delta or float(np.quantile(np.abs(weights), FULL_SCALE)) / half or 1.0
     return np.clip(np.floor(weights / delta), -half, half - 1).astype(np.int8), delta
 
 

@@ -103,21 +103,34 @@ def fresh(features: int, hidden: int, classes: int, options: FreshOptions | None
     rng = np.random.default_rng(o.seed)
     levels = rng.integers(-1, 1, (hidden, features)).astype(np.int8)
     thresholds = np.repeat(np.array(o.thresholds, np.uint8)[:, None], features, axis=1)
+    return voting(levels, _code(classes, hidden, rng), thresholds, o.ramp, o)
+
+
+def voting(
+    levels: NDArray[np.int8],
+    code: NDArray[np.int8],
+    thresholds: NDArray[np.uint8],
+    ramp: tuple[int, int],
+    o: FreshOptions,
+) -> Frozen:
+    """Levels int8 (N, F), code levels int8 (C, N) of 0 and -1, thresholds uint8 (P, F) and a ramp as a network that learns
+    by votes; of the options, their own thresholds, low and high are not looked at."""
+    (hidden, _), classes, planes = levels.shape, len(code), len(thresholds)
     temperature = int(np.clip(round(16 * classes * o.scale / SPREAD), 1, 65535))
     graded = Layer(
         kind="graded", hidden=levels, bits=o.bits, on_off=True, theta=np.zeros(hidden, np.int32), window=0,
-        mul=np.ones(hidden, np.int32), add=np.zeros(hidden, np.int32), rule=_rule(o, hidden),
-        graded=Graded(*o.ramp, planes),
+        mul=np.ones(hidden, np.int32), add=np.zeros(hidden, np.int32), rule=_rule(o, hidden, planes),
+        graded=Graded(*ramp, planes),
     )  # fmt: skip
     output = Layer(
-        kind="output", hidden=_code(classes, hidden, rng), bits=1, on_off=False, theta=np.zeros(classes, np.int32), window=0,
+        kind="output", hidden=code, bits=1, on_off=False, theta=np.zeros(classes, np.int32), window=0,
         mul=np.ones(classes, np.int32), add=np.zeros(classes, np.int32), graded_input=True,
     )  # fmt: skip
     return Frozen((graded, output), Encode(thresholds), temperature, round(4096 * o.margin), generator_state(o.seed))
 
 
-def _rule(o: FreshOptions, hidden: int) -> Rule:
-    asks = np.arange(o.batch * len(o.thresholds) + 1)
+def _rule(o: FreshOptions, hidden: int, planes: int) -> Rule:
+    asks = np.arange(o.batch * planes + 1)
     need = np.round(16 * o.deviations * np.sqrt(asks)).astype(np.uint16)
     votes = Votes(need, _clip(o.gain * 65536, 65535), o.draws, o.batch)
     return Rule(*tables(1.0, o.delta, o.bits, "same"), dose=_clip(o.asks * hidden * 4096, 2**20 - 1), votes=votes)

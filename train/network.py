@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from metabit.train.binarize import BinaryLinear, binarize_activation
 from metabit.train.conv import BinaryConv2d
 from metabit.train.errors import TrainError, extra
-from metabit.train.norms import BatchNorm, InstanceNorm, StaticNorm
+from metabit.train.gates import Gates
+from metabit.train.norms import BatchNorm, InstanceNorm, ScoreNorm, StaticNorm
 from metabit.train.output_code import output_code
 from metabit.train.spec import Spec
 
@@ -18,7 +19,7 @@ with extra("torch"):
     import torch
     from torch import Tensor
 
-AnyNorm = BatchNorm | InstanceNorm | StaticNorm
+AnyNorm = BatchNorm | InstanceNorm | StaticNorm | Gates | ScoreNorm
 
 
 class CodeLinear(torch.nn.Module):
@@ -44,7 +45,7 @@ class Layer(torch.nn.Module):
 
     Attributes:
         linear: `BinaryLinear`, its kind `BinaryConv2d`, or `CodeLinear` for a fixed output.
-        norm: `BatchNorm`, `InstanceNorm` or `StaticNorm`.
+        norm: `BatchNorm`, `InstanceNorm` or `StaticNorm`; of a graded layer its `Gates`, and `ScoreNorm` above it.
         scale: the sums are multiplied by it before the norm: 1/255 after uint8 input, else 1.
         pool: side of the squares of which only the largest value stays; 1 is all.
         flatten: whether an image comes out as a row, (H, W, N) with N fastest.
@@ -121,6 +122,8 @@ class Network(torch.nn.Module):
                 norm = BatchNorm(units, spec.gamma_init, spec.affine, spec.statistics, gains)
             elif spec.norm == "instance" and i < spec.trained:
                 norm = InstanceNorm()
+            elif spec.units == "graded":
+                norm = Gates(*spec.ramp) if i < spec.trained else ScoreNorm()
             self._layers.append(Layer(linear, norm, scale, pool, flatten=i == len(spec.conv) - 1))
 
     def layers(self) -> list[Layer]:
@@ -129,6 +132,8 @@ class Network(torch.nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Features to inputs: (batch, F) uint8 -> float32 (batch, K) of 0 and 1, or of 0..255 where the spec says uint8.
+
+        A graded layer counts the planes that are on: 0..P.
 
         Without an encoder the features are only converted. Any dtype that holds the same integers will do.
 
@@ -143,7 +148,7 @@ class Network(torch.nn.Module):
         y = self._picture(self.encode(x)) if self.spec.conv else self._integers(x)
         *hidden, output = self.layers()
         for layer in hidden:
-            y = binarize_activation(layer(y))
+            y = self._activate(layer(y))
         scores: Tensor = output(y)
         return scores
 
@@ -158,15 +163,22 @@ class Network(torch.nn.Module):
             a = layer.linear(y)
             by_channel = a.permute(0, 2, 3, 1) if a.dim() == 4 else a
             sums.append(by_channel.to(torch.int32).cpu().numpy())
-            y = binarize_activation(layer.finish(a))
+            y = self._activate(layer.finish(a))
         return sums
+
+    def _activate(self, z: Tensor) -> Tensor:
+        """What a hidden layer hands on: the sign, or the gates as they are."""
+        return z if self.spec.units == "graded" else binarize_activation(z)
 
     def _integers(self, x: Tensor) -> Tensor:
         """`encode` in whatever dtype costs nothing: uint8 for thermometer bits and for x in uint8, else x's own."""
         if x.dim() != 2 or x.shape[1] != self.spec.features:
             raise TrainError(f"x has shape {tuple(x.shape)}: this network takes (samples, {self.spec.features})")
         if self.thresholds is not None:
-            return (x[:, None, :] >= self.thresholds).flatten(1).view(torch.uint8)
+            planes = x[:, None, :] >= self.thresholds
+            if self.spec.units == "graded":  # they share their weights: how many are on is all that counts
+                return planes.sum(1, dtype=torch.uint8)
+            return planes.flatten(1).view(torch.uint8)
         return x
 
     def _picture(self, y: Tensor) -> Tensor:

@@ -8,17 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metabit.train.errors import TrainError
-from metabit.train.spec import Conv
+from metabit.train.spec import Conv, Units
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Convolutions and hidden layers of a `Spec`, with a sentence for people."""
+    """Convolutions and hidden layers of a `Spec`, with a sentence for people.
+
+    Units "graded" bring norm "static", output "code" and, where no planes are asked for, two: what such a layer goes with.
+    """
 
     name: str
     summary: str
     hidden: tuple[int, ...] = ()
     conv: tuple[Conv, ...] = ()
+    units: Units = "sign"
 
 
 PRESETS: dict[str, Preset] = {
@@ -27,6 +31,7 @@ PRESETS: dict[str, Preset] = {
         Preset("mlp-tiny", "100 units, 79 k synapses: 10 KiB of bits", (100,)),
         Preset("mlp-256", "256-256, 269 k synapses: 131 KiB at 4 bits a synapse", (256, 256)),
         Preset("wide-512", "one layer of 512, what the demo puts on a board", (512,)),
+        Preset("gates-192", "192 graded units, 151 k synapses: go on learning by votes", (192,), units="graded"),
         Preset("mlp-512", "512-512, 669 k synapses", (512, 512)),
         Preset("mlp-1024", "1024-1024, 1.9 M synapses: the paper's stream", (1024, 1024)),
         Preset(

@@ -12,6 +12,7 @@ from metabit.train.presets import preset
 from metabit.train.spec import Gamma, Input, Norm, Output, Spec, Statistics
 from metabit.train.tasks import Task, thermometer
 
+GRADED_PLANES = 2
 Rule = Literal["metaplastic", "metaplastic-sgd", "plain"]
 
 
@@ -113,14 +114,16 @@ class Settings(Protocol):
     def spec(self, task: Task, classes: int) -> Spec:
         """The network for a task, and all tasks like it."""
         row = preset(self.preset)
-        encode = thermometer(task.x_train, self.planes)[:, 0].tolist() if self.planes else None
+        graded = row.units == "graded"
+        planes = self.planes or (GRADED_PLANES if graded else 0)
+        encode = thermometer(task.x_train, planes)[:, 0].tolist() if planes else None
         return Spec(
             features=task.features,
             hidden=row.hidden if self.hidden is None else self.hidden,
             classes=max(2, classes),
             encode=encode,
-            norm=self.norm,
-            output=self.output,
+            norm="static" if graded else self.norm,
+            output="code" if graded else self.output,
             seed=self.seed,
             input="bits" if encode else self.input,
             image=task.shape,
@@ -128,6 +131,7 @@ class Settings(Protocol):
             gamma_init=self.gamma_init,
             affine=self.affine,
             statistics=self.statistics,
+            units=row.units,
         )
 
     def to_dict(self) -> dict[str, Any]:

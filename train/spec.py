@@ -21,12 +21,16 @@ Output = Literal["learned", "code"]
 Input = Literal["bits", "uint8"]
 Gamma = Literal["ones", "uniform"]
 Statistics = Literal["running", "batch"]
+Units = Literal["sign", "graded"]
 Padding = Literal["valid", "same"]
 Thresholds = Sequence[int] | Sequence[Sequence[int]] | NDArray[np.integer[Any]]
 
 MAX_PLANES = 8
 MAX_UNITS = 16384
 MAX_LAYERS = 16
+MAX_GRADED = 1024
+MAX_GRADED_BITS = 16384
+MAX_RAMP = 2047
 MAX_INPUTS = 1 << 24  # above it a float32 accumulator is no longer an exact integer
 NORM_EPS = 1e-5
 """Added to the variance by "batch" normalisation; whoever folds the normalisation needs it."""
@@ -97,6 +101,12 @@ class Spec:
         gamma_init: initial gains of "batch": "ones", or "uniform" in 0..1, as torch 1.1 had it when the paper was written.
         affine: whether "batch" learns a gain and a bias; if not they stay 1 and 0.
         statistics: of "batch" at test: "running" averages (what a device has), or those of the test "batch" itself.
+        units: of the hidden layer. "sign": ±1, what norm decides. "graded": gates (`metabit.train.gates`), which go on
+            learning by votes on a device. There is then one hidden layer, of at most 1024 units; its planes, at most
+            16384 bits, share one weight for each feature, so it needs encode; norm "static" and output "code", and
+            scores come out in units of their standard deviation over the classes.
+        ramp: of graded units: open up to the first and closed from the second on, in 1/256 of the layer's mean |sum|;
+            0 <= first < second <= 2047.
 
     Raises:
         TrainError: a value is outside its range; the message names the field, the value and the range.
@@ -115,6 +125,8 @@ class Spec:
     gamma_init: Gamma = "ones"
     affine: bool = True
     statistics: Statistics = "running"
+    units: Units = "sign"
+    ramp: tuple[int, int] = (77, 563)
 
     def __post_init__(self) -> None:
         features = _whole("features", self.features, 1, MAX_INPUTS)
@@ -139,11 +151,14 @@ class Spec:
             "seed": _whole("seed", self.seed, 0, 2**63 - 1),
             "image": None if self.image is None else _image(self.image, features),
             "conv": conv,
+            "ramp": _ramp(self.ramp),
         }
         for name, value in normal.items():
             object.__setattr__(self, name, value)
         if self.encode is not None and self.input == "uint8":
             raise TrainError("input='uint8' with encode: thermometer bits are bits, give only one of them")
+        if self.units == "graded":
+            self._check_graded()
         if self.input_bits > MAX_INPUTS:
             raise TrainError(f"encode gives {self.input_bits} input bits: at most {MAX_INPUTS}, use fewer planes")
         if self.conv and self.image is None:
@@ -157,6 +172,27 @@ class Spec:
         if self.input == "uint8" and inputs * 255 > MAX_INPUTS:
             raise TrainError(
                 f"{inputs} uint8 inputs of a unit may sum to {inputs * 255}: beyond {MAX_INPUTS} it is not exact"
+            )
+
+    def _check_graded(self) -> None:
+        """Raises TrainError where a device has no such graded layer."""
+        for name, value, needed in (("norm", self.norm, "static"), ("output", self.output, "code")):
+            if value != needed:
+                raise TrainError(
+                    f"{name}={value!r} with units='graded': must be {needed!r}, what a device goes on with"
+                )
+        if self.encode is None:
+            raise TrainError("units='graded' without encode: gates count thermometer planes, give thresholds")
+        if len(self.hidden) != 1 or self.conv:
+            found = f"hidden has {len(self.hidden)} layers" + (f" and conv {len(self.conv)}" if self.conv else "")
+            raise TrainError(f"{found}: units='graded' is one hidden layer and no convolution")
+        if self.hidden[0] > MAX_GRADED or self.classes > MAX_GRADED:
+            raise TrainError(
+                f"{self.hidden[0]} hidden units and {self.classes} classes: units='graded' has at most {MAX_GRADED} of each"
+            )
+        if self.input_bits > MAX_GRADED_BITS:
+            raise TrainError(
+                f"encode gives {self.input_bits} input bits: units='graded' takes {MAX_GRADED_BITS}, use fewer planes"
             )
 
     @property
@@ -189,13 +225,17 @@ class Spec:
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
-        """(N, K) of every layer: convolutions, hidden, output. K of a convolution is kernel * kernel * C in that order."""
+        """(N, K) of every layer: convolutions, hidden, output.
+
+        K of a convolution is kernel * kernel * C in that order, of a graded layer F: its planes share their weights.
+        """
         images = self.images
         convolutions = [
             (conv.channels, conv.kernel**2 * image[2])
             for conv, image in zip(self.conv, images[:-1], strict=bool(images))
         ]
-        sizes = (math.prod(images[-1]) if images else self.input_bits, *self.hidden, self.classes)
+        inputs = math.prod(images[-1]) if images else self.features if self.units == "graded" else self.input_bits
+        sizes = (inputs, *self.hidden, self.classes)
         return (*convolutions, *((units, inputs) for inputs, units in zip(sizes[:-1], sizes[1:], strict=True)))
 
     @property
@@ -271,6 +311,7 @@ class Spec:
 
 _CHOICES: dict[str, Any] = {
     "norm": Norm, "output": Output, "input": Input, "gamma_init": Gamma, "statistics": Statistics,
+    "units": Units,
 }  # fmt: skip
 
 
@@ -293,6 +334,15 @@ def _image(image: object, features: int) -> tuple[int, int, int]:
     if height * width * channels != features:
         raise TrainError(f"image={tuple(image)} has {height * width * channels} values: there are {features} features")
     return height, width, channels
+
+
+def _ramp(ramp: object) -> tuple[int, int]:
+    if isinstance(ramp, str) or not isinstance(ramp, Sequence) or len(ramp) != 2:
+        raise TrainError(f"ramp={ramp!r}: must be two whole numbers, such as (77, 563)")
+    low, high = (_whole(f"ramp[{i}]", end, 0, MAX_RAMP) for i, end in enumerate(ramp))
+    if low >= high:
+        raise TrainError(f"ramp={tuple(ramp)}: must rise, the first below the second")
+    return low, high
 
 
 def _whole(name: str, value: object, low: int, high: int) -> int:

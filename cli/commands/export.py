@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -65,7 +66,14 @@ def command(
             )
         frozen = export.read_image(source.read_bytes())
     else:
-        frozen = export.freeze(train.load_checkpoint(source), options)
+        checkpoint = train.load_checkpoint(source)
+        if checkpoint.spec.units == "graded":
+            asked = (
+                None if isinstance(options.m, str) else options.m
+            )  # by itself a level is as wide as suits the tables: auto
+            frozen = export.hand_over(checkpoint, replace(export.FIELD, bits=bits, seed=seed), asked)
+        else:
+            frozen = export.freeze(checkpoint, options)
     written = export.export_all(
         frozen,
         output or source.parent,

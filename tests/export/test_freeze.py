@@ -34,6 +34,8 @@ class FakeSpec:
     statistics: str = "running"
     images: tuple[tuple[int, int, int], ...] = ()
     conv: tuple[Any, ...] = ()
+    units: str = "sign"
+    ramp: tuple[int, int] = (77, 563)
 
 
 @dataclass

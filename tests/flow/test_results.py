@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+
+from metabit.export import read_image, write_image
+from metabit.train import Task
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +24,8 @@ def _benchmark(name: str) -> ModuleType:
     return module
 
 
-BENCHMARKS = [_benchmark(name) for name in ("training", "streams")]
+NAMES = ("training", "streams", "field")
+BENCHMARKS = [_benchmark(name) for name in NAMES]
 PAGES = [(benchmark, name) for benchmark in BENCHMARKS for name in benchmark.EXPERIMENTS if benchmark.done(name)]
 
 
@@ -33,7 +38,7 @@ def test_table_follows_from_the_runs(benchmark: ModuleType, name: str) -> None:
     assert (benchmark.RESULTS / f"{name}.svg").stat().st_size > 2000
 
 
-@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=["training", "streams"])
+@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=NAMES)
 def test_index_follows_from_the_runs(benchmark: ModuleType) -> None:
     assert (benchmark.RESULTS / "README.md").read_text() == benchmark.index()
 
@@ -53,3 +58,26 @@ def test_auto_m_page_follows_from_the_runs() -> None:
         (pair, seed, bits) for pair in auto.PAIRS for seed in auto.SEEDS for bits in auto.BITS
     }
     assert (auto.RESULTS / "README.md").read_text() == auto.page(rows)
+
+
+def test_a_device_given_signs_alone_predicts_alike_and_is_sure_of_nothing() -> None:
+    field = BENCHMARKS[-1]
+    frozen = field.fresh(6, 5, 3)
+    levels = np.random.default_rng(0).integers(-8, 8, (5, 6)).astype(np.int8)
+    taught = field.replace(frozen, layers=(field.replace(frozen.layers[0], hidden=levels), frozen.layers[1]))
+    given = read_image(write_image(field.signs_only(taught))).layers[0]
+    assert np.array_equal(given.weights, np.where(levels >= 0, 1, -1)) and set(np.unique(given.hidden)) == {-1, 0}
+
+
+def test_windows_that_overlap_are_never_on_both_sides() -> None:
+    field = BENCHMARKS[-1]
+    y = np.repeat([3, 1, 3], [10, 20, 5])
+    x = np.arange(35, dtype=np.uint8)[:, None]
+    both = Task("both", x, y, x, y)
+    experiment = field.replace(field.EXPERIMENTS["watch"], load=lambda: (both, both))
+    old, _ = field.worlds(experiment, validate=True)
+    assert old.x_test[:, 0].tolist() == [8, 9, *range(26, 30), 34]
+    learnt = old.x_train[:, 0].tolist()
+    assert learnt == [*range(5), *range(10, 23), 30]
+    untouched, _ = field.worlds(experiment, validate=False)
+    assert untouched is both
