@@ -125,8 +125,8 @@ EXPERIMENTS = {
     ),
     "watch": Experiment(
         "Seven exercises: five people in the lab, five others in the field", ("people 1-5", "people 6-10"),
-        lambda: (people(range(5)), people(range(5, 10))), Lab(hidden=256, lr=1.5, epochs=100, planes=8),
-        replace(FIELD, deviations=1.5, gain=0.3, margin=0.2), replace(FIELD, deviations=2.5, gain=0.3), passes=10, held=ends,
+        lambda: (people(range(5)), people(range(5, 10))), Lab(hidden=512, lr=1.5, epochs=100, planes=8),
+        replace(FIELD, gain=0.3, margin=0.2), replace(FIELD, deviations=2.5, gain=0.3), passes=20, held=ends,
     ),
 }  # fmt: skip
 
@@ -165,15 +165,16 @@ def trained(task: Task, lab: Lab, seed: int, name: str) -> Checkpoint:
 # In the field
 
 
-def signs_only(frozen: Frozen) -> Frozen:
-    """Every level next to zero: what a device has that was given the weights and nothing else."""
+def signs_at(frozen: Frozen, level: int) -> Frozen:
+    """Every weight at the same distance from zero: 0 for a device that was given the weights and nothing else."""
     graded, output = frozen.layers
-    return replace(frozen, layers=(replace(graded, hidden=np.where(graded.hidden >= 0, 0, -1).astype(np.int8)), output))
+    hidden = np.where(graded.hidden >= 0, level, -1 - level).astype(np.int8)
+    return replace(frozen, layers=(replace(graded, hidden=hidden), output))
 
 
 HAND_OVER: dict[str, Callable[[Checkpoint, Experiment, int], Frozen]] = {
     "hidden state exported": lambda c, e, seed: hand_over(c, replace(e.options, seed=seed)),
-    "signs exported": lambda c, e, seed: signs_only(hand_over(c, replace(e.options, seed=seed))),
+    "signs exported": lambda c, e, seed: signs_at(hand_over(c, replace(e.options, seed=seed)), 0),
     "m = 0": lambda c, e, seed: hand_over(c, replace(e.options, seed=seed), m=0.0),
     "m = 0, gentle": lambda c, e, seed: hand_over(c, replace(e.gentle, seed=seed), m=0.0),
 }
@@ -195,7 +196,8 @@ def first(experiment: Experiment, deployment: str, seed: int, old: Task, new: Ta
     if deployment in HAND_OVER:
         return HAND_OVER[deployment](trained(old, lab, seed, experiment.worlds[0]), experiment, seed)
     if deployment == OFFLINE:
-        return hand_over(trained(new, replace(lab, m=0.0), seed, experiment.worlds[1]))
+        frozen = hand_over(trained(new, replace(lab, m=0.0), seed, experiment.worlds[1]))
+        return signs_at(frozen, 7)  # all weights count alike, as they did in training
     thresholds = tuple(int(t) for t in thermometer(new.x_train, lab.planes)[:, 0])
     options = replace(experiment.options, thresholds=thresholds, seed=seed)
     return fresh(new.features, lab.hidden, new.classes, options)

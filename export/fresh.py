@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
 from metabit.export.freeze import generator_state, need_number, tables
-from metabit.export.frozen import MAX_GRADED, MAX_UNITS, Encode, Frozen, Graded, Layer, Rule, Votes
+from metabit.export.frozen import BATCHES, MAX_GRADED, MAX_UNITS, MAX_VOTES, Encode, Frozen, Graded, Layer, Rule, Votes
 
-BATCHES = (32, 64, 96, 128)
 SPREAD = 1.25
 """A normal variable's standard deviation over its mean magnitude: the device knows the latter of a sample's scores."""
 
@@ -29,10 +28,10 @@ class FreshOptions:
         thresholds: 1 to 8 whole numbers 0..255, the same for every feature; an input counts how many of them it reaches.
         delta: metaplasticity of one level: a level r from zero moves with probability 1 - tanh²(delta · (r + ½)), either way.
         asks: share of the hidden units that ask after a wholly wrong sample; 256 units' worth at most.
-        deviations: 0..100 standard deviations of votes that disagree by chance are needed to visit a synapse.
+        deviations: 0..100, times √n votes must agree, of n, to visit a synapse; a unit asks with up to 3 votes a sample.
         gain: 0..1, chance of a visit for each vote beyond those needed.
         draws: 1..8 passes with weights drawn anew, over which one sample's error is averaged.
-        batch: 32, 64, 96 or 128 samples are kept until every input has counted their votes.
+        batch: 32, 64, ... 256 samples are kept until every input has counted their votes.
         scale: of the device's softmax, which sees scores in units of their standard deviation over the classes, times this.
         margin: 0..1, a sample whose true class has an error below this teaches nothing.
         low, high: 0..7.99, low < high: a unit's gate is open up to low and closed from high on, in units of the layer's mean |V|.
@@ -69,7 +68,7 @@ class FreshOptions:
         need_number("gain", self.gain, least, 1, "above 0 and at most 1")
         need_number("draws", self.draws, 1, 8, "a whole number from 1 to 8", int)
         if not isinstance(self.batch, int) or self.batch not in BATCHES:
-            raise ExportError(f"batch={self.batch!r}: must be 32, 64, 96 or 128")
+            raise ExportError(f"batch={self.batch!r}: must be a multiple of 32 from 32 to 256")
         need_number("scale", self.scale, least, most, "a finite number above 0")
         need_number("margin", self.margin, 0, 1, "from 0 to 1")
         need_number("low", self.low, 0, 7.99, "from 0 to 7.99")
@@ -130,10 +129,10 @@ def voting(
 
 
 def _rule(o: FreshOptions, hidden: int, planes: int) -> Rule:
-    asks = np.arange(o.batch * planes + 1)
-    need = np.round(16 * o.deviations * np.sqrt(asks)).astype(np.uint16)
-    votes = Votes(need, _clip(o.gain * 65536, 65535), o.draws, o.batch)
-    return Rule(*tables(1.0, o.delta, o.bits, "same"), dose=_clip(o.asks * hidden * 4096, 2**20 - 1), votes=votes)
+    votes = np.arange(MAX_VOTES * o.batch * planes + 1)
+    need = np.minimum(np.round(16 * o.deviations * np.sqrt(votes)), 65535).astype(np.uint16)
+    rule = Votes(need, _clip(o.gain * 65536, 65535), o.draws, o.batch)
+    return Rule(*tables(1.0, o.delta, o.bits, "same"), dose=_clip(o.asks * hidden * 4096, 2**20 - 1), votes=rule)
 
 
 def _clip(value: float, most: int) -> int:

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 MAX_UNITS = 16384
 MAX_GRADED = 1024
+MAX_VOTES = 3
+"""Of one unit for one sample."""
+BATCHES = range(32, 257, 32)
 MAX_IMAGE = 1 << 18
 MAX_LAYERS = 16
 CERTAIN = 65535
@@ -46,11 +49,11 @@ class Encode:
 class Votes:
     """How a graded layer learns (docs/learning-rule.md, "Graded units and votes").
 
-    need: uint16 (batch * P + 1,), votes needed to visit a synapse, in 1/16, by the number of times its unit asked with its input;
-        it never falls.
+    need: uint16 (3 * batch * P + 1,), what the votes of a unit for an input, up less down, must exceed to visit the synapse, in
+        1/16, by the number of votes; it never falls. A unit asks with up to 3 votes.
     gain: 1..65535, chance of a visit per vote beyond those needed, in 1/65536.
     draws: S, 1..8 passes with weights drawn anew for one sample's error.
-    batch: 32, 64, 96 or 128 samples wait in slots until every input has counted them.
+    batch: 32, 64, ... 256 samples wait in slots until every input has counted them.
     """
 
     need: NDArray[np.uint16]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from metabit.export import bits
 from metabit.export.errors import ExportError
 from metabit.export.fold import fold_constants
-from metabit.export.frozen import Counters, Encode, Frozen, Graded, Layer, Rule, Votes, Window
+from metabit.export.frozen import MAX_VOTES, Counters, Encode, Frozen, Graded, Layer, Rule, Votes, Window
 from metabit.export.limits import check_limits
 
 MAGIC = b"MBIT"
@@ -165,7 +165,7 @@ def _image(layer: Layer) -> tuple[int, ...]:
     if layer.graded is not None:
         g, votes = layer.graded, layer.rule.votes if layer.rule else None
         gain, draws, batch = (votes.gain, votes.draws, votes.batch) if votes else (0, 0, 0)
-        return g.lo, g.hi, gain, g.planes, draws, batch, 0
+        return g.lo, g.hi, gain, g.planes, draws, batch // 32, 0
     return (0,) * 7
 
 
@@ -259,7 +259,7 @@ def _read_layer(image: bytes, record: tuple[int, ...]) -> Layer:
      sign_at, levels_at, fold_at, tables_at, scores_at, need_at, *shape) = record  # fmt: skip
     word, rows, on_off = f"<u{lanes // 8}", -(-units // lanes), source in (ON_OFF, BYTES)
     height, width, channels, kernel, stride, pool, padding = shape
-    lo, hi, gain, depth, draws, batch, _ = shape  # the same bytes of a graded layer
+    lo, hi, gain, depth, draws, slots, _ = shape  # the same bytes of a graded layer
     if kind not in NAMES or source not in (ON_OFF, PLUS_MINUS, BYTES, GATES) or padding > (kind == CONV):
         raise ExportError(f"kind {kind}, input {source} or padding {padding} is unknown: a newer metabit wrote it")
     sign = _array(image, sign_at, word, (rows, inputs + 1))[:, :-1]
@@ -276,7 +276,9 @@ def _read_layer(image: bytes, record: tuple[int, ...]) -> Layer:
     if learns:
         strengthen, weaken = _array(image, tables_at, "<u2", (2, 2 ** (k - 1)))
         votes = (
-            Votes(_array(image, need_at, "<u2", (batch * depth + 1,)), gain, draws, batch) if kind == GRADED else None
+            Votes(_array(image, need_at, "<u2", (MAX_VOTES * 32 * slots * depth + 1,)), gain, draws, 32 * slots)
+            if kind == GRADED
+            else None
         )
         rule = Rule(strengthen, weaken, dose, votes)
     mul, add = _array(image, scores_at, "<i4", (2, units)) if kind == OUTPUT else (ones, zeros)

@@ -6,7 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.fold import fold_constants
-from metabit.export.frozen import MAX_GRADED, MAX_IMAGE, MAX_LAYERS, MAX_UNITS, Frozen, Graded, Layer, Votes
+from metabit.export.frozen import (
+    BATCHES,
+    MAX_GRADED,
+    MAX_IMAGE,
+    MAX_LAYERS,
+    MAX_UNITS,
+    MAX_VOTES,
+    Frozen,
+    Graded,
+    Layer,
+    Votes,
+)
 from metabit.export.wiring import check_wiring, need
 
 
@@ -95,13 +106,14 @@ def _check_graded(i: int, layer: Layer, graded: Graded) -> None:
 
 def _check_votes(i: int, votes: Votes, graded: Graded) -> None:
     need(
-        votes.batch in (32, 64, 96, 128), f"layer {i} counts {votes.batch} samples, the format holds 32, 64, 96 or 128"
+        votes.batch in BATCHES,
+        f"layer {i} counts {votes.batch} samples, the format holds a multiple of 32 from 32 to 256",
     )
-    entries = votes.batch * graded.planes + 1
+    entries = MAX_VOTES * votes.batch * graded.planes + 1
     need(votes.need.shape == (entries,), f"layer {i}: need has shape {votes.need.shape}, {votes.batch} samples of {graded.planes} "
          f"planes need ({entries},)")  # fmt: skip
     falls = votes.need[1:] < votes.need[:-1]
-    need(not falls.any(), f"layer {i}: need falls after {falls.argmax()} asks, the format holds one that never does")
+    need(not falls.any(), f"layer {i}: need falls after {falls.argmax()} votes, the format holds one that never does")
     need(1 <= votes.gain <= 65535, f"layer {i} has gain {votes.gain}, outside 1..65535")
     need(1 <= votes.draws <= 8, f"layer {i} draws {votes.draws} times, the format holds 1..8")
 

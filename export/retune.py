@@ -44,8 +44,8 @@ class Range:
 VOTES = {
     "delta": Range(0.1, 0.8, log=True),
     "asks": Range(0.2, 1.0),
-    "deviations": Range(0.5, 4.0),
-    "gain": Range(0.05, 1.0, log=True),
+    "deviations": Range(0.5, 6.0),
+    "gain": Range(0.03, 0.8, log=True),
     "scale": Range(0.5, 2.0, log=True),
     "margin": Range(0.0, 0.4),
 }

@@ -151,7 +151,7 @@ def voting(
     lo = int(rng.integers(0, 400))
     taught = None
     if learns:
-        need = np.round(rng.integers(1, 40) * np.sqrt(np.arange(batch * planes + 1))).astype(np.uint16)
+        need = np.round(rng.integers(1, 40) * np.sqrt(np.arange(3 * batch * planes + 1))).astype(np.uint16)
         votes = Votes(need, int(rng.integers(1, 65536)), draws, batch)
         taught = replace(rule(k, rng, int(rng.integers(4096, 2**20))), votes=votes)
     graded = Layer(

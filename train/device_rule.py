@@ -50,7 +50,7 @@ class Kept(NamedTuple):
     on: Ints
     """(K,), 0..P planes on for each input of the graded layer."""
     asks: Ints
-    """(N,), +1 asked up, -1 down, 0 not at all."""
+    """(N,), votes: 1..3 up, -1..-3 down, 0 for not asking."""
 
 
 class DeviceRule:
@@ -295,8 +295,7 @@ class DeviceRule:
             return False
         asks = np.zeros_like(error)
         for i in np.flatnonzero(error):
-            if self.draw() < rates[i]:
-                asks[i] = 1 if error[i] < 0 else -1
+            asks[i] = -np.sign(error[i]) * ((3 * int(rates[i]) + self.draw()) >> 16)
         if asks.any():
             self.kept = [*self.kept, Kept(self.planes_on(layer.graded, x).sum(0), asks)][-votes.batch :]
             self.count(index, np.arange(self.asked, layer.hidden.shape[1], votes.batch), done)
@@ -309,8 +308,8 @@ class DeviceRule:
         assert layer.rule is not None and layer.rule.votes is not None
         votes = layer.rule.votes
         on, asks = (np.array(part) for part in zip(*self.kept, strict=True))  # (kept, K), (kept, N)
-        asked, up = np.abs(asks).T @ on[:, inputs], asks.T @ on[:, inputs]
-        beyond = 16 * np.abs(up) - votes.need[asked]
+        voted, up = np.abs(asks).T @ on[:, inputs], asks.T @ on[:, inputs]
+        beyond = np.minimum(16 * np.abs(up) - votes.need[voted], 65535)
         for first in range(0, len(beyond), 32):
             for place, lane in np.argwhere(beyond[first : first + 32].T > 0):
                 i = first + int(lane)

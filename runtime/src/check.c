@@ -121,7 +121,7 @@ static int rule_of_votes(const mb_layer *l)
     if (!l->learns) {
         return l->gain == 0 && l->draws == 0 && l->batch == 0;
     }
-    return l->gain != 0 && l->draws >= 1 && l->draws <= 8 && l->batch >= 32 && l->batch <= 128 && l->batch % 32u == 0;
+    return l->gain != 0 && l->draws >= 1 && l->draws <= 8 && l->batch >= 32 && l->batch <= 256;
 }
 
 /* Of every layer but an encoder. */
@@ -161,7 +161,7 @@ static mb_status check_weights(const uint8_t *p, const mb_layer *l, section *con
     const uint32_t low_bits = (uint32_t)l->bits - 1u, entries = 1u << low_bits;
     section *const planes = l->learns ? state : constants;
     section *const fold = l->learns && l->input == MB_PLUS_MINUS ? state : constants;
-    const uint32_t votes = l->kind == MB_GRADED && l->learns ? (uint32_t)l->batch * l->depth : 0; /* most for one synapse */
+    const uint32_t votes = l->kind == MB_GRADED && l->learns ? 3u * l->batch * l->depth : 0; /* most for one synapse */
     const uint32_t levels_at = mb_u32_at(p + 20), tables_at = mb_u32_at(p + 28), scores_at = mb_u32_at(p + 32);
     if (!claim(planes, mb_u32_at(p + 16), rows * (l->inputs + 1u) * lane_bytes) ||
         !(low_bits ? claim(planes, levels_at, rows * l->inputs * low_bits * lane_bytes) : levels_at == 0) ||

@@ -82,14 +82,15 @@ void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
         l->same = p[49];
     }
     l->low = l->high = l->gain = 0;
-    l->depth = l->draws = l->batch = 0;
+    l->depth = l->draws = 0;
+    l->batch = 0;
     if (l->kind == MB_GRADED) {
         l->low = (uint16_t)mb_u16_at(p + 40);
         l->high = (uint16_t)mb_u16_at(p + 42);
         l->gain = (uint16_t)mb_u16_at(p + 44);
         l->depth = p[46];
         l->draws = p[47];
-        l->batch = p[48];
+        l->batch = (uint16_t)(32u * p[48]);
         l->height = l->depth; /* planes lie one after the other: what mb_values counts */
     }
     l->window = mb_u16_at(p + 10);
@@ -166,7 +167,7 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
             const uint32_t batch = l.batch;
             arena->votes.slot = take(m, &used, 4u);
             arena->votes.inputs = take(m, &used, mb_values(&l) * (batch >> 3));
-            arena->votes.asked = take(m, &used, 8u * batch * MB_WORDS(l.units));
+            arena->votes.asked = take(m, &used, 12u * batch * MB_WORDS(l.units));
         }
     }
     return used;

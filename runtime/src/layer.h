@@ -35,7 +35,8 @@ typedef struct mb_layer {
     uint8_t kernel, stride, pool, same;              /* sides of window and pooled square; same: 1 if padded with +1 */
     uint32_t window;                                 /* largest |V| that lets an error through */
     uint16_t low, high, gain;                        /* of a graded layer, as all in this and the next line */
-    uint8_t depth, draws, batch;
+    uint8_t depth, draws;
+    uint16_t batch;
     uint32_t dose;
     uint8_t *sign;             /* [r][K + 1] words; the last of each row is zero and pads lists */
     uint8_t *levels;           /* [r][K][k - 1] words, most significant first */
@@ -43,14 +44,14 @@ typedef struct mb_layer {
     const mb_half *tables;     /* strengthen[2^(k-1)], weaken[2^(k-1)] */
     const mb_int *scores;      /* mul[N], add[N] */
     const uint8_t *thresholds; /* [P][F] */
-    const mb_half *need;       /* [batch * P + 1] */
+    const mb_half *need;       /* [3 * batch * P + 1] */
 } mb_layer;
 
 /* What a layer that learns by votes keeps between calls; not there without one. */
 typedef struct mb_votes {
     uint32_t *slot;   /* where the next sample goes */
     uint32_t *inputs; /* [P * K][batch / 32]: in which slots an input bit is on */
-    uint32_t *asked;  /* [batch][2][ceil(N / 32)]: which units asked up, which down */
+    uint32_t *asked;  /* [batch][3][ceil(N / 32)]: which units asked down; bits 0 and 1 of their votes */
 } mb_votes;
 
 /* The arena, in this order; every part is 4-byte aligned. Those from `mask` on exist only for learning. */

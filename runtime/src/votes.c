@@ -4,7 +4,7 @@
 
 #include "synapse.h"
 
-enum { COUNT_PLANES = 12 }; /* up to 128 samples of 8 planes, and a sign */
+enum { COUNT_PLANES = 14 }; /* up to 256 samples of 8 planes and 3 votes, and a sign */
 
 /// Step ///
 
@@ -83,23 +83,26 @@ static void add_delta(const mb_layer *l, const mb_layer *out, mb_ramp ramp, cons
 
 /// Asking ///
 
-/* Keeps the sample in its slot if some unit asks; returns whether one did. */
+/* Keeps the sample in its slot if some unit asks, with 1 to 3 votes; returns whether one did. */
 MB_APART int ask(const mb_layer *l, const mb_votes *votes, uint32_t slot, const uint32_t *bits, const int32_t *delta, mb_share share,
                  uint32_t *generator)
 {
     const uint32_t words = MB_WORDS(l->units), pitch = l->batch >> 5, shift = slot & 31u;
-    uint32_t *const asked = votes->asked + 2u * words * slot;
+    uint32_t *const asked = votes->asked + 3u * words * slot;
     int any = 0;
     for (uint32_t i = 0; i < l->units; i++) {
-        const uint32_t way = (i >> 5) + (delta[i] < 0 ? 0 : words); /* up, then down */
-        if (delta[i] == 0 || mb_draw(generator) >= mb_rate(share, delta[i])) {
+        const uint32_t strength = delta[i] == 0 ? 0 : (3u * mb_rate(share, delta[i]) + mb_draw(generator)) >> 16;
+        if (strength == 0) {
             continue;
         }
         if (!any) { /* only now is the sample before forgotten */
-            memset(asked, 0, sizeof(uint32_t) * 2u * words);
+            memset(asked, 0, sizeof(uint32_t) * 3u * words);
             any = 1;
         }
-        asked[way] |= 1u << (i & 31u);
+        const uint32_t bit = 1u << (i & 31u);
+        asked[i >> 5] |= delta[i] > 0 ? bit : 0;
+        asked[words + (i >> 5)] |= strength & 1u ? bit : 0;
+        asked[2u * words + (i >> 5)] |= strength & 2u ? bit : 0;
     }
     for (uint32_t j = 0; any && j < mb_values(l); j++) {
         uint32_t *const kept = votes->inputs + j * pitch + (slot >> 5);
@@ -110,27 +113,29 @@ MB_APART int ask(const mb_layer *l, const mb_votes *votes, uint32_t slot, const 
 
 /// Counting ///
 
-/* Who asked with one input: eight samples wait until they are added together. */
+/* Votes for one input, of each unit: eight samples wait until they are added together. */
 typedef struct tally {
     uint32_t up[COUNT_PLANES], down[COUNT_PLANES];
-    uint32_t waiting_up[8], waiting_down[8], waiting;
+    uint32_t one_up[8], one_down[8], two_up[8], two_down[8], waiting;
 } tally;
 
 static void settle(tally *t)
 {
     for (uint32_t i = t->waiting; i < 8u; i++) {
-        t->waiting_up[i] = t->waiting_down[i] = 0;
+        t->one_up[i] = t->one_down[i] = t->two_up[i] = t->two_down[i] = 0;
     }
-    mb_add_eight(t->up, COUNT_PLANES, t->waiting_up);
-    mb_add_eight(t->down, COUNT_PLANES, t->waiting_down);
+    mb_add_eight(t->up, COUNT_PLANES, t->one_up);
+    mb_add_eight(t->up + 1, COUNT_PLANES - 1, t->two_up);
+    mb_add_eight(t->down, COUNT_PLANES, t->one_down);
+    mb_add_eight(t->down + 1, COUNT_PLANES - 1, t->two_down);
     t->waiting = 0;
 }
 
-/* The fewest votes that could be enough: need does not fall with the number of asks. */
+/* The fewest votes that could be enough: need does not fall with their number. */
 static int32_t fewest(const mb_layer *l)
 {
     uint32_t s = 1;
-    while (s < (uint32_t)l->batch * l->depth && 16u * s <= l->need[s]) {
+    while (s < 3u * l->batch * l->depth && 16u * s <= l->need[s]) {
         s++;
     }
     return (int32_t)s;
@@ -144,7 +149,7 @@ MB_APART void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32_t 
     if (s <= need) {
         return;
     }
-    uint32_t sure = ((s - need) * l->gain) >> 4;
+    uint32_t sure = ((s - need > 65535u ? 65535u : s - need) * l->gain) >> 4;
     sure = sure > 65535u ? 65535u : sure;
     const uint32_t chance = mb_draw(generator);
     mb_synapse at = mb_synapse_at(l, 0, r, j, lane);
@@ -155,14 +160,18 @@ MB_APART void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32_t 
     }
 }
 
-/* Adds who asked in the samples of `on`, 32 samples from the one on whose requests `asked` points. */
+/* Adds the votes of the samples of `on`, 32 samples from the one on whose requests `asked` points. */
 static void count_samples(uint32_t on, const uint32_t *asked, uint32_t words, tally *t)
 {
     uint16_t list[32];
     const uint16_t *const end = mb_list_bits(list, on, 0);
     for (const uint16_t *b = list; b != end; b++) {
-        t->waiting_up[t->waiting] = asked[2u * words * *b];
-        t->waiting_down[t->waiting] = asked[2u * words * *b + words] & ~t->waiting_up[t->waiting]; /* whatever became of the arena */
+        const uint32_t *const a = asked + 3u * words * *b;
+        const uint32_t down = a[0], one = a[words], two = a[2u * words];
+        t->one_up[t->waiting] = one & ~down;
+        t->one_down[t->waiting] = one & down;
+        t->two_up[t->waiting] = two & ~down;
+        t->two_down[t->waiting] = two & down;
         if (++t->waiting == 8u) {
             settle(t);
         }
@@ -175,9 +184,9 @@ MB_APART void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t slo
     const uint32_t words = MB_WORDS(l->units), pitch = l->batch >> 5;
     const int32_t least = fewest(l);
     for (uint32_t r = 0; r < words; r++) {
-        uint32_t some[4] = {0, 0, 0, 0}; /* samples in which one of these units asked */
+        uint32_t some[8] = {0, 0, 0, 0, 0, 0, 0, 0}; /* samples in which one of these units asked */
         for (uint32_t b = 0; b < l->batch; b++) {
-            const uint32_t *asked = votes->asked + 2u * words * b + r;
+            const uint32_t *asked = votes->asked + (3u * b + 1u) * words + r;
             some[b >> 5] |= (uint32_t)((asked[0] | asked[words]) != 0) << (b & 31u);
         }
         for (uint32_t j = slot; j < l->inputs; j += l->batch) {
@@ -186,7 +195,7 @@ MB_APART void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t slo
             for (uint32_t p = 0; p < l->depth; p++) {
                 for (uint32_t w = 0; w < pitch; w++) {
                     const uint32_t on = votes->inputs[(p * l->inputs + j) * pitch + w] & some[w];
-                    count_samples(on, votes->asked + 64u * words * w + r, words, &t);
+                    count_samples(on, votes->asked + 96u * words * w + r, words, &t);
                 }
             }
             settle(&t);

@@ -26,7 +26,7 @@ def test_the_integers_of_the_defaults() -> None:
     assert (layer.graded.lo, layer.graded.hi, layer.graded.planes) == (77, 563, 2)
     assert np.array_equal(frozen.encode.thresholds, np.tile([[40], [150]], 40))
     r = np.arange(8)
-    f = np.round(65536 * (1 - np.tanh(0.35 * (r + 0.5)) ** 2))
+    f = np.round(65536 * (1 - np.tanh(0.15 * (r + 0.5)) ** 2))
     assert np.array_equal(layer.rule.strengthen, f) and np.array_equal(layer.rule.weaken, f)
     votes = layer.rule.votes
     assert (layer.rule.dose, votes.gain, votes.draws, votes.batch) == (round(0.6 * 24 * 4096), 13107, 3, 128)
@@ -41,7 +41,7 @@ def test_the_integers_of_the_defaults() -> None:
     assert np.array_equal(output.weights.sum(0), np.full(24, -1))  # two classes for, three against
     assert (output.weights == 1).any(axis=1).all()
     assert np.array_equal(output.mul, np.ones(5)) and not output.add.any()
-    assert (frozen.temperature, frozen.margin, frozen.generator) == (64, 819, generator_state(0))
+    assert (frozen.temperature, frozen.margin, frozen.generator) == (64, 1229, generator_state(0))
     assert frozen.input_bytes == 40 and frozen.classes == 5 and not frozen.packed
 
 

@@ -98,11 +98,11 @@ def test_the_record_of_a_graded_layer() -> None:
          IMAGE, RECORD_AT)  # fmt: skip
     assert (kind, source, k, inputs, units, lanes, learns, window) == (5, 0, 3, 6, 5, 32, 1, 0)
     assert planes == fold_constants(GRADED)[1] >= (2 * 6).bit_length() + 1
-    assert (dose, gain, draws, batch, reserved) == (GRADED.rule.dose, votes.gain, votes.draws, votes.batch, 0)
+    assert (dose, gain, draws, batch, reserved) == (GRADED.rule.dose, votes.gain, votes.draws, votes.batch // 32, 0)
     assert (lo, hi, depth) == (GRADED.graded.lo, GRADED.graded.hi, 2)
     (_, _), (state, _) = sections(IMAGE)
     assert state <= sign < levels and fold < tables < need < state and scores == 0
-    assert np.array_equal(np.frombuffer(IMAGE, "<u2", 65, need), votes.need)
+    assert np.array_equal(np.frombuffer(IMAGE, "<u2", 193, need), votes.need)
     fold_words = np.frombuffer(IMAGE, "<u4", planes, fold).reshape(1, planes)
     assert np.array_equal(bits.unslice_planes(fold_words, 5), -GRADED.theta.astype(np.int64))
 
@@ -188,10 +188,10 @@ LIMITS: dict[str, tuple[Frozen, str]] = {
     "one bit that learns": (
         graded(bits=1, hidden=np.zeros_like(GRADED.hidden)), "layer 0 learns and so needs at least 2 hidden bits, not 1",
     ),
-    "batch": (votes(batch=48), "layer 0 counts 48 samples, the format holds 32, 64, 96 or 128"),
-    "need": (votes(batch=64), "layer 0: need has shape (65,), 64 samples of 2 planes need (129,)"),
+    "batch": (votes(batch=48), "layer 0 counts 48 samples, the format holds a multiple of 32 from 32 to 256"),
+    "need": (votes(batch=64), "layer 0: need has shape (193,), 64 samples of 2 planes need (385,)"),
     "need that falls": (
-        votes(need=np.append(np.arange(64), 62).astype(np.uint16)), "layer 0: need falls after 63 asks, the format holds one",
+        votes(need=np.append(np.arange(192), 62).astype(np.uint16)), "layer 0: need falls after 191 votes, the format holds one",
     ),
     "no gain": (votes(gain=0), "layer 0 has gain 0, outside 1..65535"),
     "gain": (votes(gain=65536), "layer 0 has gain 65536, outside 1..65535"),

@@ -31,7 +31,7 @@ def any_voting(draw: st.DrawFn) -> Frozen:
         draw(st.sampled_from([2, 3, 10, 16, 17, 40])),
         draw(st.integers(2, 8)),
         draws=draw(st.integers(1, 8)),
-        batch=draw(st.sampled_from([32, 64, 96, 128])),
+        batch=draw(st.sampled_from([32, 64, 96, 128, 256])),
         source=draw(st.sampled_from(["encode", "bits"])),
     )
     graded = frozen.layers[-2]
@@ -75,7 +75,7 @@ def test_votes_are_counted_as_the_oracle_counts_them(seed: int) -> None:
     assert model.state() != Model(write_image(frozen)).state()
 
 
-@pytest.mark.parametrize(("batch", "planes"), [(32, 2), (64, 1), (96, 1), (128, 2)])
+@pytest.mark.parametrize(("batch", "planes"), [(32, 2), (64, 1), (96, 1), (128, 2), (256, 1)])
 def test_slots_wrap_and_inputs_beyond_a_batch_are_counted(
     batch: int, planes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,7 +92,7 @@ def counting(hidden: list[list[int]], need: int, gain: int, strengthen: list[int
     graded = frozen.layers[0]
     rule = replace(
         graded.rule, strengthen=np.array(strengthen, np.uint16), weaken=np.array(weaken, np.uint16),
-        votes=Votes(np.full(33, need, np.uint16), gain, 1, 32),
+        votes=Votes(np.full(97, need, np.uint16), gain, 1, 32),
     )  # fmt: skip
     return DeviceRule(
         replace(frozen, layers=(replace(graded, hidden=np.array(hidden, np.int8), rule=rule), frozen.layers[1]))
@@ -209,8 +209,9 @@ class Text:
             s += 1
         asks = [0] * len(delta)
         for i, a in enumerate(delta):
-            if a and self.draw32() >> 16 < min(65535, (total << s) // size * abs(a) >> s):
-                asks[i] = 1 if a < 0 else -1
+            if a:
+                votes = 3 * min(65535, (total << s) // size * abs(a) >> s) + (self.draw32() >> 16) >> 16
+                asks[i] = votes if a < 0 else -votes
         if any(asks):
             self.kept.append((bits, asks))
             self.count((len(self.kept) - 1) % rule.votes.batch)
@@ -224,7 +225,7 @@ class Text:
             for j in range(slot, k, rule.votes.batch):
                 for i in range(first, min(layer.units, first + 32)):
                     voted = [asks[i] for bits, asks in kept for p in range(planes) if bits[p * k + j] and asks[i]]
-                    x = 16 * abs(sum(voted)) - int(rule.votes.need[len(voted)])
+                    x = min(65535, 16 * abs(sum(voted)) - int(rule.votes.need[sum(map(abs, voted))]))
                     if x <= 0:
                         continue
                     up, h = sum(voted) > 0, self.levels[i][j]
@@ -239,7 +240,7 @@ def wide() -> Frozen:
     """More inputs than a batch, which a single vote visits: seven slots count two inputs each."""
     frozen = voting(15, inputs=71, planes=1, units=33, classes=4, k=3, draws=1, batch=64)
     graded = frozen.layers[0]
-    votes = replace(graded.rule.votes, need=np.zeros(65, np.uint16), gain=65535)
+    votes = replace(graded.rule.votes, need=np.zeros(193, np.uint16), gain=65535)
     layer = replace(graded, rule=replace(graded.rule, dose=2**20 - 1, votes=votes))
     return replace(frozen, layers=(layer, frozen.layers[1]), margin=0)
 
