@@ -45,7 +45,7 @@ class FreshOptions:
     thresholds: tuple[int, ...] = (40, 150)
     delta: float = 0.15
     asks: float = 0.6
-    deviations: float = 2.5
+    deviations: float = 4.0
     gain: float = 0.2
     draws: int = 3
     batch: int = 128

@@ -67,7 +67,8 @@ typedef enum mb_status {
     MB_E_FROZEN = -24,     /* no layer learns, or the arena was sized for inference */
     MB_E_SAME = -25,       /* mb_export into the opened image itself */
     MB_E_WINDOW = -26,     /* a convolution whose window, stride, padding or pool does not fit its image */
-    MB_E_LEARNS = -27      /* a convolution, a layer on 8-bit inputs or one beside a graded layer that is to learn */
+    MB_E_LEARNS = -27,     /* a convolution, a layer on 8-bit inputs or one beside a graded layer that is to learn */
+    MB_E_GRADED = -28      /* a novelty is asked of a network without graded units */
 } mb_status;
 
 const char *mb_strerror(mb_status status);
@@ -118,6 +119,11 @@ static inline uint32_t mb_margin(const int32_t *scores, uint16_t classes)
     }
     return (uint32_t)best - (uint32_t)second;
 }
+
+/* How unlike all that was learnt the sample is that mb_predict or mb_learn saw last, for networks with graded units: 4096 n^(3/4)
+ * over the mean |V|, where n input bits are on. Its sums lie in the arena; only the division is done here. Large is novel:
+ * draw the line where your own samples end. */
+mb_status mb_novelty(const mb_model *m, uint32_t *novelty);
 
 typedef struct mb_learn_info {
     uint16_t predicted; /* class before this step: averaging `predicted == label` gives prequential accuracy */

@@ -152,6 +152,7 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
     }
     arena->work = take(m, &used, 4u * work);
     arena->values = take(m, &used, 4u * graded);
+    arena->sizes = graded == 0 ? NULL : take(m, &used, 8u);
     arena->scores = take(m, &used, 4u * mb_classes(m));
     if (mode == MB_LEARN) {
         for (unsigned i = 0; i < count; i++) {
@@ -270,6 +271,7 @@ const char *mb_strerror(mb_status status)
     case MB_E_SAME: return "an image cannot be exported over the one in use";
     case MB_E_WINDOW: return "a convolution's window, stride, padding or pool does not fit its image, or the image is too large";
     case MB_E_LEARNS: return "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning: it cannot";
+    case MB_E_GRADED: return "the network has no graded units: there is no novelty to ask for";
     case MB_E_FROZEN: return "nothing to learn: no layer learns, or the arena was sized for inference";
     }
     return "unknown status";

@@ -61,6 +61,7 @@ typedef struct mb_arena {
     uint32_t *bits[MB_MAX_LAYERS]; /* packed input of layer l, written by layer l - 1; of a dense layer on bytes, 8 planes */
     uint32_t *work;                /* what a layer on bytes keeps while it runs; nothing without one */
     int32_t *values;               /* (N) V of a graded layer's units, then their grades; nothing without one */
+    uint32_t *sizes;               /* inputs on, and 16 times the mean |V|, of a graded layer; nothing without one */
     int32_t *scores;               /* (classes) */
     uint32_t *mask[MB_MAX_LAYERS]; /* straight-through mask of layer l */
     int32_t *error[2];             /* (max N) each */
@@ -136,9 +137,9 @@ void mb_add_eight(uint32_t *v, unsigned planes, const uint32_t *w);
 /* V of all units: unsure weights count half, or are drawn anew if there is a generator. */
 void mb_graded_values(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values);
 
-/* Between which |V| the grades fall from 8 to -8. */
+/* Between which |V| the grades fall from 8 to -8; mean is 16 times that of |V|. */
 typedef struct mb_ramp {
-    uint32_t low, high;
+    uint32_t mean, low, high;
 } mb_ramp;
 
 mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values);

@@ -9,7 +9,7 @@
 
 #include "metabit.h"
 
-enum { LAST = MB_E_LEARNS }; /* the lowest code */
+enum { LAST = MB_E_GRADED }; /* the lowest code */
 
 #define CHECK(condition)                                                        \
     do {                                                                        \
@@ -73,6 +73,7 @@ static void unopened(const uint8_t *image, size_t image_len)
     CHECK(mb_attach(&m, some, sizeof some, some, sizeof some) == MB_E_NULL);
     CHECK(mb_predict(&m, some, NULL, &label) == MB_E_DETACHED);
     CHECK(mb_learn(&m, some, 0, NULL) == MB_E_DETACHED);
+    CHECK(mb_novelty(&m, some) == MB_E_DETACHED);
     CHECK(mb_export(&m, some, sizeof some) != MB_OK);
     CHECK(label == 7 && some[0] == 0);
     CHECK(mb_state_size(NULL) == 0 && mb_arena_size(NULL, MB_INFER) == 0 && mb_input_size(NULL) == 0 && mb_classes(NULL) == 0);
@@ -145,6 +146,11 @@ static void using(const uint8_t *image, size_t image_len)
     for (uint16_t c = 0; c < classes; c++) { /* the best score, the lowest index on a tie */
         CHECK(c < label ? scores[c] < scores[label] : scores[c] <= scores[label]);
     }
+
+    uint32_t novelty = 9;
+    CHECK(mb_novelty(NULL, &novelty) == MB_E_NULL && mb_novelty(&m, NULL) == MB_E_NULL);
+    const mb_status of_novelty = mb_novelty(&m, &novelty); /* of whichever image this is */
+    CHECK((of_novelty == MB_OK) != (of_novelty == MB_E_GRADED && novelty == 9));
 
     CHECK(mb_learn(NULL, x, 0, &info) == MB_E_NULL);
     CHECK(mb_learn(&m, NULL, 0, &info) == MB_E_NULL);
