@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,24 +24,34 @@ from metabit.train.files import write_whole
 NAME = "permuted-mnist-100"
 BOARD = "nrf52840"
 MEASURED = 500
-"""Samples behind a latency; slots fill up in the first 128."""
+"""Samples behind a latency."""
+WARM = 3000
+"""Samples learnt on the board before, so that the slots are full: counting them is most of the work."""
 
 
 def point(device: str, runs: list[streams.Row]) -> dict[str, Any]:
-    """One device: what it reached, and what it takes on the board after it has learnt some samples of the stream's first task."""
+    """One device: what it reached, and what it takes on the board in the middle of the stream's second task."""
     experiment = streams.EXPERIMENTS[NAME]
     built = experiment.devices[device]
-    x, y = next(streams.Stream(experiment, seed=0).samples(0))
+    stream = streams.Stream(experiment, seed=0)
     model = Model(streams.first_image(experiment, built, 0))
-    model.learn_many(x, y)
-    image = model.image()
-    found = firmware_sim.measure(image, firmware_sim.load_board(BOARD), x[:MEASURED], y[:MEASURED])
-    assert found.learn is not None
+    streams.learn_task(model, stream, 0)
+    x, y = (np.concatenate(part) for part in zip(*islice(stream.samples(1), 30), strict=True))
+    host = len(x) - WARM - MEASURED
+    model.learn_many(x[:host], y[:host])
+    image, x, y = model.image(), x[host:], y[host:]
+    board = firmware_sim.load_board(BOARD)
+    found = firmware_sim.measure(image, board, x[:MEASURED])
+    with firmware_sim.Device(firmware_sim.build(image, board), board) as on_board:
+        on_board.learn_many(x[:WARM], y[:WARM])
+        learnt = on_board.learn_many(x[WARM:], y[WARM:])
+    cycles = {"mean": float(learnt.cycles.mean()), "max": int(learnt.cycles.max())}
     return {
         "device": device, "bits": built.options.bits, "accuracy": [row["accuracy"] for row in runs],
         "state_bytes": model.state_size, "arena_bytes": model.arena_size(), "flash_bytes": found.flash.total,
         "ram_bytes": found.ram.total, "visited": float(np.mean([t["visited"] for row in runs for t in row["told"]])),
-        "predict": asdict(found.predict), "learn": asdict(found.learn), "core": found.core, "clock_hz": found.clock_hz,
+        "predict": asdict(found.predict), "learn_cycles": cycles, "learn_ms": board.milliseconds(cycles["mean"]),
+        "core": found.core, "clock_hz": found.clock_hz,
         "model": found.model, "band_percent": found.band_percent, "compiler": found.compiler,
     }  # fmt: skip
 
@@ -54,7 +65,7 @@ def table(points: list[dict[str, Any]]) -> str:
         f"`METABIT_DATA_DIR=... python benchmarks/frontier.py`: permuted MNIST, 100 tasks, mean of the last five "
         f"([{NAME}]({NAME}.md)), and what it takes on an emulated {BOARD} ({one['core']}, {one['clock_hz'] / 1e6:.0f} MHz, "
         f"{one['compiler']}). Cycles are estimates of model {one['model']}, ±{one['band_percent']} %; learning is the "
-        f"mean of {MEASURED} steps, in the first 128 of which slots are still empty.",
+        f"mean of {MEASURED} steps in the middle of the second task, with all slots full.",
         "",
         "![Accuracy against state](frontier.svg)",
         "",
@@ -63,11 +74,10 @@ def table(points: list[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for p in points:
-        learn = p["learn"]
         lines.append(
             f"| {p['device']} | {streams.spread(p['accuracy'])} | {p['state_bytes']:,} | {p['arena_bytes']:,} "
             f"| {p['ram_bytes']:,} | {p['flash_bytes']:,} | {p['predict']['cycles_mean'] / 1e3:.0f} "
-            f"| {learn['cycles_mean'] / 1e3:.0f} | {learn['cycles_max'] / 1e3:.0f} | {learn['ms_mean']:.1f} |"
+            f"| {p['learn_cycles']['mean'] / 1e3:.0f} | {p['learn_cycles']['max'] / 1e3:.0f} | {p['learn_ms']:.1f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -82,7 +92,7 @@ def main() -> None:
     plots.frontier(
         streams.RESULTS / "frontier.svg",
         {
-            p["device"]: (p["state_bytes"] / 1024, p["accuracy"], f"{p['learn']['cycles_mean'] / 1e3:.0f} kcycles")
+            p["device"]: (p["state_bytes"] / 1024, p["accuracy"], f"{p['learn_cycles']['mean'] / 1e3:.0f} kcycles")
             for p in points
         },
         "Permuted MNIST, 100 tasks: accuracy against state",
