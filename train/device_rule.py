@@ -288,7 +288,9 @@ class DeviceRule:
             gates, ramp = self.gates(layer.graded, v)
             e, one = self.vote_error(self.scored(gates), label)
             wrong += one
-            error -= np.where(ramp, np.sign(v) * (signs(self.levels[-1]).T @ e), 0)
+            back = signs(self.levels[-1]).T @ e
+            opens = -(np.maximum(-back, 0) >> 2)
+            error -= np.sign(v) * np.where(ramp, back, np.where(gates < 0, opens, 0))
         wrong //= votes.draws
         rates = None if wrong < self.net.margin else self.rates(error, layer.rule.dose, wrong)
         if rates is None:  # as it is for no error at all

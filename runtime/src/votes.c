@@ -63,19 +63,22 @@ static uint32_t projected_error(const int32_t *d, uint32_t classes, uint16_t lab
     return true_error;
 }
 
-/* delta -= sign(V) w e, for units on the ramp. */
+/* delta -= sign(V) w e, for units on the ramp; a quarter for closed ones that should open. */
 static void add_delta(const mb_layer *l, const mb_layer *out, mb_ramp ramp, const int32_t *values, const int32_t *error,
                       int32_t *delta)
 {
     const uint32_t lanes = out->half ? 16u : 32u;
     for (uint32_t i = 0; i < l->units; i++) {
         const uint32_t size = mb_magnitude(values[i]);
-        if (size <= ramp.low || size >= ramp.high) {
+        if (size <= ramp.low) {
             continue;
         }
         int32_t sum = 0;
         for (uint32_t c = 0; c < out->units; c++) {
             sum += (mb_weights(out, c / lanes * (out->inputs + 1u) + i) >> (c % lanes)) & 1u ? error[c] : -error[c];
+        }
+        if (size >= ramp.high) { /* or nothing would ever open a unit that is always closed */
+            sum = sum < 0 ? -(-sum >> 2) : 0;
         }
         delta[i] += values[i] < 0 ? sum : -sum;
     }

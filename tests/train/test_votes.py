@@ -194,6 +194,8 @@ class Text:
         for i in range(n):
             if low < abs(v[i]) < high:
                 delta[i] = -(1 if v[i] > 0 else -1) * sum(w[a][i] * e[a] for a in c)
+            elif abs(v[i]) > low and sum(w[a][i] * e[a] for a in c) < 0:
+                delta[i] = (1 if v[i] > 0 else -1) * (-sum(w[a][i] * e[a] for a in c) // 4)
         return wrong, delta
 
     def learn(self, bits: list[int], label: int) -> bool:
