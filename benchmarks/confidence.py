@@ -45,7 +45,7 @@ SIGNALS = {
     "spread": "the scores' mean magnitude; small is unsure",
     "mean |V|": "of the graded layer; small is unsure",
     "mean |V| / on": "for each input that is on; small is unsure",
-    "mean |V| / on^¾": "small is unsure",
+    "mean |V| / on^¾": "what `Model.novelties` and `mb_novelty` turn over; small is unsure",
     "mean |V| / √on": "small is unsure",
     "open gates": "graded units above 0; many is unsure",
     "inputs on": "the baseline, which no network is needed for; many is unsure",
@@ -81,7 +81,7 @@ def signals(model: Model, x: Bytes) -> dict[str, Floats]:
         "spread": -spread,
         "mean |V|": -mean,
         "mean |V| / on": -mean / on,
-        "mean |V| / on^¾": -mean / on**0.75,
+        "mean |V| / on^¾": model.novelties(x).astype(np.float64),
         "mean |V| / √on": -mean / on**0.5,
         "open gates": (size < half_open[:, None]).sum(1).astype(np.float64),
         "inputs on": on,
@@ -184,8 +184,8 @@ def table(rows: list[Row]) -> str:
 
 
 NOTES = (
-    "Scores, and so the margin, come with every prediction. V and the inputs that are on are sums the graded layer makes on the "
-    "way; the C runtime does not hand them out, here they are computed again in NumPy.",
+    "Scores, and so the margin, come with every prediction, and so does the novelty, from sums of the graded layer. The other "
+    "signals are computed in NumPy.",
     "",
     "Fashion images have more ink than digits, so the number of inputs on tells them apart by itself. The column of equal ink "
     "compares images with the same number of inputs on, as many of either for each number; it and the shuffled pixels are what "

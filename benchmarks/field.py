@@ -121,12 +121,12 @@ EXPERIMENTS = {
     "turned-mnist": Experiment(
         "MNIST upright in the lab, turned by 90° in the field", ("upright", "turned"),
         lambda: (scenario("mnist").task(0), turned(scenario("mnist").task(0))), Lab(hidden=512, lr=0.3),
-        replace(FIELD, delta=0.5, deviations=3.5, margin=0.2), replace(FIELD, delta=0.5, deviations=7.0, gain=0.07),
+        replace(FIELD, delta=0.5, deviations=4.0, margin=0.2), replace(FIELD, delta=0.5, deviations=7.0, gain=0.07),
     ),
     "watch": Experiment(
         "Seven exercises: five people in the lab, five others in the field", ("people 1-5", "people 6-10"),
         lambda: (people(range(5)), people(range(5, 10))), Lab(hidden=512, lr=1.5, epochs=100, planes=8),
-        replace(FIELD, gain=0.2, margin=0.2), replace(FIELD, deviations=4.0, gain=0.2), passes=20, held=ends,
+        replace(FIELD, deviations=3.0, gain=0.1, margin=0.2), replace(FIELD, deviations=4.0, gain=0.2), passes=20, held=ends,
     ),
 }  # fmt: skip
 

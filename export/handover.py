@@ -14,7 +14,7 @@ from metabit.export.freeze import CheckpointLike, quantise
 from metabit.export.fresh import FreshOptions, voting
 from metabit.export.frozen import Frozen
 
-FIELD = FreshOptions(delta=0.35, deviations=3.0, gain=0.33, margin=0.1)
+FIELD = FreshOptions(delta=0.35, deviations=3.5, gain=0.33, margin=0.1)
 """How a trained network goes on learning, chosen on training samples held out (docs/results/field)."""
 
 
