@@ -282,7 +282,7 @@ def index() -> str:
         "",
         "Per cent, ± standard deviation over seeds. Devices start from nothing (`metabit.export.fresh`). Settings were chosen on",
         "streams of 10 to 40 tasks of other permutations, tested on 10,000 training images held out. State is all that learning",
-        "changes; scratch memory is in the tables.",
+        "changes; scratch memory is in the tables. [What the devices cost on a board](frontier.md): bytes, cycles.",
         "",
         "| | device | seeds | accuracy | state, bytes |",
         "|---|---|---|---|---|",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -43,6 +44,15 @@ def test_index_follows_from_the_runs(benchmark: ModuleType) -> None:
     assert (benchmark.RESULTS / "README.md").read_text() == benchmark.index()
 
 
+def test_frontier_page_follows_from_its_measurements() -> None:
+    frontier = _benchmark("frontier")
+    points = json.loads((frontier.streams.RESULTS / "frontier.json").read_text())
+    done = {device: [row["accuracy"] for row in runs] for device, runs in frontier.streams.done(frontier.NAME).items()}
+    assert {point["device"]: point["accuracy"] for point in points} == done
+    assert (frontier.streams.RESULTS / "frontier.md").read_text() == frontier.table(points)
+    assert (frontier.streams.RESULTS / "frontier.svg").stat().st_size > 2000
+
+
 def test_confidence_page_follows_from_the_runs() -> None:
     confidence = _benchmark("confidence")
     rows = confidence.done()
@@ -65,8 +75,9 @@ def test_a_device_given_signs_alone_predicts_alike_and_is_sure_of_nothing() -> N
     frozen = field.fresh(6, 5, 3)
     levels = np.random.default_rng(0).integers(-8, 8, (5, 6)).astype(np.int8)
     taught = field.replace(frozen, layers=(field.replace(frozen.layers[0], hidden=levels), frozen.layers[1]))
-    given = read_image(write_image(field.signs_only(taught))).layers[0]
+    given = read_image(write_image(field.signs_at(taught, 0))).layers[0]
     assert np.array_equal(given.weights, np.where(levels >= 0, 1, -1)) and set(np.unique(given.hidden)) == {-1, 0}
+    assert set(np.unique(field.signs_at(taught, 7).layers[0].hidden)) == {-8, 7}
 
 
 def test_windows_that_overlap_are_never_on_both_sides() -> None:
