@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
 from metabit.export.freeze import generator_state, need_number, tables
-from metabit.export.frozen import BATCHES, MAX_GRADED, MAX_UNITS, MAX_VOTES, Encode, Frozen, Graded, Layer, Rule, Votes
+from metabit.export.frozen import BATCHES, DRAWS, MAX_GRADED, MAX_UNITS, MAX_VOTES, Encode, Frozen, Graded, Layer, Rule, Votes
 
 SPREAD = 1.25
 """A normal variable's standard deviation over its mean magnitude: the device knows the latter of a sample's scores."""
@@ -30,7 +30,7 @@ class FreshOptions:
         asks: share of the hidden units that ask after a wholly wrong sample; 256 units' worth at most.
         deviations: 0..100, times √n votes must agree, of n, to visit a synapse; a unit asks with up to 3 votes a sample.
         gain: 0..1, chance of a visit for each vote beyond those needed.
-        draws: 1..8 passes with weights drawn anew, over which one sample's error is averaged.
+        draws: 4 or 8 passes with weights drawn anew, over which one sample's error is averaged.
         batch: 32, 64, ... 256 samples are kept until every input has counted their votes.
         scale: of the device's softmax, which sees scores in units of their standard deviation over the classes, times this.
         margin: 0..1, a sample whose true class has an error below this teaches nothing.
@@ -47,7 +47,7 @@ class FreshOptions:
     asks: float = 0.6
     deviations: float = 4.0
     gain: float = 0.2
-    draws: int = 3
+    draws: int = 4
     batch: int = 128
     scale: float = 1.0
     margin: float = 0.3
@@ -66,7 +66,8 @@ class FreshOptions:
         need_number("asks", self.asks, least, 1, "above 0 and at most 1")
         need_number("deviations", self.deviations, 0, 100, "from 0 to 100")
         need_number("gain", self.gain, least, 1, "above 0 and at most 1")
-        need_number("draws", self.draws, 1, 8, "a whole number from 1 to 8", int)
+        if not isinstance(self.draws, int) or self.draws not in DRAWS:
+            raise ExportError(f"draws={self.draws!r}: must be 4 or 8")
         if not isinstance(self.batch, int) or self.batch not in BATCHES:
             raise ExportError(f"batch={self.batch!r}: must be a multiple of 32 from 32 to 256")
         need_number("scale", self.scale, least, most, "a finite number above 0")

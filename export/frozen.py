@@ -18,6 +18,7 @@ MAX_GRADED = 1024
 MAX_VOTES = 3
 """Of one unit for one sample."""
 BATCHES = range(32, 257, 32)
+DRAWS = (4, 8)
 MAX_IMAGE = 1 << 18
 MAX_LAYERS = 16
 CERTAIN = 65535
@@ -52,7 +53,7 @@ class Votes:
     need: uint16 (3 * batch * P + 1,), what the votes of a unit for an input, up less down, must exceed to visit the synapse, in
         1/16, by the number of votes; it never falls. A unit asks with up to 3 votes.
     gain: 1..65535, chance of a visit per vote beyond those needed, in 1/65536.
-    draws: S, 1..8 passes with weights drawn anew for one sample's error.
+    draws: S, 4 or 8 passes with weights drawn anew for one sample's error.
     batch: 32, 64, ... 256 samples wait in slots until every input has counted them.
     """
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from metabit.export.fold import fold_constants
 from metabit.export.frozen import (
     BATCHES,
+    DRAWS,
     MAX_GRADED,
     MAX_IMAGE,
     MAX_LAYERS,
@@ -115,7 +116,7 @@ def _check_votes(i: int, votes: Votes, graded: Graded) -> None:
     falls = votes.need[1:] < votes.need[:-1]
     need(not falls.any(), f"layer {i}: need falls after {falls.argmax()} votes, the format holds one that never does")
     need(1 <= votes.gain <= 65535, f"layer {i} has gain {votes.gain}, outside 1..65535")
-    need(1 <= votes.draws <= 8, f"layer {i} draws {votes.draws} times, the format holds 1..8")
+    need(votes.draws in DRAWS, f"layer {i} draws {votes.draws} times, the format holds 4 or 8")
 
 
 def _way_out(frozen: Frozen, i: int) -> str:

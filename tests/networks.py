@@ -131,7 +131,7 @@ def voting(
     classes: int = 10,
     k: int = 4,
     learns: bool = True,
-    draws: int = 3,
+    draws: int = 4,
     batch: int = 32,
     source: str = "encode",
     below: Frozen | None = None,

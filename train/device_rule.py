@@ -255,18 +255,16 @@ class DeviceRule:
         return 8 - ((rise * (2**20 // width) + 2**15) >> 16), (low < size) & (size < high)
 
     def drawn_sums(self, index: int, x: Ints) -> Ints:
-        """V (N,) of the graded layer with weights drawn anew."""
+        """V (4, N) of the graded layer, four times with weights drawn anew."""
         layer, h = self.net.layers[index], self.levels[index].astype(np.int64)
         on = np.flatnonzero(x > 0)
         words = np.array([[self.draw32() for _ in on] for _ in range(-(-len(h) // 32))], dtype=np.int64)
-        flips = words & ((words << 13 | words >> 19) & 0xFFFFFFFF)
         unit = np.arange(len(h))
-        drawn = (flips[unit // 32] >> (unit % 32)[:, None]) & 1  # (N, bits on)
-        unsure = self.unsure(h, layer.bits)
+        one, other = ((z[unit // 32] >> (unit % 32)[:, None]) & 1 for z in (words, words << 13 | words >> 19))  # (N, bits on)
+        turned = np.stack([one & other, one & (1 - other), (1 - one) & other, (1 - one) & (1 - other)])
         taken = on % h.shape[1]
-        return np.asarray(
-            2 * (signs(h)[:, taken] * (1 - 2 * drawn * unsure[:, taken])).sum(1) - 2 * layer.theta, dtype=np.int64
-        )
+        w = signs(h)[:, taken] * (1 - 2 * turned * self.unsure(h, layer.bits)[:, taken])
+        return np.asarray(2 * w.sum(2) - 2 * layer.theta, dtype=np.int64)
 
     def vote_error(self, scores: Ints, label: int) -> tuple[Ints, int]:
         """The output's error of one pass, (C,), and the true error before the common size is taken out of it."""
@@ -283,8 +281,7 @@ class DeviceRule:
         layer = self.net.layers[index]
         assert layer.graded is not None and layer.rule is not None and layer.rule.votes is not None
         votes, error, wrong = layer.rule.votes, np.zeros(len(self.levels[index]), dtype=np.int64), 0
-        for _ in range(votes.draws):
-            v = self.drawn_sums(index, x)
+        for v in (v for _ in range(votes.draws // 4) for v in self.drawn_sums(index, x)):
             gates, ramp = self.gates(layer.graded, v)
             e, one = self.vote_error(self.scored(gates), label)
             wrong += one

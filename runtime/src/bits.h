@@ -35,13 +35,14 @@ typedef int32_t mb_int;
 #define MB_WORDS(bits) (((uint32_t)(bits) + 31u) >> 5) /* words that hold so many bits */
 
 /* a + b + c = low + 2 high in 32 lanes at once: five operations where the core has three-operand logic. */
-#define MB_FULL_ADD(high, low, a, b, c)                 \
+#define MB_FULL_ADD_OF(type, high, low, a, b, c)        \
     do {                                                \
-        const uint32_t a_ = (a), b_ = (b), c_ = (c);    \
-        const uint32_t ab_ = a_ ^ b_, ac_ = a_ ^ c_;    \
+        const type a_ = (a), b_ = (b), c_ = (c);        \
+        const type ab_ = a_ ^ b_, ac_ = a_ ^ c_;        \
         (low) = ab_ ^ c_;                               \
         (high) = a_ ^ (ab_ & ac_);                      \
     } while (0)
+#define MB_FULL_ADD(high, low, a, b, c) MB_FULL_ADD_OF(uint32_t, high, low, a, b, c)
 
 /* Which of the first n lanes of word r exist: all ones except in the last word. */
 static inline uint32_t mb_lane_mask(uint32_t n, uint32_t r)

@@ -121,7 +121,7 @@ static int rule_of_votes(const mb_layer *l)
     if (!l->learns) {
         return l->gain == 0 && l->draws == 0 && l->batch == 0;
     }
-    return l->gain != 0 && l->draws >= 1 && l->draws <= 8 && l->batch >= 32 && l->batch <= 256;
+    return l->gain != 0 && (l->draws == 4 || l->draws == 8) && l->batch >= 32 && l->batch <= 256;
 }
 
 /* Of every layer but an encoder. */

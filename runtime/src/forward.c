@@ -145,6 +145,9 @@ void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, 
             mb_conv_bits(&l, arena, arena->bits[i], arena->bits[i + 1]);
             continue;
         }
+        if (l.kind == MB_GRADED && i >= masks_from) {
+            return;
+        }
         if (l.kind == MB_GRADED) {
             mb_graded(&l, arena, arena->bits[i]);
             continue;

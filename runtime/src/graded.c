@@ -40,24 +40,13 @@ void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values)
     }
 }
 
-void mb_add_eight(uint32_t *v, unsigned planes, const uint32_t *w)
-{
-    uint32_t t0, t1, f0, f1, carry;
-    MB_FULL_ADD(t0, v[0], v[0], w[0], w[1]);
-    MB_FULL_ADD(t1, v[0], v[0], w[2], w[3]);
-    MB_FULL_ADD(f0, v[1], v[1], t0, t1);
-    MB_FULL_ADD(t0, v[0], v[0], w[4], w[5]);
-    MB_FULL_ADD(t1, v[0], v[0], w[6], w[7]);
-    MB_FULL_ADD(f1, v[1], v[1], t0, t1);
-    MB_FULL_ADD(carry, v[2], v[2], f0, f1);
-    for (unsigned p = 3; p < planes && carry != 0; p++) {
-        const uint32_t x = v[p];
-        v[p] = x ^ carry;
-        carry &= x;
-    }
-}
+#define LANES uint32_t
+#define ADD_EIGHT void mb_add_eight
+#define MORE(carry) ((carry) != 0)
+#include "eight.h"
 
-void mb_graded_values(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values)
+/* V of all units: unsure weights count half. */
+static void average_values(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *values)
 {
     const uint32_t low_bits = (uint32_t)l->bits - 1u;
     for (uint32_t r = 0; 32u * r < l->units; r++) {
@@ -71,18 +60,10 @@ void mb_graded_values(const mb_layer *l, const uint16_t *list, uint32_t active, 
             for (uint32_t k = 0; k < 8u && i + k < active; k++) {
                 s[k] = sign[list[i + k]];
                 t[k] = low_bits != 0 ? top[list[i + k] * low_bits] : s[k]; /* the magnitude's top bit is 0 where they differ */
-                if (generator != NULL) {
-                    const uint32_t z = mb_draw32(generator);
-                    s[k] ^= z & (z << 13 | z >> 19) & (s[k] ^ t[k]);
-                }
             }
-            if (generator != NULL) {
-                mb_add_eight(v + 2, l->planes - 1u, s);
-            } else { /* 0, 1, 3 or 4, less two: -2, -1, 1 or 2 */
-                mb_add_eight(v + 1, l->planes, s);
-                mb_add_eight(v, l->planes + 1u, s);
-                mb_add_eight(v, l->planes + 1u, t);
-            }
+            mb_add_eight(v + 1, l->planes, s); /* 0, 1, 3 or 4, less two: -2, -1, 1 or 2 */
+            mb_add_eight(v, l->planes + 1u, s);
+            mb_add_eight(v, l->planes + 1u, t);
         }
         for (uint32_t i = 0; i < 32u && 32u * r + i < l->units; i++) {
             values[32u * r + i] = mb_lane_value(v, l->planes + 1u, i);
@@ -90,14 +71,19 @@ void mb_graded_values(const mb_layer *l, const uint16_t *list, uint32_t active, 
     }
 }
 
-void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits)
+void mb_grade_mean(const mb_layer *l, const mb_arena *arena, uint32_t active)
 {
-    const uint32_t active = mb_graded_inputs(l, bits, arena->list);
-    mb_graded_values(l, arena->list, active, NULL, arena->values);
     const mb_ramp ramp = mb_ramp_of(l, arena->values);
     arena->sizes[0] = active;
     arena->sizes[1] = ramp.mean;
     mb_grade(l, ramp, arena->values);
+}
+
+void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits)
+{
+    const uint32_t active = mb_graded_inputs(l, bits, arena->list);
+    average_values(l, arena->list, active, arena->values);
+    mb_grade_mean(l, arena, active);
 }
 
 void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores)

@@ -166,6 +166,7 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
         mb_layer_at(m, count < 2u ? 0 : count - 2u, &l);
         if (l.kind == MB_GRADED && l.learns) {
             const uint32_t batch = l.batch;
+            arena->votes.passes = take(m, &used, 16u * l.units);
             arena->votes.slot = take(m, &used, 4u);
             arena->votes.inputs = take(m, &used, mb_values(&l) * (batch >> 3));
             arena->votes.asked = take(m, &used, 12u * batch * MB_WORDS(l.units));

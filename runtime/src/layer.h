@@ -49,6 +49,7 @@ typedef struct mb_layer {
 
 /* What a layer that learns by votes keeps between calls; not there without one. */
 typedef struct mb_votes {
+    int32_t *passes;  /* [4][N] V of passes with weights drawn anew */
     uint32_t *slot;   /* where the next sample goes */
     uint32_t *inputs; /* [P * K][batch / 32]: in which slots an input bit is on */
     uint32_t *asked;  /* [batch][3][ceil(N / 32)]: which units asked down; bits 0 and 1 of their votes */
@@ -92,12 +93,12 @@ unsigned mb_layer_count(const mb_model *m);
 void mb_layer_at(const mb_model *m, unsigned index, mb_layer *layer);
 uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena); /* bytes; fills `arena` if not NULL */
 
-/// Inference (forward.c, conv.c, bytes.c, graded.c) ///
+/// Inference (forward.c, conv.c, bytes.c, graded.c, passes.c) ///
 
 enum { MB_NO_MASKS = MB_MAX_LAYERS };
 
 /* Runs every layer on `input`; leaves packed activations in the arena, straight-through masks of the dense layers from number
- * `masks_from` on, and scores in arena->scores. */
+ * `masks_from` on, and scores in arena->scores. A graded layer from there on is left to mb_vote_step. */
 void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, unsigned masks_from);
 /* Lists the inputs set in `bits` and returns their number. */
 uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list);
@@ -134,8 +135,9 @@ void mb_start_sums(const mb_layer *l, uint32_t r, uint32_t active, uint32_t *v);
 uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *list);
 /* Adds eight words to bit-sliced sums of at least four planes, 32 sums at once. */
 void mb_add_eight(uint32_t *v, unsigned planes, const uint32_t *w);
-/* V of all units: unsure weights count half, or are drawn anew if there is a generator. */
-void mb_graded_values(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values);
+/* V of all units, four times with weights drawn anew, one after the other: (4, N). Four times the V of the weights' average is
+ * their sum. work: 4 * MB_PLANES_MAX words. */
+void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values, int32_t *work);
 
 /* Between which |V| the grades fall from 8 to -8; mean is 16 times that of |V|. */
 typedef struct mb_ramp {
@@ -145,6 +147,7 @@ typedef struct mb_ramp {
 mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values);
 void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values); /* V -> v, in place */
 void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits);
+void mb_grade_mean(const mb_layer *l, const mb_arena *arena, uint32_t active); /* V of the average weights -> what goes out */
 void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores);
 void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info);
 

@@ -56,9 +56,9 @@ static uint32_t output_error(const int32_t *scores, uint32_t classes, uint16_t l
 
 /// Backward ///
 
-/* Error of this layer's inputs from the error of its units: below[j] = sum_i w[i][j] error[i] where mask has bit j, else 0.
+/* Error of this layer's inputs from the error of its units: below[j] = sum_i w[i][j] error[i] where mask, if any, has bit j.
  * Eight tables of sixteen signed sums turn one weight word into 32 signed additions with eight look-ups. */
-static void backward(const mb_layer *l, const int32_t *error, const uint32_t *mask, int32_t *below, int32_t *sums)
+void mb_backward(const mb_layer *l, const int32_t *error, const uint32_t *mask, int32_t *below, int32_t *sums)
 {
     const uint32_t lanes = l->half ? 16u : 32u;
     memset(below, 0, sizeof(int32_t) * l->inputs);
@@ -80,7 +80,7 @@ static void backward(const mb_layer *l, const int32_t *error, const uint32_t *ma
             mb_signed_sums(e[0], n > 1u ? e[1] : 0, n > 2u ? e[2] : 0, n > 3u ? e[3] : 0, sums + 16u * t);
         }
         for (uint32_t base = 0; base < l->inputs; base += 32u) {
-            uint32_t open = mask[base >> 5];
+            uint32_t open = mask != NULL ? mask[base >> 5] : mb_lane_mask(l->inputs, base >> 5);
             for (uint32_t j = base; open != 0; j++, open >>= 1) {
                 if ((open & 1u) == 0) {
                     continue;
@@ -224,7 +224,7 @@ MB_APART void learn_step(const mb_model *m, const mb_arena *arena, unsigned coun
         mb_layer_at(m, i, &l);
         if (i > lowest) { /* before the update: the error of the layer below belongs to the weights that made it */
             MB_MARK(MB_BACKWARD, i);
-            backward(&l, error, arena->mask[i - 1], below, arena->sums);
+            mb_backward(&l, error, arena->mask[i - 1], below, arena->sums);
             rescale(below, l.inputs);
         }
         if (l.learns) {

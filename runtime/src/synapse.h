@@ -41,6 +41,9 @@ static inline uint32_t mb_rate(mb_share share, int32_t error)
 /* Softmax minus one-hot: error[c] comes in as the index into EXP, 0 for the best class. Returns the true error, 0..4096. */
 uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label);
 
+/* Error of this layer's inputs, of those whose bit `mask` has or of all, from the error of its units. sums: 8 tables of 16. */
+void mb_backward(const mb_layer *l, const int32_t *error, const uint32_t *mask, int32_t *below, int32_t *sums);
+
 /* A synapse where it lies: the words of its input in its row of units. */
 typedef struct mb_synapse {
     mb_word *sign;

@@ -63,24 +63,16 @@ static uint32_t projected_error(const int32_t *d, uint32_t classes, uint16_t lab
     return true_error;
 }
 
-/* delta -= sign(V) w e, for units on the ramp; a quarter for closed ones that should open. */
-static void add_delta(const mb_layer *l, const mb_layer *out, mb_ramp ramp, const int32_t *values, const int32_t *error,
-                      int32_t *delta)
+/* delta -= sign(V) b, with b what the output asks of each unit, for units on the ramp; a quarter for closed ones that should open. */
+static void add_delta(const mb_layer *l, mb_ramp ramp, const int32_t *values, const int32_t *asked, int32_t *delta)
 {
-    const uint32_t lanes = out->half ? 16u : 32u;
     for (uint32_t i = 0; i < l->units; i++) {
         const uint32_t size = mb_magnitude(values[i]);
-        if (size <= ramp.low) {
-            continue;
-        }
-        int32_t sum = 0;
-        for (uint32_t c = 0; c < out->units; c++) {
-            sum += (mb_weights(out, c / lanes * (out->inputs + 1u) + i) >> (c % lanes)) & 1u ? error[c] : -error[c];
-        }
+        int32_t b = size > ramp.low ? asked[i] : 0;
         if (size >= ramp.high) { /* or nothing would ever open a unit that is always closed */
-            sum = sum < 0 ? -(-sum >> 2) : 0;
+            b = b < 0 ? -(-b >> 2) : 0;
         }
-        delta[i] += values[i] < 0 ? sum : -sum;
+        delta[i] += values[i] < 0 ? b : -b;
     }
 }
 
@@ -215,31 +207,48 @@ MB_APART void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t slo
 
 /// Public to the library ///
 
-/* Passes with weights drawn anew: their errors' sum goes to delta. Returns the true error. */
+/* The scores of one pass, from its V. */
+static mb_ramp score(const mb_layer *l, const mb_layer *out, const int32_t *values, const mb_arena *arena)
+{
+    const mb_ramp ramp = mb_ramp_of(l, values);
+    memcpy(arena->values, values, sizeof(int32_t) * l->units);
+    mb_grade(l, ramp, arena->values);
+    mb_graded_output(out, arena->values, arena->scores);
+    return ramp;
+}
+
+/* Passes with weights drawn anew: their errors' sum goes to delta, the prediction's scores stay. Returns the true error. */
 MB_APART uint32_t sample_error(const mb_model *m, const mb_arena *arena, const mb_layer *l, uint16_t label, uint32_t *generator)
 {
     const uint32_t temperature = mb_u16_at(m->image + MB_AT_TEMPERATURE);
     const unsigned at = mb_layer_count(m) - 2u;
-    int32_t *delta = arena->error[0], *error = arena->error[1];
+    int32_t *const delta = arena->error[0], *const error = arena->error[1], *const passes = arena->votes.passes;
     uint32_t true_error = 0;
     mb_layer out;
     mb_layer_at(m, at + 1u, &out);
     const uint32_t active = mb_graded_inputs(l, arena->bits[at], arena->list);
     memset(delta, 0, sizeof(int32_t) * l->units);
     for (unsigned s = 0; s < l->draws; s++) {
-        MB_MARK(MB_FORWARD, at);
-        mb_graded_values(l, arena->list, active, generator, arena->values);
-        const mb_ramp ramp = mb_ramp_of(l, arena->values);
-        int32_t *const grades = error; /* until there is an error */
-        memcpy(grades, arena->values, sizeof(int32_t) * l->units);
-        mb_grade(l, ramp, grades);
+        const int32_t *const values = passes + (s & 3u) * l->units;
+        if ((s & 3u) == 0) {
+            MB_MARK(MB_FORWARD, at);
+            mb_graded_passes(l, arena->list, active, generator, passes, arena->sums);
+        }
         MB_MARK(MB_ERROR, at + 1u);
-        mb_graded_output(&out, grades, arena->scores);
+        const mb_ramp ramp = score(l, &out, values, arena);
         deviations(arena->scores, out.units);
         true_error += projected_error(arena->scores, out.units, label, temperature, error);
         MB_MARK(MB_BACKWARD, at + 1u);
-        add_delta(l, &out, ramp, arena->values, error, delta);
+        mb_backward(&out, error, NULL, arena->values, arena->sums);
+        add_delta(l, ramp, values, arena->values, delta);
     }
+    MB_MARK(MB_FORWARD, at);
+    for (uint32_t i = 0; i < l->units; i++) { /* every unsure weight was turned in one of four passes: on average it is a half */
+        const int32_t *const v = passes + i;
+        arena->values[i] = (v[0] + v[l->units] + v[2u * l->units] + v[3u * l->units]) / 4;
+    }
+    mb_grade_mean(l, arena, active);
+    mb_graded_output(&out, arena->values, arena->scores);
     return true_error / l->draws;
 }
 
@@ -249,9 +258,9 @@ void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_l
     mb_counters *counters = (mb_counters *)(void *)m->state;
     mb_layer l;
     mb_layer_at(m, at, &l);
-    info->predicted = mb_best_class(arena->scores, mb_classes(m));
     counters->steps++;
     const uint32_t true_error = sample_error(m, arena, &l, label, &counters->generator);
+    info->predicted = mb_best_class(arena->scores, mb_classes(m));
     MB_MARK(MB_UPDATE, at);
     const mb_share share = mb_share_of(&l, arena->error[0], true_error);
     info->skipped = true_error == 0 || true_error < mb_u16_at(m->image + MB_AT_MARGIN) || share.each == 0;

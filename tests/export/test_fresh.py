@@ -29,7 +29,7 @@ def test_the_integers_of_the_defaults() -> None:
     f = np.round(65536 * (1 - np.tanh(0.15 * (r + 0.5)) ** 2))
     assert np.array_equal(layer.rule.strengthen, f) and np.array_equal(layer.rule.weaken, f)
     votes = layer.rule.votes
-    assert (layer.rule.dose, votes.gain, votes.draws, votes.batch) == (round(0.6 * 24 * 4096), 13107, 3, 128)
+    assert (layer.rule.dose, votes.gain, votes.draws, votes.batch) == (round(0.6 * 24 * 4096), 13107, 4, 128)
     assert votes.need.shape == (769,) and votes.need[[0, 1, 4, 256]].tolist() == [0, 64, 128, 1024]
     assert (output.kind, output.bits, output.on_off, output.graded_input, output.learns) == (
         "output",
@@ -69,7 +69,7 @@ def test_seeds_differ_and_repeat() -> None:
     ("sizes", "options"),
     [
         ((40, 24, 5), FreshOptions()),
-        ((1, 1, 2), FreshOptions(bits=2, thresholds=(0,), draws=1, batch=32, deviations=0)),
+        ((1, 1, 2), FreshOptions(bits=2, thresholds=(0,), draws=4, batch=32, deviations=0)),
         ((2048, 2, 2), FreshOptions(bits=8, thresholds=tuple(range(8)), draws=8, batch=96, deviations=100, delta=0)),
         ((16, 1024, 20), FreshOptions(low=0, high=7.99, margin=1.0, seed=2**32 - 1)),
     ],
@@ -94,7 +94,8 @@ def test_it_is_an_image(sizes: tuple[int, int, int], options: FreshOptions) -> N
         ({"asks": 0}, "asks=0: must be above 0 and at most 1"),
         ({"deviations": 101}, "deviations=101: must be from 0 to 100"),
         ({"gain": float("nan")}, "gain=nan: must be above 0 and at most 1"),
-        ({"draws": 9}, "draws=9: must be a whole number from 1 to 8"),
+        ({"draws": 9}, "draws=9: must be 4 or 8"),
+        ({"draws": 4.0}, "draws=4.0: must be 4 or 8"),
         ({"batch": 33}, "batch=33: must be a multiple of 32 from 32 to 256"),
         ({"scale": 0}, "scale=0: must be a finite number above 0"),
         ({"margin": 1.1}, "margin=1.1: must be from 0 to 1"),

@@ -14,7 +14,7 @@ from metabit.export.freeze import tables
 from metabit.export.frozen import CERTAIN
 from metabit.runtime import Model
 
-OPTIONS = FreshOptions(bits=3, thresholds=(30, 90, 200), batch=64, draws=2, seed=5)
+OPTIONS = FreshOptions(bits=3, thresholds=(30, 90, 200), batch=64, draws=8, seed=5)
 FRESH = fresh(20, 33, 7, OPTIONS)
 VALUES = {"delta": 0.7, "asks": 0.3, "deviations": 1.5, "gain": 0.6, "scale": 1.7, "margin": 0.05}
 

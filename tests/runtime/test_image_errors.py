@@ -309,7 +309,7 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
          field(GRADED, "dose", 0, VOTES), field(GRADED, "dose", 2**20, VOTES), field(AFTER, "dose", 1, VOTES),
          *(fields(VOTES, GRADED, lo=lo, hi=hi) for lo, hi in ((0, 0), (7, 7), (8, 7), (0, 2048), (65535, 2047), (2047, 2047))),
          fields(STILL, GRADED, lo=7, hi=7), fields(STILL, GRADED, lo=0, hi=65535), field(GRADED, "gain", 0, VOTES),
-         *(field(GRADED, "draws", draws, VOTES) for draws in (0, 9, 255)),
+         *(field(GRADED, "draws", draws, VOTES) for draws in (0, 1, 3, 5, 9, 255)),
          *(field(GRADED, "batch", batch, VOTES) for batch in (0, 9, 31, 128, 255)),
          *(unchecked(voting(1, batch=batch)) for batch in (16, 288, 512)),
          *(field(GRADED, name, 32, STILL) for name in ("gain", "draws", "batch", "dose")), field(GRADED, "draws", 1, STILL),
@@ -385,7 +385,7 @@ def test_what_is_allowed_opens() -> None:
                             64, pool=pool + 1)).classes == 4  # fmt: skip
     assert Model(field(FIRST, "dose", 2**20 - 1)).classes == 5
     assert Model(field(FIRST, "window", 2 ** (look(FIRST, "planes") - 1) - 1)).classes == 5
-    for values in ({"lo": 0, "hi": 2047}, {"lo": 2046, "hi": 2047}, {"gain": 1, "draws": 1, "dose": 1},
+    for values in ({"lo": 0, "hi": 2047}, {"lo": 2046, "hi": 2047}, {"gain": 1, "draws": 4, "dose": 1},
                    {"gain": 65535, "draws": 8, "dose": 2**20 - 1}, {"planes": 7}):  # fmt: skip
         assert Model(fields(VOTES, GRADED, **values)).classes == 10
     assert Model(lie(GRADED + 49, "B", 1, lie(6, "H", 3, VOTES))).classes == 10

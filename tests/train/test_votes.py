@@ -65,17 +65,18 @@ def test_equal_scores_teach_the_label_alone() -> None:
 
 
 def test_rotation_and_flips_of_one_draw() -> None:
-    """One unit, one input that is on: the weight turns if bit 0 of z and bit 19 of z, which rotates there, are 1."""
+    """One unit, one input that is on: the weight turns in one of the four passes, by bit 0 of z and bit 19, which rotates there."""
     frozen = voting(1, inputs=1, planes=1, units=1, k=4, source="bits")
     graded = replace(frozen.layers[0], hidden=np.zeros((1, 1), np.int8), theta=np.zeros(1, np.int32))
     seen = set()
     for seed in range(1, 60):
         oracle = DeviceRule(replace(frozen, layers=(graded, frozen.layers[1]), generator=seed * 2654435761 % 2**32))
-        (v,) = oracle.drawn_sums(0, np.ones(1, np.int64))
+        v = oracle.drawn_sums(0, np.ones(1, np.int64))
         z = oracle.generator
-        assert v == (-2 if z & 1 and z >> 19 & 1 else 2)
-        seen.add(int(v))
-    assert seen == {-2, 2}
+        turned = {(1, 1): 0, (1, 0): 1, (0, 1): 2, (0, 0): 3}[z & 1, z >> 19 & 1]
+        assert v.tolist() == [[-2 if s == turned else 2] for s in range(4)]
+        seen.add(turned)
+    assert seen == {0, 1, 2, 3}
 
 
 def test_weights_that_are_sure_never_turn() -> None:
@@ -84,6 +85,7 @@ def test_weights_that_are_sure_never_turn() -> None:
         graded = replace(frozen.layers[0], hidden=np.full((40, 9), level, np.int8), theta=np.zeros(40, np.int32))
         sums = DeviceRule(replace(frozen, layers=(graded, frozen.layers[1]))).drawn_sums(0, np.ones(9, np.int64))
         assert (np.abs(sums) < 18).any() == turns
+        assert (sums.sum(0) == 4 * (9 if turns else 18) * (1 if level >= 0 else -1)).all()  # four times the average
 
 
 def counting(hidden: list[list[int]], need: int, gain: int, strengthen: list[int], weaken: list[int]) -> DeviceRule:
@@ -156,14 +158,18 @@ class Text:
         self.z ^= self.z << 5 & 0xFFFFFFFF
         return self.z
 
-    def one_pass(self, bits: list[int], label: int) -> tuple[int, list[int]]:
+    def one_pass(self, bits: list[int], label: int, s: int, words: dict[tuple[int, int], int]) -> tuple[int, list[int]]:
+        """Pass s, which draws its words or, if it is not the first of four, takes the ones drawn."""
         layer, output = self.frozen.layers[-2:]
         g, n, k = layer.graded, layer.units, layer.inputs
         v = [-2 * int(theta) for theta in layer.theta]
         for first in range(0, n, 32):
             for b in [b for b, on in enumerate(bits) if on]:
-                z = self.draw32()
-                flips = z & ((z << 13) % 2**32 | z >> 19)
+                if s % 4 == 0:
+                    words[first, b] = self.draw32()
+                z = words[first, b]
+                other = (z << 13) % 2**32 | z >> 19
+                flips = (z if s % 4 < 2 else ~z) & (other if s % 2 == 0 else ~other)
                 for i in range(first, min(n, first + 32)):
                     h = self.levels[i][b % k]
                     w, r = (1, h) if h >= 0 else (-1, -1 - h)
@@ -174,8 +180,8 @@ class Text:
         y = [8 - (min(max(abs(a) - low, 0), width) * (2**20 // width) + 2**15 >> 16) for a in v]
         w = output.weights.tolist()
         c = range(output.units)
-        s = [sum(w[a][i] * y[i] for i in range(n)) * int(output.mul[a]) + int(output.add[a]) for a in c]
-        d = [len(s) * a - sum(s) for a in s]
+        scores = [sum(w[a][i] * y[i] for i in range(n)) * int(output.mul[a]) + int(output.add[a]) for a in c]
+        d = [len(scores) * a - sum(scores) for a in scores]
         while any(d) and max(map(abs, d)) < 512:
             d = [2 * a for a in d]
         while max(map(abs, d)) > 1023:
@@ -200,7 +206,8 @@ class Text:
 
     def learn(self, bits: list[int], label: int) -> bool:
         rule = self.frozen.layers[-2].rule
-        passes = [self.one_pass(bits, label) for _ in range(rule.votes.draws)]
+        words: dict[tuple[int, int], int] = {}
+        passes = [self.one_pass(bits, label, s, words) for s in range(rule.votes.draws)]
         wrong = sum(one for one, _ in passes) // len(passes)
         delta = [sum(column) for column in zip(*(each for _, each in passes), strict=True)]
         total, size = rule.dose * wrong >> 8, sum(map(abs, delta))
@@ -240,7 +247,7 @@ class Text:
 
 def wide() -> Frozen:
     """More inputs than a batch, which a single vote visits: seven slots count two inputs each."""
-    frozen = voting(15, inputs=71, planes=1, units=33, classes=4, k=3, draws=1, batch=64)
+    frozen = voting(15, inputs=71, planes=1, units=33, classes=4, k=3, batch=64)
     graded = frozen.layers[0]
     votes = replace(graded.rule.votes, need=np.zeros(193, np.uint16), gain=65535)
     layer = replace(graded, rule=replace(graded.rule, dose=2**20 - 1, votes=votes))
@@ -250,9 +257,9 @@ def wide() -> Frozen:
 DENSE = network(2, (9, 30, 3), planes=1, learns=(False, False))
 NETWORKS = {
     "small": voting(51, inputs=6, planes=1, units=5, classes=3, k=2, batch=32),
-    "three words": voting(12, inputs=9, planes=3, units=70, classes=4, k=4, draws=2),
+    "three words": voting(12, inputs=9, planes=3, units=70, classes=4, k=4, draws=8),
     "packed bits": voting(13, inputs=11, planes=2, units=33, classes=12, k=8, source="bits"),
-    "above a dense layer": voting(14, planes=5, units=20, classes=5, k=3, draws=1, below=DENSE),
+    "above a dense layer": voting(14, planes=5, units=20, classes=5, k=3, below=DENSE),
     "two classes": voting(11, inputs=6, planes=1, units=32, classes=2, k=3),
     "more inputs than a batch": wide(),
     "fresh": fresh(8, 12, 4, FreshOptions(batch=32, deviations=0.5, gain=1.0)),
@@ -288,12 +295,12 @@ def test_the_oracle_is_the_text(frozen: Frozen) -> None:
 
 
 def test_a_sample_that_teaches_nothing_is_drawn_for_and_not_kept() -> None:
-    frozen = replace(voting(12, inputs=9, planes=3, units=70, classes=4, draws=2), margin=4096)
+    frozen = replace(voting(12, inputs=9, planes=3, units=70, classes=4, draws=8), margin=4096)
     x = inputs(frozen, 1)[0]
     oracle, plain = DeviceRule(frozen), DeviceRule(frozen)
     step = oracle.learn(x, 1)
     assert step.skipped and step[2:] == (0, 0, 0) and oracle.steps == 1 and not oracle.kept
-    for _ in range(2 * 3 * int(plain.encode(x).sum())):  # passes, words of units, bits on
+    for _ in range(2 * 3 * int(plain.encode(x).sum())):  # fours of passes, words of units, bits on
         plain.draw32()
     assert oracle.generator == plain.generator
 
