@@ -13,7 +13,19 @@ from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
 from metabit.export.freeze import generator_state, need_number, tables
-from metabit.export.frozen import BATCHES, DRAWS, MAX_GRADED, MAX_UNITS, MAX_VOTES, Encode, Frozen, Graded, Layer, Rule, Votes
+from metabit.export.frozen import (
+    BATCHES,
+    DRAWS,
+    MAX_GRADED,
+    MAX_UNITS,
+    MAX_VOTES,
+    Encode,
+    Frozen,
+    Graded,
+    Layer,
+    Rule,
+    Votes,
+)
 
 SPREAD = 1.25
 """A normal variable's standard deviation over its mean magnitude: the device knows the latter of a sample's scores."""

@@ -260,7 +260,9 @@ class DeviceRule:
         on = np.flatnonzero(x > 0)
         words = np.array([[self.draw32() for _ in on] for _ in range(-(-len(h) // 32))], dtype=np.int64)
         unit = np.arange(len(h))
-        one, other = ((z[unit // 32] >> (unit % 32)[:, None]) & 1 for z in (words, words << 13 | words >> 19))  # (N, bits on)
+        one, other = (
+            (z[unit // 32] >> (unit % 32)[:, None]) & 1 for z in (words, words << 13 | words >> 19)
+        )  # (N, bits on)
         turned = np.stack([one & other, one & (1 - other), (1 - one) & other, (1 - one) & (1 - other)])
         taken = on % h.shape[1]
         w = signs(h)[:, taken] * (1 - 2 * turned * self.unsure(h, layer.bits)[:, taken])
