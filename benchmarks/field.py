@@ -27,7 +27,7 @@ from streams import digest, spread
 
 from metabit.export import FIELD, FreshOptions, Frozen, fresh, hand_over, write_image
 from metabit.runtime import Model
-from metabit.train import Checkpoint, Task, load_checkpoint, plots, watch
+from metabit.train import Checkpoint, Task, datasets, load_checkpoint, plots, watch
 from metabit.train.files import append_row, read_rows, write_whole
 from metabit.train.protocol import Protocol, Settings
 from metabit.train.run import STATE as UNFINISHED
@@ -52,10 +52,11 @@ class Lab:
     eps: float = 1e-2
     epochs: int = 10
     planes: int = 4
+    weight_decay: float = 0.0
 
     def settings(self, seed: int) -> Settings:
         changes = asdict(self) | {"hidden": (self.hidden,), "evaluate_every": self.epochs, "seed": seed}
-        return Settings.of(Protocol(preset="gates-192", weight_decay=0.0), **changes)
+        return Settings.of(Protocol(preset="gates-192"), **changes)
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,15 @@ def turned(task: Task) -> Task:
         return np.rot90(x.reshape(-1, *task.shape[:2]), axes=(1, 2)).reshape(len(x), -1)  # type: ignore[index]
 
     return replace(task, x_train=turn(task.x_train), x_test=turn(task.x_test))
+
+
+def usps() -> Task:
+    """Another collection of digits, with a frame that makes them as large as MNIST's images."""
+    images = datasets.load("usps")
+    x_train, x_test = (
+        np.pad(x.reshape(-1, 16, 16), ((0, 0), (6, 6), (6, 6))).reshape(len(x), -1) for x in (images.x_train, images.x_test)
+    )
+    return replace(scenario("mnist").task(0), x_train=x_train, y_train=images.y_train, x_test=x_test, y_test=images.y_test)
 
 
 def people(numbers: range) -> Task:
@@ -122,6 +132,10 @@ EXPERIMENTS = {
         "MNIST upright in the lab, turned by 90° in the field", ("upright", "turned"),
         lambda: (scenario("mnist").task(0), turned(scenario("mnist").task(0))), Lab(hidden=512, lr=0.3),
         replace(FIELD, delta=0.5, deviations=4.0, margin=0.2), replace(FIELD, delta=0.5, deviations=7.0, gain=0.07),
+    ),
+    "mnist-usps": Experiment(
+        "MNIST in the lab, USPS in the field", ("MNIST", "USPS"), lambda: (scenario("mnist").task(0), usps()),
+        Lab(hidden=512, lr=0.3), gentle=replace(FIELD, deviations=6.0, gain=0.07), passes=5,
     ),
     "watch": Experiment(
         "Seven exercises: five people in the lab, five others in the field", ("people 1-5", "people 6-10"),

@@ -23,7 +23,7 @@ In four lines::
 from metabit.export.bundle import FORMATS, Written, export_all
 from metabit.export.errors import ExportError, MissingExtra
 from metabit.export.freeze import Options, freeze
-from metabit.export.fresh import FreshOptions, fresh
+from metabit.export.fresh import FreshOptions, fresh, fresh_head
 from metabit.export.frozen import Counters, Encode, Frozen, Graded, Layer, Rule, Votes
 from metabit.export.handover import FIELD, hand_over
 from metabit.export.image import read_image, write_image
@@ -47,6 +47,7 @@ __all__ = [
     "export_all",
     "freeze",
     "fresh",
+    "fresh_head",
     "hand_over",
     "read_image",
     "retune",

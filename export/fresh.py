@@ -6,7 +6,7 @@ votes"). No training on a computer comes before it, and no checkpoint.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,12 +110,45 @@ def fresh(features: int, hidden: int, classes: int, options: FreshOptions | None
     need_number(
         "features", features, 1, most, f"a whole number from 1 to {most} with {planes} thresholds: fewer of either", int
     )
+    thresholds = np.repeat(np.array(o.thresholds, np.uint8)[:, None], features, axis=1)
+    return voting(*_nothing(features, hidden, classes, o), thresholds, o.ramp, o)
+
+
+def fresh_head(
+    features: Frozen, hidden: int, classes: int | None = None, options: FreshOptions | None = None
+) -> Frozen:
+    """A head that has learnt nothing, on what a trained network sees: its layers up to the output stay as they are, at one bit
+    a synapse, and a graded layer of `hidden` units learns above them.
+
+    features: a network with at least one convolution or hidden dense layer, and no graded one. classes: as many as it has,
+    if None. thresholds of the options are not looked at.
+
+    Raises ExportError if there is nothing to build on, or a size is outside its range.
+    """
+    o, below = options or FreshOptions(), features.layers[:-1]
+    if not below:
+        raise ExportError(
+            "the network is a single layer: it has no features to learn on; use `fresh` on the data itself"
+        )
+    if below[-1].graded:
+        raise ExportError(
+            "the network ends in graded units, which learn by themselves: there is nothing to put above them"
+        )
+    inputs = below[-1].outputs
+    levels, code = _nothing(inputs, hidden, features.classes if classes is None else classes, o)
+    still = tuple(
+        replace(a, hidden=np.where(a.hidden >= 0, 0, -1).astype(np.int8), bits=1, window=0, rule=None) for a in below
+    )
+    head = voting(levels, code, np.zeros((1, inputs), np.uint8), o.ramp, o)
+    return replace(head, layers=(*still, *head.layers), encode=features.encode)
+
+
+def _nothing(inputs: int, hidden: int, classes: int, o: FreshOptions) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """Levels next to zero, int8 (N, K), and the output's, int8 (C, N)."""
     need_number("hidden", hidden, 1, MAX_GRADED, f"a whole number from 1 to {MAX_GRADED}", int)
     need_number("classes", classes, 2, MAX_GRADED, f"a whole number from 2 to {MAX_GRADED}", int)
     rng = np.random.default_rng(o.seed)
-    levels = rng.integers(-1, 1, (hidden, features)).astype(np.int8)
-    thresholds = np.repeat(np.array(o.thresholds, np.uint8)[:, None], features, axis=1)
-    return voting(levels, _code(classes, hidden, rng), thresholds, o.ramp, o)
+    return rng.integers(-1, 1, (hidden, inputs)).astype(np.int8), _code(classes, hidden, rng)
 
 
 def voting(

@@ -37,6 +37,12 @@ def command(
             help="Of the inputs, 0..255; repeatable: an input counts how many it reaches. By default 16 % and 59 % of the largest."
         ),
     ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="A trained .mbit: its layers below the output stay as they are, and a head learns on what they see."
+        ),
+    ] = None,
     seed: show.Seed = 0,
     json: show.Json = False,
 ) -> None:
@@ -46,17 +52,29 @@ def command(
     `metabit simulate` take it from there.
 
     Example: [bold]metabit fresh digits -o out/fresh.mbit --hidden 192[/]
+    On features of a network that was trained: [bold]metabit fresh digits --features out/model.mbit -o out/head.mbit[/]
     """
     from metabit import train
-    from metabit.export import FreshOptions, fresh, write_image
+    from metabit.cli import stream
+    from metabit.cli.errors import UsageError
+    from metabit.export import FreshOptions, fresh, fresh_head, read_image, write_image
     from metabit.runtime import Model
     from metabit.train.files import write_whole
 
-    task = train.load_task(data)
-    thresholds = thresholds_of(task, threshold)
-    image = write_image(
-        fresh(task.features, hidden, task.classes, FreshOptions(bits=bits, thresholds=thresholds, seed=seed))
-    )
+    seen = ""
+    if features is None:
+        task = train.load_task(data)
+        options = FreshOptions(bits=bits, thresholds=thresholds_of(task, threshold), seed=seed)
+        image = write_image(fresh(task.features, hidden, task.classes, options))
+    elif threshold:
+        raise UsageError(
+            "--threshold belongs to inputs, and with --features the network brings its own: leave out either"
+        )
+    else:
+        below = read_image(features.read_bytes())
+        seen = f" -> {below.layers[-2].outputs} of {features}" if len(below.layers) > 1 else ""
+        task = stream.open_task(data, below)
+        image = write_image(fresh_head(below, hidden, task.classes, FreshOptions(bits=bits, seed=seed)))
     model = Model(image)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(output, image)
@@ -66,4 +84,4 @@ def command(
                    "bits": bits, "bytes": sizes})  # fmt: skip
         return
     show.table(f"{output}", ["memory", "bytes"], [(name, f"{count:,}") for name, count in sizes.items()])
-    show.say(f"{task.features} -> {hidden} -> {task.classes}, {bits} bits a synapse, nothing learnt yet")
+    show.say(f"{task.features}{seen} -> {hidden} -> {task.classes}, {bits} bits a synapse, nothing learnt yet")

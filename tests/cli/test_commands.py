@@ -48,6 +48,39 @@ def test_a_fresh_network_learns_from_its_first_sample(metabit: Any, tmp_path: Pa
     assert ran["accuracy_after"]["digits"] > 0.7 > ran["accuracy_before"]["digits"]
 
 
+def test_a_head_learns_on_features_of_a_trained_network(metabit: Any, tmp_path: Path) -> None:
+    """The layers below are the trained ones, and what is above them learns: better than a guess at once, in their memory."""
+    metabit("train", "digits", "-o", tmp_path, "--preset", "mlp-tiny", "--epochs", 3)
+    metabit("export", tmp_path / "checkpoint.safetensors", "-o", tmp_path)
+    told = metabit(
+        "fresh", "digits", "--features", tmp_path / "model.mbit", "-o", tmp_path / "head.mbit", "--hidden", 64
+    )
+    assert "of " in told.out and "-> 64 -> 10" in told.out
+    layers = [metabit("inspect", tmp_path / name, "--json").json()["layers"] for name in ("model.mbit", "head.mbit")]
+    assert [(layer["kind"], layer["learns"]) for layer in layers[1][-3:]] == [
+        ("dense", False), ("graded", True), ("output", False)
+    ]  # fmt: skip
+    assert layers[1][-2]["inputs"] == layers[0][-2]["units"]
+    ran = metabit("run", tmp_path / "head.mbit", "--data", "digits", "--learn", "--passes", 3, "--json").json()
+    assert ran["accuracy_after"]["digits"] > 0.7 > ran["accuracy_before"]["digits"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--threshold", 3), "--threshold belongs to inputs"),
+        ((), "graded units, which learn by themselves"),
+    ],
+    ids=["thresholds", "on graded units"],
+)
+def test_features_that_do_not_fit_are_refused(
+    metabit: Any, tmp_path: Path, options: tuple[object, ...], named: str
+) -> None:
+    metabit("fresh", "digits", "-o", tmp_path / "fresh.mbit", "--hidden", 32)
+    ran = metabit("fresh", "digits", "--features", tmp_path / "fresh.mbit", "-o", tmp_path / "x.mbit", *options)
+    assert ran.code != 0 and named in ran.err and ran.err.count("\n") == 1 and not (tmp_path / "x.mbit").exists()
+
+
 def test_a_fresh_network_too_large_is_refused(metabit: Any, tmp_path: Path) -> None:
     ran = metabit("fresh", "digits", "-o", tmp_path / "x.mbit", "--hidden", 1025)
     assert ran.code == 1 and "1024" in ran.err and not (tmp_path / "x.mbit").exists()
