@@ -77,18 +77,19 @@ class Experiment:
         return range(task if self.parts else 0 if last and self.tasks <= 10 else max(0, task + 1 - LAST), task + 1)
 
 
-LARGEST = {"784-192-10, 4 bits, 256 samples": Device(192, FreshOptions(batch=256, deviations=3.5, gain=0.1))}
-"""Keeps twice as many samples until they are counted as is usual, and needs so many more."""
-USUAL = {"784-192-10, 4 bits": Device(192)}
+LARGEST = {"784-192-10, 4 bits": Device(192, FreshOptions(batch=256, deviations=3.5, gain=0.1))}
+"""Keeps 256 samples until they are counted."""
+LIGHT = {"784-192-10, 4 bits, 128 samples": Device(192)}
+"""What `metabit fresh` makes: less scratch memory, and sooner at work where samples are few."""
 DEVICES = {
     **LARGEST,
-    **USUAL,
+    **LIGHT,
     "784-96-10, 4 bits": Device(96, FreshOptions(delta=0.25)),
     "784-64-10, 3 bits": Device(64, FreshOptions(bits=3, delta=0.6)),
 }
 """73.5, 36.8 and 18.4 KiB of synapses: at most what 784-100-10 takes at 8 bits (77.5), half, and a quarter."""
 FEW = {
-    **USUAL,
+    **LIGHT,
     "784-192-10, 4 bits, for few tasks": Device(192, FreshOptions(delta=0.35, margin=0.2)),
 }
 """What keeps the first of a few tasks; on a hundred its levels fill up."""
@@ -108,9 +109,9 @@ EXPERIMENTS = {
     "permuted-mnist-6": Experiment("Permuted MNIST, 6 tasks", "mnist", 6, {**DEVICES, **FEW}),
     "permuted-mnist-100": Experiment("Permuted MNIST, 100 tasks", "mnist", 100, DEVICES, beside=BIMU),
     "permuted-mnist-1000": Experiment("Permuted MNIST, 1,000 tasks", "mnist", 1000, LARGEST, seeds=(0,), beside=BIMU),
-    "fashion-parts": Experiment("Fashion-MNIST in 60 parts", "fashion-mnist", 60, USUAL, beside=FLOAT, parts=True),
+    "fashion-parts": Experiment("Fashion-MNIST in 60 parts", "fashion-mnist", 60, LARGEST, beside=FLOAT, parts=True),
     "fashion-parts-20": Experiment(
-        "Fashion-MNIST in 60 parts, 20 passes each", "fashion-mnist", 60, USUAL, beside=FLOAT, parts=True, passes=20
+        "Fashion-MNIST in 60 parts, 20 passes each", "fashion-mnist", 60, LARGEST, beside=FLOAT, parts=True, passes=20
     ),
     "permuted-fashion-6": Experiment("Permuted Fashion-MNIST, 6 tasks", "fashion-mnist", 6, FEW),
 }
