@@ -138,7 +138,7 @@ EXPERIMENTS = {
     ),
     "mnist-usps": Experiment(
         "MNIST in the lab, USPS in the field", ("MNIST", "USPS"), lambda: (scenario("mnist").task(0), usps()),
-        Lab(hidden=512, lr=0.3), gentle=replace(FIELD, deviations=6.0, gain=0.07), passes=5,
+        Lab(hidden=512, lr=0.3), gentle=replace(FIELD, deviations=5.0, gain=0.03), passes=5,
     ),
     "watch": Experiment(
         "Seven exercises: five people in the lab, five others in the field", ("people 1-5", "people 6-10"),
