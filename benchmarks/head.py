@@ -38,7 +38,7 @@ RUNS = RESULTS / "runs.jsonl"
 STATE = Path(__file__).parents[1] / "build" / "head"
 TITLE = "CIFAR-10: a head that learns on frozen features"
 SEEDS = (0, 1, 2)
-LAB = Protocol(preset="conv-cifar", epochs=10, batch=64, lr=1e-3, weight_decay=0.0, evaluate_every=10)
+LAB = Protocol(preset="conv-cifar", epochs=6, batch=64, lr=1e-3, weight_decay=0.0, evaluate_every=6)
 TRAINED = "as trained, without a head"
 Row = dict[str, Any]
 

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "cli": {"train", "export", "runtime", "firmware_sim"},
 }
 LIMITS = {".py": 400, ".c": 500, ".h": 500}
-RUNTIME_LIMIT, HEADER_LIMIT = 2530, 350
+RUNTIME_LIMIT, HEADER_LIMIT = 2570, 350
 
 FILES = sorted(path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.py"))
 C_FILES = sorted(path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.[ch]"))

@@ -82,6 +82,21 @@ void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t activ
     }
 }
 
+void mb_lane_values(const uint32_t *v, unsigned planes, int32_t *values, uint32_t n)
+{
+    const uint32_t sign = 1u << (planes - 1u);
+    for (uint32_t lane = 0; lane < 8u && lane < n; lane++) {
+        uint32_t parts[3] = {0, 0, 0}; /* eight planes of four lanes, a byte each */
+        for (unsigned p = 0; p < planes; p++) {
+            parts[p >> 3] |= ((v[p] >> lane) & 0x01010101u) << (p & 7u);
+        }
+        for (uint32_t i = lane, at = 0; i < n; i += 8u, at += 8u) {
+            const uint32_t x = ((parts[0] >> at) & 255u) | ((parts[1] >> at) & 255u) << 8 | ((parts[2] >> at) & 255u) << 16;
+            values[i] = (int32_t)((x ^ sign) - sign);
+        }
+    }
+}
+
 /* A unit is +1 where V >= 0: the activation word is the complement of the top plane. */
 MB_APART void dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *out, uint32_t *mask, uint32_t *carry)
 {
@@ -103,9 +118,10 @@ MB_APART void output(const mb_layer *l, const uint16_t *list, uint32_t active, i
     for (uint32_t r = 0; lanes * r < l->units; r++) {
         uint32_t v[MB_PLANES_MAX];
         mb_sums(l, r, list, active, v, carry);
-        for (uint32_t i = 0; i < lanes && lanes * r + i < l->units; i++) {
-            const uint32_t unit = lanes * r + i;
-            int32_t a = mb_lane_value(v, l->planes, i);
+        const uint32_t left = l->units - lanes * r, end = lanes * r + (left < lanes ? left : lanes);
+        mb_lane_values(v, l->planes, scores + lanes * r, end - lanes * r);
+        for (uint32_t unit = lanes * r; unit < end; unit++) {
+            int32_t a = scores[unit];
             if (l->input == MB_PLUS_MINUS) {
                 a = 2 * a + (int32_t)(l->inputs & 1u);
             }

@@ -1,5 +1,7 @@
 /* Graded units: gates that are open where the sum is small, normalised over the layer. docs/learning-rule.md, "Graded units and
  * votes". */
+#include <string.h>
+
 #include "synapse.h"
 
 uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *list)
@@ -45,28 +47,43 @@ void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values)
 #define MORE(carry) ((carry) != 0)
 #include "eight.h"
 
-/* V of all units: unsure weights count half. */
-static void average_values(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *values)
+/* v += the magnitudes' top bits of the listed inputs, 32 sums at once. */
+static void add_tops(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v)
 {
     const uint32_t low_bits = (uint32_t)l->bits - 1u;
-    for (uint32_t r = 0; 32u * r < l->units; r++) {
-        const mb_word *sign = (const mb_word *)(const void *)l->sign + r * (l->inputs + 1u);
-        const mb_word *top = (const mb_word *)(const void *)l->levels + r * l->inputs * low_bits;
-        uint32_t v[MB_PLANES_MAX + 1];
-        v[0] = 0;
-        mb_start_sums(l, r, active, v + 1);
-        for (uint32_t i = 0; i < active; i += 8u) {
-            uint32_t s[8] = {0, 0, 0, 0, 0, 0, 0, 0}, t[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-            for (uint32_t k = 0; k < 8u && i + k < active; k++) {
-                s[k] = sign[list[i + k]];
-                t[k] = low_bits != 0 ? top[list[i + k] * low_bits] : s[k]; /* the magnitude's top bit is 0 where they differ */
-            }
-            mb_add_eight(v + 1, l->planes, s); /* 0, 1, 3 or 4, less two: -2, -1, 1 or 2 */
-            mb_add_eight(v, l->planes + 1u, s);
-            mb_add_eight(v, l->planes + 1u, t);
+    const mb_word *top = (const mb_word *)(const void *)l->levels + r * l->inputs * low_bits;
+    for (uint32_t i = 0; i < active; i += 8u) {
+        uint32_t t[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+        for (uint32_t k = 0; k < 8u && i + k < active; k++) {
+            t[k] = top[list[i + k] * low_bits];
         }
-        for (uint32_t i = 0; i < 32u && 32u * r + i < l->units; i++) {
-            values[32u * r + i] = mb_lane_value(v, l->planes + 1u, i);
+        mb_add_eight(v, l->planes, t);
+    }
+}
+
+/* V of all units: unsure weights count half. With S positive weights and T whose top bit is 1 among n, which is a sure one's if
+ * it is its sign: V = 3 S + T - 2 (n + theta). */
+static void average_values(const mb_layer *l, const mb_arena *arena, uint32_t active)
+{
+    for (uint32_t r = 0; 32u * r < l->units; r++) {
+        const uint32_t here = l->units - 32u * r < 32u ? l->units - 32u * r : 32u;
+        int32_t *const values = arena->values + 32u * r, lane[32];
+        uint32_t v[MB_PLANES_MAX];
+        mb_start_sums(l, r, active, v);
+        mb_lane_values(v, l->planes, values, here); /* -n - theta */
+        mb_sums(l, r, arena->list, active, v, arena->carry);
+        mb_lane_values(v, l->planes, lane, here); /* 2 S - n - theta */
+        for (uint32_t i = 0; i < here; i++) {
+            const int32_t s = (lane[i] - values[i]) / 2;
+            values[i] = l->bits > 1u ? 2 * lane[i] - s : 2 * lane[i];
+        }
+        if (l->bits > 1u) {
+            memset(v, 0, sizeof v);
+            add_tops(l, r, arena->list, active, v);
+            mb_lane_values(v, l->planes, lane, here);
+            for (uint32_t i = 0; i < here; i++) {
+                values[i] += lane[i];
+            }
         }
     }
 }
@@ -82,7 +99,7 @@ void mb_grade_mean(const mb_layer *l, const mb_arena *arena, uint32_t active)
 void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits)
 {
     const uint32_t active = mb_graded_inputs(l, bits, arena->list);
-    average_values(l, arena->list, active, arena->values);
+    average_values(l, arena, active);
     mb_grade_mean(l, arena, active);
 }
 

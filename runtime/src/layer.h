@@ -129,6 +129,8 @@ static inline int mb_is_feature(const mb_layer *l)
     return l->kind == MB_CONV || l->input == MB_BYTES;
 }
 
+/* The first n <= 32 lanes of bit-sliced two's complement planes, at most 24, as integers. */
+void mb_lane_values(const uint32_t *v, unsigned planes, int32_t *values, uint32_t n);
 /* V of 32 (or 16) units before any input is added. */
 void mb_start_sums(const mb_layer *l, uint32_t r, uint32_t active, uint32_t *v);
 /* Lists the input of every bit that is on, ascending by bit, as mb_active_inputs does. */

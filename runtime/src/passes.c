@@ -7,8 +7,8 @@
 #if defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
 typedef uint32_t four __attribute__((vector_size(16), aligned(4), may_alias)); /* in the arena, which knows words */
 enum { PARTS = 1 };
-#define FOUR(a, b, c, d) {{a, b, c, d}}
-#define WORD(v, pass, plane) (v)[plane][pass]
+#define PUT(v, step, i, a, b, c, d) ((v)[i] = (four){(a), (b), (c), (d)})
+#define GET(v, step, i, pass) (v)[i][pass]
 #define LANES four
 #define ADD_EIGHT static void add_eight
 #define MORE(carry) 1
@@ -16,51 +16,48 @@ enum { PARTS = 1 };
 #else
 typedef mb_word four;
 enum { PARTS = 4 };
-#define FOUR(a, b, c, d) {a, b, c, d}
-#define WORD(v, pass, plane) (v)[(pass) * MB_PLANES_MAX + (plane)]
+#define PUT(v, step, i, a, b, c, d) \
+    ((v)[i] = (a), (v)[(step) + (i)] = (b), (v)[2u * (step) + (i)] = (c), (v)[3u * (step) + (i)] = (d))
+#define GET(v, step, i, pass) (v)[(step) * (pass) + (i)]
 #define add_eight mb_add_eight
 #endif
-#define ALL 0xFFFFFFFFu
-
-/* Of each pass, whether it turns the weights for which a bit of z, and the one rotated there, are 1 (or, by ALL, 0). */
-static const four ONE_IS[PARTS] = FOUR(0, 0, ALL, ALL), OTHER_IS[PARTS] = FOUR(0, ALL, 0, ALL);
 
 void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values, int32_t *work)
 {
-    const uint32_t low_bits = (uint32_t)l->bits - 1u;
+    const uint32_t low_bits = (uint32_t)l->bits - 1u, planes = l->planes;
     four *const v = (four *)(void *)work;
+    uint32_t z = *generator;
     for (uint32_t r = 0; 32u * r < l->units; r++) {
         const mb_word *sign = (const mb_word *)(const void *)l->sign + r * (l->inputs + 1u);
         const mb_word *top = (const mb_word *)(const void *)l->levels + r * l->inputs * low_bits;
+        const uint32_t here = l->units - 32u * r < 32u ? l->units - 32u * r : 32u;
         uint32_t column[MB_PLANES_MAX + 1];
         mb_start_sums(l, r, active, column);
-        for (unsigned q = 0; q < PARTS; q++) {
-            for (unsigned p = 0; p < l->planes; p++) {
-                v[q * MB_PLANES_MAX + p] = (ONE_IS[q] & 0u) | column[p];
-            }
+        for (unsigned p = 0; p < planes; p++) {
+            PUT(v, MB_PLANES_MAX, p, column[p], column[p], column[p], column[p]);
         }
         for (uint32_t i = 0; i < active; i += 8u) {
-            four w[PARTS][8];
-            memset(w, 0, sizeof w);
-            for (uint32_t k = 0; k < 8u && i + k < active; k++) {
-                const uint32_t s = sign[list[i + k]], unsure = low_bits != 0 ? s ^ top[list[i + k] * low_bits] : 0;
-                const uint32_t z = mb_draw32(generator), other = z << 13 | z >> 19;
-                for (unsigned q = 0; q < PARTS; q++) {
-                    w[q][k] = ((ONE_IS[q] ^ z) & (OTHER_IS[q] ^ other) & unsure) ^ s;
-                }
+            four w[8 * PARTS];
+            const uint32_t count = active - i < 8u ? active - i : 8u;
+            if (count < 8u) {
+                memset(w, 0, sizeof w);
+            }
+            for (uint32_t k = 0; k < count; k++) { /* every unsure weight turns in one of the four */
+                const uint32_t j = list[i + k], s = sign[j], unsure = low_bits != 0 ? s ^ top[j * low_bits] : 0;
+                const uint32_t one = unsure & mb_draw32(&z), none = unsure ^ one, other = z << 13 | z >> 19;
+                PUT(w, 8u, k, s ^ (one & other), s ^ (one & ~other), s ^ (none & other), s ^ (none & ~other));
             }
             for (unsigned q = 0; q < PARTS; q++) {
-                add_eight(v + q * MB_PLANES_MAX + 1u, l->planes - 1u, w[q]);
+                add_eight(v + q * MB_PLANES_MAX + 1u, planes - 1u, w + 8u * q);
             }
         }
+        column[0] = 0;
         for (unsigned q = 0; q < 4u; q++) {
-            column[0] = 0;
-            for (unsigned p = 0; p < l->planes; p++) {
-                column[p + 1u] = WORD(v, q, p);
+            for (unsigned p = 0; p < planes; p++) {
+                column[p + 1u] = GET(v, MB_PLANES_MAX, p, q);
             }
-            for (uint32_t i = 0; i < 32u && 32u * r + i < l->units; i++) {
-                values[q * l->units + 32u * r + i] = mb_lane_value(column, l->planes + 1u, i);
-            }
+            mb_lane_values(column, planes + 1u, values + q * l->units + 32u * r, here);
         }
     }
+    *generator = z;
 }
