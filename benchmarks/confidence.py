@@ -10,7 +10,6 @@ AUROC: is this prediction wrong (MNIST), and is this image nothing the network h
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import platform
 from dataclasses import replace
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lab import RULE, digest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
@@ -147,7 +147,7 @@ def first_image(seed: int) -> bytes:
 
 def key(seed: int) -> Row:
     """What a run is recognised by: a network built otherwise is another run."""
-    return {"experiment": NAME, "seed": seed, "image": hashlib.sha256(first_image(seed)).hexdigest()[:16]}
+    return {"experiment": NAME, "seed": seed, "image": digest(first_image(seed)), "rule": RULE}
 
 
 def done() -> list[Row]:

@@ -22,22 +22,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lab import RULE
+from lab import trained as in_lab
 from numpy.typing import NDArray
-from streams import digest, spread
+from streams import spread
 
 from metabit.export import FIELD, FreshOptions, Frozen, fresh, hand_over, write_image
 from metabit.runtime import Model
-from metabit.train import Checkpoint, Task, datasets, load_checkpoint, plots, watch
+from metabit.train import Checkpoint, Task, datasets, plots, watch
 from metabit.train.files import append_row, read_rows, write_whole
 from metabit.train.protocol import Protocol, Settings
-from metabit.train.run import STATE as UNFINISHED
-from metabit.train.run import run as train
-from metabit.train.scenarios import Scenario, scenario
+from metabit.train.scenarios import scenario
 from metabit.train.tasks import thermometer
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "field"
 RUNS = RESULTS / "runs.jsonl"
-STATE = Path(__file__).parents[1] / "build" / "field"
 Row = dict[str, Any]
 Held = Callable[[Task], NDArray[np.bool_]]
 
@@ -167,16 +166,7 @@ def worlds(experiment: Experiment, validate: bool) -> tuple[Task, Task]:
 
 def trained(task: Task, lab: Lab, seed: int, name: str) -> Checkpoint:
     """A network trained on one world; kept, so that all deployments are of the same."""
-    settings = lab.settings(seed)
-    folder = STATE / digest(json.dumps([name, len(task.x_train), settings.to_dict()]).encode())
-    path = folder / "checkpoint.safetensors"
-    if not path.exists():
-        alone = Scenario(name, name, 1, task.classes, lambda i, seed: task, Protocol())
-        ran = train(alone, settings, folder, resume=(folder / UNFINISHED).exists())
-        if ran.interrupted:
-            raise KeyboardInterrupt
-        ran.checkpoint().write(path)
-    return load_checkpoint(path)
+    return in_lab(name, task, lab.settings(seed))
 
 
 # In the field
@@ -202,7 +192,7 @@ DEPLOYMENTS = (*HAND_OVER, ON_DEVICE, OFFLINE)
 def recipe(experiment: Experiment, deployment: str) -> Row:
     """All that decides a run besides its worlds and seed, JSON-ready."""
     options = experiment.gentle if deployment.endswith("gentle") else experiment.options
-    parts = {"lab": asdict(experiment.lab), "options": asdict(options), "passes": experiment.passes}
+    parts = {"lab": asdict(experiment.lab), "options": asdict(options), "passes": experiment.passes, "rule": RULE}
     found: Row = json.loads(json.dumps(parts))
     return {"lab": found["lab"]} if deployment == OFFLINE else found
 
@@ -278,14 +268,13 @@ def change(experiment: Experiment, changes: Row) -> Experiment:
 def done(name: str) -> dict[str, list[Row]]:
     """Deployment -> its finished runs in the order of the seeds, with today's settings; without one it is left out."""
     experiment = EXPERIMENTS[name]
-    rows = [row for row in read_rows(RUNS) if row["experiment"] == name]
+    rows = {
+        (row["deployment"], row["seed"]): row
+        for row in read_rows(RUNS)
+        if row["experiment"] == name and row["recipe"] == recipe(experiment, row["deployment"])
+    }
     found = {
-        deployment: [
-            row
-            for seed in experiment.seeds
-            for row in rows
-            if (row["deployment"], row["seed"], row["recipe"]) == (deployment, seed, recipe(experiment, deployment))
-        ]
+        deployment: [rows[deployment, seed] for seed in experiment.seeds if (deployment, seed) in rows]
         for deployment in DEPLOYMENTS
     }
     return {deployment: runs for deployment, runs in found.items() if runs}

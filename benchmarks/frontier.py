@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import streams
+from lab import digest
 
 from metabit import firmware_sim
-from metabit.runtime import Model
+from metabit.runtime import Model, sources
 from metabit.train import plots
 from metabit.train.files import write_whole
 
@@ -27,6 +28,8 @@ MEASURED = 500
 """Samples behind a latency."""
 WARM = 3000
 """Samples learnt on the board before, so that the slots are full: counting them is most of the work."""
+SOURCES = digest(b"".join(path.read_bytes() for path in sources()))
+"""Cycles belong to the library that took them."""
 
 
 def point(device: str, runs: list[streams.Row]) -> dict[str, Any]:
@@ -43,11 +46,13 @@ def point(device: str, runs: list[streams.Row]) -> dict[str, Any]:
     board = firmware_sim.load_board(BOARD)
     found = firmware_sim.measure(image, board, x[:MEASURED])
     with firmware_sim.Device(firmware_sim.build(image, board), board) as on_board:
-        on_board.learn_many(x[:WARM], y[:WARM])
+        taught = int((~on_board.learn_many(x[:WARM], y[:WARM]).skipped.astype(bool)).sum())
         learnt = on_board.learn_many(x[WARM:], y[WARM:])
+    assert taught > built.options.batch, f"only {taught} of {WARM} samples taught {device}: its slots are not full"
     cycles = {"mean": float(learnt.cycles.mean()), "max": int(learnt.cycles.max())}
     return {
-        "device": device, "bits": built.options.bits, "accuracy": [row["accuracy"] for row in runs],
+        "device": device, **streams.key(experiment, streams.first_image(experiment, built, 0)), "sources": SOURCES,
+        "bits": built.options.bits, "accuracy": [row["accuracy"] for row in runs],
         "state_bytes": model.state_size, "arena_bytes": model.arena_size(), "flash_bytes": found.flash.total,
         "ram_bytes": found.ram.total, "visited": float(np.mean([t["visited"] for row in runs for t in row["told"]])),
         "predict": asdict(found.predict), "learn_cycles": cycles, "learn_ms": board.milliseconds(cycles["mean"]),
@@ -65,12 +70,12 @@ def table(points: list[dict[str, Any]]) -> str:
         f"`METABIT_DATA_DIR=... python benchmarks/frontier.py`: permuted MNIST, 100 tasks, mean of the last five "
         f"([{NAME}]({NAME}.md)), and what it takes on an emulated {BOARD} ({one['core']}, {one['clock_hz'] / 1e6:.0f} MHz, "
         f"{one['compiler']}). Cycles are estimates of model {one['model']}, ±{one['band_percent']} %; learning is the "
-        f"mean of {MEASURED} steps in the middle of the second task, with all slots full.",
+        f"mean of {MEASURED} steps in the middle of the second task, with all slots full. Library sources {one['sources']}.",
         "",
         "![Accuracy against state](frontier.svg)",
         "",
-        "| device | accuracy | state, bytes | scratch, bytes | RAM in all | flash | predict, kcycles | learn, kcycles | worst "
-        "| learn, ms |",
+        "| device | accuracy | state, bytes | scratch, bytes | RAM in all | flash | predict, kcycles | learn, kcycles "
+        f"| worst of {MEASURED} | learn, ms |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for p in points:

@@ -21,21 +21,18 @@ from typing import Any
 
 import numpy as np
 from field import learn, stream
+from lab import RULE, trained
 from numpy.typing import NDArray
-from streams import digest, spread
+from streams import spread
 
-from metabit.export import FreshOptions, Frozen, freeze, fresh_head, write_image
+from metabit.export import FreshOptions, freeze, fresh_head, write_image
 from metabit.runtime import Model
-from metabit.train import Task, datasets, load_checkpoint, plots
+from metabit.train import Task, datasets, plots
 from metabit.train.files import append_row, read_rows, write_whole
 from metabit.train.protocol import Protocol, Settings
-from metabit.train.run import STATE as UNFINISHED
-from metabit.train.run import run as train
-from metabit.train.scenarios import Scenario
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "head"
 RUNS = RESULTS / "runs.jsonl"
-STATE = Path(__file__).parents[1] / "build" / "head"
 TITLE = "CIFAR-10: a head that learns on frozen features"
 SEEDS = (0, 1, 2)
 LAB = Protocol(preset="conv-cifar", epochs=6, batch=64, lr=1e-3, weight_decay=0.0, evaluate_every=6)
@@ -73,30 +70,16 @@ def worlds(validate: bool) -> tuple[Task, Task]:
     return lab, field
 
 
-def trained(task: Task, seed: int) -> Frozen:
-    """The network as it is exported; its checkpoint is kept."""
-    settings = Settings.of(LAB, seed=seed)
-    folder = STATE / digest(json.dumps([len(task.x_train), settings.to_dict()]).encode())
-    path = folder / "checkpoint.safetensors"
-    if not path.exists():
-        alone = Scenario(task.name, task.name, 1, task.classes, lambda i, seed: task, LAB)
-        ran = train(alone, settings, folder, resume=(folder / UNFINISHED).exists())
-        if ran.interrupted:
-            raise KeyboardInterrupt
-        ran.checkpoint().write(path)
-    return freeze(load_checkpoint(path))
-
-
 def recipe(name: str) -> Row:
     """All that decides a run besides its seed, JSON-ready."""
     head = HEADS.get(name)
-    found: Row = json.loads(json.dumps({"lab": asdict(LAB), "head": asdict(head) if head else None}))
+    found: Row = json.loads(json.dumps({"lab": asdict(LAB), "head": asdict(head) | {"rule": RULE} if head else None}))
     return found
 
 
 def run(name: str, seed: int, validate: bool = False, changes: Row | None = None) -> Row:
     lab, field = worlds(validate)
-    frozen = trained(lab, seed)
+    frozen = freeze(trained("half of cifar10", lab, Settings.of(LAB, seed=seed)))
     row: Row = {"name": name, "seed": seed, "recipe": recipe(name)}
     if name in HEADS:
         head = HEADS[name]
@@ -115,14 +98,8 @@ def run(name: str, seed: int, validate: bool = False, changes: Row | None = None
 
 def done() -> dict[str, list[Row]]:
     """Name -> its finished runs in the order of the seeds, with today's settings; without one it is left out."""
-    rows = read_rows(RUNS)
-    found = {
-        name: [
-            row for seed in SEEDS for row in rows
-            if (row["name"], row["seed"], row["recipe"]) == (name, seed, recipe(name))
-        ]
-        for name in (TRAINED, *HEADS)
-    }  # fmt: skip
+    rows = {(row["name"], row["seed"]): row for row in read_rows(RUNS) if row["recipe"] == recipe(row["name"])}
+    found = {name: [rows[name, seed] for seed in SEEDS if (name, seed) in rows] for name in (TRAINED, *HEADS)}
     return {name: runs for name, runs in found.items() if runs}
 
 

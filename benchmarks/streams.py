@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import base64
-import hashlib
 import json
 import os
 import platform
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lab import RULE, digest
 from numpy.typing import NDArray
 
 from metabit.export import FreshOptions, fresh, write_image
@@ -173,8 +173,8 @@ def run(name: str, device: str, seed: int, validate: bool = False, changes: dict
     experiment = EXPERIMENTS[name]
     built = change(experiment.devices[device], changes or {})
     stream, image = Stream(experiment, seed, validate), first_image(experiment, built, seed)
-    what = {"experiment": name, "device": device, "seed": seed, "image": digest(image)}
-    saved = STATE / f"{digest(json.dumps([what, experiment.tasks, EVERY, validate]).encode())}.json"
+    what = {"experiment": name, "device": device, "seed": seed, **key(experiment, image)}
+    saved = STATE / f"{digest(json.dumps([what, EVERY, validate]).encode())}.json"
     model, told, begun = Model(image), [], 0
     if saved.exists():
         kept = json.loads(saved.read_text())
@@ -198,6 +198,11 @@ def run(name: str, device: str, seed: int, validate: bool = False, changes: dict
     }  # fmt: skip
 
 
+def key(experiment: Experiment, image: bytes) -> Row:
+    """What a run is known by besides its names: the network, the rule and the stream."""
+    return {"image": digest(image), "rule": RULE, "stream": [experiment.tasks, experiment.passes, experiment.parts]}
+
+
 def learn_task(model: Model, stream: Stream, task: int) -> Row:
     """Means over one task's samples, and the accuracy on it right after."""
     work, count, seconds = np.zeros(4), 0, 0.0  # right, visited, moved, flipped
@@ -211,10 +216,6 @@ def learn_task(model: Model, stream: Stream, task: int) -> Row:
     return means | {"microseconds": 1e6 * seconds / count, "learnt": stream.accuracy(model, task)}
 
 
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
-
-
 def change(device: Device, changes: dict[str, Any]) -> Device:
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items() if k != "hidden"}
     return replace(device, hidden=changes.get("hidden", device.hidden), options=replace(device.options, **options))
@@ -226,12 +227,13 @@ def change(device: Device, changes: dict[str, Any]) -> Device:
 def done(name: str) -> dict[str, list[Row]]:
     """Device -> its finished runs in the order of the seeds, as it is built today; devices without one are left out."""
     experiment = EXPERIMENTS[name]
-    rows = {(row["device"], row["seed"], row["image"]): row for row in read_rows(RUNS) if row["experiment"] == name}
+    rows = {(row["device"], row["seed"]): row for row in read_rows(RUNS) if row["experiment"] == name}
     found = {
         device: [
-            rows[key]
+            row
             for seed in experiment.seeds
-            if (key := (device, seed, digest(first_image(experiment, built, seed)))) in rows
+            if (row := rows.get((device, seed)))
+            and key(experiment, first_image(experiment, built, seed)).items() <= row.items()
         ]
         for device, built in experiment.devices.items()
     }

@@ -64,16 +64,17 @@ class Tally:
         return {name: getattr(self, name) / max(1, self.samples) for name in ("visited", "moved", "flipped", "skipped")}
 
 
-def open_task(name: str, frozen: Frozen) -> Task:
+def open_task(name: str, frozen: Frozen, classes: bool = True) -> Task:
     """A task whose inputs are what the device takes: uint8 features, or packed bits if the network takes bits.
 
     Held against the network first, so that a mismatch is one sentence and not a traceback later. Raises UsageError.
+    classes: False where the network's own output does not matter.
     """
     task = load_task(name)
     features = frozen.input_bits if frozen.packed else frozen.input_bytes
     if task.features != features:
         raise UsageError(f"{name} has {task.features} features, this model takes {features}")
-    if task.classes > frozen.classes:
+    if classes and task.classes > frozen.classes:
         raise UsageError(f"{name} has labels up to {task.classes - 1}, this model has {frozen.classes} classes")
     if frozen.packed:
         most = max(int(task.x_train.max()), int(task.x_test.max()))

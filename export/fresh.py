@@ -39,7 +39,8 @@ class FreshOptions:
         bits: k, 2..8 hidden bits a synapse.
         thresholds: 1 to 8 whole numbers 0..255, the same for every feature; an input counts how many of them it reaches.
         delta: metaplasticity of one level: a level r from zero moves with probability 1 - tanh²(delta · (r + ½)), either way.
-        asks: share of the hidden units that ask after a wholly wrong sample; 256 units' worth at most.
+        asks: a third of the votes after a wholly wrong sample, over the hidden units, each of which gives 3 votes at most;
+            256 units' worth at most.
         deviations: 0..100, times √n votes must agree, of n, to visit a synapse; a unit asks with up to 3 votes a sample.
         gain: 0..1, chance of a visit for each vote beyond those needed.
         draws: 4 or 8 passes with weights drawn anew, over which one sample's error is averaged.

@@ -166,7 +166,7 @@ class Model:
         """How unlike all that was learnt each input is, uint32 (n,), of inputs uint8 (n, input_size): large is novel.
 
         4096 n^(3/4) over the mean |V| of the graded layer, where n input bits are on. Draw the line where samples of your own end
-        (docs/results/confidence/mnist-fashion.md). Raises ModelError without a graded layer.
+        (docs/results/confidence/mnist-fashion.md). Raises ModelError if there is an input and no graded layer.
         """
         try:
             return self._predict(x, novelties=True)[2]

@@ -245,14 +245,18 @@ class DeviceRule:
         return np.asarray(2 * np.where(h >= 0, h, -1 - h) < 2 ** (bits - 1) if bits > 1 else np.zeros_like(h, np.bool_))
 
     @staticmethod
-    def gates(graded: GradedLike, v: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-        """V (N,) -> what the units give, -8..8, and which are on the ramp, where errors pass."""
+    def gates(graded: GradedLike, v: Ints) -> tuple[Ints, NDArray[np.bool_], NDArray[np.bool_]]:
+        """V (N,) -> what the units give, -8..8; which are on the ramp, where errors pass; and which are closed beyond it."""
         size = np.abs(v)
         mean = 16 * int(size.sum()) // len(v)
         low, high = (mean * graded.lo) >> 12, (mean * graded.hi) >> 12
         width = max(1, high - low)
         rise = np.minimum(np.maximum(size - low, 0), width)
-        return 8 - ((rise * (2**20 // width) + 2**15) >> 16), (low < size) & (size < high)
+        return (
+            8 - ((rise * (2**20 // width) + 2**15) >> 16),
+            (low < size) & (size < high),
+            (low < size) & (size >= high),
+        )
 
     def drawn_sums(self, index: int, x: Ints) -> Ints:
         """V (4, N) of the graded layer, four times with weights drawn anew."""
@@ -284,12 +288,12 @@ class DeviceRule:
         assert layer.graded is not None and layer.rule is not None and layer.rule.votes is not None
         votes, error, wrong = layer.rule.votes, np.zeros(len(self.levels[index]), dtype=np.int64), 0
         for v in (v for _ in range(votes.draws // 4) for v in self.drawn_sums(index, x)):
-            gates, ramp = self.gates(layer.graded, v)
+            gates, ramp, closed = self.gates(layer.graded, v)
             e, one = self.vote_error(self.scored(gates), label)
             wrong += one
             back = signs(self.levels[-1]).T @ e
             opens = -(np.maximum(-back, 0) >> 2)
-            error -= np.sign(v) * np.where(ramp, back, np.where(gates < 0, opens, 0))
+            error -= np.sign(v) * np.where(ramp, back, np.where(closed, opens, 0))
         wrong //= votes.draws
         rates = None if wrong < self.net.margin else self.rates(error, layer.rule.dose, wrong)
         if rates is None:  # as it is for no error at all

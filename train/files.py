@@ -17,9 +17,11 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
     """Beside the target first, then moved over it, so that no reader ever sees half a file. Text is UTF-8.
 
     Raises:
-        TrainError: the folder does not exist or cannot be written.
+        TrainError: the folder does not exist or cannot be written, or the path is a folder itself.
     """
     path = Path(path)
+    if path.is_dir():
+        raise TrainError(f"cannot write {path}: it is a folder, name a file in it")
     # not tempfile's: its files are for one user only, and the result would be as well
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:

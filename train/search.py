@@ -88,7 +88,7 @@ class Race:
         """
         left = list(range(len(self.settings)))
         for round_, size in enumerate(self.sizes):
-            best = [trial.number for trial in self.ranking(table) if trial.number in left] if round_ else left
+            best = [trial.number for trial in self.ranking(table, round_) if trial.number in left] if round_ else left
             left = [0, *(number for number in best if number != 0)][:size]
             self._sweep(work, [self.cell(number, round_) for number in left], table, workers, progress)
         ranking = self.ranking(table)
@@ -136,14 +136,16 @@ class Race:
             return before
         return ranking[0] if np.mean(gains) > 2 * np.std(gains, ddof=1) / len(gains) ** 0.5 else before
 
-    def ranking(self, table: str | Path) -> list[Trial]:
+    def ranking(self, table: str | Path, rounds: int | None = None) -> list[Trial]:
         """Trials that have finished a run, best first: those that went further before those that were dropped, then by mean
-        score, then by number. What there was before stays in to the end, so it stands where its score puts it."""
-        count = len(self.settings)
-        rows = finished(table, [self.cell(number, round_) for number in range(count) for round_ in range(self.rounds)])
+        score, then by number. What there was before stays in to the end, so it stands where its score puts it.
+
+        rounds: only the runs of so many, from the first: a table may hold later ones, of a race with fewer trials."""
+        count, most = len(self.settings), self.rounds if rounds is None else rounds
+        rows = finished(table, [self.cell(number, round_) for number in range(count) for round_ in range(most)])
         found = []
         for number in range(count):
-            own = [row for row in rows[number * self.rounds : (number + 1) * self.rounds] if row is not None]
+            own = [row for row in rows[number * most : (number + 1) * most] if row is not None]
             if own:
                 found.append(Trial(number, dict(self.settings[number]), tuple(own)))
         return sorted(found, key=lambda trial: (-len(trial.rows), -trial.mean("score"), trial.number))

@@ -104,7 +104,7 @@ class Spec:
         units: of the hidden layer. "sign": ±1, what norm decides. "graded": gates (`metabit.train.gates`), which go on
             learning by votes on a device. There is then one hidden layer, of at most 1024 units; its planes, at most
             16384 bits, share one weight for each feature, so it needs encode; norm "static" and output "code", and
-            scores come out in units of their standard deviation over the classes.
+            scores come out in units of half their standard deviation over the classes.
         ramp: of graded units: open up to the first and closed from the second on, in 1/256 of the layer's mean |sum|;
             0 <= first < second <= 2047.
 

@@ -19,7 +19,8 @@ def command(
     ] = Path("out/checkpoint.safetensors"),
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder; by default the source's.")] = None,
     bits: Annotated[
-        int, typer.Option(help="Bits a synapse, sign included, 2..8; 1 exports a frozen network.")
+        int,
+        typer.Option(help="Bits a synapse, sign included, 2..8; 1 exports a frozen network, but not of graded units."),
     ] = RECIPE.bits,
     m: Annotated[
         str | None,
@@ -68,6 +69,12 @@ def command(
     else:
         checkpoint = train.load_checkpoint(source)
         if checkpoint.spec.units == "graded":
+            plain = export.Options(bits=bits, m=options.m, seed=seed)
+            if bits < 2 or options != plain:
+                raise UsageError(
+                    "graded units learn by votes, in 2 to 8 bits: --strengthen, --visits and --margin are of other networks; "
+                    "metabit tune sets theirs"
+                )
             asked = (
                 None if isinstance(options.m, str) else options.m
             )  # by itself a level is as wide as suits the tables: auto

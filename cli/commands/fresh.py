@@ -71,9 +71,11 @@ def command(
             "--threshold belongs to inputs, and with --features the network brings its own: leave out either"
         )
     else:
+        if output.exists() and output.samefile(features):
+            raise UsageError(f"--output {output} is the network whose features are wanted: name another file")
         below = read_image(features.read_bytes())
         seen = f" -> {below.layers[-2].outputs} of {features}" if len(below.layers) > 1 else ""
-        task = stream.open_task(data, below)
+        task = stream.open_task(data, below, classes=False)
         image = write_image(fresh_head(below, hidden, task.classes, FreshOptions(bits=bits, seed=seed)))
     model = Model(image)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -58,6 +58,10 @@ def command(
 
     if image is not None and (hidden is not None or bits is not None):
         raise UsageError("an image brings its own network: leave out --hidden and --bits")
+    if output is not None and output.resolve() == table.resolve():
+        raise UsageError(
+            f"--output and --table are both {output}: the image would replace the finished runs, name two files"
+        )
     if output is not None and output.is_dir():
         raise UsageError(f"--output {output}: give a file, not a folder")
     if image is None:

@@ -198,13 +198,14 @@ mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, siz
     m->state = state;
     m->arena = arena;
     memcpy(state, m->image + mb_u32_at(m->image + MB_AT_STATE), mb_state_size(m));
-    mb_arena votes;
-    if (m->mode == MB_LEARN) { /* no sample has been kept yet */
-        const uint32_t size = mb_arena_plan(m, MB_LEARN, &votes);
-        if (votes.votes.slot != NULL) {
-            uint8_t *from = (uint8_t *)votes.votes.slot;
-            memset(from, 0, size - (uint32_t)(from - m->arena));
-        }
+    mb_arena plan; /* no sample has been seen or kept yet */
+    const uint32_t size = mb_arena_plan(m, m->mode, &plan);
+    if (plan.sizes != NULL) {
+        memset(plan.sizes, 0, 8);
+    }
+    if (m->mode == MB_LEARN && plan.votes.slot != NULL) {
+        uint8_t *from = (uint8_t *)plan.votes.slot;
+        memset(from, 0, size - (uint32_t)(from - m->arena));
     }
     return MB_OK;
 }

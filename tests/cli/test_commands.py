@@ -68,17 +68,31 @@ def test_a_head_learns_on_features_of_a_trained_network(metabit: Any, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (("--threshold", 3), "--threshold belongs to inputs"),
-        ((), "graded units, which learn by themselves"),
+        (("--threshold", 3, "-o", "x.mbit"), "--threshold belongs to inputs"),
+        (("-o", "x.mbit"), "graded units, which learn by themselves"),
+        (("-o", "fresh.mbit"), "is the network whose features are wanted"),
     ],
-    ids=["thresholds", "on graded units"],
+    ids=["thresholds", "on graded units", "over itself"],
 )
-def test_features_that_do_not_fit_are_refused(
-    metabit: Any, tmp_path: Path, options: tuple[object, ...], named: str
-) -> None:
-    metabit("fresh", "digits", "-o", tmp_path / "fresh.mbit", "--hidden", 32)
-    ran = metabit("fresh", "digits", "--features", tmp_path / "fresh.mbit", "-o", tmp_path / "x.mbit", *options)
-    assert ran.code != 0 and named in ran.err and ran.err.count("\n") == 1 and not (tmp_path / "x.mbit").exists()
+def test_features_that_do_not_fit_are_refused(metabit: Any, options: tuple[object, ...], named: str) -> None:
+    metabit("fresh", "digits", "-o", "fresh.mbit", "--hidden", 32)
+    before = Path("fresh.mbit").read_bytes()
+    ran = metabit("fresh", "digits", "--features", "fresh.mbit", *options)
+    assert ran.code != 0 and named in ran.err and ran.err.count("\n") == 1
+    assert not Path("x.mbit").exists() and Path("fresh.mbit").read_bytes() == before
+
+
+def test_a_head_may_have_other_classes_than_its_features_had(metabit: Any, image: Path, tmp_path: Path) -> None:
+    width = metabit("inspect", image, "--json").json()["layers"][0]["inputs"]
+    x, y = np.random.default_rng(0).integers(0, 256, (60, width)).astype(np.uint8), np.arange(60) % 23
+    np.savez(tmp_path / "many.npz", x=x, y=y)
+    told = metabit("fresh", tmp_path / "many.npz", "--features", image, "-o", tmp_path / "head.mbit", "--json").json()
+    assert told["classes"] == 23
+
+
+def test_a_folder_is_no_file(metabit: Any) -> None:
+    ran = metabit("fresh", "digits", "-o", ".")
+    assert ran.code == 1 and "it is a folder" in ran.err and ran.err.count("\n") == 1
 
 
 def test_a_fresh_network_too_large_is_refused(metabit: Any, tmp_path: Path) -> None:
@@ -101,6 +115,16 @@ def test_a_fresh_network_with_a_wrong_option_is_refused(
     ran = metabit("fresh", "digits", "-o", tmp_path / "new" / "x.mbit", *options)
     assert ran.code != 0 and named in ran.err and ran.err.count("\n") == 1 and ran.err.endswith("\n")
     assert not ran.out and not list(tmp_path.iterdir())
+
+
+def test_graded_units_refuse_options_of_other_networks(metabit: Any) -> None:
+    metabit("train", "digits", "-o", "lab", "--preset", "gates-192", "--epochs", 1)
+    words = ("export", "lab/checkpoint.safetensors", "--formats", "mbit")
+    for wrong in (("--margin", 0.4), ("--visits", 0.01), ("--strengthen", "same"), ("--bits", 1)):
+        ran = metabit(*words, *wrong)
+        assert ran.code != 0 and "graded units learn by votes" in ran.err and ran.err.count("\n") == 1
+    assert not Path("lab/model.mbit").exists()
+    assert metabit(*words, "--bits", 4, "--m", "auto").code == 0
 
 
 def test_a_convolutional_checkpoint_goes_all_the_way(metabit: Any) -> None:

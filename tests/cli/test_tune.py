@@ -52,6 +52,11 @@ def test_without_an_image_it_tunes_what_fresh_would_make(metabit: Any) -> None:
     assert Path("a.mbit").read_bytes() == write_image(retune(start, found["best"]))
 
 
+def test_the_image_never_replaces_the_finished_runs(metabit: Any) -> None:
+    ran = metabit("tune", "--data", "digits", *SHORT, "-o", "same", "--table", "same")
+    assert ran.code != 0 and "name two files" in ran.err and not Path("same").exists()
+
+
 def test_dense_layers_and_worlds_to_keep(metabit: Any, image: Path, data: Path) -> None:
     found = metabit("tune", image, "--data", data, "--also", "digits", *SHORT, "--json").json()
     for trial in found["trials"]:

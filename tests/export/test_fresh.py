@@ -48,8 +48,8 @@ def test_the_integers_of_the_defaults() -> None:
 def test_low_is_in_units_of_the_mean() -> None:
     """Of units with |V| = 10 each, low=0.5 opens the ramp at 5 and high=1.5 ends it at 15."""
     layer = graded(fresh(8, 4, 3, FreshOptions(low=0.5, high=1.5)))
-    gates, ramp = DeviceRule.gates(layer.graded, np.array([5, -5, 15, 15]))
-    assert gates.tolist() == [8, 8, -8, -8] and not ramp.any()
+    gates, ramp, closed = DeviceRule.gates(layer.graded, np.array([5, -5, 15, 15]))
+    assert gates.tolist() == [8, 8, -8, -8] and not ramp.any() and closed.tolist() == [False, False, True, True]
 
 
 def test_what_is_beyond_the_format_is_clipped() -> None:

@@ -25,6 +25,7 @@ def _benchmark(name: str) -> ModuleType:
     return module
 
 
+sys.path.insert(0, str(ROOT / "benchmarks"))  # they share lab.py
 NAMES = ("training", "streams", "field")
 BENCHMARKS = [_benchmark(name) for name in NAMES]
 PAGES = [(benchmark, name) for benchmark in BENCHMARKS for name in benchmark.EXPERIMENTS if benchmark.done(name)]
@@ -44,11 +45,29 @@ def test_index_follows_from_the_runs(benchmark: ModuleType) -> None:
     assert (benchmark.RESULTS / "README.md").read_text() == benchmark.index()
 
 
+@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=NAMES)
+def test_no_page_is_of_runs_that_are_gone(benchmark: ModuleType) -> None:
+    pages = {path.stem for path in benchmark.RESULTS.glob("*.md")} - {"README", "frontier", "step"}
+    assert pages == {name for name in benchmark.EXPERIMENTS if benchmark.done(name)}
+
+
+def test_head_page_follows_from_the_runs() -> None:
+    head = _benchmark("head")
+    found = head.done()
+    assert set(found) == {head.TRAINED, *head.HEADS}
+    assert (head.RESULTS / "README.md").read_text() == head.table(found)
+    assert (head.RESULTS / "cifar10.svg").stat().st_size > 2000
+
+
 def test_frontier_page_follows_from_its_measurements() -> None:
     frontier = _benchmark("frontier")
     points = json.loads((frontier.streams.RESULTS / "frontier.json").read_text())
     done = {device: [row["accuracy"] for row in runs] for device, runs in frontier.streams.done(frontier.NAME).items()}
     assert {point["device"]: point["accuracy"] for point in points} == done
+    experiment = frontier.streams.EXPERIMENTS[frontier.NAME]
+    for point in points:
+        image = frontier.streams.first_image(experiment, experiment.devices[point["device"]], 0)
+        assert frontier.streams.key(experiment, image).items() <= point.items()
     assert (frontier.streams.RESULTS / "frontier.md").read_text() == frontier.table(points)
     assert (frontier.streams.RESULTS / "frontier.svg").stat().st_size > 2000
 

@@ -151,6 +151,15 @@ static void using(const uint8_t *image, size_t image_len)
     CHECK(mb_novelty(NULL, &novelty) == MB_E_NULL && mb_novelty(&m, NULL) == MB_E_NULL);
     const mb_status of_novelty = mb_novelty(&m, &novelty); /* of whichever image this is */
     CHECK((of_novelty == MB_OK) != (of_novelty == MB_E_GRADED && novelty == 9));
+    if (of_novelty == MB_OK) { /* of the sample seen last, predicted or learnt */
+        uint32_t other, learnt;
+        memset(x, 0, mb_input_size(&m));
+        CHECK(mb_predict(&m, x, NULL, NULL) == MB_OK && mb_novelty(&m, &other) == MB_OK && other != novelty);
+        memset(x, 0xA5, mb_input_size(&m));
+        CHECK(mb_learn(&m, x, 0, NULL) == MB_OK && mb_novelty(&m, &learnt) == MB_OK && learnt == novelty);
+        CHECK(mb_attach(&m, state, state_len, arena, learn) == MB_OK && mb_novelty(&m, &other) == MB_OK && other == 0);
+        CHECK(mb_predict(&m, x, scores, &label) == MB_OK);
+    }
 
     CHECK(mb_learn(NULL, x, 0, &info) == MB_E_NULL);
     CHECK(mb_learn(&m, NULL, 0, &info) == MB_E_NULL);

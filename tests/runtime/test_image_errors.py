@@ -335,7 +335,7 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
     ),
 }  # fmt: skip
 
-# What no bytes handed to Model can cause; tests/runtime/status.c causes each.
+# What no damaged image can cause; tests/runtime/status.c causes each.
 C_ONLY = {"NULL", "GRADED", "ALIGN", "STATE_SIZE", "ARENA_SIZE", "DETACHED", "LABEL", "FROZEN", "SAME"}
 
 

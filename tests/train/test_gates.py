@@ -33,7 +33,7 @@ GRADED: dict[str, Any] = {
     st.tuples(st.integers(0, 2047), st.integers(0, 2047)).filter(lambda ends: ends[0] < ends[1]),
 )
 def test_gates_are_those_of_the_device(sums: list[int], ramp: tuple[int, int]) -> None:
-    wanted, rises = DeviceRule.gates(Graded(*ramp, 1), np.array(sums))
+    wanted, rises, _ = DeviceRule.gates(Graded(*ramp, 1), np.array(sums))
     a = torch.tensor([sums], dtype=torch.float32, requires_grad=True)
     y = Gates(*ramp)(a)
     y.sum().backward()

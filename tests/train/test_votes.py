@@ -19,16 +19,17 @@ from metabit.train.device_rule import EXP, DeviceRule, Done, Kept
 
 def test_gates_by_hand() -> None:
     """mean = 16 * 32 / 4, low = 4, high = 12: a unit falls by two for each step in between."""
-    gates, ramp = DeviceRule.gates(Graded(128, 384, 1), np.array([3, -9, 20, 0]))
+    gates, ramp, closed = DeviceRule.gates(Graded(128, 384, 1), np.array([3, -9, 20, 0]))
     assert gates.tolist() == [8, -2, -8, 8]
-    assert ramp.tolist() == [False, True, False, False]
+    assert ramp.tolist() == [False, True, False, False] and closed.tolist() == [False, False, True, False]
 
 
 def test_gates_where_the_ramp_has_no_width() -> None:
     """mean = 16, low = high = 0: the width is one, and no error passes."""
-    gates, ramp = DeviceRule.gates(Graded(1, 2, 1), np.array([1, -1, 0, 2]))
+    gates, ramp, closed = DeviceRule.gates(Graded(1, 2, 1), np.array([1, -1, 0, 2]))
+    assert closed.tolist() == [True, True, False, True]
     assert gates.tolist() == [-8, -8, 8, -8] and not ramp.any()
-    gates, _ = DeviceRule.gates(Graded(1, 2, 1), np.zeros(4, np.int64))
+    gates, *_ = DeviceRule.gates(Graded(1, 2, 1), np.zeros(4, np.int64))
     assert gates.tolist() == [8, 8, 8, 8]
 
 
@@ -94,7 +95,7 @@ def counting(hidden: list[list[int]], need: int, gain: int, strengthen: list[int
     graded = frozen.layers[0]
     rule = replace(
         graded.rule, strengthen=np.array(strengthen, np.uint16), weaken=np.array(weaken, np.uint16),
-        votes=Votes(np.full(97, need, np.uint16), gain, 1, 32),
+        votes=Votes(np.full(97, need, np.uint16), gain, 4, 32),
     )  # fmt: skip
     return DeviceRule(
         replace(frozen, layers=(replace(graded, hidden=np.array(hidden, np.int8), rule=rule), frozen.layers[1]))
