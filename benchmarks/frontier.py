@@ -69,7 +69,7 @@ def table(points: list[dict[str, Any]]) -> str:
         "",
         f"`METABIT_DATA_DIR=... python benchmarks/frontier.py`: permuted MNIST, 100 tasks, mean of the last five "
         f"([{NAME}]({NAME}.md)), and what it takes on an emulated {BOARD} ({one['core']}, {one['clock_hz'] / 1e6:.0f} MHz, "
-        f"{one['compiler']}). Cycles are estimates of model {one['model']}, ±{one['band_percent']} %; learning is the "
+        f"{one['compiler']}). Cycles are estimates ({one['model']}); learning is the "
         f"mean of {MEASURED} steps in the middle of the second task, with all slots full. Library sources {one['sources']}.",
         "",
         "![Accuracy against state](frontier.svg)",
