@@ -49,8 +49,8 @@ class Head:
 
 
 HEADS = {
-    "64 units, 4 bits": Head(64, FreshOptions()),
-    "32 units, 4 bits": Head(32, FreshOptions()),
+    "64 units, 4 bits": Head(64, FreshOptions(deviations=2.5)),
+    "32 units, 4 bits": Head(32, FreshOptions(deviations=2.5)),
 }
 
 
