@@ -25,7 +25,7 @@ from lab import RULE, trained
 from numpy.typing import NDArray
 from streams import spread
 
-from metabit.export import FreshOptions, freeze, fresh_head, write_image
+from metabit.export import HEAD, FreshOptions, freeze, fresh_head, write_image
 from metabit.runtime import Model
 from metabit.train import Task, datasets, plots
 from metabit.train.files import append_row, read_rows, write_whole
@@ -49,8 +49,8 @@ class Head:
 
 
 HEADS = {
-    "64 units, 4 bits": Head(64, FreshOptions(deviations=2.5)),
-    "32 units, 4 bits": Head(32, FreshOptions(deviations=2.5)),
+    "64 units, 4 bits": Head(64, HEAD),
+    "32 units, 4 bits": Head(32, HEAD),
 }
 
 

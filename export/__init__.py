@@ -23,7 +23,7 @@ In four lines::
 from metabit.export.bundle import FORMATS, Written, export_all
 from metabit.export.errors import ExportError, MissingExtra
 from metabit.export.freeze import Options, freeze
-from metabit.export.fresh import FreshOptions, fresh, fresh_head
+from metabit.export.fresh import HEAD, FreshOptions, fresh, fresh_head
 from metabit.export.frozen import Counters, Encode, Frozen, Graded, Layer, Rule, Votes
 from metabit.export.handover import FIELD, hand_over
 from metabit.export.image import read_image, write_image
@@ -32,6 +32,7 @@ from metabit.export.retune import retune, space
 __all__ = [
     "FIELD",
     "FORMATS",
+    "HEAD",
     "Counters",
     "Encode",
     "ExportError",

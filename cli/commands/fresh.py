@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -57,7 +58,7 @@ def command(
     from metabit import train
     from metabit.cli import stream
     from metabit.cli.errors import UsageError
-    from metabit.export import FreshOptions, fresh, fresh_head, read_image, write_image
+    from metabit.export import HEAD, FreshOptions, fresh, fresh_head, read_image, write_image
     from metabit.runtime import Model
     from metabit.train.files import write_whole
 
@@ -76,7 +77,7 @@ def command(
         below = read_image(features.read_bytes())
         seen = f" -> {below.layers[-2].outputs} of {features}" if len(below.layers) > 1 else ""
         task = stream.open_task(data, below, classes=False)
-        image = write_image(fresh_head(below, hidden, task.classes, FreshOptions(bits=bits, seed=seed)))
+        image = write_image(fresh_head(below, hidden, task.classes, replace(HEAD, bits=bits, seed=seed)))
     model = Model(image)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(output, image)
