@@ -19,10 +19,8 @@ MAY_IMPORT = {
     "cli": {"train", "export", "runtime", "firmware_sim"},
 }
 LIMITS = {".py": 400, ".c": 500, ".h": 500}
-RUNTIME_LIMIT, HEADER_LIMIT = (
-    2590,
-    350,
-)  # two learning rules, convolutions, 8-bit inputs; DESIGN's 2,000 were for one rule
+# two learning rules, convolutions, 8-bit inputs; DESIGN's 2,000 were for one rule
+RUNTIME_LIMIT, HEADER_LIMIT = 2560, 350
 
 FILES = sorted(path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.py"))
 C_FILES = sorted(path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.[ch]"))

@@ -6,10 +6,10 @@
  *
  *   image   const, read in place (flash). mb_open validates every byte it will ever rely on.
  *   state   mb_state_size() bytes. What learning changes: the generator, the counters and k bits a synapse.
- *   arena   mb_arena_size() bytes of scratch. Its content is worthless between calls, but to mb_novelty, which is of the last sample seen,
- *           and to a network that learns by votes: there it holds the last samples, at most a batch, whose votes are being
- *           counted. If it is needed for something else in between, mb_attach again before learning goes on: those
- *           votes are lost, nothing else.
+ *   arena   mb_arena_size() bytes of scratch. Its content is worthless between calls, but to mb_novelty, which is of the
+ *           last sample seen, and to a network that learns by votes: there it holds the last samples, at most a batch, whose
+ *           votes are being counted. If it is needed for something else in between, mb_attach again before learning goes
+ *           on: those votes are lost, nothing else.
  *
  * All three must be 4-byte aligned. `metabit inspect` prints both sizes before anything is flashed, and a build can check them
  * against mb_state_size and mb_arena_size at start. A call takes less than 1 KiB of stack. Calls on one model share its arena:
@@ -128,7 +128,8 @@ mb_status mb_novelty(const mb_model *m, uint32_t *novelty);
 
 typedef struct mb_learn_info {
     uint16_t predicted; /* class before this step: averaging `predicted == label` gives prequential accuracy */
-    uint16_t skipped;   /* 1 if the sample was already classified with margin: nothing changed but the step counter and, by votes, the generator */
+    uint16_t skipped;   /* 1 if the sample was already classified with margin: only the step counter (by votes, the generator
+                         * too) has changed */
     uint32_t visited;   /* synapses looked at */
     uint32_t moved;     /* hidden levels changed */
     uint32_t flipped;   /* weights that changed sign */
