@@ -43,12 +43,12 @@ def test_the_better_half_goes_on_and_the_best_wins(tmp_path: Path) -> None:
 def test_a_race_with_more_trials_can_find_a_better_one(tmp_path: Path) -> None:
     """The first race's survivors have run in every round: that alone must not carry them through the second."""
     table, more = tmp_path / "table.jsonl", [*SETTINGS, *({"a": a} for a in range(12, 24))]
-    assert Race(SETTINGS, rounds=4).run(lambda cell: noisy(cell, best=7, noise=0.1), table)[0].number == 7
+    assert Race(SETTINGS, rounds=7).run(lambda cell: noisy(cell, best=7, noise=0.1), table)[0].number == 7
 
     def better(cell: Mapping[str, Any]) -> dict[str, float]:
         return {"score": noisy(cell, best=7, noise=0.1)["score"] + 9 * (cell["settings"].get("a") == 20)}
 
-    race = Race(more, rounds=4)
+    race = Race(more, rounds=7)
     assert race.run(better, table)[0].number == 20 and race.winner(table) == race.ranking(table)[0]
 
 
