@@ -44,6 +44,15 @@ typedef int32_t mb_int;
     } while (0)
 #define MB_FULL_ADD(high, low, a, b, c) MB_FULL_ADD_OF(uint32_t, high, low, a, b, c)
 
+/* Order for compilers that mix loads and sums until the registers do not suffice: everything before is done, in registers. */
+#if defined(__GNUC__)
+#define MB_TWO_HERE(a, b) __asm__ volatile("" : "+r"(a), "+r"(b))
+#define MB_FOUR_HERE(a, b, c, d) __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d))
+#else
+#define MB_TWO_HERE(a, b) ((void)0)
+#define MB_FOUR_HERE(a, b, c, d) ((void)0)
+#endif
+
 /* Which of the first n lanes of word r exist: all ones except in the last word. */
 static inline uint32_t mb_lane_mask(uint32_t n, uint32_t r)
 {
