@@ -189,7 +189,8 @@ def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "b.c": "#include \"guarded.h\"\nint b(void) { return LOCAL; }\n",
         "c.c": "#include \"guarded.h\"\n#define LOCAL 9\nint c(void) { return LOCAL + seven(); }\n",
         "guarded.h": "/* why */\n#ifndef G_H\n#define G_H\n"
-                     "static inline int seven(void) { return 7; }\nenum { LOCAL = 3 };\n#endif\n",
+                     "static inline int seven(void) { return 7; }\n"
+                     "static inline int unused(void) { return 8; }\nenum { LOCAL = 3 };\n#endif\n",
         "template.h": "enum { JOIN(t, T) = T };\n#undef T\n",
     }.items():  # fmt: skip
         (tmp_path / "src" / name).write_text(text)
@@ -205,11 +206,22 @@ def test_guards_conditions_templates_and_macros(made_up: Path, some: tuple[str, 
     text = (out / "metabit.c").read_text()
     assert text.count("seven(void)") == 2 and text.count("enum { JOIN") == 2
     assert text.index("#ifdef SOME") < text.index("#include <stddef.h>") and text.index("#include <string.h>") < 1000
-    (out / "main.c").write_text(
-        "#define GLUE(a, b) a##b\n#define JOIN(a, b) GLUE(a, b)\n#include \"metabit.c\"\n"
-        "int main(void) { return t1 == 1 && t2 == 2 && b() == 3 && c() == 16 ? 0 : 1; }\n"
-    )  # fmt: skip
-    run("gcc", "-std=c99", *some, out / "main.c", "-o", out / "main")
+    macros = ("-DGLUE(a, b)=a##b", "-DJOIN(a, b)=GLUE(a, b)", *some)
+    run(
+        *COMPILERS["zig-x86_64"],
+        "-std=c99",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        *macros,
+        "-c",
+        out / "metabit.c",
+        "-o",
+        out / "m.o",
+    )
+    main = '#include "metabit.c"\nint main(void) { return t1 == 1 && t2 == 2 && b() == 3 && c() == 16 ? 0 : 1; }\n'
+    (out / "main.c").write_text(main)
+    run("gcc", "-std=c99", *macros, out / "main.c", "-o", out / "main")
     run(out / "main")
 
 
