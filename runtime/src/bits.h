@@ -44,6 +44,14 @@ typedef int32_t mb_int;
     } while (0)
 #define MB_FULL_ADD(high, low, a, b, c) MB_FULL_ADD_OF(uint32_t, high, low, a, b, c)
 
+#if defined(__clang__)
+#define MB_ROLLED _Pragma("clang loop unroll(disable)")
+#elif defined(__GNUC__)
+#define MB_ROLLED _Pragma("GCC unroll 1")
+#else
+#define MB_ROLLED
+#endif
+
 /* Order for compilers that mix loads and sums until the registers do not suffice: everything before is done, in registers. */
 #if defined(__GNUC__)
 #define MB_TWO_HERE(a, b) __asm__ volatile("" : "+r"(a), "+r"(b))
@@ -64,7 +72,12 @@ static inline uint32_t mb_lane_mask(uint32_t n, uint32_t r)
 static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
 {
 #if defined(__GNUC__) && !defined(__ARM_ARCH_6M__)
-    while (v != 0) {
+    while (v != 0) { /* two a turn */
+        *list++ = (uint16_t)(base + (uint32_t)__builtin_ctz(v));
+        v &= v - 1;
+        if (v == 0) {
+            break;
+        }
         *list++ = (uint16_t)(base + (uint32_t)__builtin_ctz(v));
         v &= v - 1;
     }

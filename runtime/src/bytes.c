@@ -38,7 +38,7 @@ void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *bi
         uint32_t *v = arena->work + b;
         sum += active << b;
         for (uint32_t r = 0; r < groups; r++, v += l->planes) {
-            mb_add_columns(sign + r * pitch, arena->list, &all, 1, v, l->planes - b, arena->carry);
+            mb_add_columns(sign + r * pitch, arena->list, &all, 1, v, v, l->planes - b, arena->carry);
         }
     }
     for (uint32_t r = 0; r < groups; r++) {

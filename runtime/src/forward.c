@@ -6,6 +6,10 @@
 
 /// Adder trees ///
 
+#define LANES uint32_t
+#define ADD_EIGHT void mb_add_eight
+#define MORE(carry) ((carry) != 0)
+#include "eight.h"
 #define LANES mb_word
 #define SHIFT "2"
 #define LDR "ldr"
@@ -68,26 +72,33 @@ void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *lists, const mb_run 
              uint32_t *carry)
 {
     const uint32_t first = r * (l->inputs + 1u);
-    for (unsigned p = 0; p < l->planes; p++) {
-        v[p] = l->fold[r * l->planes + p];
-    }
+    const mb_word *const start = l->fold + r * l->planes;
     if (l->half) {
-        add_columns_16((const mb_half *)(const void *)l->sign + first, lists, run, runs, v, l->planes, carry);
+        add_columns_16((const mb_half *)(const void *)l->sign + first, lists, run, runs, start, v, l->planes, carry);
     } else {
-        mb_add_columns((const mb_word *)(const void *)l->sign + first, lists, run, runs, v, l->planes, carry);
+        mb_add_columns((const mb_word *)(const void *)l->sign + first, lists, run, runs, start, v, l->planes, carry);
     }
+}
+
+/* Bits `lane`, 8 + lane, ... of up to eight planes, a byte for each lane. */
+MB_INLINE uint32_t lane_bytes(const uint32_t *v, unsigned planes, uint32_t lane)
+{
+    uint32_t bytes = 0;
+    for (unsigned p = 0; p < planes; p++) {
+        bytes |= ((v[p] >> lane) & 0x01010101u) << p;
+    }
+    return bytes;
 }
 
 void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n)
 {
     const uint32_t sign = 1u << (planes - 1u), bits = 2u * sign - 1u;
+    const unsigned low = planes < 8u ? planes : 8u, middle = planes < 16u ? planes - low : 8u;
     for (uint32_t lane = 0; lane < 8u && lane < n; lane++) {
-        uint32_t parts[3] = {0, 0, 0}; /* eight planes of four lanes, a byte each */
-        for (unsigned p = 0; p < planes; p++) {
-            parts[p >> 3] |= ((v[p] >> lane) & 0x01010101u) << (p & 7u);
-        }
-        for (uint32_t i = lane, at = 0; i < n; i += 8u, at += 8u) {
-            const uint32_t x = ((parts[0] >> at) & 255u) | ((parts[1] >> at) & 255u) << 8 | ((parts[2] >> at) & 255u) << 16;
+        uint32_t a = lane_bytes(v, low, lane), b = lane_bytes(v + low, middle, lane);
+        uint32_t c = planes > 16u ? lane_bytes(v + 16, planes - 16u, lane) : 0;
+        for (uint32_t i = lane; i < n; i += 8u, a >>= 8, b >>= 8, c >>= 8) {
+            const uint32_t x = (a & 255u) | (b & 255u) << 8 | (c & 255u) << 16;
             values[i] = (int32_t)(((x - minus + sign) & bits) - sign);
         }
     }

@@ -130,9 +130,11 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
     }
     for (unsigned i = 0; i < count; i++) {
         mb_layer_at(m, i, &l);
-        kernel = l.kernel > kernel ? l.kernel : kernel;
+        const uint32_t values = mb_values(&l), of_bytes = l.kind == MB_DENSE ? 8u : 0;
+        const uint32_t depth = l.kind == MB_ENCODE || l.input == MB_GRADES ? 0 : l.input == MB_BYTES ? of_bytes : 1u;
+        arena->bits[i] = depth == 0 ? NULL : take(m, &used, 4u * MB_WORDS(values) * depth);
         if (l.kind != MB_ENCODE) {
-            const uint32_t listed = l.kind == MB_GRADED ? mb_values(&l) : l.inputs;
+            const uint32_t listed = l.kind == MB_GRADED ? values : l.inputs;
             most_inputs = listed > most_inputs ? listed : most_inputs;
             most_units = l.units > most_units ? l.units : most_units;
         }
@@ -141,6 +143,7 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
         }
         uint32_t work = 0;
         if (l.kind == MB_CONV) {
+            kernel = l.kernel > kernel ? l.kernel : kernel;
             work = l.input == MB_BYTES ? mb_conv_bytes_work(&l) : mb_conv_bits_work(&l);
         } else if (l.input == MB_BYTES) {
             work = MB_WORDS(l.units) * l.planes;
@@ -148,18 +151,12 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
         most_work = work > most_work ? work : most_work;
     }
     arena->list = take(m, &used, 2u * (most_inputs + 8u));
-    arena->carry = take(m, &used, 4u * (most_inputs / 16u + kernel + 2u));
-    for (unsigned i = 0; i < count; i++) {
-        mb_layer_at(m, i, &l);
-        const uint32_t of_bytes = l.kind == MB_DENSE ? 8u : 0;
-        const uint32_t depth = l.kind == MB_ENCODE || l.input == MB_GRADES ? 0 : l.input == MB_BYTES ? of_bytes : 1u;
-        arena->bits[i] = depth == 0 ? NULL : take(m, &used, 4u * MB_WORDS(mb_values(&l)) * depth);
-    }
+    arena->carry = take(m, &used, 4u * (most_inputs / 16u + kernel + 9u));
     arena->work = take(m, &used, 4u * most_work);
     arena->values = take(m, &used, 4u * graded);
     arena->sizes = graded == 0 ? NULL : take(m, &used, 8u);
     arena->scores = take(m, &used, 4u * mb_classes(m));
-    if (mode == MB_LEARN) {
+    if (mode == MB_LEARN) { /* after all that prediction takes, so that it lies the same in both modes */
         for (unsigned i = 0; i < count; i++) {
             mb_layer_at(m, i, &l);
             arena->mask[i] = l.kind == MB_DENSE && l.input != MB_BYTES ? take(m, &used, 4u * MB_WORDS(l.units)) : NULL;

@@ -58,7 +58,7 @@ typedef struct mb_votes {
 /* The arena, in this order; every part is 4-byte aligned. Those from `mask` on exist only for learning. */
 typedef struct mb_arena {
     uint16_t *list;                /* (max K + 8) active inputs */
-    uint32_t *carry;               /* (max K / 16 + kernel + 2) words, carries of the adder tree */
+    uint32_t *carry;               /* (max K / 16 + kernel + 9) words, carries of the adder tree */
     uint32_t *bits[MB_MAX_LAYERS]; /* packed input of layer l, written by layer l - 1; of a dense layer on bytes, 8 planes */
     uint32_t *work;                /* what a convolution or a layer on bytes keeps while it runs; nothing without one */
     int32_t *values;               /* (N) V of a graded layer's units, then their grades; nothing without one */
@@ -116,10 +116,10 @@ static inline mb_run mb_whole_list(uint32_t active)
     return run;
 }
 
-/* v[1..] += the columns of the listed inputs, 32 sums at once; `planes` at least 5. carry: a word for each 16 inputs of a run,
- * begun or whole. */
-void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, uint32_t runs, uint32_t *v, unsigned planes,
-                    uint32_t *carry);
+/* v = start + twice the columns of the listed inputs, 32 sums at once; `planes` at least 5. carry: a word for each 16 inputs of
+ * a run, begun or whole, and 7 more. */
+void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, uint32_t runs, const mb_word *start, uint32_t *v,
+                    unsigned planes, uint32_t *carry);
 uint16_t mb_best_class(const int32_t *scores, uint32_t classes);
 
 /* V + n of 32 (or 16) units, from their folded constants and the n active inputs: mb_sign_of_sum and mb_lane_values take n off
@@ -149,7 +149,7 @@ static inline int mb_is_feature(const mb_layer *l)
 void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n);
 /* Lists the input of every bit that is on, ascending by bit, as mb_active_inputs does. */
 uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *list);
-/* Adds eight words to bit-sliced sums of at least four planes, 32 sums at once. */
+/* Adds eight words to bit-sliced sums, 32 at once; what goes beyond the planes, at least one, is lost. */
 void mb_add_eight(uint32_t *v, unsigned planes, const uint32_t *w);
 /* V of all units, four times with weights drawn anew, one after the other: (4, N). Four times the V of the weights' average is
  * their sum. work: 4 * MB_PLANES_MAX words. */
