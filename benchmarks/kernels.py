@@ -147,7 +147,7 @@ def cases() -> list[Case]:
     ]  # fmt: skip
 
 
-DOSE_A, DOSE_B = 400, 1200
+DOSE_A, DOSE_B = 1300, 3700
 """For about 100 and about 900 visits a step."""
 
 

@@ -130,25 +130,19 @@ static inline uint32_t mb_bit_of_four(uint32_t bytes, unsigned b)
     return (((bytes >> b) & 0x01010101u) * 0x10204080u) >> 28;
 }
 
-/* One bit of an array of 32- or 16-lane words, as the word that holds it and a mask. `half` is 1 for 16 lanes, and constant
- * where it matters. */
-MB_INLINE mb_word *mb_bit(uint8_t *base, uint32_t index, uint32_t lane, uint32_t half, uint32_t *mask)
+/* Word number `index` of an array of 32 lanes each, or of 16; `half` is constant where it matters. */
+MB_INLINE uint32_t mb_lanes_at(const uint8_t *base, uint32_t index, uint32_t half)
 {
-    *mask = 1u << (lane + ((index & half) << 4));
-    return (mb_word *)(void *)base + (index >> half);
+    return half ? ((const mb_half *)(const void *)base)[index] : ((const mb_word *)(const void *)base)[index];
 }
 
-MB_INLINE uint32_t mb_get_bit(const uint8_t *base, uint32_t index, uint32_t lane, uint32_t half)
+MB_INLINE void mb_flip_lane(uint8_t *base, uint32_t index, uint32_t lane, uint32_t half)
 {
-    const mb_word *word = (const mb_word *)(const void *)base + (index >> half);
-    return (*word >> (lane + ((index & half) << 4))) & 1u;
-}
-
-MB_INLINE void mb_flip_bit(uint8_t *base, uint32_t index, uint32_t lane, uint32_t half)
-{
-    uint32_t mask;
-    mb_word *word = mb_bit(base, index, lane, half, &mask);
-    *word ^= mask;
+    if (half) {
+        ((mb_half *)(void *)base)[index] ^= (mb_half)(1u << lane);
+    } else {
+        ((mb_word *)(void *)base)[index] ^= 1u << lane;
+    }
 }
 
 /* value + c on bit-sliced planes: only the sign of the sum, as a word. */

@@ -75,7 +75,7 @@ static units prepare(const mb_layer *l, uint32_t *work)
     for (uint32_t i = 0; i < l->units; i++) { /* from input-major to rows: K * N steps, once for all places */
         const uint32_t r = i >> 5, lane = i & 31u, column = r * (l->inputs + 1u);
         for (uint32_t j = 0; j < l->inputs; j++) {
-            mb_or_bits(u.rows + i * u.words, j, mb_get_bit(l->sign, column + j, lane, 0));
+            mb_or_bits(u.rows + i * u.words, j, (mb_lanes_at(l->sign, column + j, 0) >> lane) & 1u);
         }
         u.start[i] = mb_lane_value(l->fold + r * l->planes, l->planes, lane);
     }

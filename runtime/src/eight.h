@@ -1,9 +1,8 @@
-/* Carry-save addition of eight words to bit-sliced sums, one function per type of word: included with
+/* Carry-save addition of eight words to bit-sliced sums of at least four planes, one function per type of word: included with
  * LANES (the type), ADD_EIGHT (the function's type and name) and MORE(carry), which may be 0 where no carry is left. */
 ADD_EIGHT(LANES *v, unsigned planes, const LANES *w)
 {
-    LANES ones = v[0], twos = planes > 1u ? v[1] : v[0], fours = planes > 2u ? v[2] : v[0], t0, t1, f0, f1, carry;
-    /* the sums in registers: w might overlap v for all the compiler knows */
+    LANES ones = v[0], twos = v[1], fours = v[2], t0, t1, f0, f1, carry; /* w might overlap v for all the compiler knows */
     MB_FULL_ADD_OF(LANES, t0, ones, ones, w[0], w[1]);
     MB_FULL_ADD_OF(LANES, t1, ones, ones, w[2], w[3]);
     MB_FULL_ADD_OF(LANES, f0, twos, twos, t0, t1);
@@ -12,12 +11,8 @@ ADD_EIGHT(LANES *v, unsigned planes, const LANES *w)
     MB_FULL_ADD_OF(LANES, f1, twos, twos, t0, t1);
     MB_FULL_ADD_OF(LANES, carry, fours, fours, f0, f1);
     v[0] = ones;
-    if (planes > 1u) {
-        v[1] = twos;
-    }
-    if (planes > 2u) {
-        v[2] = fours;
-    }
+    v[1] = twos;
+    v[2] = fours;
     for (unsigned p = 3; p < planes && MORE(carry); p++) {
         const LANES x = v[p];
         v[p] = x ^ carry;

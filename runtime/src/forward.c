@@ -6,10 +6,6 @@
 
 /// Adder trees ///
 
-#define LANES uint32_t
-#define ADD_EIGHT void mb_add_eight
-#define MORE(carry) ((carry) != 0)
-#include "eight.h"
 #define LANES mb_word
 #define SHIFT "2"
 #define LDR "ldr"

@@ -130,7 +130,7 @@ void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *lists, const mb_run 
 /* The word of weights with this index: 32 or 16 units. */
 static inline uint32_t mb_weights(const mb_layer *l, uint32_t index)
 {
-    return l->half ? ((const mb_half *)(const void *)l->sign)[index] : ((const mb_word *)(const void *)l->sign)[index];
+    return mb_lanes_at(l->sign, index, l->half);
 }
 
 /* Values that come in: of a dense layer, K. */
@@ -149,7 +149,7 @@ static inline int mb_is_feature(const mb_layer *l)
 void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n);
 /* Lists the input of every bit that is on, ascending by bit, as mb_active_inputs does. */
 uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *list);
-/* Adds eight words to bit-sliced sums, 32 at once; what goes beyond the planes, at least one, is lost. */
+/* Adds eight words to bit-sliced sums of at least four planes, 32 sums at once. */
 void mb_add_eight(uint32_t *v, unsigned planes, const uint32_t *w);
 /* V of all units, four times with weights drawn anew, one after the other: (4, N). Four times the V of the weights' average is
  * their sum. work: 4 * MB_PLANES_MAX words. */
