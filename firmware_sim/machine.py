@@ -59,7 +59,10 @@ def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
 
 
 class _Block(c.Structure):
-    _fields_ = [*_fields(_u32, "address size next insns cycles taken entered"), *_fields(c.c_int32, "sp_low")]
+    _fields_ = [
+        *_fields(_u32, "address size next insns cycles taken entered mispredicted jump predicted"),
+        *_fields(c.c_int32, "sp_low"),
+    ]
 
 
 class _Tally(c.Structure):
@@ -254,7 +257,7 @@ class Machine:
             self._check_core(cost.uses_fpu, cost.uses_dsp, address)
             block = out.contents
             block.insns, block.cycles, block.taken, block.entered = cost.insns, cost.cycles, cost.taken, cost.entered
-            block.sp_low = cost.sp_low
+            block.mispredicted, block.jump, block.sp_low = cost.mispredicted, cost.jump, cost.sp_low
             return 0
         except BaseException as error:
             self._failure = error
