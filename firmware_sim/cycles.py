@@ -5,12 +5,13 @@ Instruction counts are exact. Cycles are an estimate for zero-wait-state memory:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
 from metabit.firmware_sim.errors import BoardError, FirmwareError
-from metabit.firmware_sim.instructions import DIRECT, LOAD, MULTIPLE, PAIR, STORE, Decoder, Instruction
+from metabit.firmware_sim.instructions import DIRECT, LOAD, MULTIPLE, PAIR, STORE, Constants, Decoder, Instruction
 from metabit.firmware_sim.pipeline import Pipeline
 from metabit.firmware_sim.tables import read_table
 
@@ -94,14 +95,17 @@ class Pricer:
         self.model = model
         self._decoder = Decoder()
 
-    def price(self, code: bytes, address: int) -> BlockCost:
+    def price(self, code: bytes, address: int, word: Callable[[int], int] = lambda address: 0) -> BlockCost:
+        """word: reads a literal of the program."""
         block = list(self._decoder.read(code, address))
         if sum(i.size for i in block) != len(code):
             raise FirmwareError(f"cannot decode the code at {address:#010x}: {code.hex(' ', 2)}")
         sp = low = 0
+        known = Constants(self._decoder, word)
         for instruction in block:
-            sp += instruction.sp_change or 0
+            sp += known.sp_change(instruction) or 0
             low = min(low, sp)
+            known.learn(instruction)
         straddles = block[0].size == 4 and address % 4 == 2
         pipeline = self.model.pipeline
         return BlockCost(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,9 @@ _SINKING = frozenset({"push", "vpush", "stmdb", "vstmdb"})
 class Instruction:
     """Registers are capstone's numbers.
 
-    pointers: registers that make the address. accumulated: what a multiply-accumulate adds to, or a store stores.
-    registers: how many a multiple moves. target: of a direct jump. sp_change: bytes, None where it is not a constant.
+    pointers: registers that make the address; displacement: what it adds, bytes. accumulated: what a multiply-accumulate adds to,
+    or a store stores. registers: how many a multiple moves. target: of a direct jump. sp_change: bytes, None where it is not a
+    constant.
     """
 
     at: int
@@ -43,6 +44,7 @@ class Instruction:
     reads_flags: bool
     sets_flags: bool
     writes_pc: bool
+    displacement: int
     target: int | None
     operands: tuple[int, ...]
     immediates: tuple[int, ...]
@@ -100,6 +102,7 @@ class Decoder:
             reads_flags=arm.ARM_REG_CPSR in read,
             sets_flags=bool(i.update_flags) or arm.ARM_REG_CPSR in written,
             writes_pc=self.pc in writes or name in INDIRECT,
+            displacement=int(memory.disp) if memory else 0,
             target=immediates[-1] if name in DIRECT else None,
             operands=tuple(registers),
             immediates=immediates,
@@ -135,3 +138,59 @@ class Decoder:
         if memory is not None and i.writeback:
             return immediates[-1] if immediates else int(memory.disp)  # after the access, or before it
         return None
+
+
+class Constants:
+    """Which registers hold constants, along straight code: frames and far calls too large for an immediate go through one."""
+
+    def __init__(self, decoder: Decoder, word: Callable[[int], int]) -> None:
+        """word: reads a literal, by its address."""
+        self._decoder, self._word = decoder, word
+        self._known: dict[int, int] = {}
+
+    def value(self, register: int) -> int | None:
+        return self._known.get(register)
+
+    def literal(self, i: Instruction) -> int:
+        return self._word((i.at + 4 & ~3) + i.displacement)
+
+    def sp_change(self, i: Instruction) -> int | None:
+        """As the instruction's own, and also where a register says by how much."""
+        if i.sp_change is not None or i.name not in ("add", "sub") or i.immediates or i.shifted:
+            return i.sp_change
+        amount = self._known.get(i.operands[-1])
+        if amount is None or i.operands[0] != self._decoder.sp:
+            return None
+        signed = amount - (1 << 32) if amount >> 31 else amount
+        return signed if i.name == "add" else -signed
+
+    def learn(self, i: Instruction) -> None:
+        """Takes note of an instruction that was passed."""
+        if i.name in ("bl", "blx"):
+            self._known.clear()
+            return
+        value: int | None = None
+        last = i.immediates[-1] if i.immediates else None
+        source = self._known.get(i.operands[-1]) if i.operands else None
+        if i.name == "ldr" and i.pointers == {self._decoder.pc} and not i.indexed:
+            value = self.literal(i)
+        elif i.name in ("mov", "movw") and last is not None:
+            value = last
+        elif i.name == "mov" and not i.shifted:
+            value = source
+        elif source is not None and last is not None:
+            value = self._computed(i.name, source, last)
+        for register in i.writes:
+            self._known.pop(register, None)
+        if value is not None and not i.conditional and i.operands:
+            self._known[i.operands[0]] = value & 0xFFFFFFFF
+
+    @staticmethod
+    def _computed(name: str, source: int, immediate: int) -> int | None:
+        if name == "movt":
+            return source & 0xFFFF | immediate << 16
+        if name == "lsl":
+            return source << immediate
+        if name == "rsb":
+            return immediate - source
+        return source + immediate if name == "add" else source - immediate if name == "sub" else None

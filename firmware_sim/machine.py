@@ -253,7 +253,7 @@ class Machine:
     def _decode(self, address: int, size: int, out: Any) -> int:
         """Called from hook.c once per block. Exceptions cannot cross C, so they wait in _failure."""
         try:
-            cost = self._pricer.price(bytes(self.uc.mem_read(address, size)), address)
+            cost = self._pricer.price(bytes(self.uc.mem_read(address, size)), address, self.program.word)
             self._check_core(cost.uses_fpu, cost.uses_dsp, address)
             block = out.contents
             block.insns, block.cycles, block.taken, block.entered = cost.insns, cost.cycles, cost.taken, cost.entered

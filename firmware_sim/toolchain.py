@@ -87,15 +87,14 @@ def compile_elf(
     apart: which sources have defines of their own; the others compile alike for every image, and zig's cache has them.
     files: data that the assembler sources include by name (.incbin).
     """
-    command, version = _compiler(board, compiler, opt)
-    flags = [*_COMMON, *_defines(defines or {})]
+    version, command = compiler_version(compiler), [*compile_command(board, compiler, opt), *_defines(defines or {})]
     own = {source: _defines(given) for source, given in (apart or {}).items()}
     if stack_size is None:
         stack_size = load_budgets().of(board.name).stack_bytes
     headers = [path for directory in include_dirs for path in sorted(directory.glob("*.h"))]
     siblings = [path for directory in {s.parent for s in sources} for path in sorted(directory.glob("*.h"))]
     key = _digest(
-        version, *command, *flags, *(flag for given in own.values() for flag in given), _linker_script(board, stack_size),
+        version, *command, *(flag for given in own.values() for flag in given), _linker_script(board, stack_size),
         *(path.read_bytes() for path in (*sources, *headers, *siblings)), *(files or {}).values(),
     )  # fmt: skip
     target = cache_dir() / "elf" / f"{board.name}-{key[:20]}.elf"
@@ -105,7 +104,7 @@ def compile_elf(
             place = Path(temporary)
             for name, blob in (files or {}).items():
                 (place / name).write_bytes(blob)
-            _link([*command, *flags, *includes], sources, own, board, stack_size, place, compiler)
+            _link([*command, *includes], sources, own, board, stack_size, place, compiler)
             Program.read(place / "firmware.elf").check(board)
             _publish(place / "firmware.elf", target)
     return target
@@ -151,13 +150,14 @@ def compiler_version(compiler: Compiler = "zig") -> str:
     return f"gcc {asked.stdout.strip()}"
 
 
-def _compiler(board: Board, compiler: Compiler, opt: str) -> tuple[list[str], str]:
-    core, version = board.core, compiler_version(compiler)
+def compile_command(board: Board, compiler: Compiler = "zig", opt: str = "-Os") -> list[str]:
+    """The compiler with the flags that every source gets."""
+    core = board.core
     if compiler == "gcc":
-        return [_GCC, *core.gcc_flags, opt], version
+        return [_GCC, *core.gcc_flags, opt, *_COMMON]
     target = ["-target", core.zig_target, f"-mcpu={core.zig_cpu}"]
     # UBSan would call into a library that is not there.
-    return [*_zig(), *target, *_ZIG_OPT.get(opt, (opt,)), "-fno-sanitize=undefined"], version
+    return [*_zig(), *target, *_ZIG_OPT.get(opt, (opt,)), "-fno-sanitize=undefined", *_COMMON]
 
 
 def _zig() -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sample_report
 
-from metabit.firmware_sim import Board, Device, boards, build, load_board, measure
+from metabit.firmware_sim import Board, Device, boards, build, load_board, measure, stack_bound
 from metabit.firmware_sim.elf import Program
 from metabit.runtime import Model
 
@@ -40,6 +40,9 @@ def test_predicting_and_learning_equal_the_host(name: str, image: Path, stem: st
             assert (reply.label, reply.skipped, reply.visited, reply.moved, reply.flipped) == step
             assert replies.states[i].tobytes() == model.state()
         assert device.state() == model.state()
+        bound = stack_bound(Program.read(device.elf))
+        assert bound.total is not None and device.stack_high_water <= bound.total
+        assert bound.total - device.stack_high_water < 400, "a bound that far off would be of no use"
 
 
 def test_one_and_many_are_the_same(board: Board, image: Path) -> None:
