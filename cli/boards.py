@@ -28,6 +28,7 @@ def on_board(found: Measurement, checks: Sequence[Check]) -> None:
         ("  state", f"{found.ram.parts.get('state', 0):,} B", "", ""),
         ("  arena", f"{found.ram.parts.get('arena', 0):,} B", "", ""),
         ("  stack, high-water", f"{found.stack_high_water:,} B", *budget("stack_bytes")),
+        ("  stack, bound for every input", str(found.stack_bound), "", ""),
         ("boot, checks the image", f"{found.boot.ms_max:.2f} ms", *budget("boot_ms")),
         ("predict, mean", f"{found.predict.ms_mean:.2f} ms", "", ""),
         ("predict, worst", f"{found.predict.ms_max:.2f} ms", *budget("predict_ms")),
@@ -43,4 +44,6 @@ def on_board(found: Measurement, checks: Sequence[Check]) -> None:
     caption = (
         f"Instructions exact; cycles and ms estimated by {found.model}. {found.wait_states} Built by {found.compiler}."
     )
+    if found.stack_bound.refused:
+        caption += f" {found.stack_bound.refused[0].upper()}{found.stack_bound.refused[1:]}."
     show.table("per layer, mean", ["step", "instructions", "cycles", "ms"], steps, caption=caption)

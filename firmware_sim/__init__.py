@@ -9,6 +9,7 @@ executed instruction by instruction with the board's memory map enforced::
         reply = device.learn(x, y)
         print(reply.label, reply.insns, reply.cycles)
     measurement = measure("model.mbit", board, x_many, y_many)      # measure.py   flash, RAM, stack, time
+    print(measurement.stack_bound)                  # stack.py     what no run can exceed, from the ELF alone
     for breach in breaches(check(measurement)):     # budgets.py    limits live in budgets.toml
         print(breach)
     write_report(report, "out")                     # report.py     report.json, report.html
@@ -30,9 +31,11 @@ from metabit.firmware_sim.errors import (
     FirmwareError,
     FirmwareFault,
     MissingExtra,
+    StackUnbounded,
 )
 from metabit.firmware_sim.measure import Measurement, measure
 from metabit.firmware_sim.report import Deployment, Report, write_report
+from metabit.firmware_sim.stack import StackBound, stack_bound
 from metabit.firmware_sim.toolchain import build
 
 __all__ = [
@@ -52,6 +55,8 @@ __all__ = [
     "Replies",
     "Reply",
     "Report",
+    "StackBound",
+    "StackUnbounded",
     "boards",
     "breaches",
     "build",
@@ -59,5 +64,6 @@ __all__ = [
     "load_board",
     "load_budgets",
     "measure",
+    "stack_bound",
     "write_report",
 ]

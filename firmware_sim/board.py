@@ -39,6 +39,12 @@ CORES = {
         Core("m4f", "Cortex-M4F", "thumb-freestanding-eabihf", "cortex_m4+vfp4d16sp",
              ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"),
              "UC_CPU_ARM_CORTEX_M4", True, True),
+        Core("m7", "Cortex-M7", "thumb-freestanding-eabihf", "cortex_m7+fp_armv8d16sp",
+             ("-mcpu=cortex-m7", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16"),
+             "UC_CPU_ARM_CORTEX_M7", True, True),
+        Core("m33", "Cortex-M33", "thumb-freestanding-eabihf", "cortex_m33+fp_armv8d16sp+dsp",
+             ("-mcpu=cortex-m33", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16"),
+             "UC_CPU_ARM_CORTEX_M33", True, True),
     )
 }  # fmt: skip
 

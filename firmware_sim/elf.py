@@ -26,6 +26,15 @@ class Symbol:
 
 
 @dataclass(frozen=True)
+class Function:
+    """Its instructions and literals lie at [start, end)."""
+
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
 class Sizes:
     """Bytes. flash = code + image + initial values of .data; ram = stack (reserved) + state + arena + other."""
 
@@ -80,17 +89,28 @@ class Program:
         return self.symbols[name]
 
     @cached_property
-    def _functions(self) -> list[tuple[int, int, str]]:
-        kinds = (s for s in self._symtab() if s["st_info"]["type"] == "STT_FUNC")
-        return sorted((int(s["st_value"]) & ~1, int(s["st_size"]), s.name) for s in kinds)
+    def functions(self) -> list[Function]:
+        """In address order; one that has several names is there several times."""
+        found = sorted(
+            (int(s["st_value"]) & ~1, int(s["st_size"]), s.name)
+            for s in self._symtab()
+            if s["st_info"]["type"] == "STT_FUNC"
+        )
+        # Assembler functions may have no size: they end where the next one begins.
+        ends = [*(start for start, _, _ in found[1:]), self.code_range[1]]
+        return [
+            Function(name, at, at + size if size else end) for (at, size, name), end in zip(found, ends, strict=True)
+        ]
+
+    def function(self, address: int) -> Function | None:
+        """The function that holds an address."""
+        i = bisect.bisect_right(self.functions, address, key=lambda f: f.start) - 1
+        return self.functions[i] if i >= 0 and address < self.functions[i].end else None
 
     def function_at(self, address: int) -> str:
         """Name of the function that holds an address, "?" outside all of them."""
-        i = bisect.bisect_right(self._functions, (address, 1 << 32, "")) - 1
-        if i < 0:
-            return "?"
-        start, size, name = self._functions[i]
-        return name if start <= address < start + max(size, 2) else "?"
+        function = self.function(address)
+        return function.name if function else "?"
 
     @cached_property
     def code_range(self) -> tuple[int, int]:
@@ -140,18 +160,42 @@ class Program:
                     raise BuildError(f"FPU instruction `{text}` at {address:#010x}, but {board.core.title} has no FPU")
 
     def instructions(self) -> Iterator[tuple[int, str]]:
-        """Every instruction of .text. The $t/$d mapping symbols keep literal pools out."""
+        """Every instruction of .text."""
         capstone = require("capstone")
         decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
         decoder.skipdata = True  # go on after what it cannot decode
-        text = self._section(".text")
-        start, blob = int(text["sh_addr"]), bytes(text.data())
-        marks = sorted({(int(s["st_value"]), s.name[1]) for s in self._symtab() if s.name[:2] in ("$t", "$d")})
-        inside = [m for m in marks if start <= m[0] < start + len(blob)]
-        for (address, kind), end in zip(inside, [m[0] for m in inside[1:]] + [start + len(blob)], strict=True):
-            if kind == "t":
-                for i in decoder.disasm(blob[address - start : end - start], address):
-                    yield i.address, f"{i.mnemonic} {i.op_str}".strip()
+        for address, blob in self.code(*self.code_range):
+            for i in decoder.disasm(blob, address):
+                yield i.address, f"{i.mnemonic} {i.op_str}".strip()
+
+    def code(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """The pieces of [start, end) in .text that hold instructions: (address, bytes). Literal pools lie between them."""
+        at, text = self.code_range[0], self._text
+        first = bisect.bisect_right(self._marks, (start, "~")) - 1
+        for (mark, kind), (next_mark, _) in zip(
+            self._marks[max(first, 0) : -1], self._marks[max(first, 0) + 1 :], strict=True
+        ):
+            low, high = max(mark, start), min(next_mark, end)
+            if mark >= end:
+                return
+            if kind == "t" and low < high:
+                yield low, text[low - at : high - at]
+
+    def word(self, address: int) -> int:
+        """Of .text, for instance a literal."""
+        at = address - self.code_range[0]
+        return int.from_bytes(self._text[at : at + 4], "little")
+
+    @cached_property
+    def _text(self) -> bytes:
+        return bytes(self._section(".text").data())
+
+    @cached_property
+    def _marks(self) -> list[tuple[int, str]]:
+        """Where instructions ("t") and literals ("d") begin, in order, by the $t and $d mapping symbols; then the end."""
+        start, end = self.code_range
+        marks = {(int(s["st_value"]), s.name[1]) for s in self._symtab() if s.name[:2] in ("$t", "$d")}
+        return [*sorted(m for m in marks if start <= m[0] < end), (end, "d")]
 
     def _section(self, name: str) -> Any:
         section = self._elf.get_section_by_name(name)

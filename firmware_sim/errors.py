@@ -26,6 +26,10 @@ class DoesNotFit(BuildError):
     """The program is larger than the board's flash or RAM."""
 
 
+class StackUnbounded(FirmwareError):
+    """No bound can be given for the stack of a firmware."""
+
+
 class FirmwareFault(FirmwareError):
     """The firmware did what would stop a real chip, or asked to stop with an error.
 

@@ -28,11 +28,16 @@ typedef struct block {
     uint32_t address, size; /* bytes */
     uint32_t next;          /* index of another block at the same address, of another size; 0 = none */
     uint32_t insns;
-    uint32_t cycles;  /* falling through */
-    uint32_t taken;   /* more, when it ends in a taken jump */
-    uint32_t entered; /* more, when a jump lands here */
-    int32_t sp_low;   /* lowest stack pointer inside, relative to its value at the start; <= 0 */
+    uint32_t cycles;       /* falling through */
+    uint32_t taken;        /* more, when it ends in a taken jump */
+    uint32_t entered;      /* more, when a jump lands here */
+    uint32_t mispredicted; /* more, when it ends in a jump that went another way than predicted; 0 = no predictor */
+    uint32_t jump;         /* jump_kind */
+    uint32_t predicted;    /* conditional: 0..3, of which 2 and 3 mean taken; indirect: the target */
+    int32_t sp_low;        /* lowest stack pointer inside, relative to its value at the start; <= 0 */
 } block;
+
+typedef enum jump_kind { JUMP_CERTAIN = 0, JUMP_CONDITIONAL = 1, JUMP_INDIRECT = 2 } jump_kind; /* cycles.py */
 
 typedef struct tally {
     uint64_t insns, cycles, calls;
@@ -130,12 +135,30 @@ static block *find(device *d, uint32_t address, uint32_t size) {
     b->address = address;
     b->size = size;
     b->next = 0;
+    b->predicted = 1;
     if (d->decode(address, size, b) != 0) {
         stop(d, STOP_DECODE, address);
         return NULL;
     }
     *link = d->block_count++;
     return b;
+}
+
+/* What it costs that `before` goes on at `next`. */
+static uint32_t jumped(block *before, const block *next) {
+    const uint32_t taken = before->address + before->size != next->address;
+    uint32_t cycles = taken ? before->taken + next->entered : 0;
+    if (before->mispredicted == 0) {
+        return cycles;
+    }
+    if (before->jump == JUMP_CONDITIONAL) {
+        cycles += taken != before->predicted >> 1 ? before->mispredicted : 0;
+        before->predicted += taken ? before->predicted < 3 : 0u - (before->predicted > 0);
+    } else if (before->jump == JUMP_INDIRECT) {
+        cycles += before->predicted != next->address ? before->mispredicted : 0;
+        before->predicted = next->address;
+    }
+    return cycles;
 }
 
 EXPORT void hook_block(void *uc, uint64_t wide_address, uint32_t size, void *user) {
@@ -150,10 +173,7 @@ EXPORT void hook_block(void *uc, uint64_t wide_address, uint32_t size, void *use
         return;
     }
     if (d->current != 0) {
-        const block *before = &d->blocks[d->current];
-        if (before->address + before->size != address) {
-            d->cycles += before->taken + b->entered;
-        }
+        d->cycles += jumped(&d->blocks[d->current], b);
     }
     d->current = (uint32_t)(b - d->blocks);
     d->insns_here = d->insns;

@@ -59,7 +59,10 @@ def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
 
 
 class _Block(c.Structure):
-    _fields_ = [*_fields(_u32, "address size next insns cycles taken entered"), *_fields(c.c_int32, "sp_low")]
+    _fields_ = [
+        *_fields(_u32, "address size next insns cycles taken entered mispredicted jump predicted"),
+        *_fields(c.c_int32, "sp_low"),
+    ]
 
 
 class _Tally(c.Structure):
@@ -250,11 +253,11 @@ class Machine:
     def _decode(self, address: int, size: int, out: Any) -> int:
         """Called from hook.c once per block. Exceptions cannot cross C, so they wait in _failure."""
         try:
-            cost = self._pricer.price(bytes(self.uc.mem_read(address, size)), address)
+            cost = self._pricer.price(bytes(self.uc.mem_read(address, size)), address, self.program.word)
             self._check_core(cost.uses_fpu, cost.uses_dsp, address)
             block = out.contents
             block.insns, block.cycles, block.taken, block.entered = cost.insns, cost.cycles, cost.taken, cost.entered
-            block.sp_low = cost.sp_low
+            block.mispredicted, block.jump, block.sp_low = cost.mispredicted, cost.jump, cost.sp_low
             return 0
         except BaseException as error:
             self._failure = error

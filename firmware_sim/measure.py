@@ -16,6 +16,7 @@ from metabit.firmware_sim.budgets import Budgets
 from metabit.firmware_sim.cycles import load_model
 from metabit.firmware_sim.elf import Program
 from metabit.firmware_sim.emulate import Device, Replies
+from metabit.firmware_sim.stack import StackBound, stack_bound
 from metabit.firmware_sim.toolchain import Compiler, build, compiler_version
 
 
@@ -60,7 +61,8 @@ class LayerCost:
 class Measurement:
     """Everything one board was measured for.
 
-    compiler: its version and options. model: to be printed wherever cycles or ms are.
+    compiler: its version and options. model: to be printed wherever cycles or ms are. stack_high_water: bytes the runs took;
+    stack_bound: what any run can.
     """
 
     board: str
@@ -75,6 +77,7 @@ class Measurement:
     flash: Memory
     ram: Memory
     stack_high_water: int
+    stack_bound: StackBound
     boot: Cost
     predict: Cost
     learn: Cost | None
@@ -104,7 +107,8 @@ def measure(
         predicted = device.predict_many(x)
         learned = device.learn_many(x, y) if y is not None else None
         stack = device.stack_high_water
-    sizes = Program.read(elf).sizes
+    program = Program.read(elf)
+    sizes = program.sizes
     return Measurement(
         board=board.name,
         description=board.description,
@@ -120,6 +124,7 @@ def measure(
             {"stack": sizes.stack, "other": sizes.other_ram, "state": sizes.state, "arena": sizes.arena}, board.ram.size
         ),
         stack_high_water=stack,
+        stack_bound=stack_bound(program),
         boot=boot,
         predict=_cost(board, predicted.insns, predicted.cycles),
         learn=_cost(board, learned.insns, learned.cycles) if learned is not None else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from metabit.firmware_sim.errors import BoardError, require
 
@@ -23,6 +23,9 @@ class Table:
         unknown = sorted(set(self._data) - set(known))
         if unknown:
             raise BoardError(f"{self.place}: unknown field {unknown[0]!r}; known fields: {', '.join(sorted(known))}")
+
+    def refuse(self, why: str) -> NoReturn:
+        raise BoardError(f"{self.place}: {why}")
 
     def __contains__(self, key: str) -> bool:
         return key in self._data
@@ -43,6 +46,10 @@ class Table:
             raise BoardError(f"{self.place}: {key} = {value} must be at least {least}")
         return value
 
+    def flag(self, key: str, default: bool = False) -> bool:
+        value: bool = self._get(key, bool, "true or false", default)
+        return value
+
     def number(self, key: str, default: float | None = None) -> float:
         value = float(self._get(key, (int, float), "a number", default))
         if value < 0:
@@ -53,7 +60,7 @@ class Table:
         value = self._data.get(key, default)
         if value is None:
             raise BoardError(f"{self.place}: field {key!r} is missing")
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise BoardError(f"{self.place}: {key} = {value!r} must be {what}")
         return value
 

@@ -55,15 +55,14 @@ def build(
     """
     blob = image if isinstance(image, bytes) else Path(image).read_bytes()
     model = runtime.Model(blob)
-    defines = {"STATE_BYTES": model.state_size, "ARENA_BYTES": model.arena_size(mode), "CLASSES": model.classes}
-    if profile:
-        defines["MB_PROFILE"] = 1
+    sizes = {"STATE_BYTES": model.state_size, "ARENA_BYTES": model.arena_size(mode), "CLASSES": model.classes}
     own = (FIRMWARE / name for name in ("startup.c", "main.c", "memory.c", "port_emulated.c", "image.S"))
     return compile_elf(
         [*runtime.sources(), *own],
         board,
+        apart={FIRMWARE / "main.c": sizes},
         include_dirs=[runtime.include_dir(), FIRMWARE, FIRMWARE / "freestanding"],
-        defines=defines,
+        defines={"MB_PROFILE": 1} if profile else {},
         files={"image.mbit": blob},
         stack_size=stack_size,
         opt=opt,
@@ -75,6 +74,7 @@ def compile_elf(
     sources: Sequence[Path],
     board: Board,
     *,
+    apart: Mapping[Path, Mapping[str, int]] | None = None,
     include_dirs: Sequence[Path] = (),
     defines: Mapping[str, int] | None = None,
     files: Mapping[str, bytes] | None = None,
@@ -84,16 +84,17 @@ def compile_elf(
 ) -> Path:
     """Compile and link C and assembler sources for a board, check the result, cache it under its content's hash.
 
+    apart: which sources have defines of their own; the others compile alike for every image, and zig's cache has them.
     files: data that the assembler sources include by name (.incbin).
     """
-    command, version = _compiler(board, compiler, opt)
-    flags = [*_COMMON, *(f"-D{name}={value}" for name, value in (defines or {}).items())]
+    version, command = compiler_version(compiler), [*compile_command(board, compiler, opt), *_defines(defines or {})]
+    own = {source: _defines(given) for source, given in (apart or {}).items()}
     if stack_size is None:
         stack_size = load_budgets().of(board.name).stack_bytes
     headers = [path for directory in include_dirs for path in sorted(directory.glob("*.h"))]
     siblings = [path for directory in {s.parent for s in sources} for path in sorted(directory.glob("*.h"))]
     key = _digest(
-        version, *command, *flags, _linker_script(board, stack_size),
+        version, *command, *(flag for given in own.values() for flag in given), _linker_script(board, stack_size),
         *(path.read_bytes() for path in (*sources, *headers, *siblings)), *(files or {}).values(),
     )  # fmt: skip
     target = cache_dir() / "elf" / f"{board.name}-{key[:20]}.elf"
@@ -103,7 +104,7 @@ def compile_elf(
             place = Path(temporary)
             for name, blob in (files or {}).items():
                 (place / name).write_bytes(blob)
-            _link([*command, *flags, *includes], sources, board, stack_size, place, compiler)
+            _link([*command, *includes], sources, own, board, stack_size, place, compiler)
             Program.read(place / "firmware.elf").check(board)
             _publish(place / "firmware.elf", target)
     return target
@@ -149,29 +150,40 @@ def compiler_version(compiler: Compiler = "zig") -> str:
     return f"gcc {asked.stdout.strip()}"
 
 
-def _compiler(board: Board, compiler: Compiler, opt: str) -> tuple[list[str], str]:
-    core, version = board.core, compiler_version(compiler)
+def compile_command(board: Board, compiler: Compiler = "zig", opt: str = "-Os") -> list[str]:
+    """The compiler with the flags that every source gets."""
+    core = board.core
     if compiler == "gcc":
-        return [_GCC, *core.gcc_flags, opt], version
+        return [_GCC, *core.gcc_flags, opt, *_COMMON]
     target = ["-target", core.zig_target, f"-mcpu={core.zig_cpu}"]
     # UBSan would call into a library that is not there.
-    return [*_zig(), *target, *_ZIG_OPT.get(opt, (opt,)), "-fno-sanitize=undefined"], version
+    return [*_zig(), *target, *_ZIG_OPT.get(opt, (opt,)), "-fno-sanitize=undefined", *_COMMON]
 
 
 def _zig() -> list[str]:
     return [sys.executable, "-m", "ziglang", "cc"]
 
 
+def _defines(values: Mapping[str, int]) -> list[str]:
+    return [f"-D{name}={value}" for name, value in values.items()]
+
+
 def _link(
-    command: list[str], sources: Sequence[Path], board: Board, stack_size: int, place: Path, compiler: Compiler
+    command: list[str],
+    sources: Sequence[Path],
+    apart: Mapping[Path, list[str]],
+    board: Board,
+    stack_size: int,
+    place: Path,
+    compiler: Compiler,
 ) -> None:
     """Writes place/firmware.elf."""
     objects: list[str] = []
     for source in sources:
-        if source.suffix == ".S":
-            # Apart from the C files: its include path names this image, and the compiler's own cache would miss them.
+        if source.suffix == ".S" or source in apart:
+            # Apart from the C files: an include path names this image, and the compiler's own cache would miss them.
             objects.append(str(place / f"{source.stem}.o"))
-            _run([*command, f"-I{place}", "-c", str(source), "-o", objects[-1]], place)
+            _run([*command, f"-I{place}", *apart.get(source, ()), "-c", str(source), "-o", objects[-1]], place)
         else:
             objects.append(str(source))
     # -n: GNU ld would otherwise load the ELF header into the bootloader's place, below the vector table.

@@ -1,4 +1,4 @@
-"""Probe firmware for both boards, and a compiler cache that survives between runs but stays out of the user's own."""
+"""Probe firmware for every board, and a compiler cache that survives between runs but stays out of the user's own."""
 
 import os
 import sys
@@ -23,6 +23,17 @@ def compiler_cache(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(params=boards())
 def board(request: pytest.FixtureRequest) -> Board:
     return load_board(request.param)
+
+
+@pytest.fixture(params=["nrf52840", "rp2040"])
+def either_board(request: pytest.FixtureRequest) -> Board:
+    """Where the core makes no difference: the largest and the smallest instruction set."""
+    return load_board(request.param)
+
+
+@pytest.fixture
+def either_probe(either_board: Board) -> Path:
+    return compile_probe(either_board, "probe.c", "counted.S")
 
 
 @pytest.fixture

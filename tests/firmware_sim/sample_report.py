@@ -9,6 +9,7 @@ from typing import Any
 from metabit.firmware_sim.budgets import Check
 from metabit.firmware_sim.measure import Cost, LayerCost, Measurement, Memory
 from metabit.firmware_sim.report import Deployment, Provenance, Report
+from metabit.firmware_sim.stack import StackBound
 
 
 def cost(ms: float, clock_hz: int, samples: int = 100) -> Cost:
@@ -37,6 +38,7 @@ def measurement(board: str = "nrf52840", clock_hz: int = 64_000_000) -> Measurem
         flash=Memory({"code": 8_284, "image": 88_528, "data": 0}, 1 << 20),
         ram=Memory({"stack": 2_048, "other": 72, "state": 87_168, "arena": 5_984}, 256 << 10),
         stack_high_water=736,
+        stack_bound=StackBound(980, ("Reset_Handler", "main", "mb_learn"), {"mb_predict": 756, "mb_learn": 932}),
         boot=cost(24.0, clock_hz, 1),
         predict=cost(0.7, clock_hz),
         learn=cost(3.0, clock_hz),

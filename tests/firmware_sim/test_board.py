@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from metabit.firmware_sim import BoardError, boards, load_board
+from metabit.firmware_sim.board import CORES
 from metabit.firmware_sim.cycles import load_model
 
 GOOD = """
@@ -20,11 +21,12 @@ size = 20_480
 
 
 def test_the_boards_that_come_along_are_complete() -> None:
-    assert boards() == ["nrf52840", "rp2040"]
+    assert boards() == ["nrf52840", "nrf5340", "rp2040", "sam3x8e", "stm32f746"]
+    assert {load_board(name).core.name for name in boards()} == set(CORES)
     for name in boards():
         board = load_board(name)
         assert board.name == name and board.description and board.wait_states
-        assert load_model(board.cycle_model).title[:9] == board.core.title[:9]
+        assert load_model(board.cycle_model).title == board.core.title.replace("M4F", "M4")
 
 
 def test_a_board_of_your_own(tmp_path: Path) -> None:
@@ -38,7 +40,7 @@ def test_a_board_of_your_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('core = "m3"', 'core = "m33"', r"mine.toml: unknown core 'm33'; known cores: m0plus, m3, m4f"),
+        ('core = "m3"', 'core = "m55"', r"mine.toml: unknown core 'm55'; known cores: m0plus, m3, m4f, m7, m33"),
         ("clock_hz = 72_000_000", "", "mine.toml: field 'clock_hz' is missing"),
         ("clock_hz = 72_000_000", "clock_hz = 0", "clock_hz = 0 must be at least 1"),
         ("clock_hz = 72_000_000", 'clock_hz = "fast"', "clock_hz = 'fast' must be an integer"),
@@ -58,9 +60,11 @@ def test_a_board_file_that_is_wrong_says_where(tmp_path: Path, old: str, new: st
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(BoardError, match=r"unknown board 'uno'; known boards: nrf52840, rp2040, or the path of"):
+    with pytest.raises(
+        BoardError, match=r"unknown board 'uno'; known boards: nrf52840, nrf5340, rp2040, sam3x8e, stm32f746, or"
+    ):
         load_board("uno")
-    with pytest.raises(BoardError, match="unknown cycle model 'm99'; known models: m0plus, m3, m4"):
+    with pytest.raises(BoardError, match="unknown cycle model 'm99'; known models: m0plus, m3, m4, m7, m33"):
         load_model("m99")
     with pytest.raises(BoardError, match="cannot read .*nowhere.toml: No such file"):
         load_board("nowhere.toml")

@@ -6,17 +6,22 @@ import numpy as np
 import pytest
 import sample_report
 
-from metabit.firmware_sim import Board, Device, build, load_board, measure
+from metabit.firmware_sim import Board, Device, boards, build, load_board, measure, stack_bound
 from metabit.firmware_sim.elf import Program
 from metabit.runtime import Model
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["all-4bit", "hidden-2bit", "output-5bit", "conv-bits", "conv-planes", "conv-uint8", "dense-uint8", "votes-3bit"],
-)
-def test_predicting_and_learning_equal_the_host(board: Board, image: Path, name: str) -> None:
-    image = image.with_stem(name)
+def networks() -> list[tuple[str, str]]:
+    """(board, image). Every image where instructions are fewest and where they are most; on the other cores one of each kind."""
+    each_kind = ["all-4bit", "conv-uint8", "dense-uint8", "votes-3bit"]
+    more = ["hidden-2bit", "output-5bit", "conv-bits", "conv-planes"]
+    both = ("nrf52840", "rp2040")
+    return [(board, image) for board in boards() for image in each_kind + (more if board in both else [])]
+
+
+@pytest.mark.parametrize(("name", "stem"), networks())
+def test_predicting_and_learning_equal_the_host(name: str, image: Path, stem: str) -> None:
+    board, image = load_board(name), image.with_stem(stem)
     model = Model.open(image)
     rng = np.random.default_rng(7)
     x = rng.integers(0, 256, (60, model.input_size)).astype(np.uint8)
@@ -35,6 +40,9 @@ def test_predicting_and_learning_equal_the_host(board: Board, image: Path, name:
             assert (reply.label, reply.skipped, reply.visited, reply.moved, reply.flipped) == step
             assert replies.states[i].tobytes() == model.state()
         assert device.state() == model.state()
+        bound = stack_bound(Program.read(device.elf))
+        assert bound.total is not None and device.stack_high_water <= bound.total
+        assert bound.total - device.stack_high_water < 400, "a bound that far off would be of no use"
 
 
 def test_one_and_many_are_the_same(board: Board, image: Path) -> None:
@@ -74,16 +82,23 @@ def test_sizes_add_up_to_the_elf(board: Board, image: Path) -> None:
     assert program.symbol("image").address % 16 == 0
 
 
-@pytest.mark.parametrize("opt", ["-Os", "-O3"])
-def test_measure(board: Board, image: Path, opt: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "opt"), [(name, "-Os") for name in boards()] + [("nrf52840", "-O3"), ("rp2040", "-O3")]
+)
+def test_measure(name: str, image: Path, opt: str) -> None:
+    board = load_board(name)
     rng = np.random.default_rng(5)
     x, y = rng.integers(0, 256, (30, 15)).astype(np.uint8), rng.integers(0, 5, 30)
     m = measure(image, board, x, y, opt=opt)
     assert m.learn is not None and m.learn.samples == 30
-    assert 0 < m.predict.insns_mean < m.predict.cycles_mean < m.learn.cycles_mean <= m.learn.cycles_max
+    assert 0 < m.predict.cycles_mean < m.learn.cycles_mean <= m.learn.cycles_max
+    for cost in (m.predict, m.learn, m.boot):
+        assert cost.insns_mean / 2 < cost.cycles_mean < 2 * cost.insns_mean
+    assert (m.predict.cycles_mean < m.predict.insns_mean) == (m.core == "Cortex-M7")  # which alone starts two as a rule
     assert m.predict.ms_mean == pytest.approx(m.predict.cycles_mean / m.clock_hz * 1e3)
     assert 0 < m.stack_high_water < m.ram.parts["stack"]
-    assert "±10 %" in m.model and m.core in ("Cortex-M0+", "Cortex-M4F")
+    assert m.core == board.core.title and f"±{m.band_percent} %, zero-wait memory" in m.model
+    assert m.band_percent == {"m7": 15, "m33": 25}.get(board.core.name, 10)
     # The split comes from a second build, which the compiler may lay out a little differently.
     for call, cost in (("predict", m.predict), ("learn", m.learn)):
         rows = [row for row in m.layers if row.call == call]

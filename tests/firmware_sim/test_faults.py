@@ -68,24 +68,24 @@ def test_an_m0_plus_has_neither_division_nor_unaligned_loads() -> None:
             device.predict([experiment, 0])
 
 
-def test_an_endless_call_ends(board: Board, probe: Path) -> None:
+def test_an_endless_call_ends(either_board: Board, either_probe: Path) -> None:
     impatient = replace(load_budgets(), instructions_per_call=100_000)
-    with Device(probe, board, budgets=impatient) as device:
+    with Device(either_probe, either_board, budgets=impatient) as device:
         with pytest.raises(
             FirmwareFault, match="no answer within 100,000 instructions .*in spin|instructions at pc .* in spin"
         ):
             device.predict([7, 0])
 
 
-def test_a_refused_sample_is_an_error_but_not_the_end(board: Board, probe: Path) -> None:
-    with Device(probe, board) as device:
+def test_a_refused_sample_is_an_error_but_not_the_end(either_board: Board, either_probe: Path) -> None:
+    with Device(either_probe, either_board) as device:
         with pytest.raises(FirmwareError, match="sample 1: refused with mb_status -23"):
             device.predict_many([[0, 3], [99, 0]])
         assert device.predict([0, 3]).insns == 7
 
 
-def test_wrong_inputs_never_reach_the_device(board: Board, probe: Path) -> None:
-    with Device(probe, board) as device:
+def test_wrong_inputs_never_reach_the_device(either_board: Board, either_probe: Path) -> None:
+    with Device(either_probe, either_board) as device:
         with pytest.raises(ValueError, match=r"inputs have shape \(1, 3\), this device takes \(n, 2\)"):
             device.predict(np.zeros(3, np.uint8))
         with pytest.raises(ValueError, match=r"labels are int64 \(1,\), 2 inputs need integers \(2,\)"):
@@ -93,8 +93,8 @@ def test_wrong_inputs_never_reach_the_device(board: Board, probe: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_dead_emulator_is_reported(board: Board, probe: Path) -> None:
-    with Device(probe, board) as device:
+def test_a_dead_emulator_is_reported(either_board: Board, either_probe: Path) -> None:
+    with Device(either_probe, either_board) as device:
         os.kill(device.pid, signal.SIGKILL)
         with pytest.raises(DeviceLost, match="ended with exit code -9"):
             device.predict([0, 1])
@@ -103,8 +103,8 @@ def test_a_dead_emulator_is_reported(board: Board, probe: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_ends_the_emulator_with_the_call(board: Board, probe: Path) -> None:
-    with Device(probe, board) as device:
+def test_ctrl_c_ends_the_emulator_with_the_call(either_board: Board, either_probe: Path) -> None:
+    with Device(either_probe, either_board) as device:
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
             device.predict([7, 0])
@@ -112,11 +112,11 @@ def test_ctrl_c_ends_the_emulator_with_the_call(board: Board, probe: Path) -> No
             os.kill(device.pid, 0)
 
 
-def test_what_is_not_a_firmware_is_refused(board: Board, tmp_path: Path) -> None:
+def test_what_is_not_a_firmware_is_refused(either_board: Board, tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("not an ELF file")
     with pytest.raises(FirmwareError, match="not an ELF file"):
-        Device(text, board)
+        Device(text, either_board)
 
 
 def test_fpu_code_runs_where_there_is_an_fpu_and_is_refused_where_not() -> None:
@@ -134,21 +134,21 @@ def test_soft_float_is_refused() -> None:
         compile_probe(replace(load_board("rp2040"), core=CORES["m3"]), "soft_float.c")
 
 
-def test_a_compiler_error_is_shown(board: Board, tmp_path: Path) -> None:
+def test_a_compiler_error_is_shown(either_board: Board, tmp_path: Path) -> None:
     bad = tmp_path / "bad.c"
     bad.write_text("int main(void) { return missing; }\n")
     with pytest.raises(BuildError, match="bad.c:1:25: error: use of undeclared identifier 'missing'"):
-        compile_probe(board, bad)
+        compile_probe(either_board, bad)
 
 
-def test_too_big_says_how_big(board: Board, image: Path) -> None:
-    tiny = replace(board, ram=replace(board.ram, size=4096))
+def test_too_big_says_how_big(either_board: Board, image: Path) -> None:
+    tiny = replace(either_board, ram=replace(either_board.ram, size=4096))
     with pytest.raises(
         DoesNotFit,
         match=r"needs [45],\d{3} bytes of RAM \(state 2,188, arena \d+, .*has 4,096: use fewer hidden bits or units",
     ):
         build(image, tiny)
-    short = replace(board, flash=replace(board.flash, size=4096))
+    short = replace(either_board, flash=replace(either_board.flash, size=4096))
     with pytest.raises(DoesNotFit, match=r"bytes of flash \(image 2,\d{3}, code .*\), board \w+ has"):
         build(image, short)
 
@@ -157,9 +157,9 @@ def test_too_big_says_how_big(board: Board, image: Path) -> None:
     ("module", "package"), [("unicorn", "unicorn"), ("elftools", "pyelftools"), ("ziglang", "ziglang")]
 )
 def test_a_missing_extra_is_one_sentence(
-    module: str, package: str, board: Board, probe: Path, monkeypatch: pytest.MonkeyPatch
+    module: str, package: str, either_board: Board, either_probe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra) as caught:
-        Device(probe, board)
+        Device(either_probe, either_board)
     assert str(caught.value) == f"metabit.firmware_sim needs {package}: pip install 'metabit[firmware]'"
