@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from metabit import runtime
+from metabit.export import read_image
 from metabit.firmware_sim.board import Board
 from metabit.firmware_sim.budgets import load_budgets
 from metabit.firmware_sim.elf import Program
@@ -50,7 +51,8 @@ def build(
 ) -> Path:
     """Build the firmware around an .mbit image and return the path of its ELF, which lives in the cache.
 
-    mode: "infer" reserves a smaller arena, and every learn is refused. stack_size: bytes reserved, by default the
+    Parts of the library that the image does not need are left out (`left_out`).
+    mode: "infer" reserves a smaller arena and leaves learning out: every learn is refused. stack_size: bytes reserved, by default the
     board's budget. profile: a build whose library reports layer boundaries; its totals include those reports.
     """
     blob = image if isinstance(image, bytes) else Path(image).read_bytes()
@@ -62,12 +64,24 @@ def build(
         board,
         apart={FIRMWARE / "main.c": sizes},
         include_dirs=[runtime.include_dir(), FIRMWARE, FIRMWARE / "freestanding"],
-        defines={"MB_PROFILE": 1} if profile else {},
+        defines={name: 1 for name in (*left_out(blob, mode), *(("MB_PROFILE",) if profile else ()))},
         files={"image.mbit": blob},
         stack_size=stack_size,
         opt=opt,
         compiler=compiler,
     )
+
+
+def left_out(image: bytes, mode: Literal["learn", "infer"] = "learn") -> tuple[str, ...]:
+    """Macros (metabit.h, "Build") of the parts of the library that an image can do without."""
+    layers = read_image(image).layers
+    needed = {
+        "MB_WITHOUT_LEARN": mode == "learn" and any(layer.learns for layer in layers),
+        "MB_WITHOUT_CONV": any(layer.conv for layer in layers),
+        "MB_WITHOUT_BYTES": any(layer.uint8 for layer in layers),
+        "MB_WITHOUT_GRADED": any(layer.graded for layer in layers),
+    }
+    return tuple(macro for macro, is_needed in needed.items() if not is_needed)
 
 
 def compile_elf(

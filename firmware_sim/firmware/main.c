@@ -39,7 +39,12 @@ static void learn(void) {
     mb_learn_info info = {0};
     const uint16_t label = port_label();
     port_begin();
+#ifdef MB_WITHOUT_LEARN
+    const mb_status status = MB_E_FROZEN;
+    (void)label;
+#else
     const mb_status status = mb_learn(&model, port_sample(), label, &info);
+#endif
     port_end();
     port_reply(status, scores, 0, &info);
 }

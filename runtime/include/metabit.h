@@ -69,7 +69,8 @@ typedef enum mb_status {
     MB_E_SAME = -25,       /* mb_export into the opened image itself */
     MB_E_WINDOW = -26,     /* a convolution whose window, stride, padding or pool does not fit its image */
     MB_E_LEARNS = -27,     /* a convolution, a layer on 8-bit inputs or one beside a graded layer that is to learn */
-    MB_E_GRADED = -28      /* a novelty is asked of a network without graded units */
+    MB_E_GRADED = -28,     /* a novelty is asked of a network without graded units */
+    MB_E_ABSENT = -29      /* the image needs a part that this build leaves out */
 } mb_status;
 
 const char *mb_strerror(mb_status status);
@@ -124,7 +125,9 @@ static inline uint32_t mb_margin(const int32_t *scores, uint16_t classes)
 /* How unlike all that was learnt the sample is that mb_predict or mb_learn saw last, for networks with graded units: 4096 n^(3/4)
  * over the mean |V|, where n input bits are on. Its sums lie in the arena; only the division is done here. Large is novel:
  * draw the line where your own samples end. 0 before the first sample. */
+#ifndef MB_WITHOUT_GRADED
 mb_status mb_novelty(const mb_model *m, uint32_t *novelty);
+#endif
 
 typedef struct mb_learn_info {
     uint16_t predicted; /* class before this step: averaging `predicted == label` gives prequential accuracy */
@@ -135,12 +138,26 @@ typedef struct mb_learn_info {
     uint32_t flipped;   /* weights that changed sign */
 } mb_learn_info;
 
+#ifndef MB_WITHOUT_LEARN
 /* One learning step on one sample, in place. `info` may be NULL. On error nothing has changed. */
 mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info *info);
 
 /* Writes the learned image: a copy of the opened one with the attached state in it and a fresh checksum.
  * `image` is a caller's buffer of image_len >= the opened image's length; it may not be the opened image itself. */
 mb_status mb_export(const mb_model *m, void *image, size_t image_len);
+#endif
+
+/// Build ///
+
+/* Defined for the whole library and all that includes this header, each of these leaves a part out; mb_open then refuses an image
+ * that needs it, with MB_E_ABSENT. docs/porting.md has the bytes each saves.
+ *   MB_WITHOUT_LEARN   mb_learn and mb_export. Whatever could learn in an image only predicts.
+ *   MB_WITHOUT_CONV    convolutions
+ *   MB_WITHOUT_BYTES   first layers on 8-bit inputs; a thermometer code is none
+ *   MB_WITHOUT_GRADED  graded units, and learning by votes
+ *   MB_WITHOUT_CHECKS  what mb_open does beyond magic, version, sections and checksums: only for an image that is part of the
+ *                      program, as this library wrote or exported it, and that needs no part left out. Any other can then read
+ *                      and write anywhere. */
 
 /// Profile ///
 

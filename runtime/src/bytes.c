@@ -10,6 +10,8 @@
 
 #include "layer.h"
 
+#if MB_HAS_BYTES
+
 /// Dense ///
 
 void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
@@ -46,6 +48,8 @@ void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *bi
         out[r] = ~negative & mb_lane_mask(l->units, r);
     }
 }
+
+#if MB_HAS_CONV
 
 /// Convolution ///
 
@@ -134,3 +138,5 @@ void mb_conv_bytes(const mb_layer *l, const mb_arena *arena, const uint8_t *imag
         }
     }
 }
+#endif
+#endif

@@ -3,6 +3,8 @@
 
 #include "layer.h"
 
+#if MB_HAS_CHECKS
+
 /// Checks ///
 
 typedef struct section {
@@ -127,7 +129,7 @@ static int rule_of_votes(const mb_layer *l)
 /* Of every layer but an encoder. */
 static mb_status check_weights(const uint8_t *p, const mb_layer *l, section *constants, section *state)
 {
-    const int is_output = l->kind == MB_OUTPUT, bytes = l->input == MB_BYTES, grades = l->input == MB_GRADES;
+    const int is_output = l->kind == MB_OUTPUT, bytes = MB_ON_BYTES(l), grades = MB_ON_GRADES(l);
     if (l->inputs == 0 || l->inputs > MB_MAX_UNITS || l->units == 0 || l->units > MB_MAX_UNITS) {
         return MB_E_SHAPE;
     }
@@ -137,13 +139,13 @@ static mb_status check_weights(const uint8_t *p, const mb_layer *l, section *con
     if (mb_is_feature(l) && l->learns) {
         return MB_E_LEARNS;
     }
-    if ((l->kind == MB_GRADED || grades) && l->units > 1024u) {
+    if ((MB_IS_GRADED(l) || grades) && l->units > 1024u) {
         return MB_E_SHAPE;
     }
-    if (l->kind == MB_GRADED && (l->depth < 1 || l->depth > 8 || mb_values(l) > MB_MAX_UNITS)) {
+    if (MB_IS_GRADED(l) && (l->depth < 1 || l->depth > 8 || mb_values(l) > MB_MAX_UNITS)) {
         return MB_E_SHAPE;
     }
-    const uint32_t listed = bytes ? 255u * l->inputs : l->kind == MB_GRADED ? mb_values(l) : l->inputs; /* most in a sum */
+    const uint32_t listed = bytes ? 255u * l->inputs : MB_IS_GRADED(l) ? mb_values(l) : l->inputs; /* most in a sum */
     if (grades ? l->planes != 0
                : l->planes < (bytes ? MB_PLANES_MIN_BYTES : MB_PLANES_MIN) ||
                      l->planes > (bytes ? MB_PLANES_MAX_BYTES : MB_PLANES_MAX) || l->planes < bit_length(listed) + 1u ||
@@ -153,15 +155,15 @@ static mb_status check_weights(const uint8_t *p, const mb_layer *l, section *con
     if (p[8] != (is_output && l->units <= 16u ? 16 : 32)) {
         return MB_E_SHAPE;
     }
-    if ((l->kind == MB_GRADED && !rule_of_votes(l)) || (l->learns ? l->dose == 0 || l->dose >= (1u << 20) : l->dose != 0) ||
-        ((mb_is_feature(l) || l->kind == MB_GRADED || grades) && l->window != 0)) {
+    if ((MB_IS_GRADED(l) && !rule_of_votes(l)) || (l->learns ? l->dose == 0 || l->dose >= (1u << 20) : l->dose != 0) ||
+        ((mb_is_feature(l) || MB_IS_GRADED(l) || grades) && l->window != 0)) {
         return MB_E_RULE;
     }
     const uint32_t lane_bytes = l->half ? 2u : 4u, rows = (l->units + 8u * lane_bytes - 1u) / (8u * lane_bytes);
     const uint32_t low_bits = (uint32_t)l->bits - 1u, entries = 1u << low_bits;
     section *const planes = l->learns ? state : constants;
     section *const fold = l->learns && l->input == MB_PLUS_MINUS ? state : constants;
-    const uint32_t votes = l->kind == MB_GRADED && l->learns ? 3u * l->batch * l->depth : 0; /* most for one synapse */
+    const uint32_t votes = MB_IS_GRADED(l) && l->learns ? 3u * l->batch * l->depth : 0; /* most for one synapse */
     const uint32_t levels_at = mb_u32_at(p + 20), tables_at = mb_u32_at(p + 28), scores_at = mb_u32_at(p + 32);
     if (!claim(planes, mb_u32_at(p + 16), rows * (l->inputs + 1u) * lane_bytes) ||
         !(low_bits ? claim(planes, levels_at, rows * l->inputs * low_bits * lane_bytes) : levels_at == 0) ||
@@ -193,7 +195,7 @@ static uint32_t input_bytes(const mb_layer *l)
     if (l->kind == MB_ENCODE) {
         return l->inputs;
     }
-    return l->input == MB_BYTES ? mb_values(l) : (mb_values(l) + 7u) / 8u;
+    return MB_ON_BYTES(l) ? mb_values(l) : (mb_values(l) + 7u) / 8u;
 }
 
 /* Each layer on its own, and the chain: encode? conv* dense* graded? output, each fitting the one before. */
@@ -210,7 +212,11 @@ static mb_status check_layers(const mb_model *m, section *constants, section *st
         mb_layer l;
         mb_status status;
         mb_layer_at(m, i, &l);
-        const int is_encode = l.kind == MB_ENCODE, is_conv = l.kind == MB_CONV, is_graded = l.kind == MB_GRADED;
+        const int is_encode = l.kind == MB_ENCODE, is_conv = MB_IS_CONV(&l), is_graded = MB_IS_GRADED(&l);
+        if ((!MB_HAS_CONV && l.kind == MB_CONV) || (!MB_HAS_GRADED && l.kind == MB_GRADED) ||
+            (!MB_HAS_BYTES && !is_encode && l.input == MB_BYTES)) {
+            return MB_E_ABSENT;
+        }
         const uint32_t used = is_conv ? 50u : is_graded ? 49u : 40u; /* bytes that have a meaning; of an encoder also 44 and 45 */
         if (l.kind < MB_ENCODE || l.kind > MB_GRADED || !reserved_is_zero(m, p + used, is_encode ? 4u : 64u - used) ||
             (is_encode && !reserved_is_zero(m, p + 46, 18))) {
@@ -221,8 +227,8 @@ static mb_status check_layers(const mb_model *m, section *constants, section *st
             return MB_E_LAYERS;
         }
         const int first = i == 0 || before == MB_ENCODE;
-        const int bytes = i == 0 && l.input == MB_BYTES && l.kind != MB_OUTPUT && !is_graded;
-        const int bits = first || is_graded ? MB_ON_OFF : before == MB_GRADED ? MB_GRADES : MB_PLUS_MINUS;
+        const int bytes = i == 0 && MB_ON_BYTES(&l) && l.kind != MB_OUTPUT && !is_graded;
+        const int bits = first || is_graded ? MB_ON_OFF : MB_HAS_GRADED && before == MB_GRADED ? MB_GRADES : MB_PLUS_MINUS;
         if (!is_encode && !bytes && l.input != bits) {
             return MB_E_KIND;
         }
@@ -252,6 +258,31 @@ static mb_status check_layers(const mb_model *m, section *constants, section *st
     }
     return values >= 2u && values == mb_u16_at(m->image + MB_AT_CLASSES) ? MB_OK : MB_E_SHAPE;
 }
+
+/* All that checksums and sections do not say. */
+static mb_status check_image(const mb_model *m)
+{
+    const uint8_t *b = m->image;
+    const uint32_t const_at = mb_u32_at(b + MB_AT_CONST), const_size = mb_u32_at(b + MB_AT_CONST_SIZE);
+    const uint32_t state_at = mb_u32_at(b + MB_AT_STATE), layers = mb_u16_at(b + MB_AT_LAYERS);
+    if (!all_zero(b + const_at + const_size, state_at - const_at - const_size)) {
+        return MB_E_SECTION;
+    }
+    if (layers < 1 || layers > MB_MAX_LAYERS) {
+        return MB_E_LAYERS;
+    }
+    if (mb_u16_at(b + MB_AT_TEMPERATURE) == 0 || mb_u16_at(b + MB_AT_MARGIN) > 4096u || !reserved_is_zero(m, b + 46, 2) ||
+        !reserved_is_zero(m, b + MB_AT_RESERVED, 12)) {
+        return MB_E_RULE;
+    }
+    if (mb_u32_at(b + state_at) == 0) {
+        return MB_E_GENERATOR;
+    }
+    section constants = {const_at, const_at + const_size}, state = {state_at + MB_STATE_HEADER, m->image_size};
+    return check_layers(m, &constants, &state);
+}
+
+#endif
 
 /// Public ///
 
@@ -286,8 +317,7 @@ mb_status mb_open(mb_model *m, const void *image, size_t image_len)
     const uint32_t state_at = mb_u32_at(b + MB_AT_STATE), state_size = mb_u32_at(b + MB_AT_STATE_SIZE);
     if (const_at != records_end || state_at < const_at || state_at > size || (state_at & 3u) != 0 || (size & 3u) != 0 ||
         const_size > state_at - const_at || state_at - const_at - const_size > 3u || state_size != size - state_at ||
-        state_size < MB_STATE_HEADER || size > 0x7FFFFFFFu ||
-        !all_zero(b + const_at + const_size, state_at - const_at - const_size)) {
+        state_size < MB_STATE_HEADER || size > 0x7FFFFFFFu) {
         return MB_E_SECTION;
     }
     if (mb_crc32(b + const_at, const_size) != mb_u32_at(b + MB_AT_CONST_CRC)) {
@@ -296,19 +326,12 @@ mb_status mb_open(mb_model *m, const void *image, size_t image_len)
     if (mb_crc32(b + state_at, state_size) != mb_u32_at(b + MB_AT_STATE_CRC)) {
         return MB_E_STATE_CRC;
     }
-    if (layers < 1 || layers > MB_MAX_LAYERS) {
-        return MB_E_LAYERS;
-    }
-    mb_model opened = {b, NULL, NULL, size, MB_INFER};
-    if (mb_u16_at(b + MB_AT_TEMPERATURE) == 0 || mb_u16_at(b + MB_AT_MARGIN) > 4096u || !reserved_is_zero(&opened, b + 46, 2) ||
-        !reserved_is_zero(&opened, b + MB_AT_RESERVED, 12)) {
-        return MB_E_RULE;
-    }
-    if (mb_u32_at(b + state_at) == 0) {
-        return MB_E_GENERATOR;
-    }
-    section constants = {const_at, const_at + const_size}, state = {state_at + MB_STATE_HEADER, size};
-    const mb_status status = check_layers(&opened, &constants, &state);
+    const mb_model opened = {b, NULL, NULL, size, MB_INFER};
+#if MB_HAS_CHECKS
+    const mb_status status = check_image(&opened);
+#else
+    const mb_status status = MB_OK;
+#endif
     if (status == MB_OK) {
         *m = opened;
     }

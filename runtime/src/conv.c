@@ -7,29 +7,15 @@
 
 #include "layer.h"
 
-/// Places ///
+#if MB_HAS_CONV
 
-/* Height or width after the convolution, before pooling. */
-static uint32_t convolved(const mb_layer *l, uint32_t size)
-{
-    return l->same ? (size + l->stride - 1u) / l->stride : (size - l->kernel) / l->stride + 1u;
-}
+/// Places ///
 
 /* Rows (or columns) of +1 before the image: of an odd number of them the larger half lies after it. */
 static int32_t pad_before(const mb_layer *l, uint32_t size)
 {
-    const uint32_t span = (convolved(l, size) - 1u) * l->stride + l->kernel;
+    const uint32_t span = (mb_convolved(l, size) - 1u) * l->stride + l->kernel;
     return l->same && span > size ? (int32_t)((span - size) / 2u) : 0;
-}
-
-uint32_t mb_side(const mb_layer *l, uint32_t size)
-{
-    return convolved(l, size) / l->pool; /* what does not fill a square is dropped */
-}
-
-uint32_t mb_outputs(const mb_layer *l)
-{
-    return l->kind == MB_CONV ? mb_side(l, l->height) * mb_side(l, l->width) * l->units : l->units;
 }
 
 /* The part [first, last) of `kernel` steps from `at` on that lies in 0..size - 1: never empty, or the padding would be wider
@@ -185,3 +171,4 @@ void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *imag
         }
     }
 }
+#endif

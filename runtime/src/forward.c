@@ -11,11 +11,30 @@
 #define LDR "ldr"
 #define ADD_COLUMNS void mb_add_columns
 #include "columns.h"
+#ifndef __OPTIMIZE_SIZE__
 #define LANES mb_half
 #define SHIFT "1"
 #define LDR "ldrh"
 #define ADD_COLUMNS static void add_columns_16
 #include "columns.h"
+#else /* a sixth of an inference-only library, for at most sixteen units */
+#define LANES uint32_t
+#define ADD_EIGHT static void add_eight_words
+#define MORE(carry) ((carry) != 0)
+#include "eight.h"
+static void add_columns_16(const mb_half *w, const uint16_t *list, const mb_run *run, uint32_t runs, const mb_word *start,
+                           uint32_t *v, unsigned planes, uint32_t *carry)
+{
+    (void)runs; /* one: no convolution has so few units that its words have 16 lanes */
+    memcpy(v, start, 4u * planes);
+    for (const uint16_t *const end = list + run->count; list != end; list += 8) {
+        for (unsigned i = 0; i < 8u; i++) {
+            carry[i] = w[list[i]];
+        }
+        add_eight_words(v + 1, planes - 1u, carry);
+    }
+}
+#endif
 
 /// Inputs ///
 
@@ -110,7 +129,7 @@ MB_APART void dense(const mb_layer *l, const uint16_t *list, uint32_t active, ui
         const uint32_t exists = mb_lane_mask(l->units, r);
         mb_sums(l, r, list, &all, 1, v, carry);
         out[r] = ~mb_sign_of_sum(v, l->planes, -n) & exists;
-        if (mask != NULL) { /* -window <= V <= window */
+        if (MB_HAS_LEARN && mask != NULL) { /* -window <= V <= window */
             mask[r] = ~mb_sign_of_sum(v, l->planes, window - n) & mb_sign_of_sum(v, l->planes, -window - 1 - n) & exists;
         }
     }
@@ -158,26 +177,26 @@ void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, 
         if (i == 0 && l.input == MB_ON_OFF) {
             unpack(&l, input, arena->bits[0]);
         }
-        if (l.kind == MB_CONV && l.input == MB_BYTES) {
+        if (MB_IS_CONV(&l) && MB_ON_BYTES(&l)) {
             mb_conv_bytes(&l, arena, input, arena->bits[i + 1]);
             continue;
         }
-        if (l.kind == MB_CONV) {
+        if (MB_IS_CONV(&l)) {
             mb_conv_bits(&l, arena, arena->bits[i], arena->bits[i + 1]);
             continue;
         }
-        if (l.kind == MB_GRADED && i >= masks_from) {
+        if (MB_IS_GRADED(&l) && i >= masks_from) {
             return;
         }
-        if (l.kind == MB_GRADED) {
+        if (MB_IS_GRADED(&l)) {
             mb_graded(&l, arena, arena->bits[i]);
             continue;
         }
-        if (l.input == MB_GRADES) {
+        if (MB_ON_GRADES(&l)) {
             mb_graded_output(&l, arena->values, arena->scores);
             continue;
         }
-        if (l.input == MB_BYTES) {
+        if (MB_ON_BYTES(&l)) {
             mb_slice_bytes(input, l.inputs, arena->bits[0]);
             mb_dense_bytes(&l, arena, arena->bits[0], arena->bits[1]);
             continue;

@@ -4,6 +4,8 @@
 
 #include "synapse.h"
 
+#if MB_HAS_GRADED
+
 uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *list)
 {
     uint16_t *end = list;
@@ -158,3 +160,4 @@ mb_status mb_novelty(const mb_model *m, uint32_t *novelty)
     *novelty = (root(on * root(on << 16)) << 12) / mean; /* 256 on^(1/2), 16 on^(3/4) */
     return MB_OK;
 }
+#endif

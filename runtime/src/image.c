@@ -5,13 +5,6 @@
 
 /// Bytes ///
 
-static void put_u32(uint8_t *p, uint32_t v)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(v >> (8u * i));
-    }
-}
-
 /* CRC-32 (reflected 0xEDB88320) four bits at a time: sixteen table words instead of 256. */
 static uint32_t crc32_update(uint32_t crc, const uint8_t *p, size_t n)
 {
@@ -72,7 +65,7 @@ void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
     l->height = l->width = l->kernel = l->stride = l->pool = 1; /* a dense layer is a window on an image of one pixel */
     l->channels = (uint16_t)(l->kind == MB_ENCODE ? mb_u16_at(p + 44) : l->inputs);
     l->same = 0;
-    if (l->kind == MB_CONV) {
+    if (MB_IS_CONV(l)) {
         l->height = (uint16_t)mb_u16_at(p + 40);
         l->width = (uint16_t)mb_u16_at(p + 42);
         l->channels = (uint16_t)mb_u16_at(p + 44);
@@ -84,7 +77,7 @@ void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
     l->low = l->high = l->gain = 0;
     l->depth = l->draws = 0;
     l->batch = 0;
-    if (l->kind == MB_GRADED) {
+    if (MB_IS_GRADED(l)) {
         l->low = (uint16_t)mb_u16_at(p + 40);
         l->high = (uint16_t)mb_u16_at(p + 42);
         l->gain = (uint16_t)mb_u16_at(p + 44);
@@ -131,21 +124,21 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
     for (unsigned i = 0; i < count; i++) {
         mb_layer_at(m, i, &l);
         const uint32_t values = mb_values(&l), of_bytes = l.kind == MB_DENSE ? 8u : 0;
-        const uint32_t depth = l.kind == MB_ENCODE || l.input == MB_GRADES ? 0 : l.input == MB_BYTES ? of_bytes : 1u;
+        const uint32_t depth = l.kind == MB_ENCODE || MB_ON_GRADES(&l) ? 0 : MB_ON_BYTES(&l) ? of_bytes : 1u;
         arena->bits[i] = depth == 0 ? NULL : take(m, &used, 4u * MB_WORDS(values) * depth);
         if (l.kind != MB_ENCODE) {
-            const uint32_t listed = l.kind == MB_GRADED ? values : l.inputs;
+            const uint32_t listed = MB_IS_GRADED(&l) ? values : l.inputs;
             most_inputs = listed > most_inputs ? listed : most_inputs;
             most_units = l.units > most_units ? l.units : most_units;
         }
-        if (l.kind == MB_GRADED) { /* only the last before the output */
+        if (MB_IS_GRADED(&l)) { /* only the last before the output */
             graded = l.units;
         }
         uint32_t work = 0;
-        if (l.kind == MB_CONV) {
+        if (MB_IS_CONV(&l)) {
             kernel = l.kernel > kernel ? l.kernel : kernel;
-            work = l.input == MB_BYTES ? mb_conv_bytes_work(&l) : mb_conv_bits_work(&l);
-        } else if (l.input == MB_BYTES) {
+            work = MB_ON_BYTES(&l) ? mb_conv_bytes_work(&l) : mb_conv_bits_work(&l);
+        } else if (MB_ON_BYTES(&l)) {
             work = MB_WORDS(l.units) * l.planes;
         }
         most_work = work > most_work ? work : most_work;
@@ -156,17 +149,17 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
     arena->values = take(m, &used, 4u * graded);
     arena->sizes = graded == 0 ? NULL : take(m, &used, 8u);
     arena->scores = take(m, &used, 4u * mb_classes(m));
-    if (mode == MB_LEARN) { /* after all that prediction takes, so that it lies the same in both modes */
+    if (MB_HAS_LEARN && mode == MB_LEARN) { /* after all that prediction takes, so that it lies the same in both modes */
         for (unsigned i = 0; i < count; i++) {
             mb_layer_at(m, i, &l);
-            arena->mask[i] = l.kind == MB_DENSE && l.input != MB_BYTES ? take(m, &used, 4u * MB_WORDS(l.units)) : NULL;
+            arena->mask[i] = l.kind == MB_DENSE && !MB_ON_BYTES(&l) ? take(m, &used, 4u * MB_WORDS(l.units)) : NULL;
         }
         arena->error[0] = take(m, &used, 4u * most_units);
         arena->error[1] = take(m, &used, 4u * most_units);
         arena->sums = take(m, &used, 4u * 8u * 16u);
         arena->votes.slot = NULL;
         mb_layer_at(m, count < 2u ? 0 : count - 2u, &l);
-        if (l.kind == MB_GRADED && l.learns) {
+        if (MB_IS_GRADED(&l) && l.learns) {
             const uint32_t batch = l.batch;
             arena->votes.passes = take(m, &used, 16u * l.units);
             arena->votes.slot = take(m, &used, 4u);
@@ -196,16 +189,16 @@ mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, siz
     if (arena_len < mb_arena_size(m, MB_INFER)) {
         return MB_E_ARENA_SIZE;
     }
-    m->mode = arena_len < mb_arena_size(m, MB_LEARN) ? MB_INFER : MB_LEARN;
+    m->mode = MB_HAS_LEARN && arena_len >= mb_arena_size(m, MB_LEARN) ? MB_LEARN : MB_INFER;
     m->state = state;
     m->arena = arena;
     memcpy(state, m->image + mb_u32_at(m->image + MB_AT_STATE), mb_state_size(m));
     mb_arena plan; /* no sample has been seen or kept yet */
     const uint32_t size = mb_arena_plan(m, m->mode, &plan);
-    if (plan.sizes != NULL) {
+    if (MB_HAS_GRADED && plan.sizes != NULL) {
         memset(plan.sizes, 0, 8);
     }
-    if (m->mode == MB_LEARN && plan.votes.slot != NULL) {
+    if (MB_HAS_GRADED && m->mode == MB_LEARN && plan.votes.slot != NULL) {
         uint8_t *from = (uint8_t *)plan.votes.slot;
         memset(from, 0, size - (uint32_t)(from - m->arena));
     }
@@ -220,6 +213,14 @@ uint16_t mb_input_size(const mb_model *m)
 uint16_t mb_classes(const mb_model *m)
 {
     return m == NULL || m->image == NULL ? 0 : (uint16_t)mb_u16_at(m->image + MB_AT_CLASSES);
+}
+
+#if MB_HAS_LEARN
+static void put_u32(uint8_t *p, uint32_t v)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        p[i] = (uint8_t)(v >> (8u * i));
+    }
 }
 
 mb_status mb_export(const mb_model *m, void *image, size_t image_len)
@@ -244,6 +245,7 @@ mb_status mb_export(const mb_model *m, void *image, size_t image_len)
     put_u32(out + MB_AT_HEADER_CRC, mb_header_crc(out, mb_u32_at(out + MB_AT_CONST)));
     return MB_OK;
 }
+#endif
 
 const char *mb_strerror(mb_status status)
 {
@@ -275,6 +277,7 @@ const char *mb_strerror(mb_status status)
     case MB_E_SAME: return "an image cannot be exported over the one in use";
     case MB_E_WINDOW: return "a convolution's window, stride, padding or pool does not fit its image, or the image is too large";
     case MB_E_LEARNS: return "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning: it cannot";
+    case MB_E_ABSENT: return "the image needs a part that this build of the library leaves out (MB_WITHOUT_...)";
     case MB_E_GRADED: return "the network has no graded units: there is no novelty to ask for";
     case MB_E_FROZEN: return "nothing to learn: no layer learns, or the arena was sized for inference";
     }

@@ -8,6 +8,33 @@
 #define MB_MAGIC 0x5449424Du /* "MBIT" */
 #define MB_MAX_IMAGE (1u << 18) /* values of one image between layers: 32 KiB of bits */
 
+/* Parts that a build may leave out (metabit.h, "Build"). */
+#ifdef MB_WITHOUT_LEARN
+#define MB_HAS_LEARN 0
+#else
+#define MB_HAS_LEARN 1
+#endif
+#ifdef MB_WITHOUT_CONV
+#define MB_HAS_CONV 0
+#else
+#define MB_HAS_CONV 1
+#endif
+#ifdef MB_WITHOUT_BYTES
+#define MB_HAS_BYTES 0
+#else
+#define MB_HAS_BYTES 1
+#endif
+#ifdef MB_WITHOUT_GRADED
+#define MB_HAS_GRADED 0
+#else
+#define MB_HAS_GRADED 1
+#endif
+#ifdef MB_WITHOUT_CHECKS
+#define MB_HAS_CHECKS 0
+#else
+#define MB_HAS_CHECKS 1
+#endif
+
 enum { MB_ENCODE = 1, MB_DENSE = 2, MB_OUTPUT = 3, MB_CONV = 4, MB_GRADED = 5 };
 enum { MB_ON_OFF = 0, MB_PLUS_MINUS = 1, MB_BYTES = 2, MB_GRADES = 3 };
 enum { MB_PLANES_MIN = 6, MB_PLANES_MAX = 20 };              /* counter planes of a layer on bits */
@@ -26,6 +53,13 @@ typedef struct mb_counters {
     uint32_t generator; /* xorshift32, never zero */
     uint32_t steps, moved, flipped;
 } mb_counters;
+
+/* What a layer is, of the kinds that this build has; mb_open refuses the others. Constant where a part is left out, so that
+ * nothing of it is asked for. */
+#define MB_IS_CONV(l) (MB_HAS_CONV && (l)->kind == MB_CONV)
+#define MB_IS_GRADED(l) (MB_HAS_GRADED && (l)->kind == MB_GRADED)
+#define MB_ON_BYTES(l) (MB_HAS_BYTES && (l)->input == MB_BYTES)
+#define MB_ON_GRADES(l) (MB_HAS_GRADED && (l)->input == MB_GRADES)
 
 /* One layer record, with its offsets turned into pointers into the image or, for what learns, into the state. */
 typedef struct mb_layer {
@@ -142,7 +176,7 @@ static inline uint32_t mb_values(const mb_layer *l)
 /* Whether this layer can never learn: no error is taken through a window or to bytes. */
 static inline int mb_is_feature(const mb_layer *l)
 {
-    return l->kind == MB_CONV || l->input == MB_BYTES;
+    return MB_IS_CONV(l) || MB_ON_BYTES(l);
 }
 
 /* The first n <= 32 lanes of bit-sliced two's complement planes, at most 24, as integers, each less `minus`. */
@@ -167,8 +201,23 @@ void mb_grade_mean(const mb_layer *l, const mb_arena *arena, uint32_t active); /
 void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores);
 void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info);
 
-uint32_t mb_side(const mb_layer *l, uint32_t size); /* height or width after convolution and pooling, of `size` */
-uint32_t mb_outputs(const mb_layer *l);             /* values that go out: H' * W' * N */
+/* Height or width after the convolution, before pooling. */
+static inline uint32_t mb_convolved(const mb_layer *l, uint32_t size)
+{
+    return l->same ? (size + l->stride - 1u) / l->stride : (size - l->kernel) / l->stride + 1u;
+}
+
+/* And after it: what does not fill a square is dropped. */
+static inline uint32_t mb_side(const mb_layer *l, uint32_t size)
+{
+    return mb_convolved(l, size) / l->pool;
+}
+
+/* Values that go out: H' * W' * N. */
+static inline uint32_t mb_outputs(const mb_layer *l)
+{
+    return MB_IS_CONV(l) ? mb_side(l, l->height) * mb_side(l, l->width) * l->units : l->units;
+}
 uint32_t mb_conv_bits_work(const mb_layer *l); /* words it takes of arena->work */
 void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *image, uint32_t *out);
 void mb_conv_bytes(const mb_layer *l, const mb_arena *arena, const uint8_t *image, uint32_t *out);

@@ -4,6 +4,8 @@
 
 #include "synapse.h"
 
+#if MB_HAS_LEARN
+
 /// Error ///
 
 /* EXP[i] = round(32767 exp(-i / 16)) */
@@ -273,7 +275,7 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
     }
     (void)mb_arena_plan(m, MB_LEARN, &arena);
     mb_forward(m, &arena, input, lowest); /* errors stop at the lowest layer that learns: no masks below it */
-    if (arena.votes.slot != NULL) {
+    if (MB_HAS_GRADED && arena.votes.slot != NULL) {
         mb_vote_step(m, &arena, label, &mine);
     } else {
         learn_step(m, &arena, count, lowest, label, &mine);
@@ -283,3 +285,4 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
     }
     return MB_OK;
 }
+#endif

@@ -4,6 +4,8 @@
 
 #include "synapse.h"
 
+#if MB_HAS_GRADED && MB_HAS_LEARN
+
 #if defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
 typedef uint32_t four __attribute__((vector_size(16), aligned(4), may_alias)); /* in the arena, which knows words */
 enum { PARTS = 1 };
@@ -61,3 +63,4 @@ void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, 
     }
     *generator = z;
 }
+#endif

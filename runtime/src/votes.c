@@ -4,6 +4,8 @@
 
 #include "synapse.h"
 
+#if MB_HAS_GRADED && MB_HAS_LEARN
+
 enum { COUNT_PLANES = 14 }; /* up to 256 samples of 8 planes and 3 votes, and a sign */
 
 /// Step ///
@@ -274,3 +276,4 @@ void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_l
     counters->moved += info->moved;
     counters->flipped += info->flipped;
 }
+#endif

@@ -32,7 +32,16 @@ COMPILERS = {
 }
 
 # Sets of macros the library can be compiled with: the first for every core, the others where compilers differ.
-MACROS: tuple[tuple[str, ...], ...] = ((), ("MB_PROFILE",))
+MACROS: tuple[tuple[str, ...], ...] = (
+    (),
+    ("MB_PROFILE",),
+    ("MB_WITHOUT_LEARN", "MB_WITHOUT_CONV", "MB_WITHOUT_BYTES", "MB_WITHOUT_GRADED"),
+    ("MB_WITHOUT_LEARN",),
+    ("MB_WITHOUT_CONV",),
+    ("MB_WITHOUT_BYTES",),
+    ("MB_WITHOUT_GRADED",),
+    ("MB_WITHOUT_CHECKS",),
+)
 FEW = ("gcc", "clang", "zig-m0plus", "arm-gcc-m0plus")
 
 MATRIX = [(c, macros) for macros in MACROS for c in (FEW if macros else COMPILERS)]

@@ -1,0 +1,85 @@
+"""Builds that leave parts out (metabit.h, "Build"): the rest is the same library, and an image that needs more is refused."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metabit.export import read_image
+from metabit.firmware_sim.toolchain import left_out
+from metabit.runtime import Model, include_dir, sources
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+
+VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
+PARTS = ("MB_WITHOUT_CONV", "MB_WITHOUT_BYTES", "MB_WITHOUT_GRADED")
+BUILDS = [(part,) for part in PARTS] + [PARTS, (*PARTS, "MB_WITHOUT_LEARN"), ("MB_WITHOUT_CHECKS",)]
+ABSENT = -29
+
+
+@pytest.fixture(scope="module", params=BUILDS, ids=" ".join)
+def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str], ctypes.CDLL]:
+    """-O0: what is left out must not be missed by code that only an optimiser would drop."""
+    target = tmp_path_factory.mktemp("parts") / "metabit.so"
+    flags = ["-std=c99", "-O0", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-shared", "-fPIC", "-Wl,--no-undefined"]
+    macros = [f"-D{name}" for name in request.param]
+    files = [str(path) for path in sources()]
+    done = subprocess.run(["gcc", *flags, *macros, f"-I{include_dir()}", *files, "-o", str(target)], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    return set(request.param), ctypes.CDLL(str(target))
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
+def test_an_image_is_refused_or_predicts_the_same(library: tuple[set[str], ctypes.CDLL], path: Path) -> None:
+    without, c = library
+    image = path.read_bytes()
+    needed = set(PARTS) - set(left_out(image))
+    blob = (ctypes.c_uint32 * (len(image) // 4)).from_buffer_copy(image)
+    model = (ctypes.c_uint64 * 16)()
+    status = c.mb_open(model, blob, ctypes.c_size_t(len(image)))
+    if needed & without:
+        assert status == ABSENT
+        return
+    assert status == 0
+    c.mb_arena_size.restype = ctypes.c_size_t
+    mode = 0 if "MB_WITHOUT_LEARN" in without else 1
+    frozen, host = read_image(image), Model(image)
+    arena = (ctypes.c_uint32 * (c.mb_arena_size(model, mode) // 4))()
+    state = (ctypes.c_uint32 * (host.state_size // 4))()
+    sizes = ctypes.c_size_t(ctypes.sizeof(state)), ctypes.c_size_t(ctypes.sizeof(arena))
+    assert c.mb_attach(model, state, sizes[0], arena, sizes[1]) == 0
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (20, host.input_size)).astype(np.uint8)
+    y = rng.integers(0, host.classes, 20)
+    label = ctypes.c_uint16()
+    for sample, right in zip(x, y, strict=True):
+        assert c.mb_predict(model, sample.ctypes.data_as(ctypes.c_void_p), None, ctypes.byref(label)) == 0
+        assert label.value == host.predict_one(sample)
+        if mode and any(layer.learns for layer in frozen.layers):
+            host.learn_one(sample, int(right))
+            assert c.mb_learn(model, sample.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint16(int(right)), None) == 0
+            assert bytes(state) == host.state()
+
+
+def test_without_checks_checksums_are_still_compared(library: tuple[set[str], ctypes.CDLL]) -> None:
+    image = bytearray(VECTORS[0].read_bytes())
+    image[len(image) - 8] ^= 1
+    blob = (ctypes.c_uint32 * (len(image) // 4)).from_buffer_copy(image)
+    assert library[1].mb_open((ctypes.c_uint64 * 16)(), blob, ctypes.c_size_t(len(image))) == -8
+
+
+def test_a_build_without_learning_has_no_such_function(library: tuple[set[str], ctypes.CDLL]) -> None:
+    assert hasattr(library[1], "mb_learn") == ("MB_WITHOUT_LEARN" not in library[0])
+
+
+def test_what_an_image_can_do_without() -> None:
+    by_name = {path.stem: path.read_bytes() for path in VECTORS}
+    assert left_out(by_name["all-4bit"]) == PARTS
+    assert left_out(by_name["all-4bit"], "infer") == ("MB_WITHOUT_LEARN", *PARTS)
+    assert left_out(by_name["votes-3bit"]) == PARTS[:2]
+    assert left_out(by_name["conv-uint8"]) == PARTS[2:]
