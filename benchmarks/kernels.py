@@ -191,7 +191,9 @@ def table(found: dict[str, Any]) -> str:
         "",
         "Cycles a binary multiply-accumulate (list of active inputs, thresholds and packing included), or thousands of cycles a",
         "call, in *italics* the instructions a MAC or the thousands a call. Instructions are exact, cycles estimates from memory",
-        "without wait states: " + "; ".join(found["models"]) + ". Study: the prototype this scheme was found with, gcc -O2.",
+        "without wait states: "
+        + "; ".join(found["models"])
+        + ". Study: the prototype this scheme was found with, gcc -O2.",
     ]
     for board in dict.fromkeys(cell["board"] for cell in found["cells"]):
         of_board = [cell for cell in found["cells"] if cell["board"] == board]

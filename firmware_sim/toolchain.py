@@ -52,8 +52,8 @@ def build(
     """Build the firmware around an .mbit image and return the path of its ELF, which lives in the cache.
 
     Parts of the library that the image does not need are left out (`left_out`).
-    mode: "infer" reserves a smaller arena and leaves learning out: every learn is refused. stack_size: bytes reserved, by default the
-    board's budget. profile: a build whose library reports layer boundaries; its totals include those reports.
+    mode: "infer" reserves a smaller arena and leaves learning out: every learn is refused. stack_size: bytes reserved, by
+    default the board's budget. profile: a build whose library reports layer boundaries; its totals include those reports.
     """
     blob = image if isinstance(image, bytes) else Path(image).read_bytes()
     model = runtime.Model(blob)

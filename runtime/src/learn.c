@@ -200,8 +200,12 @@ static void update(const mb_layer *l, const int32_t *error, const uint32_t *bits
         }
         const uint32_t stride = 65536u / rate, position = next / rate;
         const mb_walk walk = {rate, position, next - position * rate, stride, 65536u - stride * rate};
-        next = (l->half ? visit_of_16 : visit_of_32)(l, i, error[i] > 0 ? 1u : 0, bits, active, eligible, walk,
-                                                           generator, info);
+        const uint32_t down = error[i] > 0;
+        if (l->half) {
+            next = visit_of_16(l, i, down, bits, active, eligible, walk, generator, info);
+        } else {
+            next = visit_of_32(l, i, down, bits, active, eligible, walk, generator, info);
+        }
     }
 }
 

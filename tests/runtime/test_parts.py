@@ -29,7 +29,9 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     flags = ["-std=c99", "-O0", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-shared", "-fPIC", "-Wl,--no-undefined"]
     macros = [f"-D{name}" for name in request.param]
     files = [str(path) for path in sources()]
-    done = subprocess.run(["gcc", *flags, *macros, f"-I{include_dir()}", *files, "-o", str(target)], capture_output=True)
+    done = subprocess.run(
+        ["gcc", *flags, *macros, f"-I{include_dir()}", *files, "-o", str(target)], capture_output=True
+    )
     assert done.returncode == 0, done.stderr.decode()
     return set(request.param), ctypes.CDLL(str(target))
 
