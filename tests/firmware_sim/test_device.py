@@ -42,6 +42,7 @@ def test_predicting_and_learning_equal_the_host(name: str, image: Path, stem: st
         assert device.state() == model.state()
         bound = stack_bound(Program.read(device.elf))
         assert bound.total is not None and device.stack_high_water <= bound.total
+        assert max(bound.calls.values()) < 1024, "metabit.h: less than 1 KiB a call, built for size"
         assert bound.total - device.stack_high_water < 400, "a bound that far off would be of no use"
 
 

@@ -76,6 +76,7 @@ def test_no_run_of_another_build_takes_more(image: Path, name: str, compiler: st
         bound = stack_bound(Program.read(elf))
         assert bound.total is not None and device.stack_high_water <= bound.total
         assert bound.calls["mb_predict"] < bound.calls["mb_learn"] < bound.total
+        assert bound.calls["mb_learn"] < {"-Os": 1024, "-O2": 1280}[opt], "as metabit.h says"
 
 
 @GCC
