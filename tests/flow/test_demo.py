@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from metabit import firmware_sim
+
 
 def test_demo(tmp_path: Path) -> None:
     ran = subprocess.run(
@@ -26,7 +28,8 @@ def test_demo(tmp_path: Path) -> None:
     assert start[upright] - end[upright] < 0.05, "and keeps the old one"
     assert plain["curve"][-1][1][upright] < end[upright], "which m = 0 does not"
     assert frozen["curve"][0][1] == frozen["curve"][-1][1]
-    assert {board["board"] for board in report["boards"]} == {"nrf52840", "rp2040"}
+    assert [board["board"] for board in report["boards"]] == firmware_sim.boards()
+    assert all(board["stack_high_water"] <= board["stack_bound"]["total"] for board in report["boards"])
     assert report["passed"] and all(check["passed"] for check in report["checks"])
     page = (folder / "report.html").read_text()
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page, "self-contained"
