@@ -299,7 +299,9 @@ mb_status mb_open(mb_model *m, const void *image, size_t image_len)
     if (layers < 1 || layers > MB_MAX_LAYERS) {
         return MB_E_LAYERS;
     }
-    mb_model opened = {b, NULL, NULL, size, MB_INFER};
+    mb_model opened = *m; /* zero */
+    opened.image = b;
+    opened.image_size = size;
     if (mb_u16_at(b + MB_AT_TEMPERATURE) == 0 || mb_u16_at(b + MB_AT_MARGIN) > 4096u || !reserved_is_zero(&opened, b + 46, 2) ||
         !reserved_is_zero(&opened, b + MB_AT_RESERVED, 12)) {
         return MB_E_RULE;

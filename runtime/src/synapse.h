@@ -89,6 +89,11 @@ MB_INLINE void mb_move(const mb_layer *l, uint32_t half, mb_synapse *s, uint32_t
         if (l->input == MB_PLUS_MINUS) { /* the folded constant holds minus half the weight sum */
             mb_step_lanes(l->fold + (unit >> 5) * l->planes, l->planes, 1u << (unit & 31u), s->positive);
         }
+#ifdef MB_WIDE
+        if (l->wide != NULL) {
+            mb_wide_flip(l, s->first / low_bits % l->inputs, unit);
+        }
+#endif
     }
     for (uint32_t p = low_bits, bits = changed; p > 0 && (bits & 1u); bits >>= 1) { /* a step changes a run of low bits */
         mb_flip_bit(l->levels, s->first + --p, s->lane, half);
