@@ -16,13 +16,13 @@ enum { MB_WIDE_ALIGN = 64 }; /* of the memory's address */
 
 /* The widest last. */
 typedef enum mb_vectors {
-    MB_NO_VECTORS, /* the library as devices run it */
-    MB_WORDS,      /* words of 64 bits, for any compiler */
+    MB_NO_VECTORS,  /* the library as devices run it */
+    MB_WORDS,       /* words of 64 bits, for any compiler */
     MB_SSE2,
     MB_NEON,
-    MB_AVX2,       /* and BMI, POPCNT */
-    MB_AVX512,     /* F, BW and VL, and what AVX2 asks for */
-    MB_AVX512VBMI2,
+    MB_AVX2,        /* and BMI, POPCNT */
+    MB_AVX512,      /* F, BW and VL, and what AVX2 asks for */
+    MB_AVX512VBMI2, /* and VPOPCNTDQ */
     MB_VECTORS
 } mb_vectors;
 
