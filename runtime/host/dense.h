@@ -47,9 +47,11 @@ TARGET static void NAME(dense)(const mb_wide_layer *c, const uint16_t *list, uin
     const unsigned planes = c->of.planes;
     const uint32_t words = MB_WORDS(c->of.units), step = sizeof(LANES) / 4u, sixteens = (active + 15u) >> 4;
     const LANES *w = (const LANES *)(const void *)c->sign, *fold = (const LANES *)(const void *)c->fold;
+    const LANES none = {0};
     LANES *const carry = scratch;
+    LANES *const tail = carry + sixteens;
+    tail[0] = tail[1] = tail[2] = tail[3] = tail[4] = tail[5] = tail[6] = none;
     for (uint32_t at = 0; at < words; at += step, w += c->of.inputs + 1u, fold += planes) {
-        const LANES none = {0};
         LANES v[MB_PLANES_MAX], over = none;
         uint32_t minus = 0u - active;
         v[6] = v[7] = none; /* what a layer of few planes does not have */
@@ -65,9 +67,6 @@ TARGET static void NAME(dense)(const mb_wide_layer *c, const uint16_t *list, uin
             ADD_EIGHT(e0, ones, twos, fours, w[i[0]], w[i[1]], w[i[2]], w[i[3]], w[i[4]], w[i[5]], w[i[6]], w[i[7]]);
             ADD_EIGHT(e1, ones, twos, fours, w[i[8]], w[i[9]], w[i[10]], w[i[11]], w[i[12]], w[i[13]], w[i[14]], w[i[15]]);
             FULL_ADD(carry[n], eights, e0, e1, eights);
-        }
-        for (uint32_t n = sixteens; n < sixteens + 7u; n++) {
-            carry[n] = none;
         }
         v[1] = ones;
         v[2] = twos;

@@ -111,3 +111,9 @@ def test_windows_that_overlap_are_never_on_both_sides() -> None:
     assert learnt == [*range(5), *range(10, 23), 30]
     untouched, _ = field.worlds(experiment, validate=False)
     assert untouched is both
+
+
+def test_host_page_follows_from_its_measurements() -> None:
+    host = _benchmark("host")
+    result = json.loads((host.RESULTS / "host.json").read_text())
+    assert (host.RESULTS / "host.md").read_text() == host.page(result)
