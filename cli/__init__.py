@@ -19,6 +19,7 @@ from metabit.cli.commands import (
     inspect,
     run,
     simulate,
+    sources,
     sweep,
     train,
     tune,
@@ -54,7 +55,7 @@ def interruptible(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for module in (train, sweep, export, fresh, tune, inspect, run, simulate, verify, boards, info, demo):
+for module in (train, sweep, export, fresh, tune, inspect, run, simulate, sources, verify, boards, info, demo):
     app.command(module.__name__.rpartition(".")[2])(interruptible(module.command))
 app.add_typer(analyse.app, name="analyse")
 

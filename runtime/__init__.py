@@ -7,7 +7,7 @@ The C runtime (``src/``, C99, freestanding) does everything; this module lends i
     model.learn_one(x, y)              # in place
     model.save("learned.mbit")
 
-`sources` and `include_dir` are for people who compile the C themselves.
+`sources`, `include_dir` and `write_sources` are for people who compile the C themselves.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metabit.runtime import _core
+from metabit.runtime.amalgamate import include_dir, sources, write_sources
 
-__all__ = ["InputError", "Model", "ModelError", "Step", "Steps", "include_dir", "sources"]
+__all__ = ["InputError", "Model", "ModelError", "Step", "Steps", "include_dir", "sources", "write_sources"]
 
 
 _FROZEN = "nothing to learn: no layer of this image learns; export it with 2 or more hidden bits"
@@ -253,13 +254,3 @@ def as_uint8(a: NDArray[Any]) -> NDArray[np.uint8]:
         value = a[bad][0]
         raise InputError(f"input value {value} is not a whole number 0..255: scale the features to uint8 first")
     return np.ascontiguousarray(a, np.uint8)
-
-
-def include_dir() -> Path:
-    """The folder of metabit.h."""
-    return Path(__file__).parent / "include"
-
-
-def sources() -> list[Path]:
-    """The C files of the runtime."""
-    return sorted((Path(__file__).parent / "src").glob("*.c"))

@@ -8,8 +8,8 @@
  *   state   mb_state_size() bytes. What learning changes: the generator, the counters and k bits a synapse.
  *   arena   mb_arena_size() bytes of scratch. Its content is worthless between calls, but to mb_novelty, which is of the
  *           last sample seen, and to a network that learns by votes: there it holds the last samples, at most a batch, whose
- *           votes are being counted. If it is needed for something else in between, mb_attach again before learning goes
- *           on: those votes are lost, nothing else.
+ *           votes are being counted. If it is needed for something else in between, keep a copy of the state, mb_attach
+ *           again before learning goes on, and put the copy back over the image's: those votes are lost, nothing else.
  *
  * All three must be 4-byte aligned. `metabit inspect` prints both sizes before anything is flashed, and a build can check them
  * against mb_state_size and mb_arena_size at start. A call takes less than 1 KiB of stack. Calls on one model share its arena:

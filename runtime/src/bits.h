@@ -44,6 +44,23 @@ typedef int32_t mb_int;
     } while (0)
 #define MB_FULL_ADD(high, low, a, b, c) MB_FULL_ADD_OF(uint32_t, high, low, a, b, c)
 
+#if defined(__clang__)
+#define MB_ROLLED _Pragma("clang loop unroll(disable)")
+#elif defined(__GNUC__)
+#define MB_ROLLED _Pragma("GCC unroll 1")
+#else
+#define MB_ROLLED
+#endif
+
+/* Order for compilers that mix loads and sums until the registers do not suffice: everything before is done, in registers. */
+#if defined(__GNUC__)
+#define MB_TWO_HERE(a, b) __asm__ volatile("" : "+r"(a), "+r"(b))
+#define MB_FOUR_HERE(a, b, c, d) __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d))
+#else
+#define MB_TWO_HERE(a, b) ((void)0)
+#define MB_FOUR_HERE(a, b, c, d) ((void)0)
+#endif
+
 /* Which of the first n lanes of word r exist: all ones except in the last word. */
 static inline uint32_t mb_lane_mask(uint32_t n, uint32_t r)
 {
@@ -55,7 +72,12 @@ static inline uint32_t mb_lane_mask(uint32_t n, uint32_t r)
 static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
 {
 #if defined(__GNUC__) && !defined(__ARM_ARCH_6M__)
-    while (v != 0) {
+    while (v != 0) { /* two a turn */
+        *list++ = (uint16_t)(base + (uint32_t)__builtin_ctz(v));
+        v &= v - 1;
+        if (v == 0) {
+            break;
+        }
         *list++ = (uint16_t)(base + (uint32_t)__builtin_ctz(v));
         v &= v - 1;
     }
@@ -108,25 +130,19 @@ static inline uint32_t mb_bit_of_four(uint32_t bytes, unsigned b)
     return (((bytes >> b) & 0x01010101u) * 0x10204080u) >> 28;
 }
 
-/* One bit of an array of 32- or 16-lane words, as the word that holds it and a mask. `half` is 1 for 16 lanes, and constant
- * where it matters. */
-MB_INLINE mb_word *mb_bit(uint8_t *base, uint32_t index, uint32_t lane, uint32_t half, uint32_t *mask)
+/* Word number `index` of an array of 32 lanes each, or of 16; `half` is constant where it matters. */
+MB_INLINE uint32_t mb_lanes_at(const uint8_t *base, uint32_t index, uint32_t half)
 {
-    *mask = 1u << (lane + ((index & half) << 4));
-    return (mb_word *)(void *)base + (index >> half);
+    return half ? ((const mb_half *)(const void *)base)[index] : ((const mb_word *)(const void *)base)[index];
 }
 
-MB_INLINE uint32_t mb_get_bit(const uint8_t *base, uint32_t index, uint32_t lane, uint32_t half)
+MB_INLINE void mb_flip_lane(uint8_t *base, uint32_t index, uint32_t lane, uint32_t half)
 {
-    const mb_word *word = (const mb_word *)(const void *)base + (index >> half);
-    return (*word >> (lane + ((index & half) << 4))) & 1u;
-}
-
-MB_INLINE void mb_flip_bit(uint8_t *base, uint32_t index, uint32_t lane, uint32_t half)
-{
-    uint32_t mask;
-    mb_word *word = mb_bit(base, index, lane, half, &mask);
-    *word ^= mask;
+    if (half) {
+        ((mb_half *)(void *)base)[index] ^= (mb_half)(1u << lane);
+    } else {
+        ((mb_word *)(void *)base)[index] ^= 1u << lane;
+    }
 }
 
 /* value + c on bit-sliced planes: only the sign of the sum, as a word. */

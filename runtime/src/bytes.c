@@ -33,11 +33,12 @@ void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *bi
     uint32_t sum = 0;
     memcpy(arena->work, l->fold, 4u * groups * l->planes);
     for (unsigned b = 0; b < 8u; b++, bits += MB_WORDS(l->inputs)) {
-        const uint32_t active = mb_active_inputs(bits, l->inputs, arena->list), count = (active + 7u) & ~7u;
+        const uint32_t active = mb_active_inputs(bits, l->inputs, arena->list);
+        const mb_run all = mb_whole_list(active);
         uint32_t *v = arena->work + b;
         sum += active << b;
         for (uint32_t r = 0; r < groups; r++, v += l->planes) {
-            mb_add_columns(sign + r * pitch, arena->list, count, v, l->planes - b, arena->carry);
+            mb_add_columns(sign + r * pitch, arena->list, &all, 1, v, v, l->planes - b, arena->carry);
         }
     }
     for (uint32_t r = 0; r < groups; r++) {
@@ -74,7 +75,7 @@ static units prepare(const mb_layer *l, uint32_t *work)
     for (uint32_t i = 0; i < l->units; i++) { /* from input-major to rows: K * N steps, once for all places */
         const uint32_t r = i >> 5, lane = i & 31u, column = r * (l->inputs + 1u);
         for (uint32_t j = 0; j < l->inputs; j++) {
-            mb_or_bits(u.rows + i * u.words, j, mb_get_bit(l->sign, column + j, lane, 0));
+            mb_or_bits(u.rows + i * u.words, j, (mb_lanes_at(l->sign, column + j, 0) >> lane) & 1u);
         }
         u.start[i] = mb_lane_value(l->fold + r * l->planes, l->planes, lane);
     }

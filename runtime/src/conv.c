@@ -78,54 +78,110 @@ void mb_next_place(const mb_layer *l, mb_place *p)
 
 /// Bits ///
 
-/* Appends the inputs j, j + 1, ... of a run of n image bits that are on. */
-static uint16_t *list_run(uint16_t *list, const uint32_t *image, uint32_t at, uint32_t n, uint32_t j)
+enum { ROW = 1024 }; /* entries of a row's list: more columns at once list less twice, and take more memory */
+
+/* One strip of places at a time, as wide as the lists of its rows may be long. */
+typedef struct strip {
+    uint32_t places, span, room; /* places side by side; columns and entries of their rows */
+    uint16_t *lists;             /* (kernel, room) inputs that are on, row r of the image in number r mod kernel; then the tails */
+    uint16_t *starts;            /* (kernel, span + 1) where each column's begin */
+    mb_run *runs;                /* (kernel + 1) of one window */
+} strip;
+
+static strip strip_of(const mb_layer *l, uint32_t *work)
 {
-    while (n > 0) {
-        const uint32_t here = n < 32u ? n : 32u;
-        list = mb_list_bits(list, mb_bits_at(image, at, here), j);
-        at += here;
-        j += here;
-        n -= here;
+    const uint32_t c = l->channels, kernel = l->kernel, columns = mb_side(l, l->width) * l->pool;
+    const uint32_t most = ROW / c > kernel ? (ROW / c - kernel) / l->stride + 1u : 1u;
+    strip s = {most < columns ? most : columns, 0, 0, NULL, NULL, NULL};
+    s.span = (s.places - 1u) * l->stride + kernel;
+    s.room = s.span * c;
+    if (work != NULL) {
+        s.runs = (mb_run *)(void *)work;
+        s.lists = (uint16_t *)(s.runs + kernel + 1u);
+        s.starts = s.lists + kernel * (s.room + 7u) + 8u;
     }
-    return list;
+    return s;
 }
 
-/* Appends the inputs from j up to `end`: outside the image everything is on. */
-static uint16_t *list_all(uint16_t *list, uint32_t j, uint32_t end)
+uint32_t mb_conv_bits_work(const mb_layer *l)
 {
-    while (j < end) {
-        *list++ = (uint16_t)j++;
-    }
-    return list;
+    const strip s = strip_of(l, NULL);
+    return 3u * (l->kernel + 1u) + MB_WORDS(16u * (l->kernel * (s.room + s.span + 8u) + 8u));
 }
 
-/* The window's inputs (row, column, channel) that are on. */
-static uint32_t active_in_window(const mb_layer *l, const mb_place *p, const uint32_t *image, uint16_t *list)
+/* The inputs of `span` pixels of a row from column x on that are on; outside the image everything is. */
+static void list_row(const mb_layer *l, const uint32_t *image, int32_t y, int32_t x, uint32_t span, uint16_t *list,
+                     uint16_t *starts)
 {
-    const uint32_t c = l->channels, row = l->kernel * c;
-    uint16_t *end = list_all(list, 0, p->top * row);
-    for (uint32_t k = p->top, j = p->top * row; k < p->bottom; k++, j += row) {
-        end = list_all(end, j, j + p->left * c);
-        end = list_run(end, image, mb_place_at(l, p, k), (p->right - p->left) * c, j + p->left * c);
-        end = list_all(end, j + p->right * c, j + row);
+    const uint32_t c = l->channels;
+    const int inside = y >= 0 && y < l->height;
+    uint16_t *end = list;
+    for (uint32_t i = 0, j = 0; i < span; i++, x++) {
+        starts[i] = (uint16_t)(end - list);
+        if (inside && x >= 0 && x < l->width) {
+            const uint32_t at = ((uint32_t)y * l->width + (uint32_t)x) * c;
+            for (uint32_t k = 0; k < c; k += 32u) {
+                end = mb_list_bits(end, mb_bits_at(image, at + k, c - k < 32u ? c - k : 32u), j + k);
+            }
+            j += c;
+        } else {
+            for (const uint32_t next = j + c; j < next; j++) {
+                *end++ = (uint16_t)j;
+            }
+        }
     }
-    end = list_all(end, p->bottom * row, l->inputs);
-    return mb_pad_list(list, end, l->inputs);
+    starts[span] = (uint16_t)(end - list);
 }
 
-/* As a dense layer, place by place; one list serves all units. */
+/* The runs of one window: what its rows have on, and what is left over from whole eights of each. Returns how many are on. */
+static uint32_t runs_of(const mb_layer *l, const strip *s, uint32_t y, uint32_t x)
+{
+    uint16_t *const tails = s->lists + l->kernel * s->room;
+    uint16_t *end = tails;
+    mb_run *run = s->runs;
+    uint32_t active = 0, offset = 0u - x * l->channels;
+    for (uint32_t k = 0; k < l->kernel; k++, run++, offset += l->kernel * l->channels) {
+        const uint32_t slot = (y + k) % l->kernel;
+        const uint16_t *const starts = s->starts + slot * (s->span + 1u), *const list = s->lists + slot * s->room;
+        const uint32_t from = starts[x], to = starts[x + l->kernel], count = (to - from) & ~7u;
+        run->from = slot * s->room + from;
+        run->count = count;
+        run->offset = (int32_t)offset;
+        for (uint32_t i = from + count; i < to; i++) {
+            *end++ = (uint16_t)(list[i] + offset);
+        }
+        active += to - from;
+    }
+    *run = mb_whole_list(mb_pad_list(tails, end, l->inputs));
+    run->from = l->kernel * s->room;
+    return active;
+}
+
+/* As a dense layer, place by place. A row is listed once for all windows that see it. */
 void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *image, uint32_t *out)
 {
-    const uint32_t groups = MB_WORDS(l->units);
-    mb_place place;
+    const uint32_t groups = MB_WORDS(l->units), rows = mb_side(l, l->height) * l->pool, columns = mb_side(l, l->width) * l->pool;
+    const int32_t above = pad_before(l, l->height), before = pad_before(l, l->width);
+    const strip s = strip_of(l, arena->work);
     memset(out, 0, 4u * MB_WORDS(mb_outputs(l)));
-    for (mb_first_place(l, &place); mb_is_place(&place); mb_next_place(l, &place)) {
-        const uint32_t active = active_in_window(l, &place, image, arena->list);
-        for (uint32_t r = 0; r < groups; r++) {
-            uint32_t v[MB_PLANES_MAX];
-            mb_sums(l, r, arena->list, active, v, arena->carry);
-            mb_or_bits(out, place.out + 32u * r, ~v[l->planes - 1] & mb_lane_mask(l->units, r));
+    for (uint32_t left = 0; left < columns; left += s.places) {
+        const uint32_t here = columns - left < s.places ? columns - left : s.places;
+        for (uint32_t row = 0, listed = 0; row < rows; row++) {
+            const uint32_t y = row * l->stride, seen = y + l->kernel; /* rows of the padded image */
+            for (listed = listed < y ? y : listed; listed < seen; listed++) {
+                const uint32_t slot = listed % l->kernel;
+                list_row(l, image, (int32_t)listed - above, (int32_t)(left * l->stride) - before, (here - 1u) * l->stride + l->kernel,
+                         s.lists + slot * s.room, s.starts + slot * (s.span + 1u));
+            }
+            for (uint32_t column = 0; column < here; column++) {
+                const uint32_t active = runs_of(l, &s, y, column * l->stride);
+                const uint32_t at = (row / l->pool * (columns / l->pool) + (left + column) / l->pool) * l->units;
+                for (uint32_t r = 0; r < groups; r++) { /* pooling is the OR of a square */
+                    uint32_t v[MB_PLANES_MAX];
+                    mb_sums(l, r, s.lists, s.runs, l->kernel + 1u, v, arena->carry);
+                    mb_or_bits(out, at + 32u * r, ~mb_sign_of_sum(v, l->planes, -(int32_t)active) & mb_lane_mask(l->units, r));
+                }
+            }
         }
     }
 }

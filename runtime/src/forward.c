@@ -2,13 +2,18 @@
 #include <string.h>
 
 #include "layer.h"
+#include "thumb1.h"
 
 /// Adder trees ///
 
 #define LANES mb_word
+#define SHIFT "2"
+#define LDR "ldr"
 #define ADD_COLUMNS void mb_add_columns
 #include "columns.h"
 #define LANES mb_half
+#define SHIFT "1"
+#define LDR "ldrh"
 #define ADD_COLUMNS static void add_columns_16
 #include "columns.h"
 
@@ -57,57 +62,56 @@ uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
 
 /// Layers ///
 
-void mb_start_sums(const mb_layer *l, uint32_t r, uint32_t active, uint32_t *v)
+/* Folded constants, then twice the columns of the active inputs. On/off inputs give V = a - theta, +-1 inputs
+ * V = (a - theta) / 2 (docs/learning-rule.md, "Sums"). */
+void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *lists, const mb_run *run, uint32_t runs, uint32_t *v,
+             uint32_t *carry)
 {
-    const mb_word *fold = l->fold + r * l->planes;
-    uint32_t minus = 0u - active, c = 0;
-    for (unsigned p = 0; p < l->planes; p++) { /* bit-sliced fold + (-active) */
-        const uint32_t m = 0u - (minus & 1u), x = fold[p];
-        v[p] = x ^ m ^ c;
-        c = (x & m) | (c & (x ^ m));
-        minus >>= 1;
-    }
-}
-
-/* V of 32 units from their folded constants: fold - active, then twice the columns of the active inputs. On/off inputs give
- * V = a - theta, +-1 inputs V = (a - theta) / 2 (docs/learning-rule.md, "Sums"). */
-void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v, uint32_t *carry)
-{
-    mb_start_sums(l, r, active, v);
-    const uint32_t count = (active + 7u) & ~7u, pitch = l->inputs + 1u;
+    const uint32_t first = r * (l->inputs + 1u);
+    const mb_word *const start = l->fold + r * l->planes;
     if (l->half) {
-        add_columns_16((const mb_half *)(const void *)l->sign + r * pitch, list, count, v, l->planes, carry);
+        add_columns_16((const mb_half *)(const void *)l->sign + first, lists, run, runs, start, v, l->planes, carry);
     } else {
-        mb_add_columns((const mb_word *)(const void *)l->sign + r * pitch, list, count, v, l->planes, carry);
+        mb_add_columns((const mb_word *)(const void *)l->sign + first, lists, run, runs, start, v, l->planes, carry);
     }
 }
 
-void mb_lane_values(const uint32_t *v, unsigned planes, int32_t *values, uint32_t n)
+/* Bits `lane`, 8 + lane, ... of up to eight planes, a byte for each lane. */
+MB_INLINE uint32_t lane_bytes(const uint32_t *v, unsigned planes, uint32_t lane)
 {
-    const uint32_t sign = 1u << (planes - 1u);
+    uint32_t bytes = 0;
+    for (unsigned p = 0; p < planes; p++) {
+        bytes |= ((v[p] >> lane) & 0x01010101u) << p;
+    }
+    return bytes;
+}
+
+void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n)
+{
+    const uint32_t sign = 1u << (planes - 1u), bits = 2u * sign - 1u;
+    const unsigned low = planes < 8u ? planes : 8u, middle = planes < 16u ? planes - low : 8u;
     for (uint32_t lane = 0; lane < 8u && lane < n; lane++) {
-        uint32_t parts[3] = {0, 0, 0}; /* eight planes of four lanes, a byte each */
-        for (unsigned p = 0; p < planes; p++) {
-            parts[p >> 3] |= ((v[p] >> lane) & 0x01010101u) << (p & 7u);
-        }
-        for (uint32_t i = lane, at = 0; i < n; i += 8u, at += 8u) {
-            const uint32_t x = ((parts[0] >> at) & 255u) | ((parts[1] >> at) & 255u) << 8 | ((parts[2] >> at) & 255u) << 16;
-            values[i] = (int32_t)((x ^ sign) - sign);
+        uint32_t a = lane_bytes(v, low, lane), b = lane_bytes(v + low, middle, lane);
+        uint32_t c = planes > 16u ? lane_bytes(v + 16, planes - 16u, lane) : 0;
+        for (uint32_t i = lane; i < n; i += 8u, a >>= 8, b >>= 8, c >>= 8) {
+            const uint32_t x = (a & 255u) | (b & 255u) << 8 | (c & 255u) << 16;
+            values[i] = (int32_t)(((x - minus + sign) & bits) - sign);
         }
     }
 }
 
-/* A unit is +1 where V >= 0: the activation word is the complement of the top plane. */
+/* A unit is +1 where V >= 0: the activation word is the complement of V's sign. */
 MB_APART void dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *out, uint32_t *mask, uint32_t *carry)
 {
-    const int32_t window = (int32_t)l->window;
+    const int32_t window = (int32_t)l->window, n = (int32_t)active;
+    const mb_run all = mb_whole_list(active);
     for (uint32_t r = 0; 32u * r < l->units; r++) {
         uint32_t v[MB_PLANES_MAX];
         const uint32_t exists = mb_lane_mask(l->units, r);
-        mb_sums(l, r, list, active, v, carry);
-        out[r] = ~v[l->planes - 1] & exists;
+        mb_sums(l, r, list, &all, 1, v, carry);
+        out[r] = ~mb_sign_of_sum(v, l->planes, -n) & exists;
         if (mask != NULL) { /* -window <= V <= window */
-            mask[r] = ~mb_sign_of_sum(v, l->planes, window) & mb_sign_of_sum(v, l->planes, -window - 1) & exists;
+            mask[r] = ~mb_sign_of_sum(v, l->planes, window - n) & mb_sign_of_sum(v, l->planes, -window - 1 - n) & exists;
         }
     }
 }
@@ -115,11 +119,12 @@ MB_APART void dense(const mb_layer *l, const uint16_t *list, uint32_t active, ui
 MB_APART void output(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *scores, uint32_t *carry)
 {
     const uint32_t lanes = l->half ? 16u : 32u;
+    const mb_run all = mb_whole_list(active);
     for (uint32_t r = 0; lanes * r < l->units; r++) {
         uint32_t v[MB_PLANES_MAX];
-        mb_sums(l, r, list, active, v, carry);
+        mb_sums(l, r, list, &all, 1, v, carry);
         const uint32_t left = l->units - lanes * r, end = lanes * r + (left < lanes ? left : lanes);
-        mb_lane_values(v, l->planes, scores + lanes * r, end - lanes * r);
+        mb_lane_values(v, l->planes, active, scores + lanes * r, end - lanes * r);
         for (uint32_t unit = lanes * r; unit < end; unit++) {
             int32_t a = scores[unit];
             if (l->input == MB_PLUS_MINUS) {

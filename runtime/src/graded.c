@@ -65,14 +65,14 @@ static void add_tops(const mb_layer *l, uint32_t r, const uint16_t *list, uint32
  * it is its sign: V = 3 S + T - 2 (n + theta). */
 static void average_values(const mb_layer *l, const mb_arena *arena, uint32_t active)
 {
+    const mb_run all = mb_whole_list(active);
     for (uint32_t r = 0; 32u * r < l->units; r++) {
         const uint32_t here = l->units - 32u * r < 32u ? l->units - 32u * r : 32u;
         int32_t *const values = arena->values + 32u * r, lane[32];
         uint32_t v[MB_PLANES_MAX];
-        mb_start_sums(l, r, active, v);
-        mb_lane_values(v, l->planes, values, here); /* -n - theta */
-        mb_sums(l, r, arena->list, active, v, arena->carry);
-        mb_lane_values(v, l->planes, lane, here); /* 2 S - n - theta */
+        mb_lane_values(l->fold + r * l->planes, l->planes, active, values, here); /* -n - theta */
+        mb_sums(l, r, arena->list, &all, 1, v, arena->carry);
+        mb_lane_values(v, l->planes, active, lane, here); /* 2 S - n - theta */
         for (uint32_t i = 0; i < here; i++) {
             const int32_t s = (lane[i] - values[i]) / 2;
             values[i] = l->bits > 1u ? 2 * lane[i] - s : 2 * lane[i];
@@ -80,7 +80,7 @@ static void average_values(const mb_layer *l, const mb_arena *arena, uint32_t ac
         if (l->bits > 1u) {
             memset(v, 0, sizeof v);
             add_tops(l, r, arena->list, active, v);
-            mb_lane_values(v, l->planes, lane, here);
+            mb_lane_values(v, l->planes, 0, lane, here);
             for (uint32_t i = 0; i < here; i++) {
                 values[i] += lane[i];
             }

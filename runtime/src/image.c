@@ -137,37 +137,39 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
     const unsigned count = mb_layer_count(m);
     mb_arena local;
     mb_layer l;
-    uint32_t used = 0, most_inputs = 0, most_units = 0, work = 0, graded = 0;
+    uint32_t used = 0, most_inputs = 0, most_units = 0, most_work = 0, graded = 0, kernel = 0;
     if (arena == NULL) {
         arena = &local;
     }
     for (unsigned i = 0; i < count; i++) {
         mb_layer_at(m, i, &l);
+        const uint32_t values = mb_values(&l), of_bytes = l.kind == MB_DENSE ? 8u : 0;
+        const uint32_t depth = l.kind == MB_ENCODE || l.input == MB_GRADES ? 0 : l.input == MB_BYTES ? of_bytes : 1u;
+        arena->bits[i] = depth == 0 ? NULL : take(m, &used, 4u * MB_WORDS(values) * depth);
         if (l.kind != MB_ENCODE) {
-            const uint32_t listed = l.kind == MB_GRADED ? mb_values(&l) : l.inputs;
+            const uint32_t listed = l.kind == MB_GRADED ? values : l.inputs;
             most_inputs = listed > most_inputs ? listed : most_inputs;
             most_units = l.units > most_units ? l.units : most_units;
         }
         if (l.kind == MB_GRADED) { /* only the last before the output */
             graded = l.units;
         }
-        if (l.input == MB_BYTES) { /* only the first */
-            work = l.kind == MB_CONV ? mb_conv_bytes_work(&l) : MB_WORDS(l.units) * l.planes;
+        uint32_t work = 0;
+        if (l.kind == MB_CONV) {
+            kernel = l.kernel > kernel ? l.kernel : kernel;
+            work = l.input == MB_BYTES ? mb_conv_bytes_work(&l) : mb_conv_bits_work(&l);
+        } else if (l.input == MB_BYTES) {
+            work = MB_WORDS(l.units) * l.planes;
         }
+        most_work = work > most_work ? work : most_work;
     }
     arena->list = take(m, &used, 2u * (most_inputs + 8u));
-    arena->carry = take(m, &used, 4u * (most_inputs / 16u + 2u));
-    for (unsigned i = 0; i < count; i++) {
-        mb_layer_at(m, i, &l);
-        const uint32_t of_bytes = l.kind == MB_DENSE ? 8u : 0;
-        const uint32_t depth = l.kind == MB_ENCODE || l.input == MB_GRADES ? 0 : l.input == MB_BYTES ? of_bytes : 1u;
-        arena->bits[i] = depth == 0 ? NULL : take(m, &used, 4u * MB_WORDS(mb_values(&l)) * depth);
-    }
-    arena->work = take(m, &used, 4u * work);
+    arena->carry = take(m, &used, 4u * (most_inputs / 16u + kernel + 9u));
+    arena->work = take(m, &used, 4u * most_work);
     arena->values = take(m, &used, 4u * graded);
     arena->sizes = graded == 0 ? NULL : take(m, &used, 8u);
     arena->scores = take(m, &used, 4u * mb_classes(m));
-    if (mode == MB_LEARN) {
+    if (mode == MB_LEARN) { /* after all that prediction takes, so that it lies the same in both modes */
         for (unsigned i = 0; i < count; i++) {
             mb_layer_at(m, i, &l);
             arena->mask[i] = l.kind == MB_DENSE && l.input != MB_BYTES ? take(m, &used, 4u * MB_WORDS(l.units)) : NULL;

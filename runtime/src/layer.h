@@ -61,9 +61,9 @@ typedef struct mb_votes {
 /* The arena, in this order; every part is 4-byte aligned. Those from `mask` on exist only for learning. */
 typedef struct mb_arena {
     uint16_t *list;                /* (max K + 8) active inputs */
-    uint32_t *carry;               /* (max K / 16 + 2) words, carries of the adder tree */
+    uint32_t *carry;               /* (max K / 16 + kernel + 9) words, carries of the adder tree */
     uint32_t *bits[MB_MAX_LAYERS]; /* packed input of layer l, written by layer l - 1; of a dense layer on bytes, 8 planes */
-    uint32_t *work;                /* what a layer on bytes keeps while it runs; nothing without one */
+    uint32_t *work;                /* what a convolution or a layer on bytes keeps while it runs; nothing without one */
     int32_t *values;               /* (N) V of a graded layer's units, then their grades; nothing without one */
     uint32_t *sizes;               /* inputs on, and 16 times the mean |V|, of a graded layer; nothing without one */
     int32_t *scores;               /* (classes) */
@@ -107,17 +107,33 @@ void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, 
 uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list);
 /* Fills a list up to a multiple of eight with the index of the zero word; returns its length before. */
 uint32_t mb_pad_list(uint16_t *list, uint16_t *end, uint32_t inputs);
-/* v[1..] += the columns of the listed inputs, 32 sums at once; `count` is a multiple of eight, `planes` at least 5. */
-void mb_add_columns(const mb_word *w, const uint16_t *list, uint32_t count, uint32_t *v, unsigned planes, uint32_t *carry);
+/* A stretch of listed inputs: count, a multiple of eight, of them from number `from` on; input is offset + entry. */
+typedef struct mb_run {
+    uint32_t from, count;
+    int32_t offset;
+} mb_run;
+
+static inline mb_run mb_whole_list(uint32_t active)
+{
+    const mb_run run = {0, (active + 7u) & ~7u, 0};
+    return run;
+}
+
+/* v = start + twice the columns of the listed inputs, 32 sums at once; `planes` at least 5. carry: a word for each 16 inputs of
+ * a run, begun or whole, and 7 more. */
+void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, uint32_t runs, const mb_word *start, uint32_t *v,
+                    unsigned planes, uint32_t *carry);
 uint16_t mb_best_class(const int32_t *scores, uint32_t classes);
 
-/* V of 32 (or 16) units from their folded constants and a list of active inputs. */
-void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v, uint32_t *carry);
+/* V + n of 32 (or 16) units, from their folded constants and the n active inputs: mb_sign_of_sum and mb_lane_values take n off
+ * again. Only the bits that V has are right. */
+void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *lists, const mb_run *run, uint32_t runs, uint32_t *v,
+             uint32_t *carry);
 
 /* The word of weights with this index: 32 or 16 units. */
 static inline uint32_t mb_weights(const mb_layer *l, uint32_t index)
 {
-    return l->half ? ((const mb_half *)(const void *)l->sign)[index] : ((const mb_word *)(const void *)l->sign)[index];
+    return mb_lanes_at(l->sign, index, l->half);
 }
 
 /* Values that come in: of a dense layer, K. */
@@ -132,10 +148,8 @@ static inline int mb_is_feature(const mb_layer *l)
     return l->kind == MB_CONV || l->input == MB_BYTES;
 }
 
-/* The first n <= 32 lanes of bit-sliced two's complement planes, at most 24, as integers. */
-void mb_lane_values(const uint32_t *v, unsigned planes, int32_t *values, uint32_t n);
-/* V of 32 (or 16) units before any input is added. */
-void mb_start_sums(const mb_layer *l, uint32_t r, uint32_t active, uint32_t *v);
+/* The first n <= 32 lanes of bit-sliced two's complement planes, at most 24, as integers, each less `minus`. */
+void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n);
 /* Lists the input of every bit that is on, ascending by bit, as mb_active_inputs does. */
 uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *list);
 /* Adds eight words to bit-sliced sums of at least four planes, 32 sums at once. */
@@ -158,6 +172,7 @@ void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_l
 
 uint32_t mb_side(const mb_layer *l, uint32_t size); /* height or width after convolution and pooling, of `size` */
 uint32_t mb_outputs(const mb_layer *l);             /* values that go out: H' * W' * N */
+uint32_t mb_conv_bits_work(const mb_layer *l); /* words it takes of arena->work */
 void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *image, uint32_t *out);
 void mb_conv_bytes(const mb_layer *l, const mb_arena *arena, const uint8_t *image, uint32_t *out);
 uint32_t mb_conv_bytes_work(const mb_layer *l); /* words it takes of arena->work */

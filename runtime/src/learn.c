@@ -56,42 +56,43 @@ static uint32_t output_error(const int32_t *scores, uint32_t classes, uint16_t l
 
 /// Backward ///
 
-/* Error of this layer's inputs from the error of its units: below[j] = sum_i w[i][j] error[i] where mask, if any, has bit j.
- * Eight tables of sixteen signed sums turn one weight word into 32 signed additions with eight look-ups. */
-void mb_backward(const mb_layer *l, const int32_t *error, const uint32_t *mask, int32_t *below, int32_t *sums)
+/* below[j] += sum over 32 (or 16) units of w[i][j] error[i], for the inputs asked for. A table of sixteen signed sums serves four
+ * units with one look-up. `half` is a constant in each of its two copies. */
+MB_INLINE void add_errors(const uint8_t *words, uint32_t half, const int32_t *sums, const uint16_t *list, uint32_t count,
+                          int32_t *below)
+{
+    MB_ROLLED
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t j = list != NULL ? list[i] : i, w = mb_lanes_at(words, j, half);
+        int32_t sum = below[j] + sums[w & 15u] + sums[16u + ((w >> 4) & 15u)];
+        sum += sums[32u + ((w >> 8) & 15u)] + sums[48u + ((w >> 12) & 15u)];
+        if (!half) {
+            sum += sums[64u + ((w >> 16) & 15u)] + sums[80u + ((w >> 20) & 15u)];
+            sum += sums[96u + ((w >> 24) & 15u)] + sums[112u + (w >> 28)];
+        }
+        below[j] = sum;
+    }
+}
+
+void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, uint32_t count, int32_t *below, int32_t *tables)
 {
     const uint32_t lanes = l->half ? 16u : 32u;
     memset(below, 0, sizeof(int32_t) * l->inputs);
-    for (uint32_t r = 0; lanes * r < l->units; r++) {
-        const uint32_t left = l->units - lanes * r, here = left < lanes ? left : lanes, row = r * (l->inputs + 1u);
-        const mb_half *halves = (const mb_half *)(const void *)l->sign + row;
-        const mb_word *words = (const mb_word *)(const void *)l->sign + row;
-        const uint32_t tables = (here + 3u) / 4u;
+    for (uint32_t first = 0; first < l->units; first += lanes, error += lanes) {
+        const uint32_t here = l->units - first < lanes ? l->units - first : lanes;
+        const uint8_t *const words = l->sign + first / lanes * (l->inputs + 1u) * (lanes / 8u);
+        int32_t *sums = tables;
         uint32_t any = 0;
-        for (uint32_t i = 0; i < here; i++) {
-            any |= (uint32_t)error[lanes * r + i];
+        for (uint32_t i = 0; i < lanes; i += 4u, sums += 16) { /* lanes beyond the last unit count as zero */
+            const int32_t a = i < here ? error[i] : 0, b = i + 1u < here ? error[i + 1u] : 0;
+            const int32_t c = i + 2u < here ? error[i + 2u] : 0, d = i + 3u < here ? error[i + 3u] : 0;
+            any |= (uint32_t)(a | b | c | d);
+            mb_signed_sums(a, b, c, d, sums);
         }
-        if (any == 0) {
-            continue;
-        }
-        for (uint32_t t = 0; t < tables; t++) {
-            const int32_t *e = error + lanes * r + 4u * t;
-            const uint32_t n = here - 4u * t; /* lanes beyond the last unit count as zero */
-            mb_signed_sums(e[0], n > 1u ? e[1] : 0, n > 2u ? e[2] : 0, n > 3u ? e[3] : 0, sums + 16u * t);
-        }
-        for (uint32_t base = 0; base < l->inputs; base += 32u) {
-            uint32_t open = mask != NULL ? mask[base >> 5] : mb_lane_mask(l->inputs, base >> 5);
-            for (uint32_t j = base; open != 0; j++, open >>= 1) {
-                if ((open & 1u) == 0) {
-                    continue;
-                }
-                uint32_t w = l->half ? halves[j] : words[j];
-                int32_t sum = 0;
-                for (uint32_t t = 0; t < tables; t++, w >>= 4) {
-                    sum += sums[16u * t + (w & 15u)];
-                }
-                below[j] += sum;
-            }
+        if (any != 0 && l->half) {
+            add_errors(words, 1, tables, list, count, below);
+        } else if (any != 0) {
+            add_errors(words, 0, tables, list, count, below);
         }
     }
 }
@@ -114,44 +115,49 @@ static void rescale(int32_t *error, uint32_t units)
 
 /// Update ///
 
-/* The line of all units, visited at every 65536th point; `half` is a constant in each of its two copies. */
-MB_INLINE void visit_line(const mb_layer *l, uint32_t half, const int32_t *error, const uint32_t *bits, const uint16_t *list,
-                          uint32_t eligible, mb_share share, uint32_t *generator, mb_learn_info *info)
+/* Where the line is visited within one unit's stretch: every 65536th point, `rate` to an input. */
+typedef struct mb_walk {
+    uint32_t rate, position, over; /* the next point is position * rate + over */
+    uint32_t stride, rest;         /* to the one after it: some cores have no divide instruction */
+} mb_walk;
+
+/* All visits to unit i. Returns the next point, from the end of its stretch. `half` is a constant in each of its two copies. */
+MB_INLINE uint32_t visit_unit(const mb_layer *l, uint32_t half, uint32_t i, uint32_t down, const uint32_t *bits, const uint16_t *list,
+                              uint32_t eligible, mb_walk walk, uint32_t *generator, mb_learn_info *info)
 {
-    uint32_t z = *generator, next = mb_draw(&z);
-    for (uint32_t i = 0; i < l->units; i++) {
-        const uint32_t rate = mb_rate(share, error[i]);
-        const uint32_t length = rate * eligible;
-        if (next >= length) {
-            next -= length;
-            continue;
+    const mb_row row = mb_row_of(l, half, i);
+    uint32_t z = *generator, visited = 0;
+    do {
+        const uint32_t j = list != NULL ? list[walk.position] : walk.position;
+        const uint32_t up = down ^ (list != NULL ? 1u : (bits[j >> 5] >> (j & 31u)) & 1u);
+        const mb_synapse s = mb_synapse_at(&row, half, j);
+        const int32_t entry = mb_entry(l, &row, s, up), chance = (int32_t)mb_draw(&z);
+        visited++;
+        if (chance < entry + (entry == 65535)) {
+            mb_move(l, &row, half, s, i, up, info);
         }
-        const uint32_t lane = half ? i & 15u : i & 31u, row = half ? i >> 4 : i >> 5;
-        const int down = error[i] > 0;
-        /* next = position * rate + over, and so is every later point: some cores have no divide instruction */
-        const uint32_t stride = 65536u / rate, rest = 65536u - stride * rate;
-        uint32_t position = next / rate, over = next - position * rate;
-        do {
-            const uint32_t j = list != NULL ? list[position] : position;
-            const int x = list != NULL || ((bits[j >> 5] >> (j & 31u)) & 1u);
-            const int up = down != x;
-            const int32_t chance = (int32_t)mb_draw(&z);
-            mb_synapse s = mb_synapse_at(l, half, row, j, lane);
-            info->visited++;
-            const int32_t entry = mb_entry(l, &s, up);
-            if (chance < entry || entry == 65535) {
-                mb_move(l, half, &s, i, up, info);
-            }
-            position += stride;
-            over += rest;
-            if (over >= rate) {
-                over -= rate;
-                position++;
-            }
-        } while (position < eligible);
-        next = position * rate + over - length;
-    }
+        walk.position += walk.stride;
+        walk.over += walk.rest;
+        if (walk.over >= walk.rate) {
+            walk.over -= walk.rate;
+            walk.position++;
+        }
+    } while (walk.position < eligible);
     *generator = z;
+    info->visited += visited;
+    return (walk.position - eligible) * walk.rate + walk.over;
+}
+
+MB_APART uint32_t visit_of_32(const mb_layer *l, uint32_t i, uint32_t down, const uint32_t *bits, const uint16_t *list,
+                              uint32_t eligible, mb_walk walk, uint32_t *generator, mb_learn_info *info)
+{
+    return visit_unit(l, 0, i, down, bits, list, eligible, walk, generator, info);
+}
+
+MB_APART uint32_t visit_of_16(const mb_layer *l, uint32_t i, uint32_t down, const uint32_t *bits, const uint16_t *list,
+                              uint32_t eligible, mb_walk walk, uint32_t *generator, mb_learn_info *info)
+{
+    return visit_unit(l, 1, i, down, bits, list, eligible, walk, generator, info);
 }
 
 mb_share mb_share_of(const mb_layer *l, const int32_t *error, uint32_t true_error)
@@ -183,10 +189,17 @@ static void update(const mb_layer *l, const int32_t *error, const uint32_t *bits
     const int on_off = l->input == MB_ON_OFF; /* off inputs are not eligible */
     const uint32_t eligible = on_off ? mb_active_inputs(bits, l->inputs, list) : l->inputs;
     const uint16_t *active = on_off ? list : NULL;
-    if (l->half) {
-        visit_line(l, 1, error, bits, active, eligible, share, generator, info);
-    } else {
-        visit_line(l, 0, error, bits, active, eligible, share, generator, info);
+    uint32_t next = mb_draw(generator);
+    for (uint32_t i = 0; i < l->units; i++) {
+        const uint32_t rate = mb_rate(share, error[i]), length = rate * eligible;
+        if (next >= length) {
+            next -= length;
+            continue;
+        }
+        const uint32_t stride = 65536u / rate, position = next / rate;
+        const mb_walk walk = {rate, position, next - position * rate, stride, 65536u - stride * rate};
+        next = (l->half ? visit_of_16 : visit_of_32)(l, i, error[i] > 0 ? 1u : 0, bits, active, eligible, walk,
+                                                           generator, info);
     }
 }
 
@@ -224,7 +237,8 @@ MB_APART void learn_step(const mb_model *m, const mb_arena *arena, unsigned coun
         mb_layer_at(m, i, &l);
         if (i > lowest) { /* before the update: the error of the layer below belongs to the weights that made it */
             MB_MARK(MB_BACKWARD, i);
-            mb_backward(&l, error, arena->mask[i - 1], below, arena->sums);
+            const uint32_t open = mb_active_inputs(arena->mask[i - 1], l.inputs, arena->list);
+            mb_backward(&l, error, arena->list, open, below, arena->sums);
             rescale(below, l.inputs);
         }
         if (l.learns) {

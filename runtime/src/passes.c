@@ -31,10 +31,10 @@ void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, 
         const mb_word *sign = (const mb_word *)(const void *)l->sign + r * (l->inputs + 1u);
         const mb_word *top = (const mb_word *)(const void *)l->levels + r * l->inputs * low_bits;
         const uint32_t here = l->units - 32u * r < 32u ? l->units - 32u * r : 32u;
+        const mb_word *fold = l->fold + r * planes;
         uint32_t column[MB_PLANES_MAX + 1];
-        mb_start_sums(l, r, active, column);
         for (unsigned p = 0; p < planes; p++) {
-            PUT(v, MB_PLANES_MAX, p, column[p], column[p], column[p], column[p]);
+            PUT(v, MB_PLANES_MAX, p, fold[p], fold[p], fold[p], fold[p]);
         }
         for (uint32_t i = 0; i < active; i += 8u) {
             four w[8 * PARTS];
@@ -56,7 +56,7 @@ void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, 
             for (unsigned p = 0; p < planes; p++) {
                 column[p + 1u] = GET(v, MB_PLANES_MAX, p, q);
             }
-            mb_lane_values(column, planes + 1u, values + q * l->units + 32u * r, here);
+            mb_lane_values(column, planes + 1u, 2u * active, values + q * l->units + 32u * r, here);
         }
     }
     *generator = z;

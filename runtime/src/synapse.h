@@ -41,53 +41,61 @@ static inline uint32_t mb_rate(mb_share share, int32_t error)
 /* Softmax minus one-hot: error[c] comes in as the index into EXP, 0 for the best class. Returns the true error, 0..4096. */
 uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label);
 
-/* Error of this layer's inputs, of those whose bit `mask` has or of all, from the error of its units. sums: 8 tables of 16. */
-void mb_backward(const mb_layer *l, const int32_t *error, const uint32_t *mask, int32_t *below, int32_t *sums);
+/* Error of this layer's inputs, of the `count` listed or, without a list, the first, from the error of its units; of the others
+ * 0. tables: 8 of 16 signed sums. */
+void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, uint32_t count, int32_t *below,
+                 int32_t *tables);
 
-/* A synapse where it lies: the words of its input in its row of units. */
+/* The synapses of one unit: its bit of the words of all inputs. */
+typedef struct mb_row {
+    uint8_t *sign, *low; /* words, or half words, of signs and of the levels' low bits */
+    uint32_t lane;       /* the bit's number in them */
+    uint32_t low_bits, top; /* k - 1, and as many ones: the highest magnitude */
+} mb_row;
+
+MB_INLINE mb_row mb_row_of(const mb_layer *l, uint32_t half, uint32_t unit)
+{
+    const uint32_t low_bits = (uint32_t)l->bits - 1u, bytes = half ? 2u : 4u, r = half ? unit >> 4 : unit >> 5;
+    const mb_row row = {l->sign + r * (l->inputs + 1u) * bytes, l->levels + r * l->inputs * low_bits * bytes,
+                        half ? unit & 15u : unit & 31u, low_bits, (1u << low_bits) - 1u};
+    return row;
+}
+
+/* A synapse's level, two's complement. */
 typedef struct mb_synapse {
-    mb_word *sign;
-    uint32_t mask;  /* its bit in them */
-    uint32_t lane;  /* the bit's number */
-    uint32_t first; /* index of the levels' first word, or half word */
-    uint32_t level; /* low k - 1 bits */
-    int positive;
+    uint32_t input, level; /* its low k - 1 bits */
+    uint32_t positive;     /* 1 if its highest is 0 */
 } mb_synapse;
 
-MB_INLINE mb_synapse mb_synapse_at(const mb_layer *l, uint32_t half, uint32_t row, uint32_t input, uint32_t lane)
+MB_INLINE mb_synapse mb_synapse_at(const mb_row *row, uint32_t half, uint32_t input)
 {
-    const uint32_t low_bits = (uint32_t)l->bits - 1u;
-    mb_synapse s;
-    s.sign = mb_bit(l->sign, row * (l->inputs + 1u) + input, lane, half, &s.mask);
-    s.lane = lane;
-    s.first = (row * l->inputs + input) * low_bits;
-    s.positive = (*s.sign & s.mask) != 0;
-    s.level = 0;
-    for (uint32_t p = 0; p < low_bits; p++) {
-        s.level = s.level * 2u + mb_get_bit(l->levels, s.first + p, lane, half);
+    mb_synapse s = {input, 0, (mb_lanes_at(row->sign, input, half) >> row->lane) & 1u};
+    uint32_t p = input * row->low_bits;
+    MB_ROLLED
+    for (uint32_t left = row->low_bits; left > 0; left--) {
+        s.level = s.level * 2u + ((mb_lanes_at(row->low, p++, half) >> row->lane) & 1u);
     }
     return s;
 }
 
-/* The table's entry for this step, or -1 where there is no level to step to. */
-MB_INLINE int32_t mb_entry(const mb_layer *l, const mb_synapse *s, int up)
+/* The table's entry for this step, or -1 where there is no level to step to. `up` is 0 or 1. */
+MB_INLINE int32_t mb_entry(const mb_layer *l, const mb_row *row, mb_synapse s, uint32_t up)
 {
-    const uint32_t top = (1u << (l->bits - 1u)) - 1u;
-    const uint32_t r = s->positive ? s->level : top - s->level; /* two's complement: -1 is magnitude 0 */
-    const int outward = up == s->positive;
-    return outward && r == top ? -1 : (int32_t)l->tables[(outward ? 0u : top + 1u) + r];
+    const uint32_t top = row->top, magnitude = s.level ^ (top & (s.positive - 1u)); /* -1 is magnitude 0 */
+    const uint32_t index = magnitude + ((top + 1u) & (0u - (up ^ s.positive)));     /* strengthen, then weaken */
+    return index == top ? -1 : (int32_t)l->tables[index];
 }
 
-MB_INLINE void mb_move(const mb_layer *l, uint32_t half, mb_synapse *s, uint32_t unit, int up, mb_learn_info *info)
+MB_INLINE void mb_move(const mb_layer *l, const mb_row *row, uint32_t half, mb_synapse s, uint32_t unit, uint32_t up,
+                       mb_learn_info *info)
 {
-    const uint32_t low_bits = (uint32_t)l->bits - 1u;
-    const uint32_t changed = s->level ^ (up ? s->level + 1u : s->level - 1u);
+    uint32_t changed = s.level ^ (s.level + 2u * up - 1u); /* a run of low bits, perhaps beyond the lowest k - 1 */
     info->moved++;
-    if (up != s->positive && s->level == (s->positive ? 0u : (1u << low_bits) - 1u)) {
+    if (changed > row->top) {
         info->flipped++; /* 0 <-> -1: the weight flips, and all low bits with it */
-        *s->sign ^= s->mask;
+        mb_flip_lane(row->sign, s.input, row->lane, half);
         if (l->input == MB_PLUS_MINUS) { /* the folded constant holds minus half the weight sum */
-            mb_step_lanes(l->fold + (unit >> 5) * l->planes, l->planes, 1u << (unit & 31u), s->positive);
+            mb_step_lanes(l->fold + (unit >> 5) * l->planes, l->planes, 1u << (unit & 31u), (int)s.positive);
         }
 #ifdef MB_WIDE
         if (l->wide != NULL) {
@@ -95,8 +103,10 @@ MB_INLINE void mb_move(const mb_layer *l, uint32_t half, mb_synapse *s, uint32_t
         }
 #endif
     }
-    for (uint32_t p = low_bits, bits = changed; p > 0 && (bits & 1u); bits >>= 1) { /* a step changes a run of low bits */
-        mb_flip_bit(l->levels, s->first + --p, s->lane, half);
+    uint32_t p = (s.input + 1u) * row->low_bits;
+    MB_ROLLED
+    for (changed &= row->top; changed != 0; changed >>= 1) {
+        mb_flip_lane(row->low, --p, row->lane, half);
     }
 }
 

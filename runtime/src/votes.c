@@ -139,7 +139,7 @@ static int32_t fewest(const mb_layer *l)
 MB_APART void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32_t lane, uint32_t ups, uint32_t downs,
                           uint32_t *generator, mb_learn_info *info)
 {
-    const int up = ups > downs;
+    const uint32_t up = ups > downs;
     const uint32_t s = 16u * (up ? ups - downs : downs - ups), need = l->need[ups + downs];
     if (s <= need) {
         return;
@@ -147,11 +147,12 @@ MB_APART void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32_t 
     uint32_t sure = ((s - need > 65535u ? 65535u : s - need) * l->gain) >> 4;
     sure = sure > 65535u ? 65535u : sure;
     const uint32_t chance = mb_draw(generator);
-    mb_synapse at = mb_synapse_at(l, 0, r, j, lane);
-    const int32_t entry = mb_entry(l, &at, up);
+    const mb_row row = mb_row_of(l, 0, 32u * r + lane);
+    const mb_synapse at = mb_synapse_at(&row, 0, j);
+    const int32_t entry = mb_entry(l, &row, at, up);
     info->visited++;
     if (entry >= 0 && chance < (sure * ((uint32_t)entry + 1u)) >> 16) {
-        mb_move(l, 0, &at, 32u * r + lane, up, info);
+        mb_move(l, &row, 0, at, 32u * r + lane, up, info);
     }
 }
 
@@ -239,7 +240,7 @@ MB_APART uint32_t sample_error(const mb_model *m, const mb_arena *arena, const m
         deviations(arena->scores, out.units);
         true_error += projected_error(arena->scores, out.units, label, temperature, error);
         MB_MARK(MB_BACKWARD, at + 1u);
-        mb_backward(&out, error, NULL, arena->values, arena->sums);
+        mb_backward(&out, error, NULL, out.inputs, arena->values, arena->sums);
         add_delta(l, ramp, values, arena->values, delta);
     }
     MB_MARK(MB_FORWARD, at);

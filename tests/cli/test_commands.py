@@ -38,6 +38,24 @@ def test_inspect(metabit: Any, image: Path) -> None:
     assert sum(data["layers"][1]["levels"].values()) == data["layers"][1]["synapses"] == 128 * 40
 
 
+def test_sources_with_an_image(metabit: Any, image: Path, tmp_path: Path) -> None:
+    table = metabit("sources", "port", "--single-file", "--image", image)
+    assert table.code == 0 and "metabit.c" in table.out
+    told = metabit("sources", "port", "--single-file", "--json").json()
+    assert [file["name"] for file in told["files"]] == ["metabit.c", "metabit.h"]
+    for file in told["files"]:
+        text = (tmp_path / "port" / file["name"]).read_text()
+        assert (file["bytes"], file["lines"]) == (len(text.encode()), len(text.splitlines()))
+    memory = metabit("inspect", image, "--json").json()["memory"]
+    header = (tmp_path / "port" / "model_image.h").read_text()
+    for name, part in (
+        ("STATE_WORDS", "state"),
+        ("ARENA_WORDS", "arena, learn"),
+        ("ARENA_WORDS_PREDICT", "arena, predict only"),
+    ):
+        assert f"#define MODEL_{name} {memory[f'RAM: {part}'] // 4} " in header
+
+
 def test_a_fresh_network_learns_from_its_first_sample(metabit: Any, tmp_path: Path) -> None:
     image = tmp_path / "deep" / "fresh.mbit"
     told = metabit("fresh", "digits", "-o", image, "--hidden", 64, "--json").json()

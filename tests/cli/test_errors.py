@@ -38,6 +38,21 @@ def test_truncated_image(metabit: Any, image: Path) -> None:
     fails(metabit("run", image), "truncated")
 
 
+def test_sources_where_something_else_lies(metabit: Any, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "metabit.c").write_text("int mine;\n")
+    fails(metabit("sources", "mine", "--single-file"), "mine/metabit.c", "not generated", "another folder")
+    assert metabit("sources", "mine").code == 0
+    (tmp_path / "mine" / "metabit.h").unlink()
+    (tmp_path / "mine" / "metabit.h").mkdir()
+    fails(metabit("sources", "mine"), "mine/metabit.h", "Is a directory")
+    fails(metabit("sources", image), str(image), "File exists")
+    fails(metabit("sources", image / "below"), "Not a directory")
+    fails(metabit("sources", "/proc/nowhere"), "/proc/nowhere", "No such file")
+    fails(metabit("sources", "there", "--image", "nowhere.mbit"), "nowhere.mbit", "No such file")
+    assert not (tmp_path / "there").exists()
+
+
 def test_missing_checkpoint(metabit: Any) -> None:
     fails(metabit("export", "nowhere.safetensors"), "nowhere.safetensors", "does not exist")
 

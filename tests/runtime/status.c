@@ -179,7 +179,14 @@ static void using(const uint8_t *image, size_t image_len)
     for (int step = 0; step < 20; step++) {
         CHECK(mb_learn(&m, x, (uint16_t)((label + 1u) % classes), &info) == MB_OK && info.predicted < classes);
     }
-    CHECK(mb_export(&m, copy, image_len) == MB_OK);
+    uint8_t *kept = memory(state_len); /* attached again it begins from the image's state: the learnt one is put back */
+    memcpy(kept, state, state_len);
+    memset(arena, 0xA5, learn);
+    CHECK(mb_attach(&m, state, state_len, arena, learn) == MB_OK);
+    CHECK(memcmp(state, image + image_len - state_len, state_len) == 0 && memcmp(state, kept, state_len) != 0);
+    memcpy(state, kept, state_len);
+    free(kept);
+    CHECK(mb_learn(&m, x, (uint16_t)((label + 1u) % classes), &info) == MB_OK && mb_export(&m, copy, image_len) == MB_OK);
     mb_model again;
     CHECK(mb_open(&again, copy, image_len) == MB_OK);
     CHECK(memcmp(copy + image_len - state_len, state, state_len) == 0);

@@ -1,0 +1,36 @@
+"""metabit sources"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metabit.cli import show
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")] = Path("out/runtime"),
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="One pair metabit.c and metabit.h instead of the files as they are.")
+    ] = False,
+    image: Annotated[
+        Path | None,
+        typer.Option(help="A .mbit, to become model_image.h beside them: a const array and the sizes of its memories."),
+    ] = None,
+    json: show.Json = False,
+) -> None:
+    """Write the C runtime, to be compiled into a project of your own (docs/porting.md).
+
+    Example: [bold]metabit sources out/runtime --single-file --image out/model.mbit[/]
+    """
+    from metabit.runtime import write_sources
+
+    written = write_sources(folder, single_file=single_file, image=image)
+    facts = [(path.name, path.stat().st_size, len(path.read_text("utf-8").splitlines())) for path in written]
+    if json:
+        files = [dict(zip(("name", "bytes", "lines"), fact, strict=True)) for fact in facts]
+        show.emit({"folder": str(folder), "files": files})
+        return
+    show.table(str(folder), ["file", "bytes", "lines"], [(name, f"{b:,}", f"{n:,}") for name, b, n in facts])

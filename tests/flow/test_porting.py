@@ -1,0 +1,124 @@
+"""docs/porting.md: its commands run in order, its C files compile, its little program does what Python does."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cores import FLAGS
+
+from metabit.firmware_sim.toolchain import cache_dir
+from metabit.runtime import Model
+
+PAGE = (Path(__file__).parents[2] / "docs" / "porting.md").read_text()
+WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-Os")
+ZIG = (sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=undefined")
+
+
+def run(folder: Path, *command: str | Path, data: bytes = b"") -> bytes:
+    cache = {f"ZIG_{kind}_CACHE_DIR": str(cache_dir() / f"zig-{kind.lower()}") for kind in ("GLOBAL", "LOCAL")}
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=folder, input=data, capture_output=True, timeout=300, env={**os.environ, **cache},
+    )  # fmt: skip
+    assert done.returncode == 0, (command, done.stdout.decode(), done.stderr.decode())
+    return done.stdout
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reader's folder after the page was followed: its files written, its commands run, those for Arm where it is there."""
+    folder = tmp_path_factory.mktemp("port")
+    x = np.random.default_rng(0).integers(0, 256, (60, 12)).astype(np.uint8)
+    np.savez(folder / "my.npz", x=x, y=(x[:, 0] > 127).astype(int))
+    for block in blocks("c") + blocks("asm"):
+        name = re.match(r"/\* ([\w./]+)", block)
+        assert name, f"no file name in {block[:60]!r}"
+        (folder / name[1]).parent.mkdir(exist_ok=True)
+        (folder / name[1]).write_text(block)
+    programs = {"metabit": [sys.executable, "-c", "from metabit.cli import main; main()"], "python": [sys.executable]}
+    ran = set()
+    for program, *words in commands():
+        if words[0] == "simulate":
+            continue  # test_docs.py runs it, and nothing here needs it
+        if program in programs or shutil.which(program):
+            run(folder, *programs.get(program, [program]), *words)
+            ran.add(program)
+        else:
+            assert program in ("gcc", "arm-none-eabi-gcc", "arm-none-eabi-size", "arm-none-eabi-nm"), program
+    assert {"metabit", "python"} <= ran
+    return folder
+
+
+def test_the_program_answers_as_python_does(project: Path) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc")
+    model, rng = Model.open(project / "out/model.mbit"), np.random.default_rng(1)
+    sent, expected = b"", [0]
+    for x in rng.integers(0, 256, (200, 12)).astype(np.uint8):
+        if rng.random() < 0.7:
+            label = int(x[0] > 127)
+            sent += b"l" + x.tobytes() + bytes([label])
+            expected.append(model.learn_one(x, label).predicted)
+        else:
+            sent += b"p" + x.tobytes()
+            expected.append(model.predict_one(x))
+    assert list(run(project, "./try", data=sent)) == expected and len(set(expected)) == 2
+    wrong = b"l" + bytes(12) + bytes([200])  # a label there is not
+    stopped = subprocess.run(["./try"], cwd=project, input=wrong, capture_output=True)
+    assert (stopped.returncode, stopped.stdout) == (1, bytes([0, 0xFF]))
+
+
+@pytest.mark.parametrize("core", ["m0plus", "m4f"])
+def test_every_file_compiles_for_a_chip(project: Path, tmp_path: Path, core: str) -> None:
+    for name in ("main.c", "timed.c", "image.S"):
+        flags = WARNINGS if name.endswith(".c") else ()
+        run(project, *ZIG, *FLAGS[core].zig, *flags, "-Iport", "-Ibare", "-c", name, "-o", tmp_path / f"{name}.o")
+    image = (project / "out/model.mbit").read_bytes()
+    assert image in (tmp_path / "image.S.o").read_bytes()
+    (tmp_path / "use.c").write_text(
+        '#include "image.h"\nlong n(void);\nlong n(void) { return (long)(image_end - image); }\n'
+    )
+    run(project, *ZIG, *FLAGS[core].zig, *WARNINGS, "-I.", "-c", tmp_path / "use.c", "-o", tmp_path / "use.o")
+
+
+def test_the_table_of_flags_is_what_the_library_is_tested_with() -> None:
+    rows = re.findall(r"^\| ([\w+-]+) \| (?:`([^`]*)`)? ?\| `(-target [^`]*)` \|$", PAGE, re.MULTILINE)
+    assert {row[0]: (tuple(row[1].split()), tuple(row[2].split())) for row in rows} == {
+        flags.title: (flags.gcc, flags.zig) for flags in FLAGS.values()
+    }
+
+
+def test_what_the_library_needs_is_what_the_page_says(project: Path, tmp_path: Path) -> None:
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("no arm-none-eabi-gcc")
+    for core in ("m0plus", "m4f"):
+        built = tmp_path / "metabit.o"
+        run(project, "arm-none-eabi-gcc", "-std=c99", "-Os", *FLAGS[core].gcc, "-c", "port/metabit.c", "-o", built)
+        needed = set(run(project, "arm-none-eabi-nm", "-u", built).decode().split()) - {"U"}
+        assert {"memcpy", "memset"} <= needed
+        helpers = needed - {"memcpy", "memset"}
+        assert all(re.match(r"__aeabi_(u?idiv(mod)?|lmul|llsl|llsr)$|__gnu_thumb1_case", name) for name in helpers)
+        assert bool(helpers) == (core == "m0plus")
+
+
+def test_every_error_it_names_is_one() -> None:
+    header = (Path(__file__).parents[2] / "runtime/include/metabit.h").read_text()
+    named = set(re.findall(r"`(MB_E_\w+)`", PAGE))
+    assert len(named) > 10 and all(re.search(rf"\b{name} = -", header) for name in named)
