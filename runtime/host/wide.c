@@ -93,7 +93,7 @@ static void copy_fold(const mb_wide_layer *c, uint32_t r)
         const uint32_t lanes = l->half ? 16u : 32u, left = l->units - lanes * r;
         uint32_t planes[MB_PLANES_MAX];
         memcpy(planes, fold, sizeof *planes * l->planes);
-        mb_lane_values(planes, l->planes, (int32_t *)(void *)c->fold + lanes * r, left < lanes ? left : lanes);
+        mb_lane_values(planes, l->planes, 0, (int32_t *)(void *)c->fold + lanes * r, left < lanes ? left : lanes);
         return;
     }
     const uint32_t words = c->vector / 4u;

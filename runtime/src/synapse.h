@@ -99,7 +99,7 @@ MB_INLINE void mb_move(const mb_layer *l, const mb_row *row, uint32_t half, mb_s
         }
 #ifdef MB_WIDE
         if (l->wide != NULL) {
-            mb_wide_flip(l, s->first / low_bits % l->inputs, unit);
+            mb_wide_flip(l, s.input, unit);
         }
 #endif
     }
