@@ -117,3 +117,6 @@ def test_host_page_follows_from_its_measurements() -> None:
     host = _benchmark("host")
     result = json.loads((host.RESULTS / "host.json").read_text())
     assert (host.RESULTS / "host.md").read_text() == host.page(result)
+    best = {name: row["min_us"] for name, row in result["engines"].items()}
+    wide, narrow = (f"{best[f'metabit, library, {name}']:.2f} µs" for name in ("avx512vbmi2", "avx2"))
+    assert f"{wide} a digit with AVX-512 and {narrow} with AVX2" in (ROOT / "README.md").read_text()
