@@ -5,7 +5,8 @@
 
 /// Memory ///
 
-static void spread_bytes(uint16_t *bytes) /* [256][8] */
+/* Of each byte the numbers of its bits: [256][8]. */
+static void spread_bytes(uint16_t *bytes)
 {
     for (uint32_t i = 0; i < 256u; i++) {
         (void)mb_list_bits(bytes + 8u * i, i, 0);
@@ -16,10 +17,10 @@ static void spread_bytes(uint16_t *bytes) /* [256][8] */
 struct mb_wide {
     mb_vectors vectors;
     mb_arena arena;
-    size_t arena_bytes;
+    size_t arena_bytes; /* of the member before */
     uint16_t *bytes; /* what lists are made of */
     uint16_t *list;  /* as the arena's, and SLACK */
-    void *carry;    /* as the arena's, of vectors */
+    void *carry;     /* as the arena's, of vectors and 7 more; a row of an output layer */
     mb_wide_layer layers[MB_MAX_LAYERS];
 };
 
