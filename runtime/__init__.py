@@ -71,9 +71,13 @@ class Model:
     """
 
     def __init__(self, image: bytes) -> None:
-        """Opens an image. Raises ModelError if it is damaged, with the reason."""
+        """Opens an image. Raises ModelError if it is damaged, with the reason.
+
+        It runs on the widest vectors that this processor has, or on those that METABIT_VECTORS names in the environment;
+        the integers are the same. Raises ValueError if that is no name, or if this processor lacks them.
+        """
         try:
-            self._core = _core.Model(image)
+            self._core = _core.Model(image, _wanted_vectors())
         except _core.Fault as fault:
             code, sentence = fault.args
             raise ModelError(str(sentence), int(code)) from None
@@ -133,6 +137,11 @@ class Model:
     def state_size(self) -> int:
         """Bytes of state memory: what a device keeps in RAM between calls."""
         return self._core.state_size
+
+    @property
+    def vectors(self) -> str:
+        """What it runs on here: "avx512vbmi2", "avx512", "avx2", "neon", "sse2", "words", or "none", which is the device's code."""
+        return self._core.vectors
 
     def arena_size(self, mode: str = "learn") -> int:
         """Bytes of scratch memory; mode "infer" or "learn"."""
@@ -224,6 +233,14 @@ class Model:
             wrong = int(a.min()) if int(a.min()) < 0 else int(a.max())
             raise InputError(f"label {wrong} is outside 0..{self.classes - 1}: this model has {self.classes} classes")
         return np.ascontiguousarray(a, np.uint16)
+
+
+def _wanted_vectors() -> str | None:
+    wanted = os.environ.get("METABIT_VECTORS") or None
+    if wanted is not None and wanted not in _core.VECTORS_HERE:
+        wrong = "this processor lacks them" if wanted in _core.VECTORS else "there are none of this name"
+        raise ValueError(f"METABIT_VECTORS={wanted}: {wrong}; one of {', '.join(_core.VECTORS_HERE)}, or leave it unset")
+    return wanted
 
 
 def as_uint8(a: NDArray[Any]) -> NDArray[np.uint8]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import struct
+
 import numpy as np
 from networks import oracle_input
 
 from metabit.export.frozen import Frozen
 from metabit.export.image import write_image
-from metabit.export.vectors import learned, state_of
+from metabit.export.vectors import learned, state_of, write_vectors
 from metabit.runtime import Model
 from metabit.train.device_rule import DeviceRule
 
@@ -24,3 +27,15 @@ def agree_while_learning(frozen: Frozen, x: np.ndarray, labels: np.ndarray) -> t
         assert model.state() == state_of(frozen, oracle)
     assert model.image() == write_image(learned(frozen, oracle))
     return oracle, model
+
+
+def replay_vector(frozen: Frozen, inputs: int, steps: int, seed: int) -> bytes:
+    """What tests/runtime/replay.c reads: inputs, their scores, and the whole state after each step."""
+    with np.load(io.BytesIO(write_vectors(frozen, inputs=inputs, steps=steps, seed=seed))) as v:
+        x, labels = v["features"], v["learn_labels"]
+        states = np.bitwise_xor.accumulate(v["state_changes"])[1:]
+        parts = [struct.pack("<5I", len(x), frozen.classes, x.shape[1], len(labels), states.shape[1])]
+        parts += [x.tobytes(), v["scores"].astype("<i4").tobytes()]
+        for label, info, state in zip(labels, v["learn_info"], states, strict=True):
+            parts += [struct.pack("<H5I", label, *info), state.tobytes()]
+    return b"".join(parts)

@@ -87,6 +87,9 @@ typedef struct mb_model {
     uint8_t *arena;
     uint32_t image_size;
     mb_mode mode;
+#ifdef MB_WIDE /* host/wide.h */
+    uint8_t *wide;
+#endif
 } mb_model;
 
 /* Validates the whole image, once. `image` must stay readable and unchanged while the model is in use.

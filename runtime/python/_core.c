@@ -3,13 +3,14 @@
 #include <Python.h>
 
 #include "metabit.h"
+#include "wide.h"
 
 static PyObject *RuntimeFault; /* metabit.runtime._core.Fault: (code, sentence), which the Python side turns into its own */
 
 typedef struct {
     PyObject_HEAD
     mb_model model;
-    void *image, *state, *arena;
+    void *image, *state, *arena, *wide;
     int busy; /* in a batch, without the interpreter lock */
 } Model;
 
@@ -25,11 +26,30 @@ static PyObject *fail(mb_status status)
 
 /// Life ///
 
+/* The vectors of this name, if this processor has them. */
+static int choose(const char *name, mb_vectors *vectors)
+{
+    for (int v = 0; v < MB_VECTORS; v++) {
+        if (strcmp(name, mb_vectors_name((mb_vectors)v)) == 0 && mb_vectors_runs((mb_vectors)v)) {
+            *vectors = (mb_vectors)v;
+            return 1;
+        }
+    }
+    PyErr_Format(PyExc_LookupError, "no vectors %s", name);
+    return 0;
+}
+
 static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
 {
     Py_buffer image;
-    static char *names[] = {"image", NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, kwds, "y*", names, &image)) {
+    const char *wanted = NULL;
+    mb_vectors vectors = mb_vectors_best();
+    static char *names[] = {"image", "vectors", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwds, "y*|z", names, &image, &wanted)) {
+        return NULL;
+    }
+    if (wanted != NULL && !choose(wanted, &vectors)) {
+        PyBuffer_Release(&image);
         return NULL;
     }
     Model *self = (Model *)type->tp_alloc(type, 0);
@@ -53,6 +73,17 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
                     status = mb_attach(&self->model, self->state, state, self->arena, arena);
                 }
             }
+            if (self != NULL && status == MB_OK) {
+                const size_t wide = mb_wide_size(&self->model, vectors);
+                self->wide = wide == 0 ? NULL : PyMem_Malloc(wide + MB_WIDE_ALIGN);
+                if (wide != 0 && self->wide == NULL) {
+                    PyErr_NoMemory();
+                    Py_CLEAR(self);
+                } else {
+                    const uintptr_t at = ((uintptr_t)self->wide + MB_WIDE_ALIGN - 1) & ~(uintptr_t)(MB_WIDE_ALIGN - 1);
+                    status = mb_widen(&self->model, vectors, (void *)at, wide);
+                }
+            }
         }
     }
     PyBuffer_Release(&image);
@@ -69,6 +100,7 @@ static void model_dealloc(Model *self)
     PyMem_Free(self->image);
     PyMem_Free(self->state);
     PyMem_Free(self->arena);
+    PyMem_Free(self->wide);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
@@ -203,6 +235,11 @@ static PyObject *get_state(Model *self, void *Py_UNUSED(closure))
     return PyBytes_FromStringAndSize(self->state, (Py_ssize_t)mb_state_size(&self->model));
 }
 
+static PyObject *get_vectors(Model *self, void *Py_UNUSED(closure))
+{
+    return PyUnicode_FromString(mb_vectors_name(mb_widened(&self->model)));
+}
+
 static PyObject *get_number(Model *self, void *which)
 {
     const mb_model *m = &self->model;
@@ -220,6 +257,7 @@ static PyMethodDef model_methods[] = {
 
 static PyGetSetDef model_properties[] = {
     {"state", (getter)get_state, NULL, NULL, NULL},
+    {"vectors", (getter)get_vectors, NULL, NULL, NULL},
     {"input_size", (getter)get_number, NULL, NULL, (void *)0},
     {"classes", (getter)get_number, NULL, NULL, (void *)1},
     {"image_size", (getter)get_number, NULL, NULL, (void *)2},
@@ -256,7 +294,21 @@ static int core_exec(PyObject *module)
         return -1;
     }
     Py_DECREF(type);
-    return PyModule_AddIntConstant(module, "FORMAT_MAJOR", MB_FORMAT_MAJOR);
+    PyObject *known = PyList_New(0), *here = PyList_New(0); /* names of vectors: all, and those that run on this processor */
+    for (int v = 0; known != NULL && here != NULL && v < MB_VECTORS; v++) {
+        PyObject *name = PyUnicode_FromString(mb_vectors_name((mb_vectors)v));
+        if (name == NULL || PyList_Append(known, name) != 0 || (mb_vectors_runs((mb_vectors)v) && PyList_Append(here, name) != 0)) {
+            Py_XDECREF(name);
+            Py_CLEAR(known);
+            break;
+        }
+        Py_DECREF(name);
+    }
+    const int added = known != NULL && here != NULL && PyModule_AddObjectRef(module, "VECTORS", known) == 0 &&
+                      PyModule_AddObjectRef(module, "VECTORS_HERE", here) == 0;
+    Py_XDECREF(known);
+    Py_XDECREF(here);
+    return added ? PyModule_AddIntConstant(module, "FORMAT_MAJOR", MB_FORMAT_MAJOR) : -1;
 }
 
 static PyModuleDef_Slot core_slots[] = {{Py_mod_exec, core_exec}, {0, NULL}};

@@ -326,7 +326,9 @@ mb_status mb_open(mb_model *m, const void *image, size_t image_len)
     if (mb_crc32(b + state_at, state_size) != mb_u32_at(b + MB_AT_STATE_CRC)) {
         return MB_E_STATE_CRC;
     }
-    const mb_model opened = {b, NULL, NULL, size, MB_INFER};
+    mb_model opened = *m; /* zero */
+    opened.image = b;
+    opened.image_size = size;
 #if MB_HAS_CHECKS
     const mb_status status = check_image(&opened);
 #else

@@ -168,6 +168,11 @@ void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, 
     const unsigned count = mb_layer_count(m);
     for (unsigned i = 0; i < count; i++) {
         mb_layer l;
+#ifdef MB_WIDE
+        if (m->wide != NULL && mb_wide_forward(m, arena, input, i, masks_from)) {
+            continue;
+        }
+#endif
         mb_layer_at(m, i, &l);
         MB_MARK(MB_FORWARD, i);
         if (l.kind == MB_ENCODE) {

@@ -53,6 +53,13 @@ static uint8_t *locate(const mb_model *m, uint32_t offset)
 
 void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
 {
+#ifdef MB_WIDE
+    if (m->wide != NULL) {
+        mb_wide_layer_at(m, index, l);
+        return;
+    }
+    l->wide = NULL;
+#endif
     const uint8_t *p = mb_record_at(m->image, index);
     l->kind = p[0];
     l->input = p[1];
@@ -114,6 +121,12 @@ static void *take(const mb_model *m, uint32_t *used, uint32_t bytes)
 
 uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
 {
+#ifdef MB_WIDE
+    if (m->wide != NULL && arena != NULL) {
+        mb_wide_arena(m, arena);
+        return 0;
+    }
+#endif
     const unsigned count = mb_layer_count(m);
     mb_arena local;
     mb_layer l;
@@ -190,6 +203,9 @@ mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, siz
         return MB_E_ARENA_SIZE;
     }
     m->mode = MB_HAS_LEARN && arena_len >= mb_arena_size(m, MB_LEARN) ? MB_LEARN : MB_INFER;
+#ifdef MB_WIDE
+    m->wide = NULL; /* of another state and arena */
+#endif
     m->state = state;
     m->arena = arena;
     memcpy(state, m->image + mb_u32_at(m->image + MB_AT_STATE), mb_state_size(m));

@@ -79,6 +79,9 @@ typedef struct mb_layer {
     const mb_int *scores;      /* mul[N], add[N] */
     const uint8_t *thresholds; /* [P][F] */
     const mb_half *need;       /* [3 * batch * P + 1] */
+#ifdef MB_WIDE
+    struct mb_wide_layer *wide; /* its copy; NULL without one */
+#endif
 } mb_layer;
 
 /* What a layer that learns by votes keeps between calls; not there without one. */
@@ -248,6 +251,13 @@ static inline uint32_t mb_place_at(const mb_layer *l, const mb_place *place, uin
     const uint32_t row = (uint32_t)(place->y + (int32_t)k), column = (uint32_t)(place->x + (int32_t)place->left);
     return (row * l->width + column) * l->channels;
 }
+
+#ifdef MB_WIDE /* on hosts (host/wide.c), while m->wide is set */
+void mb_wide_layer_at(const mb_model *m, unsigned index, mb_layer *layer); /* as mb_layer_at and mb_arena_plan, remembered */
+void mb_wide_arena(const mb_model *m, mb_arena *arena);
+int mb_wide_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, unsigned index, unsigned masks_from); /* 0: not done */
+void mb_wide_flip(const mb_layer *l, uint32_t input, uint32_t unit); /* after a weight of a layer with a copy flipped */
+#endif
 
 #ifdef MB_PROFILE
 #define MB_MARK(phase, layer) mb_profile((phase), (layer))

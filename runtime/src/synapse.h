@@ -97,6 +97,11 @@ MB_INLINE void mb_move(const mb_layer *l, const mb_row *row, uint32_t half, mb_s
         if (l->input == MB_PLUS_MINUS) { /* the folded constant holds minus half the weight sum */
             mb_step_lanes(l->fold + (unit >> 5) * l->planes, l->planes, 1u << (unit & 31u), (int)s.positive);
         }
+#ifdef MB_WIDE
+        if (l->wide != NULL) {
+            mb_wide_flip(l, s.input, unit);
+        }
+#endif
     }
     uint32_t p = (s.input + 1u) * row->low_bits;
     MB_ROLLED

@@ -111,3 +111,12 @@ def test_windows_that_overlap_are_never_on_both_sides() -> None:
     assert learnt == [*range(5), *range(10, 23), 30]
     untouched, _ = field.worlds(experiment, validate=False)
     assert untouched is both
+
+
+def test_host_page_follows_from_its_measurements() -> None:
+    host = _benchmark("host")
+    result = json.loads((host.RESULTS / "host.json").read_text())
+    assert (host.RESULTS / "host.md").read_text() == host.page(result)
+    best = {name: row["min_us"] for name, row in result["engines"].items()}
+    wide, narrow = (f"{best[f'metabit, library, {name}']:.2f} µs" for name in ("avx512vbmi2", "avx2"))
+    assert f"{wide} a digit with AVX-512 and {narrow} with AVX2" in (ROOT / "README.md").read_text()

@@ -9,6 +9,11 @@
 
 #include "metabit.h"
 
+#ifdef MB_WIDE /* everything once for each of a host's vectors, whose memory is a heap block of exact size too */
+#include "wide.h"
+static mb_vectors vectors = MB_NO_VECTORS;
+#endif
+
 static void die(const char *what, long at)
 {
     fprintf(stderr, "replay: %s (at %ld)\n", what, at);
@@ -40,6 +45,22 @@ static uint32_t get_u32(const uint8_t **p)
     return v;
 }
 
+/* The block that the model runs on from now on; NULL without vectors. */
+static void *widen(mb_model *m)
+{
+    void *memory = NULL;
+#ifdef MB_WIDE
+    const size_t size = mb_wide_size(m, vectors);
+    memory = size == 0 ? NULL : aligned_alloc(MB_WIDE_ALIGN, size);
+    if ((size != 0 && memory == NULL) || mb_widen(m, vectors, memory, size) != MB_OK || mb_widened(m) != vectors) {
+        die("does not widen", (long)vectors);
+    }
+#else
+    (void)m;
+#endif
+    return memory;
+}
+
 /// Replay ///
 
 static void replay(const uint8_t *image, size_t image_len, const uint8_t *v)
@@ -60,6 +81,7 @@ static void replay(const uint8_t *image, size_t image_len, const uint8_t *v)
     if (state == NULL || arena == NULL || scores == NULL || mb_attach(&m, state, state_len, arena, arena_len) != MB_OK) {
         die("cannot attach", 0);
     }
+    void *wide = widen(&m);
     for (uint32_t i = 0; i < n; i++) {
         if (mb_predict(&m, x + i * input, scores, &label) != MB_OK || memcmp(scores, scores_at + 4u * classes * i, 4u * classes)) {
             die("scores differ", (long)i);
@@ -93,6 +115,7 @@ static void replay(const uint8_t *image, size_t image_len, const uint8_t *v)
         die("export lost the state", 0);
     }
     free(copy);
+    free(wide);
     free(scores);
     free(arena);
     free(state);
@@ -155,6 +178,7 @@ static void scribble(const uint8_t *image, size_t image_len)
     if (state == NULL || arena == NULL || x == NULL || mb_attach(&m, state, state_len, arena, arena_len) != MB_OK) {
         die("cannot attach", 1);
     }
+    void *wide = widen(&m);
     for (long s = 0; s < 300; s++) {
         for (size_t i = 0; i < arena_len; i++) {
             arena[i] = s % 3 == 0 ? 0xFFu : (uint8_t)next_random(&z);
@@ -166,6 +190,7 @@ static void scribble(const uint8_t *image, size_t image_len)
             die("does not learn with a scribbled arena", s);
         }
     }
+    free(wide);
     free(x);
     free(arena);
     free(state);
@@ -208,6 +233,7 @@ static void attack(const uint8_t *image, size_t image_len, long mutations)
             if (mb_attach(&m, state, state_len, arena, arena_len) != MB_OK) {
                 die("an opened image does not attach", t);
             }
+            void *wide = widen(&m);
             for (int i = 0; i < 3; i++) {
                 for (uint32_t j = 0; j < mb_input_size(&m); j++) {
                     x[j] = (uint8_t)next_random(&z);
@@ -221,6 +247,7 @@ static void attack(const uint8_t *image, size_t image_len, long mutations)
                 }
             }
             opened++;
+            free(wide);
             free(scores);
             free(x);
             free(arena);
@@ -239,9 +266,22 @@ int main(int argc, char **argv)
     }
     size_t image_len, vector_len;
     uint8_t *image = read_file(argv[1], &image_len), *vector = read_file(argv[2], &vector_len);
+    const long mutations = argc > 3 ? atol(argv[3]) : 2000;
+#ifdef MB_WIDE
+    for (int v = MB_NO_VECTORS + 1; v < MB_VECTORS; v++) {
+        vectors = (mb_vectors)v;
+        if (mb_vectors_runs(vectors)) {
+            printf("%s: ", mb_vectors_name(vectors));
+            replay(image, image_len, vector);
+            scribble(image, image_len);
+            attack(image, image_len, mutations);
+        }
+    }
+#else
     replay(image, image_len, vector);
     scribble(image, image_len);
-    attack(image, image_len, argc > 3 ? atol(argv[3]) : 2000);
+    attack(image, image_len, mutations);
+#endif
     free(vector);
     free(image);
     return 0;

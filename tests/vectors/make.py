@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from agreement import replay_vector
 from networks import conv, network, voting, windowed
 
 from metabit.export.frozen import Frozen
 from metabit.export.image import write_image
-from metabit.export.vectors import write_vectors
 
 HERE = Path(__file__).parent
 
@@ -57,14 +53,7 @@ def files() -> dict[str, bytes]:
     out = {}
     for seed, (name, frozen) in enumerate(networks()):
         out[f"{name}.mbit"] = write_image(frozen)
-        with np.load(io.BytesIO(write_vectors(frozen, inputs=24, steps=STEPS.get(name, 40), seed=seed))) as v:
-            x, labels = v["features"], v["learn_labels"]
-            states = np.bitwise_xor.accumulate(v["state_changes"])[1:]
-            parts = [struct.pack("<5I", len(x), frozen.classes, x.shape[1], len(labels), states.shape[1])]
-            parts += [x.tobytes(), v["scores"].astype("<i4").tobytes()]
-            for label, info, state in zip(labels, v["learn_info"], states, strict=True):
-                parts += [struct.pack("<H5I", label, *info), state.tobytes()]
-        out[f"{name}.vec"] = b"".join(parts)
+        out[f"{name}.vec"] = replay_vector(frozen, inputs=24, steps=STEPS.get(name, 40), seed=seed)
     return out
 
 

@@ -1,0 +1,309 @@
+/* The kernels: one for each of a host's vectors, and which of them this processor has. */
+#include "levels.h"
+
+#include <string.h>
+
+/// Kernels ///
+
+#define PORTABLE_FULL_ADD(high, low, a, b, c) MB_FULL_ADD_OF(LANES, high, low, a, b, c)
+#define VECTOR(bytes) __attribute__((vector_size(bytes), may_alias))
+#define ALWAYS /* no attribute: what every processor of this architecture has */
+
+static const uint64_t ALL[2] = {0, ~(uint64_t)0}; /* a bit in every lane, with one load */
+
+#define LANES uint64_t
+#define TARGET ALWAYS
+#define NAME(x) x##_words
+#define FULL_ADD PORTABLE_FULL_ADD
+#include "dense.h"
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#define X86 1
+#include <immintrin.h>
+#elif defined(__GNUC__) && defined(__ARM_NEON)
+#define NEON 1
+#endif
+
+#if defined(X86) || defined(NEON)
+typedef uint64_t v16 VECTOR(16);
+#define LANES v16
+#define TARGET ALWAYS
+#define NAME(x) x##_16
+#define FULL_ADD PORTABLE_FULL_ADD
+#include "dense.h"
+#endif
+
+#ifdef X86
+#define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,bmi,bmi2,popcnt")))
+#define VBMI2 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi2,avx512vpopcntdq,bmi,bmi2,popcnt")))
+/* a ^ b ^ c and the majority, an instruction each */
+#define TERNARY(logic, type, high, low, a, b, c)                  \
+    do {                                                          \
+        const type a_ = (type)(a), b_ = (type)(b), c_ = (type)(c); \
+        (low) = (LANES)logic(a_, b_, c_, 0x96);                   \
+        (high) = (LANES)logic(a_, b_, c_, 0xE8);                  \
+    } while (0)
+
+typedef uint64_t v32 VECTOR(32);
+typedef uint64_t v64 VECTOR(64);
+#define LANES v32
+#define TARGET AVX2
+#define NAME(x) x##_avx2_32
+#define FULL_ADD PORTABLE_FULL_ADD
+#include "dense.h"
+#define LANES v16
+#define TARGET AVX512
+#define NAME(x) x##_avx512_16
+#define FULL_ADD(high, low, a, b, c) TERNARY(_mm_ternarylogic_epi64, __m128i, high, low, a, b, c)
+#include "dense.h"
+#define LANES v32
+#define TARGET AVX512
+#define NAME(x) x##_avx512_32
+#define FULL_ADD(high, low, a, b, c) TERNARY(_mm256_ternarylogic_epi64, __m256i, high, low, a, b, c)
+#include "dense.h"
+#define LANES v64
+#define TARGET AVX512
+#define NAME(x) x##_avx512_64
+#define FULL_ADD(high, low, a, b, c) TERNARY(_mm512_ternarylogic_epi64, __m512i, high, low, a, b, c)
+#include "dense.h"
+#endif
+
+/// Lists of what is on ///
+
+static uint16_t *list_bits(const uint32_t *bits, uint32_t words, const uint16_t *bytes, uint16_t *list)
+{
+    (void)bytes;
+    for (uint32_t i = 0; i < words; i++) {
+        list = mb_list_bits(list, bits[i], 32u * i);
+    }
+    return list;
+}
+
+#ifdef X86
+typedef uint16_t v8 VECTOR(16);
+
+/* A byte at a time, without a branch for each bit: it would often be mispredicted. */
+AVX2 static uint16_t *list_bits_popcnt(const uint32_t *bits, uint32_t words, const uint16_t *bytes, uint16_t *list)
+{
+    v8 base = {0};
+    for (uint32_t i = 0; i < words; i++) {
+        uint32_t v = bits[i];
+        if (v == 0) {
+            base += 32;
+            continue;
+        }
+        for (unsigned byte = 0; byte < 4u; byte++, v >>= 8) {
+            const v8 all = *(const v8 *)(const void *)(bytes + 8u * (v & 255u)) + base;
+            memcpy(list, &all, sizeof all);
+            list += __builtin_popcount(v & 255u);
+            base += 8;
+        }
+    }
+    return list;
+}
+
+VBMI2 static uint16_t *list_bits_vbmi2(const uint32_t *bits, uint32_t words, const uint16_t *bytes, uint16_t *list)
+{
+    (void)bytes;
+    const __m512i step = _mm512_set1_epi16(32);
+    __m512i at = _mm512_set_epi16(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5,
+                                  4, 3, 2, 1, 0);
+    for (uint32_t i = 0; i < words; i++) {
+        _mm512_storeu_si512(list, _mm512_maskz_compress_epi16(bits[i], at));
+        list += _mm_popcnt_u32(bits[i]);
+        at = _mm512_add_epi16(at, step);
+    }
+    return list;
+}
+#endif
+
+/// Scores ///
+
+#ifdef X86
+/* The activations as a row, and how many of them are on. */
+AVX2 static uint32_t make_row(const mb_wide_layer *c, const uint32_t *bits, uint64_t *x)
+{
+    const uint32_t words = MB_WORDS(c->of.inputs);
+    uint64_t active = 0;
+    for (uint32_t i = 0; i < c->pitch; i++) {
+        const uint32_t low = 2u * i < words ? bits[2u * i] : 0, high = 2u * i + 1u < words ? bits[2u * i + 1u] : 0;
+        x[i] = low | (uint64_t)high << 32;
+        active += (uint64_t)__builtin_popcountll(x[i]);
+    }
+    return (uint32_t)active;
+}
+
+/* V = fold + 2 |w & x| - |x|, in as many bits as the library keeps, to the score, as `output` of forward.c. */
+static inline int32_t score(const mb_wide_layer *c, uint32_t unit, uint64_t both, uint32_t active)
+{
+    const mb_layer *l = &c->of;
+    const uint32_t sign = 1u << (l->planes - 1u), fold = ((const uint32_t *)(const void *)c->fold)[unit];
+    const uint32_t v = (fold + 2u * (uint32_t)both - active) & (2u * sign - 1u);
+    int32_t a = (int32_t)((v ^ sign) - sign);
+    a = l->input == MB_PLUS_MINUS ? 2 * a + (int32_t)(l->inputs & 1u) : a;
+    return a * l->scores[unit] + l->scores[l->units + unit];
+}
+
+AVX2 static void scores_popcnt(const mb_wide_layer *c, const uint32_t *bits, uint64_t *x, int32_t *scores)
+{
+    const uint32_t active = make_row(c, bits, x);
+    const uint64_t *row = (const uint64_t *)(const void *)c->sign;
+    for (uint32_t unit = 0; unit < c->of.units; unit++, row += c->pitch) {
+        uint64_t both = 0;
+        for (uint32_t i = 0; i < c->pitch; i += ROW) {
+            both += (uint64_t)(__builtin_popcountll(row[i] & x[i]) + __builtin_popcountll(row[i + 1u] & x[i + 1u]) +
+                               __builtin_popcountll(row[i + 2u] & x[i + 2u]) + __builtin_popcountll(row[i + 3u] & x[i + 3u]));
+        }
+        scores[unit] = score(c, unit, both, active);
+    }
+}
+
+VBMI2 static void scores_vpopcnt(const mb_wide_layer *c, const uint32_t *bits, uint64_t *x, int32_t *scores)
+{
+    const uint32_t active = make_row(c, bits, x);
+    const uint64_t *row = (const uint64_t *)(const void *)c->sign;
+    for (uint32_t unit = 0; unit < c->of.units; unit++, row += c->pitch) {
+        __m512i sum = _mm512_setzero_si512();
+        for (uint32_t i = 0; i < c->pitch; i += 8u) {
+            const __mmask8 here = c->pitch - i >= 8u ? 255 : 15;
+            const __m512i both = _mm512_and_si512(_mm512_maskz_loadu_epi64(here, row + i), _mm512_maskz_loadu_epi64(here, x + i));
+            sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(both));
+        }
+        scores[unit] = score(c, unit, (uint64_t)_mm512_reduce_add_epi64(sum), active);
+    }
+}
+#endif
+
+/// Input bits ///
+
+/* Thermometer code of one pixel, as `encode` of forward.c. GE32(x, t): a bit for each of 32 features. */
+#define ENCODER(name, target, GE32)                                                             \
+    target static void name(const mb_layer *l, const uint8_t *features, uint32_t *bits)         \
+    {                                                                                           \
+        uint64_t word = 0; /* the low `lane` bits are waiting */                                \
+        uint32_t lane = 0;                                                                      \
+        for (uint32_t plane = 0; plane < l->units; plane += l->inputs) {                        \
+            const uint8_t *t = l->thresholds + plane;                                           \
+            uint32_t f = 0;                                                                     \
+            for (; f + 32u <= l->inputs; f += 32u) {                                            \
+                word |= (uint64_t)GE32(features + f, t + f) << lane;                            \
+                *bits++ = (uint32_t)word;                                                       \
+                word >>= 32;                                                                    \
+            }                                                                                   \
+            for (; f < l->inputs; f++) {                                                        \
+                word |= (uint64_t)(features[f] >= t[f]) << lane;                                \
+                if (++lane == 32u) {                                                            \
+                    *bits++ = (uint32_t)word;                                                   \
+                    word = 0;                                                                   \
+                    lane = 0;                                                                   \
+                }                                                                               \
+            }                                                                                   \
+        }                                                                                       \
+        if (lane != 0) {                                                                        \
+            *bits = (uint32_t)word;                                                             \
+        }                                                                                       \
+    }
+
+/* Bits of eight bytes: where the high bits differ they decide, else whether the difference of the low seven borrows. */
+static inline uint32_t ge_8(const uint8_t *x, const uint8_t *t)
+{
+    const uint64_t high = 0x8080808080808080u;
+    uint64_t a, b;
+    memcpy(&a, x, 8);
+    memcpy(&b, t, 8);
+    const uint64_t ge = ((a & ~b) | (~(a ^ b) & ((a | high) - (b & ~high)))) & high;
+    return (uint32_t)(((ge >> 7) * 0x0102040810204080u) >> 56);
+}
+
+static inline uint32_t ge_32_words(const uint8_t *x, const uint8_t *t)
+{
+    return ge_8(x, t) | ge_8(x + 8, t + 8) << 8 | ge_8(x + 16, t + 16) << 16 | ge_8(x + 24, t + 24) << 24;
+}
+
+ENCODER(encode_words, ALWAYS, ge_32_words)
+
+#ifdef X86
+/* x >= t where max(x, t) is x */
+static inline uint32_t ge_16(const uint8_t *x, const uint8_t *t)
+{
+    const __m128i a = _mm_loadu_si128((const __m128i *)(const void *)x), b = _mm_loadu_si128((const __m128i *)(const void *)t);
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(a, b), a));
+}
+
+static inline uint32_t ge_32(const uint8_t *x, const uint8_t *t)
+{
+    return ge_16(x, t) | ge_16(x + 16, t + 16) << 16;
+}
+
+AVX2 static inline uint32_t ge_32_avx2(const uint8_t *x, const uint8_t *t)
+{
+    const __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)x), b = _mm256_loadu_si256((const __m256i *)(const void *)t);
+    return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(a, b), a));
+}
+
+ENCODER(encode_16, ALWAYS, ge_32)
+ENCODER(encode_avx2, AVX2, ge_32_avx2)
+#endif
+
+/// Levels ///
+
+#define ABSENT {NULL, NULL, NULL, NULL}, NULL, NULL, NULL
+
+const mb_level mb_levels[MB_VECTORS] = {
+    [MB_NO_VECTORS] = {"none", ABSENT},
+    [MB_WORDS] = {"words", {dense_words, NULL, NULL, NULL}, list_bits, NULL, encode_words},
+#ifdef X86
+    [MB_SSE2] = {"sse2", {NULL, dense_16, NULL, NULL}, list_bits, NULL, encode_16},
+    [MB_AVX2] = {"avx2", {NULL, dense_16, dense_avx2_32, NULL}, list_bits_popcnt, scores_popcnt, encode_avx2},
+#define DENSE_AVX512 {NULL, dense_avx512_16, dense_avx512_32, dense_avx512_64}
+    [MB_AVX512] = {"avx512", DENSE_AVX512, list_bits_popcnt, scores_popcnt, encode_avx2},
+    [MB_AVX512VBMI2] = {"avx512vbmi2", DENSE_AVX512, list_bits_vbmi2, scores_vpopcnt, encode_avx2},
+#else
+    [MB_SSE2] = {"sse2", ABSENT},
+    [MB_AVX2] = {"avx2", ABSENT},
+    [MB_AVX512] = {"avx512", ABSENT},
+    [MB_AVX512VBMI2] = {"avx512vbmi2", ABSENT},
+#endif
+#ifdef NEON
+    [MB_NEON] = {"neon", {NULL, dense_16, NULL, NULL}, list_bits, NULL, encode_words},
+#else
+    [MB_NEON] = {"neon", ABSENT},
+#endif
+};
+
+const char *mb_vectors_name(mb_vectors vectors)
+{
+    return mb_levels[vectors].name;
+}
+
+int mb_vectors_runs(mb_vectors vectors)
+{
+    if (vectors != MB_NO_VECTORS && mb_levels[vectors].list == NULL) {
+        return 0;
+    }
+#ifdef X86
+    __builtin_cpu_init();
+    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+                     __builtin_cpu_supports("popcnt");
+    const int avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                       __builtin_cpu_supports("avx512vl");
+    switch (vectors) {
+    case MB_AVX2: return avx2;
+    case MB_AVX512: return avx512;
+    case MB_AVX512VBMI2: return avx512 && __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512vpopcntdq");
+    default: return 1;
+    }
+#else
+    return 1;
+#endif
+}
+
+mb_vectors mb_vectors_best(void)
+{
+    mb_vectors best = MB_NO_VECTORS;
+    for (int v = MB_NO_VECTORS; v < MB_VECTORS; v++) {
+        best = mb_vectors_runs((mb_vectors)v) ? (mb_vectors)v : best;
+    }
+    return best;
+}
