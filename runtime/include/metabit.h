@@ -12,9 +12,8 @@
  *           again before learning goes on, and put the copy back over the image's: those votes are lost, nothing else.
  *
  * All three must be 4-byte aligned. `metabit inspect` prints both sizes before anything is flashed, and a build can check them
- * against mb_state_size and mb_arena_size at start. A call takes less than 1 KiB of stack built for size, 1.25 KiB for speed
- * (`metabit simulate` computes it from the ELF). Calls on one model share its arena: do not predict in an interrupt while main
- * learns. A minimal program:
+ * against mb_state_size and mb_arena_size at start. A call takes less than 1 KiB of stack, 1.25 if built for speed. Calls on one
+ * model share its arena: do not predict in an interrupt while main learns. A minimal program:
  *
  *   mb_model m;
  *   static uint32_t state[STATE_WORDS], arena[ARENA_WORDS];
