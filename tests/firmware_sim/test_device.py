@@ -1,23 +1,16 @@
 """The firmware on the emulated board does what the same C does on the host, bit for bit."""
 
-import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sample_report
 
-from metabit.firmware_sim import Board, Device, StackBound, boards, build, load_board, measure, stack_bound
+from metabit.firmware_sim import Board, Device, boards, build, load_board, measure, stack_bound
 from metabit.firmware_sim.elf import Program
 from metabit.runtime import Model
 
 VECTORS = Path(__file__).parent.parent / "vectors"
-
-
-@functools.cache
-def bound_on(board: Board) -> StackBound:
-    """The code is the same for every image, but for a few addresses."""
-    return stack_bound(Program.read(build(VECTORS / "all-4bit.mbit", board)))
 
 
 def networks() -> list[tuple[str, str]]:
@@ -49,7 +42,7 @@ def test_predicting_and_learning_equal_the_host(name: str, image: Path, stem: st
             assert (reply.label, reply.skipped, reply.visited, reply.moved, reply.flipped) == step
             assert replies.states[i].tobytes() == model.state()
         assert device.state() == model.state()
-        bound = bound_on(board)
+        bound = stack_bound(Program.read(device.elf))
         assert bound.total is not None and device.stack_high_water <= bound.total
         assert max(bound.calls.values()) < 1024, "metabit.h: less than 1 KiB a call, built for size"
         assert bound.total - device.stack_high_water < 400, "a bound that far off would be of no use"

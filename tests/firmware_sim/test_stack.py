@@ -89,10 +89,15 @@ def test_no_run_of_another_build_takes_more(image: Path, name: str, compiler: st
 @GCC
 @pytest.mark.parametrize(("name", "opt"), [("rp2040", "-Os"), ("nrf52840", "-O2")])
 def test_every_frame_is_the_one_gcc_reports(image: Path, tmp_path: Path, name: str, opt: str) -> None:
-    board = load_board(name)
+    board, votes = load_board(name), image.with_stem("votes-3bit")
     sources = [*runtime.sources(), *(FIRMWARE / file for file in ("startup.c", "memory.c", "port_emulated.c"))]
     includes = [f"-I{path}" for path in (runtime.include_dir(), FIRMWARE, FIRMWARE / "freestanding")]
-    command = [*compile_command(board, "gcc", opt), *includes, "-fstack-usage", "-c", *map(str, sources)]
+    command = [
+        *compile_command(board, "gcc", opt),
+        *includes,
+        *(f"-D{macro}" for macro in left_out(votes.read_bytes())),
+    ]
+    command += ["-fstack-usage", "-c", *map(str, sources)]
     subprocess.run(command, cwd=tmp_path, check=True)
     reported: dict[str, set[int]] = defaultdict(set)
     for file in tmp_path.glob("*.su"):
@@ -100,11 +105,11 @@ def test_every_frame_is_the_one_gcc_reports(image: Path, tmp_path: Path, name: s
             place, size, kind = line.split("\t")
             assert kind == "static"
             reported[place.rpartition(":")[2]].add(int(size))
-    program = Program.read(build(image.with_stem("votes-3bit"), board, compiler="gcc", opt=opt, stack_size=2048))
+    program = Program.read(build(votes, board, compiler="gcc", opt=opt, stack_size=2048))
     stack, checked = Stack(program), 0
     for function in program.functions:
         name = re.sub(r"\.\d+$", "", function.name)  # gcc counts its clones in the ELF, not in its report
         if name in reported:
             assert reported[name] == {stack.frame(function.name)}, name
             checked += 1
-    assert checked > 50
+    assert checked > 40
