@@ -93,6 +93,28 @@ static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
     return list;
 }
 
+/* The same in whatever order is fastest, where sums do not care. */
+static inline uint16_t *mb_list_any(uint16_t *list, uint32_t v, uint32_t base)
+{
+#if defined(__GNUC__) && defined(__ARM_FEATURE_CLZ) /* counting trailing zeros would take one more instruction each */
+    base += 31u;
+    while (v != 0) { /* two a turn */
+        uint32_t above = (uint32_t)__builtin_clz(v);
+        *list++ = (uint16_t)(base - above);
+        v &= ~(0x80000000u >> above);
+        if (v == 0) {
+            break;
+        }
+        above = (uint32_t)__builtin_clz(v);
+        *list++ = (uint16_t)(base - above);
+        v &= ~(0x80000000u >> above);
+    }
+    return list;
+#else
+    return mb_list_bits(list, v, base);
+#endif
+}
+
 /* `n` <= 32 bits from bit `at` on; touches no word without one of them. */
 static inline uint32_t mb_bits_at(const uint32_t *words, uint32_t at, uint32_t n)
 {
@@ -112,16 +134,6 @@ static inline void mb_or_bits(uint32_t *words, uint32_t at, uint32_t v)
     if (shift != 0 && (v >> (32u - shift)) != 0) {
         words[(at >> 5) + 1u] |= v >> (32u - shift);
     }
-}
-
-/* One bit for each of the first 32 values: whether it is not negative. */
-static inline uint32_t mb_signs(const int32_t *values, uint32_t n)
-{
-    uint32_t v = 0;
-    for (uint32_t i = n < 32u ? n : 32u; i-- > 0;) {
-        v = v << 1 | (uint32_t)(values[i] >= 0);
-    }
-    return v;
 }
 
 /* Bit b of four bytes, the first one's lowest: the product's partial sums meet nowhere, so none carries. */
@@ -187,6 +199,18 @@ MB_INLINE void mb_signed_sums(int32_t x0, int32_t x1, int32_t x2, int32_t x3, in
         table[8] = low[i] + d;
         table[12] = low[i] + c + d;
     }
+}
+
+/* Sum of 32 signed values, or with `half` of 16, from their tables, by the signs in w. */
+MB_INLINE int32_t mb_look_up(const int32_t *tables, uint32_t w, uint32_t half)
+{
+    int32_t sum = tables[w & 15u] + tables[16u + ((w >> 4) & 15u)];
+    sum += tables[32u + ((w >> 8) & 15u)] + tables[48u + ((w >> 12) & 15u)];
+    if (!half) {
+        sum += tables[64u + ((w >> 16) & 15u)] + tables[80u + ((w >> 20) & 15u)];
+        sum += tables[96u + ((w >> 24) & 15u)] + tables[112u + (w >> 28)];
+    }
+    return sum;
 }
 
 #endif

@@ -86,7 +86,7 @@ static units prepare(const mb_layer *l, uint32_t *work)
     return u;
 }
 
-/* The values under the window, (row, column, channel): 255 outside the image; then zeros up to a multiple of 16. */
+/* The values under the window, (row, column, channel): 255 outside the image; then zeros up to a multiple of 32. */
 static void gather(const mb_layer *l, const mb_place *p, const uint8_t *image, uint8_t *values)
 {
     const uint32_t c = l->channels, row = l->kernel * c, whole = p->right - p->left == l->kernel ? p->bottom - p->top : 0;
@@ -96,46 +96,61 @@ static void gather(const mb_layer *l, const mb_place *p, const uint8_t *image, u
     for (uint32_t k = p->top; k < p->bottom; k++) {
         memcpy(values + k * row + p->left * c, image + mb_place_at(l, p, k), (p->right - p->left) * c);
     }
-    for (uint32_t j = l->inputs; (j & 15u) != 0; j++) {
+    for (uint32_t j = l->inputs; (j & 31u) != 0; j++) {
         values[j] = 0;
     }
 }
 
-static void add_values(const mb_layer *l, const units *u, const uint8_t *values)
+/* Adds 32 inputs to the sums of all units: from their number `word` of weights. */
+static void add_word(const mb_layer *l, const units *u, const int32_t *from, uint32_t word)
+{
+    const uint32_t *row = u->rows + word;
+    MB_ROLLED
+    for (uint32_t i = 0; i < l->units; i++, row += u->words) {
+        u->sums[i] = from[i] + mb_look_up(u->table, *row, 0);
+    }
+}
+
+/* The last inputs: of 32 units only the signs of their sums are left. */
+MB_INLINE uint32_t last_word(const mb_layer *l, const units *u, const int32_t *from, uint32_t first, uint32_t half)
+{
+    uint32_t i = l->units - first < 32u ? l->units : first + 32u, signs = 0;
+    const uint32_t *row = u->rows + i * u->words - 1;
+    MB_ROLLED
+    for (; i > first; row -= u->words) {
+        signs = signs << 1 | (uint32_t)(from[--i] + mb_look_up(u->table, *row, half) >= 0);
+    }
+    return signs;
+}
+
+static void add_values(const mb_layer *l, const units *u, const uint8_t *values, uint32_t at, uint32_t *out)
 {
     const int32_t *from = u->start;
-    for (uint32_t word = 0, j = 0; word < u->words; word++, from = u->sums) {
-        const int32_t *end = u->table;
-        for (uint32_t t = 0; t < TABLES && j < ((l->inputs + 15u) & ~15u); t++, j += 4u, end += TABLE) {
-            const uint8_t *x = values + j;
+    for (uint32_t word = 0; word < u->words; word++, values += 32, from = u->sums) {
+        const uint32_t half = l->inputs - 32u * word <= 16u;
+        for (uint32_t t = 0; t < (half ? 4u : 8u); t++) {
+            const uint8_t *x = values + 4u * t;
             mb_signed_sums(x[0], x[1], x[2], x[3], u->table + TABLE * t);
         }
-        for (uint32_t i = 0; i < l->units; i++) {
-            uint32_t w = u->rows[i * u->words + word];
-            int32_t sum = from[i];
-            for (const int32_t *t = u->table; t != end; t += 4 * TABLE, w >>= 16) {
-                sum += t[w & 15u];
-                sum += t[TABLE + ((w >> 4) & 15u)];
-                sum += t[2 * TABLE + ((w >> 8) & 15u)];
-                sum += t[3 * TABLE + ((w >> 12) & 15u)];
-            }
-            u->sums[i] = sum;
+        if (word + 1u < u->words) {
+            add_word(l, u, from, word);
+            continue;
+        }
+        for (uint32_t first = 0; first < l->units; first += 32u) {
+            mb_or_bits(out, at + first, half ? last_word(l, u, from, first, 1) : last_word(l, u, from, first, 0));
         }
     }
 }
 
 void mb_conv_bytes(const mb_layer *l, const mb_arena *arena, const uint8_t *image, uint32_t *out)
 {
-    uint8_t *const values = (uint8_t *)arena->list; /* 2 (K + 8) bytes */
+    uint8_t *const values = (uint8_t *)arena->list; /* 2 (K + 8) bytes, and K counts as 16 at least */
     const units u = prepare(l, arena->work);
     mb_place place;
     memset(out, 0, 4u * MB_WORDS(mb_outputs(l)));
     for (mb_first_place(l, &place); mb_is_place(&place); mb_next_place(l, &place)) {
         gather(l, &place, image, values);
-        add_values(l, &u, values);
-        for (uint32_t r = 0; 32u * r < l->units; r++) {
-            mb_or_bits(out, place.out + 32u * r, mb_signs(u.sums + 32u * r, l->units - 32u * r));
-        }
+        add_values(l, &u, values, place.out, out);
     }
 }
 #endif

@@ -69,32 +69,34 @@ ADD_COLUMNS(const LANES *first, const uint16_t *lists, const mb_run *run, uint32
     v[2] = twos;
     v[3] = fours;
     v[4] = eights;
-    MB_ROLLED
-    for (unsigned p = 5; p < planes; p++) {
-        v[p] = start[p];
-    }
     if (planes > 8u) {
+        const mb_word *above = start + 8; /* v's from the second turn on */
+        ones = start[5], twos = start[6], fours = start[7];
+        const uint32_t stored = (uint32_t)(next - carry);
         MB_ROLLED
-        while (((next - carry) & 7) != 0) {
+        for (uint32_t fill = stored == 0 ? 8u : (0u - stored) & 7u; fill > 0; fill--) {
             *next++ = 0;
         }
-        ones = v[5], twos = v[6], fours = v[7];
-        while (carry != next) {
+        do {
             uint32_t f0, f1, left;
             MB_ADD_FOUR(f0, carry[0], carry[1], carry[2], carry[3]);
             MB_ADD_FOUR(f1, carry[4], carry[5], carry[6], carry[7]);
             MB_ADD_NOW(left, fours, f0, f1);
             carry += 8;
-            uint32_t *above = v + 8;
+            uint32_t *to = v + 8;
             MB_ROLLED
             do {
-                const uint32_t sum = *above;
-                *above++ = sum ^ left;
+                const uint32_t sum = *above++;
+                *to++ = sum ^ left;
                 left &= sum;
-            } while (above != v + planes);
-        }
+            } while (to != v + planes);
+            above = v + 8;
+        } while (carry != next);
         v[5] = ones, v[6] = twos, v[7] = fours;
     } else { /* few inputs */
+        for (unsigned p = 5; p < planes; p++) {
+            v[p] = start[p];
+        }
         for (; carry != next; carry++) {
             uint32_t left = *carry;
             for (unsigned p = 5; p < planes; p++) {

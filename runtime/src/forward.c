@@ -15,15 +15,15 @@
 #define LANES mb_half
 #define SHIFT "1"
 #define LDR "ldrh"
-#define ADD_COLUMNS static void add_columns_16
+#define ADD_COLUMNS void mb_add_columns_16
 #include "columns.h"
 #else /* a sixth of an inference-only library, for at most sixteen units */
 #define LANES uint32_t
 #define ADD_EIGHT static void add_eight_words
 #define MORE(carry) ((carry) != 0)
 #include "eight.h"
-static void add_columns_16(const mb_half *w, const uint16_t *list, const mb_run *run, uint32_t runs, const mb_word *start,
-                           uint32_t *v, unsigned planes, uint32_t *carry)
+void mb_add_columns_16(const mb_half *w, const uint16_t *list, const mb_run *run, uint32_t runs, const mb_word *start, uint32_t *v,
+                       unsigned planes, uint32_t *carry)
 {
     (void)runs; /* one: no convolution has so few units that its words have 16 lanes */
     memcpy(v, start, 4u * planes);
@@ -64,6 +64,7 @@ static void encode(const mb_layer *l, const uint8_t *features, uint32_t *bits)
 uint32_t mb_pad_list(uint16_t *list, uint16_t *end, uint32_t inputs)
 {
     const uint32_t count = (uint32_t)(end - list);
+    MB_ROLLED
     for (uint32_t i = count; (i & 7u) != 0; i++) {
         *end++ = (uint16_t)inputs; /* the zero word after the last input */
     }
@@ -73,27 +74,33 @@ uint32_t mb_pad_list(uint16_t *list, uint16_t *end, uint32_t inputs)
 uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
 {
     uint16_t *end = list;
+    MB_ROLLED
     for (uint32_t base = 0; base < inputs; base += 32u) {
-        end = mb_list_bits(end, *bits++, base);
+        end = mb_list_any(end, *bits++, base);
     }
     return mb_pad_list(list, end, inputs);
 }
 
 /// Layers ///
 
-/* Folded constants, then twice the columns of the active inputs. On/off inputs give V = a - theta, +-1 inputs
- * V = (a - theta) / 2 (docs/learning-rule.md, "Sums"). */
-void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *lists, const mb_run *run, uint32_t runs, uint32_t *v,
-             uint32_t *carry)
+#ifndef __OPTIMIZE_SIZE__
+/* 16 x 16 bits change rows and columns: word i holds planes i and 8 + i, and then lanes i and 8 + i. */
+static void transpose(uint32_t *a)
 {
-    const uint32_t first = r * (l->inputs + 1u);
-    const mb_word *const start = l->fold + r * l->planes;
-    if (l->half) {
-        add_columns_16((const mb_half *)(const void *)l->sign + first, lists, run, runs, start, v, l->planes, carry);
-    } else {
-        mb_add_columns((const mb_word *)(const void *)l->sign + first, lists, run, runs, start, v, l->planes, carry);
+    for (uint32_t i = 0; i < 8u; i++) {
+        const uint32_t t = (a[i] ^ (a[i] >> 8)) & 0x0000FF00u;
+        a[i] ^= t ^ (t << 8);
+    }
+    uint32_t mask = 0x0F0F0F0Fu;
+    for (uint32_t step = 4; step != 0; step >>= 1, mask ^= mask << step) {
+        for (uint32_t i = 0; i < 8u; i = ((i | step) + 1u) & ~step) {
+            const uint32_t t = ((a[i] >> step) ^ a[i + step]) & mask;
+            a[i + step] ^= t;
+            a[i] ^= t << step;
+        }
     }
 }
+#endif
 
 /* Bits `lane`, 8 + lane, ... of up to eight planes, a byte for each lane. */
 MB_INLINE uint32_t lane_bytes(const uint32_t *v, unsigned planes, uint32_t lane)
@@ -108,6 +115,26 @@ MB_INLINE uint32_t lane_bytes(const uint32_t *v, unsigned planes, uint32_t lane)
 void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n)
 {
     const uint32_t sign = 1u << (planes - 1u), bits = 2u * sign - 1u;
+#ifndef __OPTIMIZE_SIZE__
+    if (n <= 16u && planes <= 16u) {
+        uint32_t a[8];
+        for (unsigned i = 0; i < 8u; i++) {
+            a[i] = (i < planes ? v[i] & 0xFFFFu : 0) | (8u + i < planes ? v[8u + i] << 16 : 0);
+        }
+        transpose(a);
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t x = i < 8u ? a[i] : a[i - 8u] >> 16;
+            values[i] = (int32_t)(((x - minus + sign) & bits) - sign);
+        }
+        return;
+    }
+#endif
+    if (n <= 16u) { /* one after the other is faster */
+        for (uint32_t i = 0; i < n; i++) {
+            values[i] = (int32_t)((((uint32_t)mb_lane_value(v, planes, i) - minus + sign) & bits) - sign);
+        }
+        return;
+    }
     const unsigned low = planes < 8u ? planes : 8u, middle = planes < 16u ? planes - low : 8u;
     for (uint32_t lane = 0; lane < 8u && lane < n; lane++) {
         uint32_t a = lane_bytes(v, low, lane), b = lane_bytes(v + low, middle, lane);
@@ -124,14 +151,20 @@ MB_APART void dense(const mb_layer *l, const uint16_t *list, uint32_t active, ui
 {
     const int32_t window = (int32_t)l->window, n = (int32_t)active;
     const mb_run all = mb_whole_list(active);
-    for (uint32_t r = 0; 32u * r < l->units; r++) {
+    const unsigned planes = l->planes;
+    const uint32_t last = (l->units - 1u) >> 5, exist = mb_lane_mask(l->units, last);
+    const mb_word *w = (const mb_word *)(const void *)l->sign, *start = l->fold;
+    for (uint32_t r = 0; r <= last; r++, w += l->inputs + 1u, start += planes) {
         uint32_t v[MB_PLANES_MAX];
-        const uint32_t exists = mb_lane_mask(l->units, r);
-        mb_sums(l, r, list, &all, 1, v, carry);
-        out[r] = ~mb_sign_of_sum(v, l->planes, -n) & exists;
+        mb_add_columns(w, list, &all, 1, start, v, planes, carry);
+        out[r] = ~mb_sign_of_sum(v, planes, -n);
         if (MB_HAS_LEARN && mask != NULL) { /* -window <= V <= window */
-            mask[r] = ~mb_sign_of_sum(v, l->planes, window - n) & mb_sign_of_sum(v, l->planes, -window - 1 - n) & exists;
+            mask[r] = ~mb_sign_of_sum(v, planes, window - n) & mb_sign_of_sum(v, planes, -window - 1 - n);
         }
+    }
+    out[last] &= exist;
+    if (MB_HAS_LEARN && mask != NULL) {
+        mask[last] &= exist;
     }
 }
 

@@ -140,7 +140,8 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
         const uint32_t depth = l.kind == MB_ENCODE || MB_ON_GRADES(&l) ? 0 : MB_ON_BYTES(&l) ? of_bytes : 1u;
         arena->bits[i] = depth == 0 ? NULL : take(m, &used, 4u * MB_WORDS(values) * depth);
         if (l.kind != MB_ENCODE) {
-            const uint32_t listed = MB_IS_GRADED(&l) ? values : l.inputs;
+            const uint32_t least = l.inputs < 16u ? 16u : l.inputs; /* a convolution on bytes pads its window to 32 */
+            const uint32_t listed = MB_IS_GRADED(&l) ? values : least;
             most_inputs = listed > most_inputs ? listed : most_inputs;
             most_units = l.units > most_units ? l.units : most_units;
         }

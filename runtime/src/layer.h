@@ -137,7 +137,7 @@ enum { MB_NO_MASKS = MB_MAX_LAYERS };
 /* Runs every layer on `input`; leaves packed activations in the arena, straight-through masks of the dense layers from number
  * `masks_from` on, and scores in arena->scores. A graded layer from there on is left to mb_vote_step. */
 void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, unsigned masks_from);
-/* Lists the inputs set in `bits` and returns their number. */
+/* Lists the inputs set in `bits`, in any order, and returns their number. */
 uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list);
 /* Fills a list up to a multiple of eight with the index of the zero word; returns its length before. */
 uint32_t mb_pad_list(uint16_t *list, uint16_t *end, uint32_t inputs);
@@ -159,10 +159,24 @@ void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, 
                     unsigned planes, uint32_t *carry);
 uint16_t mb_best_class(const int32_t *scores, uint32_t classes);
 
+/* The same for words of 16 lanes. */
+void mb_add_columns_16(const mb_half *w, const uint16_t *lists, const mb_run *run, uint32_t runs, const mb_word *start,
+                       uint32_t *v, unsigned planes, uint32_t *carry);
+
 /* V + n of 32 (or 16) units, from their folded constants and the n active inputs: mb_sign_of_sum and mb_lane_values take n off
- * again. Only the bits that V has are right. */
-void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *lists, const mb_run *run, uint32_t runs, uint32_t *v,
-             uint32_t *carry);
+ * again. Only the bits that V has are right. On/off inputs give V = a - theta, +-1 inputs V = (a - theta) / 2
+ * (docs/learning-rule.md, "Sums"). */
+static inline void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *lists, const mb_run *run, uint32_t runs, uint32_t *v,
+                           uint32_t *carry)
+{
+    const uint32_t first = r * (l->inputs + 1u);
+    const mb_word *const start = l->fold + r * l->planes;
+    if (l->half) {
+        mb_add_columns_16((const mb_half *)(const void *)l->sign + first, lists, run, runs, start, v, l->planes, carry);
+    } else {
+        mb_add_columns((const mb_word *)(const void *)l->sign + first, lists, run, runs, start, v, l->planes, carry);
+    }
+}
 
 /* The word of weights with this index: 32 or 16 units. */
 static inline uint32_t mb_weights(const mb_layer *l, uint32_t index)
@@ -184,7 +198,7 @@ static inline int mb_is_feature(const mb_layer *l)
 
 /* The first n <= 32 lanes of bit-sliced two's complement planes, at most 24, as integers, each less `minus`. */
 void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n);
-/* Lists the input of every bit that is on, ascending by bit, as mb_active_inputs does. */
+/* Lists the input of every bit that is on, ascending by bit. */
 uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *list);
 /* Adds eight words to bit-sliced sums of at least four planes, 32 sums at once. */
 void mb_add_eight(uint32_t *v, unsigned planes, const uint32_t *w);

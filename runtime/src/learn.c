@@ -66,13 +66,7 @@ MB_INLINE void add_errors(const uint8_t *words, uint32_t half, const int32_t *su
     MB_ROLLED
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t j = list != NULL ? list[i] : i, w = mb_lanes_at(words, j, half);
-        int32_t sum = below[j] + sums[w & 15u] + sums[16u + ((w >> 4) & 15u)];
-        sum += sums[32u + ((w >> 8) & 15u)] + sums[48u + ((w >> 12) & 15u)];
-        if (!half) {
-            sum += sums[64u + ((w >> 16) & 15u)] + sums[80u + ((w >> 20) & 15u)];
-            sum += sums[96u + ((w >> 24) & 15u)] + sums[112u + (w >> 28)];
-        }
-        below[j] = sum;
+        below[j] += mb_look_up(sums, w, half);
     }
 }
 
@@ -180,6 +174,15 @@ mb_share mb_share_of(const mb_layer *l, const int32_t *error, uint32_t true_erro
     return s;
 }
 
+static uint32_t list_ascending(const uint32_t *bits, uint32_t inputs, uint16_t *list)
+{
+    uint16_t *end = list;
+    for (uint32_t base = 0; base < inputs; base += 32u) {
+        end = mb_list_bits(end, *bits++, base);
+    }
+    return (uint32_t)(end - list);
+}
+
 /* Event-driven: unit i owns a stretch of the line in proportion to its error; units and inputs between visits cost nothing. */
 static void update(const mb_layer *l, const int32_t *error, const uint32_t *bits, uint16_t *list, uint32_t true_error,
                    uint32_t *generator, mb_learn_info *info)
@@ -189,7 +192,7 @@ static void update(const mb_layer *l, const int32_t *error, const uint32_t *bits
         return;
     }
     const int on_off = l->input == MB_ON_OFF; /* off inputs are not eligible */
-    const uint32_t eligible = on_off ? mb_active_inputs(bits, l->inputs, list) : l->inputs;
+    const uint32_t eligible = on_off ? list_ascending(bits, l->inputs, list) : l->inputs;
     const uint16_t *active = on_off ? list : NULL;
     uint32_t next = mb_draw(generator);
     for (uint32_t i = 0; i < l->units; i++) {
