@@ -9,7 +9,11 @@ extern const uint8_t image[], image_end[];
 #error "pass -DSTATE_BYTES=, -DARENA_BYTES= and -DCLASSES="
 #endif
 
+#if STATE_BYTES > 0
 static uint8_t state_memory[STATE_BYTES] __attribute__((aligned(16)));
+#else
+#define state_memory NULL /* predicts from the image in flash */
+#endif
 static uint8_t arena_memory[ARENA_BYTES] __attribute__((aligned(16)));
 static int32_t scores[CLASSES];
 static mb_model model;
@@ -24,7 +28,7 @@ static mb_status boot(void) {
     if (mb_classes(&model) != CLASSES) {
         return MB_E_SHAPE; /* built for another image */
     }
-    return mb_attach(&model, state_memory, sizeof state_memory, arena_memory, sizeof arena_memory);
+    return mb_attach(&model, state_memory, STATE_BYTES, arena_memory, sizeof arena_memory);
 }
 
 static void predict(void) {

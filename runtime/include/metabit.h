@@ -99,7 +99,8 @@ size_t mb_state_size(const mb_model *m);               /* bytes; 0 if nothing is
 size_t mb_arena_size(const mb_model *m, mb_mode mode); /* bytes */
 
 /* Copies the image's state into `state` and remembers both memories. An arena of mb_arena_size(m, MB_LEARN) bytes or more
- * allows mb_learn; a smaller one, down to MB_INFER's size, only mb_predict. */
+ * allows mb_learn; a smaller one, down to MB_INFER's size, only mb_predict. With state NULL and state_len 0 the model predicts
+ * only, from the image where it lies, and needs no state memory. */
 mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len);
 
 uint16_t mb_input_size(const mb_model *m); /* bytes of one input: uint8 features, or packed bits where the first layer takes bits */

@@ -191,25 +191,28 @@ size_t mb_arena_size(const mb_model *m, mb_mode mode)
 
 mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len)
 {
-    if (m == NULL || m->image == NULL || state == NULL || arena == NULL) {
+    const int in_place = state == NULL && state_len == 0; /* predicts from the image itself */
+    if (m == NULL || m->image == NULL || (state == NULL && !in_place) || arena == NULL) {
         return MB_E_NULL;
     }
     if ((((uintptr_t)state | (uintptr_t)arena) & 3u) != 0) {
         return MB_E_ALIGN;
     }
-    if (state_len < mb_state_size(m)) {
+    if (!in_place && state_len < mb_state_size(m)) {
         return MB_E_STATE_SIZE;
     }
     if (arena_len < mb_arena_size(m, MB_INFER)) {
         return MB_E_ARENA_SIZE;
     }
-    m->mode = MB_HAS_LEARN && arena_len >= mb_arena_size(m, MB_LEARN) ? MB_LEARN : MB_INFER;
+    m->mode = MB_HAS_LEARN && !in_place && arena_len >= mb_arena_size(m, MB_LEARN) ? MB_LEARN : MB_INFER;
 #ifdef MB_WIDE
     m->wide = NULL; /* of another state and arena */
 #endif
     m->state = state;
     m->arena = arena;
-    memcpy(state, m->image + mb_u32_at(m->image + MB_AT_STATE), mb_state_size(m));
+    if (!in_place) {
+        memcpy(state, m->image + mb_u32_at(m->image + MB_AT_STATE), mb_state_size(m));
+    }
     mb_arena plan; /* no sample has been seen or kept yet */
     const uint32_t size = mb_arena_plan(m, m->mode, &plan);
     if (MB_HAS_GRADED && plan.sizes != NULL) {

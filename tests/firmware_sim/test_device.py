@@ -61,8 +61,10 @@ def test_one_and_many_are_the_same(board: Board, image: Path) -> None:
 
 def test_inference_needs_less_memory_and_refuses_to_learn(board: Board, image: Path) -> None:
     learn, infer = (Program.read(build(image, board, mode=mode)).sizes for mode in ("learn", "infer"))
-    assert infer.arena < learn.arena and infer.state == learn.state
+    assert infer.arena < learn.arena and infer.state == 0 < learn.state and infer.code < learn.code
+    x = np.random.default_rng(4).integers(0, 256, (9, 15)).astype(np.uint8)
     with Device(build(image, board, mode="infer"), board) as device:
+        assert np.array_equal(np.asarray(device.predict_many(x).scores), Model.open(image).scores(x))
         with pytest.raises(Exception, match="mb_status -24"):
             device.learn(np.zeros(15, np.uint8), 0)
 

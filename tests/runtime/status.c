@@ -96,6 +96,7 @@ static void attaching(const uint8_t *image, size_t image_len)
 
     CHECK(mb_attach(NULL, state, state_len, arena, learn) == MB_E_NULL);
     CHECK(mb_attach(&m, NULL, state_len, arena, learn) == MB_E_NULL);
+    CHECK(mb_attach(&m, NULL, 0, NULL, learn) == MB_E_NULL);
     CHECK(mb_attach(&m, state, state_len, NULL, learn) == MB_E_NULL);
     for (unsigned by = 1; by < 4; by++) {
         CHECK(mb_attach(&m, state + by, state_len, arena, learn) == MB_E_ALIGN);
@@ -116,6 +117,13 @@ static void attaching(const uint8_t *image, size_t image_len)
         CHECK(mb_learn(&m, x, 0, NULL) == MB_E_FROZEN);
         CHECK(memcmp(state, image + image_len - state_len, state_len) == 0);
     }
+    /* without a state it predicts the same from the image in place, and neither learns nor exports */
+    uint16_t in_place;
+    CHECK(mb_attach(&m, NULL, 0, arena, learn) == MB_OK);
+    CHECK(mb_predict(&m, x, NULL, &in_place) == MB_OK && in_place == label);
+    CHECK(mb_learn(&m, x, 0, NULL) == MB_E_FROZEN);
+    CHECK(mb_export(&m, copy, image_len) == MB_E_DETACHED);
+
     CHECK(mb_attach(&m, state, state_len, arena, learn) == MB_OK);
     CHECK(mb_learn(&m, x, 0, NULL) == MB_OK);
     CHECK(state[state_len] == 0xA5 && arena[learn] == 0xA5);
