@@ -53,8 +53,9 @@ def build(
     """Build the firmware around an .mbit image and return the path of its ELF, which lives in the cache.
 
     without: macros of the parts of the library to leave out, by default those that the image does not need (`left_out`).
-    mode: "infer" reserves a smaller arena and no state, and leaves learning out: every learn is refused. stack_size: bytes reserved, by
-    default the board's budget. profile: a build whose library reports layer boundaries; its totals include those reports.
+    mode: "infer" reserves a smaller arena and no state, and leaves learning out: every learn is refused. stack_size: bytes
+    reserved, by default the board's budget. profile: a build whose library reports layer boundaries; its totals include
+    those reports.
     """
     blob = image if isinstance(image, bytes) else Path(image).read_bytes()
     model = runtime.Model(blob)
