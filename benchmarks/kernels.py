@@ -25,8 +25,9 @@ from metabit import firmware_sim
 from metabit.export.frozen import Frozen, Layer, Rule, Window
 from metabit.export.image import write_image
 from metabit.firmware_sim.cycles import load_model
+from metabit.firmware_sim.elf import Program
 from metabit.firmware_sim.errors import BuildError
-from metabit.firmware_sim.toolchain import compiler_version
+from metabit.firmware_sim.toolchain import compiler_version, left_out
 from metabit.runtime import Model, sources
 from metabit.train.datasets import load
 from metabit.train.files import write_whole
@@ -187,6 +188,36 @@ def measure(case: Case, board_name: str, flags: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+HARNESS = {"main", "scores", "model", "vectors", "image", "arena_memory", "state_memory", "memcpy", "memset"}
+"""Of the firmware, beside what starts with port_ and the handlers; the rest is the library."""
+
+
+def code_sizes(flags: str) -> list[dict[str, Any]]:
+    """Bytes of code and constant tables that a Cortex-M4F build of the library takes, part by part."""
+    compiler, opt = flags.split()
+    learner, frozen = dense(784, 256, 10, k=4, dose=DOSE_A), dense(784, 256, 10)
+    features = left_out(write_image(frozen), "infer")
+    rows: list[tuple[str, Frozen, tuple[str, ...]]] = [
+        ("predict only, an image that is part of the program", frozen, (*features, "MB_WITHOUT_CHECKS")),
+        ("predict only", frozen, features),
+        ("predict and learn, dense layers", learner, left_out(write_image(learner))),
+        ("everything", learner, ()),
+    ]
+    found = []
+    for name, network, without in rows:
+        elf = firmware_sim.build(
+            write_image(network), firmware_sim.load_board("nrf52840"), opt=opt, compiler=compiler, without=without,
+            mode="infer" if "MB_WITHOUT_LEARN" in without else "learn",
+        )  # fmt: skip
+        program = Program.read(elf)
+        library = sum(
+            symbol.size for of, symbol in program.symbols.items()
+            if of not in HARNESS and not of.startswith("port_") and not of.endswith("Handler")
+        )  # fmt: skip
+        found.append({"build": name, "flags": flags, "library": library, "program": program.sizes.code})
+    return found
+
+
 def table(found: dict[str, Any]) -> str:
     """Markdown from the JSON."""
     lines = [
@@ -219,6 +250,19 @@ def table(found: dict[str, Any]) -> str:
             visits = next(iter(cells.values()))["visited"]
             name = f"{case.name}, {visits:.0f} visits" if visits else case.name
             lines.append(f"| {name} | {study or '–'}{' k' if whole and study else ''} | {' | '.join(texts)} |")
+    lines += [
+        "", "## Code", "",
+        "Bytes of the library on a Cortex-M4F, constant tables included; in *italics* the whole program: with start-up, vectors,",
+        "memcpy, memset and the port.", "",
+    ]  # fmt: skip
+    flags = list(dict.fromkeys(row["flags"] for row in found["code"]))
+    lines += [f"| | {' | '.join(flags)} |", "|---|" + "---|" * len(flags)]
+    for build in dict.fromkeys(row["build"] for row in found["code"]):
+        of_build = {row["flags"]: row for row in found["code"] if row["build"] == build}
+        cells = [f"{of_build[f]['library']:,} *{of_build[f]['program']:,}*" for f in flags]
+        lines.append(f"| {build} | {' | '.join(cells)} |")
+    memory = found["memory"]
+    lines += ["", f"784-256-10 learning at 4 bits: {memory['state']:,} B of state, {memory['arena']:,} B of arena."]
     return "\n".join(lines) + "\n"
 
 
@@ -250,7 +294,10 @@ def main() -> None:
     if args.only:
         return
     models = sorted({load_model(firmware_sim.load_board(name).cycle_model).label for name in args.boards})
+    learner = Model(write_image(dense(784, 256, 10, k=4, dose=DOSE_A)))
     found = {
+        "code": [row for flags in args.flags if flags.endswith("-Os") for row in code_sizes(flags)],
+        "memory": {"state": learner.state_size, "arena": learner.arena_size()},
         "date": datetime.date.today().isoformat(), "seed": SEED, "sources": SOURCES, "compilers": compilers,
         "models": models, "cells": cells,
     }  # fmt: skip

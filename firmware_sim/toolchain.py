@@ -48,10 +48,11 @@ def build(
     opt: str = "-Os",
     compiler: Compiler = "zig",
     profile: bool = False,
+    without: Sequence[str] | None = None,
 ) -> Path:
     """Build the firmware around an .mbit image and return the path of its ELF, which lives in the cache.
 
-    Parts of the library that the image does not need are left out (`left_out`).
+    without: macros of the parts of the library to leave out, by default those that the image does not need (`left_out`).
     mode: "infer" reserves a smaller arena and leaves learning out: every learn is refused. stack_size: bytes reserved, by
     default the board's budget. profile: a build whose library reports layer boundaries; its totals include those reports.
     """
@@ -64,7 +65,7 @@ def build(
         board,
         apart={FIRMWARE / "main.c": sizes},
         include_dirs=[runtime.include_dir(), FIRMWARE, FIRMWARE / "freestanding"],
-        defines={name: 1 for name in (*left_out(blob, mode), *(("MB_PROFILE",) if profile else ()))},
+        defines=dict.fromkeys([*(left_out(blob, mode) if without is None else without), *["MB_PROFILE"][:profile]], 1),
         files={"image.mbit": blob},
         stack_size=stack_size,
         opt=opt,

@@ -1,0 +1,70 @@
+"""Every kernel on every emulated core, from no input on to all of them: sums cross every power of two, lists every remainder."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cache
+
+import numpy as np
+import pytest
+from networks import conv, inputs_of_density, network, windowed
+
+from metabit.export.frozen import Frozen
+from metabit.export.image import write_image
+from metabit.firmware_sim import Device, boards, build, load_board
+from metabit.firmware_sim.toolchain import Compiler
+from metabit.runtime import Model
+
+DENSITIES = np.linspace(0, 1, 17)
+BUILDS: list[tuple[str, Compiler, str]] = [
+    *((board, "zig", "-Os") for board in boards()),
+    *((board, "zig", "-O2") for board in ("rp2040", "nrf52840")),
+    *((board, "gcc", opt) for board in ("rp2040", "nrf52840") for opt in ("-O2", "-Os")),
+]
+GCC = shutil.which("arm-none-eabi-gcc") is not None
+
+
+@cache
+def frozen(name: str) -> Frozen:
+    return {
+        # more than 16 * 16 active inputs, three words of units, 10 classes in half words
+        "dense": lambda: network(5, (331, 70, 45, 10), 3, 0, (True, True, True), 9000),
+        # classes in two words; one learning layer in the middle
+        "wide output": lambda: network(6, (97, 33, 64, 37), 5, 0, (False, True, False), 20000),
+        # two rows of strips: 1,024 entries hold 21 of these 41 columns; then odd channels and an odd stride
+        "conv": lambda: windowed(7, (6, 41, 47), (conv(35, 3, 1, True, 2), conv(9, 2, 2)), (7,), "bits", 2),
+        "uint8": lambda: windowed(8, (1, 1, 77), (), (67, 5), "uint8", 4, (False, True)),
+    }[name]()
+
+
+MANY = {"rp2040", "nrf52840"}  # where the kernels differ; the other cores run the same C as the second
+
+
+@pytest.mark.parametrize(
+    ("name", "board", "compiler", "opt"),
+    [
+        (name, *of)
+        for of in BUILDS
+        for name in ("dense", "wide output", "conv", "uint8")
+        if of[0] in MANY or name == "dense"
+    ],
+)
+def test_kernels_equal_the_host_at_every_density(name: str, board: str, compiler: Compiler, opt: str) -> None:
+    if compiler == "gcc" and not GCC:
+        pytest.skip("no arm-none-eabi-gcc")
+    network = frozen(name)
+    model = Model(write_image(network))
+    x = np.concatenate([inputs_of_density(network, d, 2, i) for i, d in enumerate(DENSITIES)])
+    y = np.random.default_rng(9).integers(0, model.classes, len(x))
+    core = load_board(board)
+    with Device(build(write_image(network), core, compiler=compiler, opt=opt), core) as device:
+        assert np.array_equal(np.asarray(device.predict_many(x).scores), model.scores(x))
+        learnt, steps = device.learn_many(x, y), model.learn_many(x, y)
+        for got, expected in (
+            (learnt.visited, steps.visited),
+            (learnt.moved, steps.moved),
+            (learnt.flipped, steps.flipped),
+        ):
+            assert np.array_equal(got, expected)
+        assert steps.moved.sum() > 0
+        assert device.state() == model.state()
