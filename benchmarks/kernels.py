@@ -63,14 +63,18 @@ def rule(k: int, dose: int) -> Rule:
     return Rule(np.full(2 ** (k - 1), 65535, np.uint16), weaken, dose)
 
 
-def dense(*sizes: int, uint8: bool = False, k: int = 1, dose: int = 0) -> Frozen:
-    """Fully connected; learns at k > 1. A first layer on 8-bit inputs has thresholds as wide as its sums."""
+def dense(*sizes: int, uint8: bool = False, k: int = 1, dose: int = 0, ternary: bool = False) -> Frozen:
+    """Fully connected; learns at k > 1. A first layer on 8-bit inputs has thresholds as wide as its sums.
+
+    ternary: of hidden layers above the first.
+    """
     rng = np.random.default_rng(SEED)
     layers = []
     for i, (inputs, units) in enumerate(zip(sizes, sizes[1:], strict=False)):
         of: dict[str, Any] = {"kind": "output" if i == len(sizes) - 2 else "dense", "on_off": i == 0, "bits": k}
         if k > 1:
             of["rule"] = rule(k, dose)
+        of["ternary"] = ternary and 0 < i < len(sizes) - 2
         if uint8 and i == 0:
             of |= {"uint8": True, "theta": rng.integers(-2000, 2001, units), "window": 0}
         layers.append(layer(rng, inputs, units, **of))
@@ -141,6 +145,8 @@ def cases() -> list[Case]:
              {"m0plus": 136.1, "m3": 80.3, "m4": 78.6, "m7": 48.1}),
         Case("784-512-512-10 learn, k = 4", dense(*b, k=4, dose=DOSE_B), digits, DIGITS, "learn",
              {"m0plus": 853, "m3": 484, "m4": 488, "m7": 303}),
+        Case("784-512-512-10 learn, k = 4, ternary", dense(*b, k=4, dose=DOSE_B, ternary=True), digits, DIGITS, "learn",
+             {"m0plus": 629, "m3": 345, "m4": 346, "m7": 220}),
         Case("784-256-10 predict", dense(784, 256, 10), digits, DIGITS, "predict",
              {"m0plus": 27.8, "m3": 16.1, "m4": 15.8, "m7": 9.8}),
         Case("784-256-10 learn, k = 4", dense(784, 256, 10, k=4, dose=DOSE_A), digits, DIGITS, "learn",
@@ -283,7 +289,7 @@ def main() -> None:
                 for flags in args.flags:
                     cells.append(measure(case, board, flags))
                     cell = cells[-1]
-                    print(f"{board:12} {case.name:32} {flags:8} {cell['cycles']:>9,} cycles {cell['per_mac']:.4f} a MAC "
+                    print(f"{board:12} {case.name:36} {flags:8} {cell['cycles']:>9,} cycles {cell['per_mac']:.4f} a MAC "
                           f"{cell['insns']:>9,} insns {cell['visited']:7.1f} visits", flush=True)  # fmt: skip
     if args.only:
         return

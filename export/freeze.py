@@ -92,6 +92,8 @@ class Options:
         margin: 0..1, a sample whose true class has an error below this teaches nothing.
         window: the straight-through window, in units of the trained one.
         temperature: of the device's softmax, relative to the trained network's own scores.
+        backward: how errors go on through hidden layers above the lowest that learns; "ternary" takes signs drawn, for a fraction
+            of the cycles.
         seed: of the device's generator.
     """
 
@@ -102,6 +104,7 @@ class Options:
     margin: float = 0.02
     window: float = 1.0
     temperature: float = 1.0
+    backward: Literal["exact", "ternary"] = "exact"
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -114,6 +117,8 @@ class Options:
             need("m", 0, most, "a finite number >= 0, 'auto', or left out")
         if self.strengthen not in ("certain", "same"):
             raise ExportError(f"strengthen={self.strengthen!r}: must be 'certain' or 'same'")
+        if self.backward not in ("exact", "ternary"):
+            raise ExportError(f"backward={self.backward!r}: must be 'exact' or 'ternary'")
         if self.visits is not None:
             need("visits", least, 1, "above 0 and at most 1")
         need("margin", 0, 1, "from 0 to 1")
@@ -133,7 +138,8 @@ def need_number(name: str, value: object, low: float, high: float, rule: str, ki
 def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen:
     """The integers of a trained network. Raises ExportError if a tensor is not finite or a limit is exceeded."""
     o = options or Options()
-    spec, layers = checkpoint.spec, []
+    layers: list[Layer] = []
+    spec = checkpoint.spec
     conv, images, uint8 = spec.conv, spec.images, spec.input == "uint8"
     if spec.units == "graded":
         raise ExportError("units='graded' learn on the device by a rule of their own: freeze them with hand_over")
@@ -178,7 +184,8 @@ def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen
             rule = Rule(*tables(m, delta, k, o.strengthen), dose=_dose(o.visits, units))
         looks = _looks_through(images[i], conv[i]) if i < len(conv) else None
         kind: Literal["conv", "dense", "output"] = "conv" if looks else "output" if last else "dense"
-        layers.append(Layer(kind, hidden, k, i == 0, theta, window, mul, add, rule, pixels, looks))
+        ternary = o.backward == "ternary" and kind == "dense" and any(layer.learns for layer in layers)
+        layers.append(Layer(kind, hidden, k, i == 0, theta, window, mul, add, rule, pixels, looks, ternary=ternary))
     temperature = int(np.clip(round(4096 * 16 / scale / o.temperature), 1, 65535))
     encode = None
     if spec.thresholds is not None:

@@ -151,6 +151,7 @@ class Layer:
     conv: of a convolution, what it looks through; else None.
     graded: of a graded layer, its ramp and planes; else None.
     graded_input: of the output after a graded layer, and only of it. It has one bit a synapse and does not learn.
+    ternary: the errors of its units go on to the layer below as signs drawn, not exactly; of dense layers not on uint8.
     """
 
     kind: Literal["conv", "dense", "graded", "output"]
@@ -166,6 +167,7 @@ class Layer:
     conv: Window | None = None
     graded: Graded | None = None
     graded_input: bool = False
+    ternary: bool = False
 
     @property
     def units(self) -> int:

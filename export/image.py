@@ -17,15 +17,15 @@ from metabit.export.frozen import MAX_VOTES, Counters, Encode, Frozen, Graded, L
 from metabit.export.limits import check_limits
 
 MAGIC = b"MBIT"
-MAJOR, MINOR = 1, 2
+MAJOR, MINOR = 1, 3
 HEADER = struct.Struct("<4sHHIIIIIIIIHHHHHH12x")
 RECORD = struct.Struct("<BBBBHHBBHIIIIIIIHHHBBBB14x")
 STATE = struct.Struct("<IIII")
-ENCODE, DENSE, OUTPUT, CONV, GRADED = 1, 2, 3, 4, 5
+ENCODE, DENSE, OUTPUT, CONV, GRADED, TERNARY = 1, 2, 3, 4, 5, 6
 NAMES: dict[int, Literal["conv", "dense", "graded", "output"]] = {
-    DENSE: "dense", OUTPUT: "output", CONV: "conv", GRADED: "graded",
+    DENSE: "dense", OUTPUT: "output", CONV: "conv", GRADED: "graded", TERNARY: "dense",
 }  # fmt: skip
-KINDS = {name: kind for kind, name in NAMES.items()}
+KINDS = {"dense": DENSE, "output": OUTPUT, "conv": CONV, "graded": GRADED}
 ON_OFF, PLUS_MINUS, BYTES, GATES = 0, 1, 2, 3
 
 
@@ -67,8 +67,10 @@ def write_image(frozen: Frozen) -> bytes:
 
 def _minor(frozen: Frozen) -> int:
     """The lowest minor version that holds the network: what older readers can run stays theirs."""
-    if any(layer.graded for layer in frozen.layers):
+    if any(layer.ternary for layer in frozen.layers):
         return MINOR
+    if any(layer.graded for layer in frozen.layers):
+        return 2
     newer = frozen.encode is not None and frozen.encode.channels != 0
     return int(newer or any(layer.conv or layer.uint8 for layer in frozen.layers))
 
@@ -145,7 +147,7 @@ def _layer_plan(layer: Layer, constants: _Section, state: _Section) -> _Plan:
     votes = layer.rule.votes if layer.rule else None
     offsets.append((constants, constants.add(votes.need.astype("<u2"))) if votes else None)
     head = (
-        KINDS[layer.kind], _source(layer), layer.bits, planes,
+        TERNARY if layer.ternary else KINDS[layer.kind], _source(layer), layer.bits, planes,
         layer.inputs, layer.units, lanes, int(layer.learns), window, layer.rule.dose if layer.rule else 0,
     )  # fmt: skip
     return _Plan(head, constants, tuple(offsets), _image(layer))
@@ -288,6 +290,7 @@ def _read_layer(image: bytes, record: tuple[int, ...]) -> Layer:
         mul=mul, add=add, rule=rule, uint8=source == BYTES,
         conv=Window(height, width, channels, kernel, stride, bool(padding), pool) if kind == CONV else None,
         graded=Graded(lo, hi, depth) if kind == GRADED else None, graded_input=source == GATES,
+        ternary=kind == TERNARY,
     )  # fmt: skip
 
 

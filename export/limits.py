@@ -53,6 +53,10 @@ def check_limits(frozen: Frozen) -> None:
         need(layer.window == 0 or not (layer.graded or layer.graded_input), f"layer {i} has window {layer.window}: errors pass a "
              "graded layer where its ramp rises, 0 it must be")  # fmt: skip
         need(
+            not layer.ternary or (layer.kind == "dense" and not layer.uint8),
+            f"layer {i} is ternary: the format holds that of dense layers not on uint8",
+        )
+        need(
             layer.on_off == (i == 0 or layer.kind == "graded"),
             f"layer {i}: the first layer and a graded one, and only they, have on/off inputs",
         )

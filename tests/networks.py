@@ -57,6 +57,14 @@ def network(
     )
 
 
+def ternary(frozen: Frozen, *layers: int) -> Frozen:
+    """The network with these layers ternary, or all that can be."""
+    can = [i for i, layer in enumerate(frozen.layers) if layer.kind == "dense" and not layer.uint8]
+    which = layers or can
+    assert set(which) <= set(can)
+    return replace(frozen, layers=tuple(replace(layer, ternary=i in which) for i, layer in enumerate(frozen.layers)))
+
+
 def conv(units: int, kernel: int, stride: int = 1, same: bool = False, pool: int = 1) -> dict[str, Any]:
     """One of `windowed`'s convolutions."""
     return {"units": units, "kernel": kernel, "stride": stride, "same": same, "pool": pool}

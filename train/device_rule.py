@@ -180,6 +180,14 @@ class DeviceRule:
             shift += 1
         return np.asarray(np.sign(below) * (np.abs(below) >> shift), dtype=np.int64)
 
+    def drawn(self, error: Ints) -> Ints:
+        """The signs that a ternary layer's error (N,) goes on as."""
+        largest, t = int(np.abs(error).max()), np.zeros_like(error)
+        for i in np.flatnonzero(error):
+            if self.draw() < (abs(int(error[i])) * (2**30 // largest)) >> 14:
+                t[i] = np.sign(error[i])
+        return t
+
     # Update
 
     def draw32(self) -> int:
@@ -336,7 +344,10 @@ class DeviceRule:
         if true_error == 0 or true_error < self.net.margin:
             return Step(predicted, True, 0, 0, 0)
         for i in range(len(self.net.layers) - 1, learning[0] - 1, -1):
-            below = self.backward(self.levels[i], error, masks[i - 1]) if i > learning[0] else error
+            below = error
+            if i > learning[0]:
+                goes_on = self.drawn(error) if self.net.layers[i].ternary else error
+                below = self.backward(self.levels[i], goes_on, masks[i - 1])
             if i in learning:
                 self.update(i, error, inputs[i], true_error, done)
             error = below

@@ -36,6 +36,9 @@ def command(
         typer.Option(help="Share of the eligible synapses that a wholly wrong sample visits; default 0.12."),
     ] = None,
     margin: Annotated[float, typer.Option(help="Skip samples whose true class has an error below this, 0..1.")] = 0.02,
+    backward: Annotated[
+        str, typer.Option(help="How errors pass hidden layers: exact, or ternary, as signs drawn, for fewer cycles.")
+    ] = "exact",
     formats: Annotated[str, typer.Option(help="Comma-separated: mbit, onnx, tflite.")] = "mbit,onnx,tflite",
     seed: show.Seed = 1,
     json: show.Json = False,
@@ -51,7 +54,7 @@ def command(
     from metabit.runtime import Model
 
     options = export.Options(
-        bits=bits, m=_metaplasticity(m), strengthen=strengthen, visits=visits, margin=margin, seed=seed  # type: ignore[arg-type]
+        bits=bits, m=_metaplasticity(m), strengthen=strengthen, visits=visits, margin=margin, backward=backward, seed=seed  # type: ignore[arg-type]
     )  # fmt: skip
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
     if not wanted:
@@ -72,8 +75,8 @@ def command(
             plain = export.Options(bits=bits, m=options.m, seed=seed)
             if bits < 2 or options != plain:
                 raise UsageError(
-                    "graded units learn by votes, in 2 to 8 bits: --strengthen, --visits and --margin are of other networks; "
-                    "metabit tune sets theirs"
+                    "graded units learn by votes, in 2 to 8 bits: --strengthen, --visits, --margin and --backward are of other "
+                    "networks; metabit tune sets theirs"
                 )
             asked = (
                 None if isinstance(options.m, str) else options.m

@@ -31,7 +31,7 @@ def command(
         entry: dict[str, Any] = {
             "kind": layer.kind, "inputs": layer.inputs, "units": layer.units, "bits": layer.bits,
             "synapses": layer.hidden.size, "learns": layer.learns, "positive": float((layer.hidden >= 0).mean()),
-            "window": layer.window, "uint8": layer.uint8,
+            "window": layer.window, "uint8": layer.uint8, "ternary": layer.ternary,
         }  # fmt: skip
         if layer.graded is not None:
             entry["graded"] = vars(layer.graded)
@@ -75,9 +75,9 @@ def command(
 
 
 def _name(entry: dict[str, Any]) -> str:
-    """The kind, and of a convolution its window."""
+    """The kind, of a convolution its window, and whether errors go on as signs."""
     if "conv" not in entry:
-        return str(entry["kind"])
+        return f"{entry['kind']}, ternary" if entry.get("ternary") else str(entry["kind"])
     c = entry["conv"]
     parts = [f"conv {c['kernel']}x{c['kernel']}"]
     parts += (

@@ -33,7 +33,7 @@ extern "C" {
 #endif
 
 #define MB_FORMAT_MAJOR 1 /* images of another major version are refused */
-#define MB_FORMAT_MINOR 2 /* images of a later minor version are accepted; what it adds is ignored */
+#define MB_FORMAT_MINOR 3 /* images of a later minor version are accepted; what it adds is ignored */
 #define MB_MAX_LAYERS 16
 #define MB_MAX_UNITS 16384 /* inputs or outputs of one layer; of a convolution, of one window */
 

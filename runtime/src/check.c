@@ -227,7 +227,7 @@ static mb_status check_layers(const mb_model *m, section *constants, section *st
             return MB_E_LAYERS;
         }
         const int first = i == 0 || before == MB_ENCODE;
-        const int bytes = i == 0 && MB_ON_BYTES(&l) && l.kind != MB_OUTPUT && !is_graded;
+        const int bytes = i == 0 && MB_ON_BYTES(&l) && l.kind != MB_OUTPUT && !is_graded && !l.ternary;
         const int bits = first || is_graded ? MB_ON_OFF : MB_HAS_GRADED && before == MB_GRADED ? MB_GRADES : MB_PLUS_MINUS;
         if (!is_encode && !bytes && l.input != bits) {
             return MB_E_KIND;

@@ -61,7 +61,8 @@ void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
     l->wide = NULL;
 #endif
     const uint8_t *p = mb_record_at(m->image, index);
-    l->kind = p[0];
+    l->ternary = p[0] == MB_TERNARY;
+    l->kind = l->ternary ? MB_DENSE : p[0];
     l->input = p[1];
     l->bits = p[2];
     l->planes = p[3];
@@ -130,7 +131,7 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
     const unsigned count = mb_layer_count(m);
     mb_arena local;
     mb_layer l;
-    uint32_t used = 0, most_inputs = 0, most_units = 0, most_work = 0, graded = 0, kernel = 0;
+    uint32_t used = 0, most_inputs = 0, most_units = 0, most_work = 0, graded = 0, kernel = 0, sums = 8u * 16u;
     if (arena == NULL) {
         arena = &local;
     }
@@ -145,6 +146,8 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
             most_inputs = listed > most_inputs ? listed : most_inputs;
             most_units = l.units > most_units ? l.units : most_units;
         }
+        const uint32_t drawn = l.ternary ? 3u * ((MB_WORDS(l.units) + 7u) & ~7u) : 0;
+        sums = drawn > sums ? drawn : sums;
         if (MB_IS_GRADED(&l)) { /* only the last before the output */
             graded = l.units;
         }
@@ -170,7 +173,7 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
         }
         arena->error[0] = take(m, &used, 4u * most_units);
         arena->error[1] = take(m, &used, 4u * most_units);
-        arena->sums = take(m, &used, 4u * 8u * 16u);
+        arena->sums = take(m, &used, 4u * sums);
         arena->votes.slot = NULL;
         mb_layer_at(m, count < 2u ? 0 : count - 2u, &l);
         if (MB_IS_GRADED(&l) && l.learns) {

@@ -35,7 +35,7 @@
 #define MB_HAS_CHECKS 1
 #endif
 
-enum { MB_ENCODE = 1, MB_DENSE = 2, MB_OUTPUT = 3, MB_CONV = 4, MB_GRADED = 5 };
+enum { MB_ENCODE = 1, MB_DENSE = 2, MB_OUTPUT = 3, MB_CONV = 4, MB_GRADED = 5, MB_TERNARY = 6 };
 enum { MB_ON_OFF = 0, MB_PLUS_MINUS = 1, MB_BYTES = 2, MB_GRADES = 3 };
 enum { MB_PLANES_MIN = 6, MB_PLANES_MAX = 20 };              /* counter planes of a layer on bits */
 enum { MB_PLANES_MIN_BYTES = 12, MB_PLANES_MAX_BYTES = 24 }; /* on bytes, whose highest bit enters at plane 8 */
@@ -64,6 +64,7 @@ typedef struct mb_counters {
 /* One layer record, with its offsets turned into pointers into the image or, for what learns, into the state. */
 typedef struct mb_layer {
     uint8_t kind, input, bits, planes, half, learns; /* half: 1 if words have 16 lanes, not 32 */
+    uint8_t ternary;                                 /* 1 if its record's kind is MB_TERNARY; its own is then MB_DENSE */
     uint32_t inputs, units;                          /* K (of a convolution: one window), N */
     uint16_t height, width, channels; /* of the image that comes in; of an encoder, only the channels: 0 is all features */
     uint8_t kernel, stride, pool, same;              /* sides of window and pooled square; same: 1 if padded with +1 */
@@ -103,7 +104,7 @@ typedef struct mb_arena {
     int32_t *scores;               /* (classes) */
     uint32_t *mask[MB_MAX_LAYERS]; /* straight-through mask of layer l */
     int32_t *error[2];             /* (max N) each */
-    int32_t *sums;                 /* 8 tables of 16 signed sums */
+    int32_t *sums;                 /* 8 tables of 16 signed sums, or 3 words for each 32 units of a ternary layer, by eights */
     mb_votes votes;
 } mb_arena;
 

@@ -46,6 +46,10 @@ uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label);
 void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, uint32_t count, int32_t *below,
                  int32_t *tables);
 
+/* The same from signs drawn in its place. entries: 3 words for each 32 units, a multiple of eight times. */
+void mb_backward_drawn(const mb_layer *l, const int32_t *error, const uint16_t *list, uint32_t count, int32_t *below,
+                       uint32_t *entries, uint32_t *generator);
+
 /* The synapses of one unit: its bit of the words of all inputs. */
 typedef struct mb_row {
     uint8_t *sign, *low; /* words, or half words, of signs and of the levels' low bits */

@@ -138,11 +138,27 @@ def test_a_fresh_network_with_a_wrong_option_is_refused(
 def test_graded_units_refuse_options_of_other_networks(metabit: Any) -> None:
     metabit("train", "digits", "-o", "lab", "--preset", "gates-192", "--epochs", 1)
     words = ("export", "lab/checkpoint.safetensors", "--formats", "mbit")
-    for wrong in (("--margin", 0.4), ("--visits", 0.01), ("--strengthen", "same"), ("--bits", 1)):
+    for wrong in (
+        ("--margin", 0.4),
+        ("--visits", 0.01),
+        ("--strengthen", "same"),
+        ("--backward", "ternary"),
+        ("--bits", 1),
+    ):
         ran = metabit(*words, *wrong)
         assert ran.code != 0 and "graded units learn by votes" in ran.err and ran.err.count("\n") == 1
     assert not Path("lab/model.mbit").exists()
     assert metabit(*words, "--bits", 4, "--m", "auto").code == 0
+
+
+def test_a_ternary_network_stays_one(metabit: Any) -> None:
+    metabit("train", "digits", "-o", "lab", "--preset", "mlp-256", "--epochs", 1)
+    assert metabit("export", "lab/checkpoint.safetensors", "--backward", "ternary", "--formats", "mbit").code == 0
+    assert metabit("export", "lab/model.mbit", "-o", "again", "--formats", "mbit").code == 0
+    for image in ("lab/model.mbit", "again/model.mbit"):
+        layers = metabit("inspect", image, "--json").json()["layers"]
+        assert [layer.get("ternary") for layer in layers[-3:]] == [False, True, False]
+        assert metabit("inspect", image).out.count("dense, ternary") == 1
 
 
 def test_a_convolutional_checkpoint_goes_all_the_way(metabit: Any) -> None:

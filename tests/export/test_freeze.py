@@ -298,6 +298,18 @@ def test_auto_m_guards_the_highest_level_however_large_training_made_the_weights
 # Options
 
 
+def test_hidden_layers_above_the_lowest_that_learns_are_ternary_if_asked() -> None:
+    deep = checkpoint((12, 20, 9, 8, 3), planes=2)
+    assert [layer.ternary for layer in freeze(deep, Options()).layers] == [False] * 4
+    found = freeze(deep, Options(backward="ternary"))
+    assert [layer.ternary for layer in found.layers] == [False, True, True, False]
+    assert not any(layer.ternary for layer in freeze(deep, Options(bits=1, backward="ternary")).layers)
+    again = read_image(write_image(found))
+    assert [layer.ternary for layer in again.layers] == [False, True, True, False] and write_image(
+        again
+    ) == write_image(found)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -308,6 +320,7 @@ def test_auto_m_guards_the_highest_level_however_large_training_made_the_weights
         ({"m": float("inf")}, "m=inf: must be a finite number >= 0, 'auto', or left out"),
         ({"m": float("nan")}, "m=nan: must be a finite number >= 0, 'auto', or left out"),
         ({"strengthen": "maybe"}, "strengthen='maybe': must be 'certain' or 'same'"),
+        ({"backward": "binary"}, "backward='binary': must be 'exact' or 'ternary'"),
         ({"visits": 0}, "visits=0: must be above 0 and at most 1"),
         ({"visits": 1.01}, "visits=1.01: must be above 0 and at most 1"),
         ({"m": "most"}, "m='most': must be a finite number >= 0, 'auto', or left out"),

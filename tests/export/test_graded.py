@@ -14,7 +14,7 @@ import pytest
 from frozen_reference import assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import conv, network, rule, seal, voting, windowed
+from networks import conv, network, rule, seal, ternary, voting, windowed
 
 from metabit.export import bits, export_all
 from metabit.export.errors import ExportError
@@ -80,6 +80,8 @@ def test_a_frozen_one_bit_graded_layer_comes_back() -> None:
 def test_networks_without_one_stay_as_old_as_they_were() -> None:
     assert write_image(network(1))[6:8] == bytes([0, 0])
     assert write_image(below()["convolution"])[6:8] == bytes([1, 0])
+    assert write_image(voting(6))[6:8] == bytes([2, 0])
+    assert write_image(ternary(network(1)))[6:8] == bytes([3, 0])
 
 
 def test_packed_bits_are_those_of_all_planes() -> None:

@@ -218,6 +218,7 @@ def signed() -> Frozen:
             last(mul=np.full(3, 2**26, np.int32), add=np.zeros(3, np.int32)),
             "scores could reach 4362076160, beyond 32 bits: smaller mul or add",
         ),
+        (last(ternary=True), "layer 2 is ternary: the format holds that of dense layers not on uint8"),
         (last(add=np.full(3, -(2**31), np.int32)), "beyond 32 bits: smaller mul or add"),
         (
             first(theta=np.full(5, 2**20, np.int32)),

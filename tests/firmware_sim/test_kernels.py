@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from networks import conv, inputs_of_density, network, windowed
+from networks import conv, inputs_of_density, network, ternary, windowed
 
 from metabit.export.frozen import Frozen
 from metabit.export.image import write_image
@@ -31,6 +31,8 @@ def frozen(name: str) -> Frozen:
         "dense": lambda: network(5, (331, 70, 45, 10), 3, 0, (True, True, True), 9000),
         # classes in two words; one learning layer in the middle
         "wide output": lambda: network(6, (97, 33, 64, 37), 5, 0, (False, True, False), 20000),
+        # ten words of signs, filled up to sixteen
+        "ternary": lambda: ternary(network(9, (60, 70, 300, 10), 3, 0, (True, True, True), 9000)),
         # two rows of strips: 1,024 entries hold 21 of these 41 columns; then odd channels and an odd stride
         "conv": lambda: windowed(7, (6, 41, 47), (conv(35, 3, 1, True, 2), conv(9, 2, 2)), (7,), "bits", 2),
         "uint8": lambda: windowed(8, (1, 1, 77), (), (67, 5), "uint8", 4, (False, True)),
@@ -45,7 +47,7 @@ MANY = {"rp2040", "nrf52840"}  # where the kernels differ; the other cores run t
     [
         (name, *of)
         for of in BUILDS
-        for name in ("dense", "wide output", "conv", "uint8")
+        for name in ("dense", "ternary", "wide output", "conv", "uint8")
         if of[0] in MANY or name == "dense"
     ],
 )

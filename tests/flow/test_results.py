@@ -80,6 +80,15 @@ def test_confidence_page_follows_from_the_runs() -> None:
     assert (confidence.RESULTS / "mnist-fashion.svg").stat().st_size > 2000
 
 
+def test_backward_page_follows_from_the_runs() -> None:
+    backward = _benchmark("backward")
+    for pair in backward.PAIRS:
+        for dose in backward.DOSES:
+            for way in backward.WAYS:
+                assert [row["seed"] for row in backward.done(pair, dose, way)] == list(backward.SEEDS)
+    assert (backward.RESULTS / "README.md").read_text() == backward.page()
+
+
 def test_auto_m_page_follows_from_the_runs() -> None:
     auto = _benchmark("auto_m")
     rows = auto.done()

@@ -16,7 +16,7 @@ from metabit.export import read_image
 from metabit.runtime import Model
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
-KINDS = {1: "encode", 2: "dense", 3: "output", 4: "conv", 5: "graded"}
+KINDS = {1: "encode", 2: "dense", 3: "output", 4: "conv", 5: "graded", 6: "ternary"}
 
 
 class Reader:
@@ -149,7 +149,8 @@ def test_a_reader_of_the_page_sees_what_the_exporter_sees(path: Path, read: Any)
         first = layers.pop(0)
         assert first["thresholds"] == theirs.encode.thresholds.tolist() and first["channels"] == theirs.encode.channels
     for f, layer in zip(layers, theirs.layers, strict=True):
-        assert (f["kind"], f["bits"], f["learns"]) == (layer.kind, layer.bits, layer.learns)
+        assert f["kind"] == ("ternary" if layer.ternary else layer.kind)
+        assert (f["bits"], f["learns"]) == (layer.bits, layer.learns)
         assert f["input"] == (3 if layer.graded_input else 2 if layer.uint8 else 0 if layer.on_off else 1)
         assert f["hidden"] == layer.hidden.tolist()
         assert f["window"] * (1 if layer.on_off else 2) == layer.window

@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from networks import network, seal, voting, windowed
+from networks import network, seal, ternary, voting, windowed
 
 from metabit.export.frozen import Frozen
 from metabit.export.image import HEADER, RECORD, write_image
@@ -29,6 +29,7 @@ CONV = write_image(windowed(1, (8, 7, 3), CONVS, (9, 4), "uint8", 3))
 CODED = write_image(windowed(1, (8, 7, 3), CONVS, (9, 4), "2", 3))
 FLAT = write_image(network(1, (12, 3), k=3, planes=1))  # encode, output
 DENSE = write_image(windowed(1, (1, 1, 20), (), (33, 4), "uint8", 3))
+TERNARY = write_image(ternary(FROZEN))
 FRAME = {"bits": (2, "B"), "planes": (3, "B"), "inputs": (4, "H"), "units": (6, "H"), "lanes": (8, "B"),
          "learns": (9, "B"), "window": (10, "H"), "dose": (12, "I"), "sign": (16, "I"), "levels": (20, "I"),
          "fold": (24, "I"), "tables": (28, "I"), "scores": (32, "I"), "thresholds": (36, "I"), "height": (40, "H"),
@@ -190,15 +191,16 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
             with_records([ENCODE, ENCODE, FIRST, OUTPUT]),
             with_records([OUTPUT, OUTPUT]),
             lie(SECOND, "B", 3), lie(OUTPUT, "B", 2), lie(OUTPUT, "B", 4), lie(SECOND, "B", 4),
-            lie(OUTPUT, "B", 5), lie(AFTER, "B", 5, VOTES),  # graded last
+            lie(OUTPUT, "B", 5), lie(OUTPUT, "B", 6), lie(AFTER, "B", 5, VOTES),  # graded last
             with_records([ENCODE, GRADED], VOTES), with_records([ENCODE, AFTER, GRADED], VOTES),
-            lie(SECOND, "B", 1), *(lie(AFTER, "B", kind, TALLER) for kind in (1, 2, 3, 4, 5)),
+            lie(SECOND, "B", 1), *(lie(AFTER, "B", kind, TALLER) for kind in (1, 2, 3, 4, 5, 6)),
         ],
     ),
     "KIND": (
         "a layer is of a kind this library does not know",
         [
-            lie(ENCODE, "B", 0), lie(FIRST, "B", 6), lie(OUTPUT, "B", 255),
+            lie(ENCODE, "B", 0), lie(FIRST, "B", 7), lie(OUTPUT, "B", 255),
+            lie(64, "B", 6, DENSE), lie(SECOND + 40, "B", 1, TERNARY), lie(SECOND + 1, "B", 2, TERNARY),  # ternary: not on bytes
             lie(FIRST + 1, "B", 2), lie(SECOND + 1, "B", 2), lie(64 + 1, "B", 3, CONV), lie(64 + 1, "B", 1, CONV),
             lie(64 + 64 + 1, "B", 2, CONV), lie(64 + 64 + 1, "B", 0, CONV),
             lie(64 + 1, "B", 2, write_image(network(0, (3, 2), planes=0))),  # an output cannot take bytes
@@ -208,7 +210,7 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
             lie(FIRST + 1, "B", 1), lie(SECOND + 1, "B", 0), lie(OUTPUT + 1, "B", 2), lie(FIRST + 40, "B", 1),
             lie(OUTPUT + 63, "B", 1), lie(ENCODE + 1, "B", 1), lie(ENCODE + 3, "B", 6),
             field(ENCODE, "lanes", 32), field(ENCODE, "learns", 1), field(ENCODE, "scores", CONST_AT),
-            lie(GRADED, "B", 6, VOTES), lie(GRADED, "B", 2, VOTES), lie(GRADED, "B", 3, VOTES),
+            lie(GRADED, "B", 7, VOTES), lie(GRADED, "B", 2, VOTES), lie(GRADED, "B", 6, VOTES), lie(GRADED, "B", 3, VOTES),
             *(lie(GRADED + 1, "B", source, VOTES) for source in (1, 2, 3, 255)),
             *(lie(64 + 1, "B", source, PACKED) for source in (1, 2, 3)),
             *(lie(SECOND + 1, "B", source, STACKED) for source in (1, 2, 3)),
@@ -379,7 +381,9 @@ def test_what_is_allowed_opens() -> None:
     assert Model(lie(6, "H", 65535)).classes == 5  # any minor version
     assert Model(lie(50, "H", 4096)).classes == 5
     assert Model(lie(6, "H", 0, CONV)).classes == 4  # kinds tell, not the number
-    assert Model(lie(64 + 50, "B", 1, lie(6, "H", 3, CONV))).classes == 4
+    assert Model(lie(64 + 50, "B", 1, lie(6, "H", 4, CONV))).classes == 4
+    assert lie(6, "H", 3, lie(FIRST, "B", 6, lie(SECOND, "B", 6))) == TERNARY and Model(TERNARY).classes == 5
+    assert Model(lie(SECOND, "B", 2, TERNARY)).classes == 5  # kinds tell, not the number
     for pool in (2, 3):  # what does not fill a square is dropped
         assert Model(fields(write_image(windowed(1, (5, 5, 1), ({"units": 2, "kernel": 3, "same": True, "pool": 5},), (4,))),
                             64, pool=pool + 1)).classes == 4  # fmt: skip
@@ -388,7 +392,7 @@ def test_what_is_allowed_opens() -> None:
     for values in ({"lo": 0, "hi": 2047}, {"lo": 2046, "hi": 2047}, {"gain": 1, "draws": 4, "dose": 1},
                    {"gain": 65535, "draws": 8, "dose": 2**20 - 1}, {"planes": 7}):  # fmt: skip
         assert Model(fields(VOTES, GRADED, **values)).classes == 10
-    assert Model(lie(GRADED + 49, "B", 1, lie(6, "H", 3, VOTES))).classes == 10
+    assert Model(lie(GRADED + 49, "B", 1, lie(6, "H", 4, VOTES))).classes == 10
     assert Model(lie(6, "H", 0, VOTES)).classes == 10
     for image in (reach(335544, 102), reach(-335544, -102), reach(0, 107374182), asks(192, 65535), asks(0, 0)):
         assert Model(image).classes == 10

@@ -10,7 +10,7 @@ import pytest
 from agreement import agree_while_learning
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import inputs, inputs_of_density, network, oracle_input
+from networks import inputs, inputs_of_density, network, oracle_input, ternary
 
 from metabit.export.frozen import CERTAIN, Frozen, Layer, Rule
 from metabit.export.image import write_image
@@ -52,7 +52,7 @@ def any_network(draw: st.DrawFn) -> Frozen:
         if layer.kind == "output":
             return layer
         theta = rng.integers(-reach, reach + 1, layer.units).astype(np.int32)
-        return replace(layer, window=window, theta=theta)
+        return replace(layer, window=window, theta=theta, ternary=draw(st.booleans()))
 
     return replace(
         frozen,
@@ -83,6 +83,41 @@ def test_every_width_of_the_output(classes: int) -> None:
     frozen = network(classes, (9, 33, classes), k=3, planes=2)
     oracle, _ = agree_while_learning(frozen, inputs(frozen, 12), np.arange(12) % classes)
     assert oracle.flipped > 0
+
+
+@pytest.mark.parametrize("units", [1, 31, 33, 255, 256, 257, 300, 512, 1030])
+def test_ternary_layers_of_every_width(units: int) -> None:
+    """Words of signs come by eights; all open, so that most of them are drawn."""
+    frozen = ternary(network(units, (30, 40, units, 70, 6), k=4, dose=9000))
+    frozen = replace(
+        frozen, layers=tuple(replace(layer, window=0 if layer.kind == "output" else 32767) for layer in frozen.layers)
+    )
+    oracle, _ = agree_while_learning(frozen, inputs(frozen, 12), np.arange(12) % 6)
+    assert oracle.moved > 0
+
+
+def test_a_ternary_layer_learns_otherwise_and_not_by_itself() -> None:
+    """The first sample's update of the layer itself is of the exact error; below it, it is not."""
+    exact = network(4, (30, 40, 50, 6), k=4, learns=(False, True, True), dose=9000)
+    x, y = inputs(exact, 30), np.arange(30) % 6
+    alone = [Model(write_image(frozen)) for frozen in (exact, ternary(exact))]
+    steps = [model.learn_many(x, y) for model in alone]
+    assert np.array_equal(steps[0].visited, steps[1].visited) and alone[0].state() == alone[1].state()
+    deeper = network(4, (30, 40, 50, 6), k=4, dose=9000)
+    both = [Model(write_image(frozen)) for frozen in (deeper, ternary(deeper, 0), ternary(deeper, 1))]
+    for model in both:
+        model.learn_many(x, y)
+    assert both[0].state() == both[1].state() != both[2].state()
+
+
+def test_signs_are_drawn_in_proportion_to_the_error() -> None:
+    """What a ternary layer hands on has the mean of what an exact one does, but for its size."""
+    oracle = DeviceRule(network(6, (12, 10, 4)))
+    error = np.array([0, 16383, -16383, 8192, -4096, 1, 0, -12000])
+    drawn = np.array([oracle.drawn(error) for _ in range(4000)])
+    assert set(np.unique(drawn)) == {-1, 0, 1} and not drawn[:, [0, 6]].any()
+    np.testing.assert_allclose(drawn.mean(0), error / 16383, atol=0.03)
+    assert np.abs(drawn[:, 1:3]).min() == 1 or np.abs(drawn[:, 1:3]).mean() > 0.999
 
 
 def test_a_frozen_layer_may_keep_its_levels() -> None:

@@ -51,6 +51,7 @@ def test_the_sources_are_there() -> None:
         "image.c",
         "learn.c",
         "passes.c",
+        "ternary.c",
         "votes.c",
     ]
     assert (include_dir() / "metabit.h").is_file()
