@@ -111,49 +111,50 @@ static void rescale(int32_t *error, uint32_t units)
 
 /// Update ///
 
-/* Where the line is visited within one unit's stretch: every 65536th point, `rate` to an input. */
-typedef struct mb_walk {
-    uint32_t rate, position, over; /* the next point is position * rate + over */
-    uint32_t stride, rest;         /* to the one after it: some cores have no divide instruction */
-} mb_walk;
+/* What all visits to a layer share. */
+typedef struct mb_visits {
+    const mb_layer *l;
+    mb_learn_info *info;
+    const uint32_t *bits; /* packed inputs */
+    const uint16_t *list; /* of those that are on, where only they are eligible; else NULL */
+    uint32_t eligible, generator;
+    mb_row row; /* of the unit visited */
+} mb_visits;
 
-/* All visits to unit i. Returns the next point, from the end of its stretch. `half` is a constant in each of its two copies. */
-MB_INLINE uint32_t visit_unit(const mb_layer *l, uint32_t half, uint32_t i, uint32_t down, const uint32_t *bits, const uint16_t *list,
-                              uint32_t eligible, mb_walk walk, uint32_t *generator, mb_learn_info *info)
+/* All visits to unit i: its stretch at every 65536th point, from point `next` on, `rate` to an input. Returns the next point, from
+ * the end of the stretch. `half` is a constant in each of its two copies. */
+MB_INLINE uint32_t visit_unit(mb_visits *v, uint32_t half, uint32_t i, uint32_t rate, uint32_t next, uint32_t down)
 {
-    const mb_row row = mb_row_of(l, half, i);
-    uint32_t z = *generator, visited = 0;
+    const mb_row *const row = &v->row;
+    const uint32_t stride = 65536u / rate, rest = 65536u - stride * rate; /* some cores have no divide instruction */
+    uint32_t position = next / rate, over = next - position * rate;       /* point = position * rate + over */
+    v->info->visited += ((rate * v->eligible - next - 1u) >> 16) + 1u;
     do {
-        const uint32_t j = list != NULL ? list[walk.position] : walk.position;
-        const uint32_t up = down ^ (list != NULL ? 1u : (bits[j >> 5] >> (j & 31u)) & 1u);
-        const mb_synapse s = mb_synapse_at(&row, half, j);
-        const int32_t entry = mb_entry(l, &row, s, up), chance = (int32_t)mb_draw(&z);
-        visited++;
+        const uint32_t j = v->list != NULL ? v->list[position] : position;
+        const uint32_t up = down ^ (v->list != NULL ? 1u : (v->bits[j >> 5] >> (j & 31u)) & 1u);
+        const mb_synapse s = mb_synapse_at(row, half, j);
+        const int32_t entry = mb_entry(v->l, row, s, up), chance = (int32_t)mb_draw(&v->generator);
         if (chance < entry + (entry == 65535)) {
-            mb_move(l, &row, half, s, i, up, info);
+            mb_move(v->l, row, half, s, i, up, v->info);
         }
-        walk.position += walk.stride;
-        walk.over += walk.rest;
-        if (walk.over >= walk.rate) {
-            walk.over -= walk.rate;
-            walk.position++;
+        position += stride;
+        over += rest;
+        if (over >= rate) {
+            over -= rate;
+            position++;
         }
-    } while (walk.position < eligible);
-    *generator = z;
-    info->visited += visited;
-    return (walk.position - eligible) * walk.rate + walk.over;
+    } while (position < v->eligible);
+    return (position - v->eligible) * rate + over;
 }
 
-MB_APART uint32_t visit_of_32(const mb_layer *l, uint32_t i, uint32_t down, const uint32_t *bits, const uint16_t *list,
-                              uint32_t eligible, mb_walk walk, uint32_t *generator, mb_learn_info *info)
+MB_APART uint32_t visit_of_32(mb_visits *v, uint32_t i, uint32_t rate, uint32_t next, uint32_t down)
 {
-    return visit_unit(l, 0, i, down, bits, list, eligible, walk, generator, info);
+    return visit_unit(v, 0, i, rate, next, down);
 }
 
-MB_APART uint32_t visit_of_16(const mb_layer *l, uint32_t i, uint32_t down, const uint32_t *bits, const uint16_t *list,
-                              uint32_t eligible, mb_walk walk, uint32_t *generator, mb_learn_info *info)
+MB_APART uint32_t visit_of_16(mb_visits *v, uint32_t i, uint32_t rate, uint32_t next, uint32_t down)
 {
-    return visit_unit(l, 1, i, down, bits, list, eligible, walk, generator, info);
+    return visit_unit(v, 1, i, rate, next, down);
 }
 
 mb_share mb_share_of(const mb_layer *l, const int32_t *error, uint32_t true_error)
@@ -193,23 +194,18 @@ static void update(const mb_layer *l, const int32_t *error, const uint32_t *bits
     }
     const int on_off = l->input == MB_ON_OFF; /* off inputs are not eligible */
     const uint32_t eligible = on_off ? list_ascending(bits, l->inputs, list) : l->inputs;
-    const uint16_t *active = on_off ? list : NULL;
-    uint32_t next = mb_draw(generator);
+    mb_visits v = {l, info, bits, on_off ? list : NULL, eligible, *generator, {NULL, NULL, 0, 0, 0}};
+    uint32_t next = mb_draw(&v.generator);
     for (uint32_t i = 0; i < l->units; i++) {
-        const uint32_t rate = mb_rate(share, error[i]), length = rate * eligible;
+        const uint32_t rate = error[i] == 0 ? 0 : mb_rate(share, error[i]), length = rate * eligible;
         if (next >= length) {
             next -= length;
             continue;
         }
-        const uint32_t stride = 65536u / rate, position = next / rate;
-        const mb_walk walk = {rate, position, next - position * rate, stride, 65536u - stride * rate};
-        const uint32_t down = error[i] > 0;
-        if (l->half) {
-            next = visit_of_16(l, i, down, bits, active, eligible, walk, generator, info);
-        } else {
-            next = visit_of_32(l, i, down, bits, active, eligible, walk, generator, info);
-        }
+        v.row = mb_row_of(l, l->half, i);
+        next = l->half ? visit_of_16(&v, i, rate, next, error[i] > 0) : visit_of_32(&v, i, rate, next, error[i] > 0);
     }
+    *generator = v.generator;
 }
 
 /// Step ///
