@@ -72,6 +72,16 @@ def test_frontier_page_follows_from_its_measurements() -> None:
     assert (frontier.streams.RESULTS / "frontier.svg").stat().st_size > 2000
 
 
+def test_kernels_page_follows_from_its_measurements() -> None:
+    kernels = _benchmark("kernels")
+    found = json.loads((kernels.RESULTS / "kernels.json").read_text())
+    assert (kernels.RESULTS / "kernels.md").read_text() == kernels.table(found)
+    measured = {(cell["case"], cell["board"], cell["flags"]) for cell in found["cells"]}
+    assert measured == {
+        (c.name, b, f) for c in kernels.cases() for b in kernels.firmware_sim.boards() for f in kernels.FLAGS
+    }
+
+
 def test_confidence_page_follows_from_the_runs() -> None:
     confidence = _benchmark("confidence")
     rows = confidence.done()
