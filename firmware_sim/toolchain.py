@@ -86,6 +86,7 @@ def left_out(image: bytes, mode: Literal["learn", "infer"] = "learn") -> tuple[s
         "MB_WITHOUT_CONV": any(layer.conv for layer in layers),
         "MB_WITHOUT_BYTES": any(layer.uint8 for layer in layers),
         "MB_WITHOUT_GRADED": any(layer.graded for layer in layers),
+        "MB_WITHOUT_TERNARY": mode == "learn" and any(layer.ternary for layer in layers),
     }
     return tuple(macro for macro, is_needed in needed.items() if not is_needed)
 

@@ -159,6 +159,7 @@ mb_status mb_export(const mb_model *m, void *image, size_t image_len);
  *   MB_WITHOUT_CONV    convolutions
  *   MB_WITHOUT_BYTES   first layers on 8-bit inputs; a thermometer code is none
  *   MB_WITHOUT_GRADED  graded units, and learning by votes
+ *   MB_WITHOUT_TERNARY the ternary backward pass; an image with such layers can still be predicted from without learning
  *   MB_WITHOUT_CHECKS  what mb_open does beyond magic, version, sections and checksums: only for an image that is part of the
  *                      program, as this library wrote or exported it, and that needs no part left out. Any other can then read
  *                      and write anywhere. */

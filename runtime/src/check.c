@@ -213,8 +213,8 @@ static mb_status check_layers(const mb_model *m, section *constants, section *st
         mb_status status;
         mb_layer_at(m, i, &l);
         const int is_encode = l.kind == MB_ENCODE, is_conv = MB_IS_CONV(&l), is_graded = MB_IS_GRADED(&l);
-        if ((!MB_HAS_CONV && l.kind == MB_CONV) || (!MB_HAS_GRADED && l.kind == MB_GRADED) ||
-            (!MB_HAS_BYTES && !is_encode && l.input == MB_BYTES)) {
+        if ((MB_HAS_LEARN && !MB_HAS_TERNARY && l.ternary) || (!MB_HAS_CONV && l.kind == MB_CONV) ||
+            (!MB_HAS_GRADED && l.kind == MB_GRADED) || (!MB_HAS_BYTES && !is_encode && l.input == MB_BYTES)) {
             return MB_E_ABSENT;
         }
         const uint32_t used = is_conv ? 50u : is_graded ? 49u : 40u; /* bytes that have a meaning; of an encoder also 44 and 45 */

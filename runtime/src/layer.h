@@ -29,6 +29,11 @@
 #else
 #define MB_HAS_GRADED 1
 #endif
+#if defined(MB_WITHOUT_TERNARY) || !MB_HAS_LEARN
+#define MB_HAS_TERNARY 0
+#else
+#define MB_HAS_TERNARY 1
+#endif
 #ifdef MB_WITHOUT_CHECKS
 #define MB_HAS_CHECKS 0
 #else

@@ -243,7 +243,7 @@ MB_APART void learn_step(const mb_model *m, const mb_arena *arena, unsigned coun
         if (i > lowest) { /* before the update: the error of the layer below belongs to the weights that made it */
             MB_MARK(MB_BACKWARD, i);
             const uint32_t open = mb_active_inputs(arena->mask[i - 1], l.inputs, arena->list);
-            if (l.ternary) {
+            if (MB_HAS_TERNARY && l.ternary) {
                 mb_backward_drawn(&l, error, arena->list, open, below, (uint32_t *)arena->sums, &counters->generator);
             } else {
                 mb_backward(&l, error, arena->list, open, below, arena->sums);

@@ -3,7 +3,7 @@
 
 #include "synapse.h"
 
-#if MB_HAS_LEARN
+#if MB_HAS_TERNARY
 
 static inline uint32_t count_bits(uint32_t v)
 {

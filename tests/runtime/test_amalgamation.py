@@ -35,11 +35,12 @@ COMPILERS = {
 MACROS: tuple[tuple[str, ...], ...] = (
     (),
     ("MB_PROFILE",),
-    ("MB_WITHOUT_LEARN", "MB_WITHOUT_CONV", "MB_WITHOUT_BYTES", "MB_WITHOUT_GRADED"),
+    ("MB_WITHOUT_LEARN", "MB_WITHOUT_CONV", "MB_WITHOUT_BYTES", "MB_WITHOUT_GRADED", "MB_WITHOUT_TERNARY"),
     ("MB_WITHOUT_LEARN",),
     ("MB_WITHOUT_CONV",),
     ("MB_WITHOUT_BYTES",),
     ("MB_WITHOUT_GRADED",),
+    ("MB_WITHOUT_TERNARY",),
     ("MB_WITHOUT_CHECKS",),
 )
 FEW = ("gcc", "clang", "zig-m0plus", "arm-gcc-m0plus")

@@ -17,7 +17,7 @@ from metabit.runtime import Model, include_dir, sources
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
-PARTS = ("MB_WITHOUT_CONV", "MB_WITHOUT_BYTES", "MB_WITHOUT_GRADED")
+PARTS = ("MB_WITHOUT_CONV", "MB_WITHOUT_BYTES", "MB_WITHOUT_GRADED", "MB_WITHOUT_TERNARY")
 BUILDS = [(part,) for part in PARTS] + [PARTS, (*PARTS, "MB_WITHOUT_LEARN"), ("MB_WITHOUT_CHECKS",)]
 ABSENT = -29
 
@@ -40,7 +40,7 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_an_image_is_refused_or_predicts_the_same(library: tuple[set[str], ctypes.CDLL], path: Path) -> None:
     without, c = library
     image = path.read_bytes()
-    needed = set(PARTS) - set(left_out(image))
+    needed = set(PARTS) - set(left_out(image, "infer" if "MB_WITHOUT_LEARN" in without else "learn"))
     blob = (ctypes.c_uint32 * (len(image) // 4)).from_buffer_copy(image)
     model = (ctypes.c_uint64 * 16)()
     status = c.mb_open(model, blob, ctypes.c_size_t(len(image)))
@@ -83,5 +83,6 @@ def test_what_an_image_can_do_without() -> None:
     by_name = {path.stem: path.read_bytes() for path in VECTORS}
     assert left_out(by_name["all-4bit"]) == PARTS
     assert left_out(by_name["all-4bit"], "infer") == ("MB_WITHOUT_LEARN", *PARTS)
-    assert left_out(by_name["votes-3bit"]) == PARTS[:2]
+    assert left_out(by_name["votes-3bit"]) == (*PARTS[:2], PARTS[3])
     assert left_out(by_name["conv-uint8"]) == PARTS[2:]
+    assert left_out(by_name["ternary-4bit"]) == PARTS[:3]
