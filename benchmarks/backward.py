@@ -158,7 +158,7 @@ def page() -> str:
         "streams of each network, each in an order and with draws of its own. Test accuracy in per cent: mean over the streams,",
         f"± standard deviation over the networks. The differences, in points, are of the {len(SEEDS) * STREAMS} runs from the same "
         "network on",
-        "the same stream: mean ± standard error.",
+        "the same stream: mean ± standard error over streams, given these networks.",
         "",
         "| new world | visits | backward | MNIST: before | after | new: before | after | mean after | visited | moved | flipped |",
         "|---|---|---|---|---|---|---|---|---|---|---|",

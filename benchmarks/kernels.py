@@ -193,6 +193,9 @@ HARNESS = {"main", "scores", "model", "vectors", "image", "arena_memory", "state
 """Of the firmware, beside what starts with port_ and the handlers; the rest is the library."""
 
 
+ALONE = tuple(f"MB_WITHOUT_{part}" for part in ("LEARN", "CONV", "BYTES", "GRADED", "TERNARY", "CHECKS"))
+
+
 def code_sizes(flags: str) -> list[dict[str, Any]]:
     """Bytes of code and constant tables that a Cortex-M4F build of the library takes, part by part."""
     compiler, opt = flags.split()
@@ -203,6 +206,7 @@ def code_sizes(flags: str) -> list[dict[str, Any]]:
         ("predict only", frozen, features),
         ("predict and learn, dense layers", learner, left_out(write_image(learner))),
         ("everything", learner, ()),
+        *((f"everything but {macro.removeprefix('MB_WITHOUT_').lower()}", learner, (macro,)) for macro in ALONE),
     ]
     found = []
     for name, network, without in rows:

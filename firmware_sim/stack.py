@@ -1,11 +1,11 @@
-"""The deepest stack a firmware can take, computed from its ELF: the frame of every function, and the longest way down the calls.
+"""The deepest stack a firmware takes from reset on, computed from its ELF: every function's frame, the longest way down the calls.
 
 A run shows the stack it took; the bound holds for every input. The stack pointer is followed along all branches of a function;
 a call or a jump into another function adds what that one can take. What has no bound is refused by name: recursion, calls
 through pointers, frames whose size is known only at run time.
 
 The firmware uses no interrupts. One that does adds, for each level of priority, the 32 bytes an exception stacks (104 with FPU
-registers) and its handler's own bound.
+registers) and its handler's own bound. Code that only a jump table leads to is taken to be as deep as the deepest jump through one.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class _Walk:
         self._code = {i.at: i for at, blob in pieces for i in decoder.read(blob, at)}
         self._depth: dict[int, int] = {}  # largest on arrival, by address
         self._rises: dict[int, int] = {}
+        self._joins = {i.target for i in self._code.values() if i.target is not None}
         self._todo = [(entry, 0)]
         self._tables: set[int] = set()  # depths at jumps through a table of this function
         self._callees: set[tuple[int, int]] = set()
@@ -124,17 +125,23 @@ class _Walk:
         """From an address until the code jumps for certain."""
         known = Constants(self._decoder, self._program.word)
         before: Instruction | None = None
+        perhaps = False  # behind a `bl` that may have been a jump: then there may be no code
         while self._depth.get(at, -1) < depth:
             if at not in self._code:
+                if perhaps and self._function.start < at < self._function.end:
+                    return
                 if before is None or before.name != "bl":  # which, at the end of a function, does not return
                     self._callees.add((depth, at))
                 return
             self._arrive(at, depth)
+            if at in self._joins:
+                known = Constants(self._decoder, self._program.word)  # the other way there may bring others
             before = self._code[at]
             after = self._moved(before, depth, known)
             self._frame = max(self._frame, depth, after)
             if self._leaves(before, depth, after, known):
                 return
+            perhaps |= before.name == "bl" and self._inside(before.target)
             depth = max(depth, after) if before.conditional else after
             known.learn(before)
             at += before.size
@@ -160,9 +167,9 @@ class _Walk:
         if i.name == "udf":
             return True
         if i.name == "bl" and i.target is not None:
-            if self._function.start < i.target < self._function.end:
-                self._jump(i.target, depth)  # gcc's far jump on ARMv6-M, whose `b` reaches 2 KiB
-                return True
+            if self._inside(i.target):
+                self._jump(i.target, depth)  # gcc's far jump on ARMv6-M, whose `b` reaches 2 KiB, or a call: walk both
+                return False
             self._callees.add((depth, i.target))
             table = self._program.function_at(i.target).startswith(_TABLE_HELPER)
             self._tables |= {depth} if table else set()
@@ -187,6 +194,9 @@ class _Walk:
             else:
                 raise self._refusal("calls through a pointer", i)
         return not i.conditional
+
+    def _inside(self, target: int | None) -> bool:
+        return target is not None and self._function.start < target < self._function.end
 
     def _jump(self, target: int, depth: int) -> None:
         if self._function.start <= target < self._function.end:

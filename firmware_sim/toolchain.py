@@ -174,11 +174,12 @@ def compiler_version(compiler: Compiler = "zig") -> str:
 def compile_command(board: Board, compiler: Compiler = "zig", opt: str = "-Os") -> list[str]:
     """The compiler with the flags that every source gets."""
     core = board.core
+    by_hand = ["-DMB_THUMB1"] if core.name == "m0plus" and (compiler == "zig" or opt not in ("-O0", "-Os")) else []
     if compiler == "gcc":
-        return [_GCC, *core.gcc_flags, opt, *_COMMON]
+        return [_GCC, *core.gcc_flags, opt, *_COMMON, *by_hand]
     target = ["-target", core.zig_target, f"-mcpu={core.zig_cpu}"]
     # UBSan would call into a library that is not there.
-    return [*_zig(), *target, *_ZIG_OPT.get(opt, (opt,)), "-fno-sanitize=undefined", *_COMMON]
+    return [*_zig(), *target, *_ZIG_OPT.get(opt, (opt,)), "-fno-sanitize=undefined", *_COMMON, *by_hand]
 
 
 def _zig() -> list[str]:

@@ -236,10 +236,10 @@ class Model:
 
 
 def _wanted_vectors() -> str | None:
-    wanted = os.environ.get("METABIT_VECTORS") or None
+    wanted = os.environ.get("METABIT_VECTORS", "").lower() or None
     if wanted is not None and wanted not in _core.VECTORS_HERE:
         wrong = "this processor lacks them" if wanted in _core.VECTORS else "there are none of this name"
-        raise ValueError(
+        raise InputError(
             f"METABIT_VECTORS={wanted}: {wrong}; one of {', '.join(_core.VECTORS_HERE)}, or leave it unset"
         )
     return wanted

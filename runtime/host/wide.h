@@ -6,7 +6,8 @@
  *   mb_attach(&m, state, state_len, arena, arena_len);
  *   mb_widen(&m, mb_vectors_best(), memory, mb_wide_size(&m, mb_vectors_best()));
  *
- * Learning keeps the copies in step. mb_attach forgets them: widen again after it, and after writing into the state by hand. */
+ * Learning keeps the copies in step. mb_attach forgets them: widen again after it, and after writing into the state
+ * by hand. Until then the memory must stay. */
 #ifndef MB_WIDE_H
 #define MB_WIDE_H
 

@@ -12,8 +12,8 @@
  *           again before learning goes on, and put the copy back over the image's: those votes are lost, nothing else.
  *
  * All three must be 4-byte aligned. `metabit inspect` prints both sizes before anything is flashed, and a build can check them
- * against mb_state_size and mb_arena_size at start. A call takes less than 1 KiB of stack, 1.25 if built for speed. Calls on one
- * model share its arena: do not predict in an interrupt while main learns. A minimal program:
+ * against mb_state_size and mb_arena_size at start. A call takes less than 1 KiB of stack at -Os, 1.25 at -O2 and -O3, 1.75 at -O0.
+ * Calls on one model share its arena: do not predict in an interrupt while main learns. A minimal program:
  *
  *   mb_model m;
  *   static uint32_t state[STATE_WORDS], arena[ARENA_WORDS];
@@ -63,9 +63,9 @@ typedef enum mb_status {
     MB_E_PADDING = -19,    /* a bit that must be zero is not */
     MB_E_STATE_SIZE = -20, /* state memory smaller than mb_state_size() */
     MB_E_ARENA_SIZE = -21, /* arena smaller than mb_arena_size() */
-    MB_E_DETACHED = -22,   /* mb_attach has not succeeded */
+    MB_E_DETACHED = -22,   /* mb_attach has not succeeded, or had no state to export */
     MB_E_LABEL = -23,      /* label >= number of classes */
-    MB_E_FROZEN = -24,     /* no layer learns, or the arena was sized for inference */
+    MB_E_FROZEN = -24,     /* no layer learns, or mb_attach had no state or an arena for inference */
     MB_E_SAME = -25,       /* mb_export into the opened image itself */
     MB_E_WINDOW = -26,     /* a convolution whose window, stride, padding or pool does not fit its image */
     MB_E_LEARNS = -27,     /* a convolution, a layer on 8-bit inputs or one beside a graded layer that is to learn */
@@ -154,7 +154,7 @@ mb_status mb_export(const mb_model *m, void *image, size_t image_len);
 /// Build ///
 
 /* Defined for the whole library and all that includes this header, each of these leaves a part out; mb_open then refuses an image
- * that needs it, with MB_E_ABSENT. docs/porting.md has the bytes each saves.
+ * that needs it, with MB_E_ABSENT. docs/results/runtime/kernels.md has the bytes each saves.
  *   MB_WITHOUT_LEARN   mb_learn and mb_export. Whatever could learn in an image only predicts.
  *   MB_WITHOUT_CONV    convolutions
  *   MB_WITHOUT_BYTES   first layers on 8-bit inputs; a thermometer code is none
@@ -162,7 +162,10 @@ mb_status mb_export(const mb_model *m, void *image, size_t image_len);
  *   MB_WITHOUT_TERNARY the ternary backward pass; an image with such layers can still be predicted from without learning
  *   MB_WITHOUT_CHECKS  what mb_open does beyond magic, version, sections and checksums: only for an image that is part of the
  *                      program, as this library wrote or exported it, and that needs no part left out. Any other can then read
- *                      and write anywhere. */
+ *                      and write anywhere.
+ * One puts a part in:
+ *   MB_THUMB1          for Cortex-M0, M0+ and M1: the adder tree by hand, a quarter faster. Needs -fomit-frame-pointer, and with
+ *                      gcc -O1 or more but not -Os. */
 
 /// Profile ///
 

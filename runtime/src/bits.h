@@ -126,7 +126,7 @@ static inline uint32_t mb_bits_at(const uint32_t *words, uint32_t at, uint32_t n
     return n == 32u ? v : v & ((1u << n) - 1u);
 }
 
-/* The reverse, by OR; where `v` has no bit no word is touched. */
+/* The reverse, by OR; of the word after bit `at` nothing is touched unless `v` reaches it. */
 static inline void mb_or_bits(uint32_t *words, uint32_t at, uint32_t v)
 {
     const uint32_t shift = at & 31u;

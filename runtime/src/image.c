@@ -194,6 +194,11 @@ size_t mb_arena_size(const mb_model *m, mb_mode mode)
 
 mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len)
 {
+#ifdef MB_WIDE
+    if (m != NULL) {
+        m->wide = NULL; /* of another state and arena, and perhaps gone: not to be read from here on */
+    }
+#endif
     const int in_place = state == NULL && state_len == 0; /* predicts from the image itself */
     if (m == NULL || m->image == NULL || (state == NULL && !in_place) || arena == NULL) {
         return MB_E_NULL;
@@ -208,9 +213,6 @@ mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, siz
         return MB_E_ARENA_SIZE;
     }
     m->mode = MB_HAS_LEARN && !in_place && arena_len >= mb_arena_size(m, MB_LEARN) ? MB_LEARN : MB_INFER;
-#ifdef MB_WIDE
-    m->wide = NULL; /* of another state and arena */
-#endif
     m->state = state;
     m->arena = arena;
     if (!in_place) {
@@ -295,14 +297,14 @@ const char *mb_strerror(mb_status status)
     case MB_E_PADDING: return "a padding bit is not zero";
     case MB_E_STATE_SIZE: return "the state memory is smaller than mb_state_size()";
     case MB_E_ARENA_SIZE: return "the arena is smaller than mb_arena_size()";
-    case MB_E_DETACHED: return "no memories attached: call mb_attach first";
+    case MB_E_DETACHED: return "no memories attached, or no state to export: call mb_attach with both first";
     case MB_E_LABEL: return "the label is not smaller than the number of classes";
     case MB_E_SAME: return "an image cannot be exported over the one in use";
     case MB_E_WINDOW: return "a convolution's window, stride, padding or pool does not fit its image, or the image is too large";
     case MB_E_LEARNS: return "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning: it cannot";
     case MB_E_ABSENT: return "the image needs a part that this build of the library leaves out (MB_WITHOUT_...)";
     case MB_E_GRADED: return "the network has no graded units: there is no novelty to ask for";
-    case MB_E_FROZEN: return "nothing to learn: no layer learns, or the arena was sized for inference";
+    case MB_E_FROZEN: return "nothing to learn: no layer learns, or the model was attached without state or with an arena for inference";
     }
     return "unknown status";
 }

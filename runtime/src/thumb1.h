@@ -1,11 +1,10 @@
-/* The loop of columns.h for cores with eight low registers (Cortex-M0, M0+, M1), where compilers spill at every step and take a
- * quarter longer. For every one of them the C beside it is the reference. */
+/* The loop of columns.h by hand, for cores with eight low registers (Cortex-M0, M0+, M1), where compilers spill at every step and
+ * take a quarter longer. Only where MB_THUMB1 asks for it (metabit.h, "Build"): it needs all eight, so no frame pointer. The C beside
+ * it is the reference. */
 #ifndef MB_THUMB1_H
 #define MB_THUMB1_H
 
-/* gcc -Os on these cores has no high registers to give. */
-#if defined(__ARM_ARCH_6M__) && defined(__GNUC__) && (defined(__clang__) || !defined(__OPTIMIZE_SIZE__))
-#define MB_THUMB1 1
+#ifdef MB_THUMB1
 
 /* x = w[list[i]]; LDR is "ldr" or "ldrh", SHIFT turns an index into its offset. */
 #define MB_T1_LOAD(x, i, LDR, SHIFT)              \
@@ -57,8 +56,8 @@
                 "beq 2f\n" /* farther than a conditional jump reaches */                       \
                 "b 1b\n"                                                                       \
                 "2:\n"                                                                         \
-                : [o] "+l"(ones), [t] "+l"(twos), [list] "+l"(list), [a] "=&l"(a), [b] "=&l"(b), [c] "=&l"(c), \
-                  [d] "=&l"(d), [fours] "+h"(fours), [eights] "+h"(eights), [next] "+h"(next)  \
+                : [o] "+&l"(ones), [t] "+&l"(twos), [list] "+&l"(list), [a] "=&l"(a), [b] "=&l"(b), [c] "=&l"(c), \
+                  [d] "=&l"(d), [fours] "+&h"(fours), [eights] "+&h"(eights), [next] "+&h"(next)  \
                 : [w] "l"(w), [last] "h"(last)                                                 \
                 : "r12", "lr", "cc", "memory");                                                \
     } while (0)

@@ -10,6 +10,7 @@ import pytest
 from networks import network
 
 from metabit.export import write_image
+from metabit.runtime import _core
 
 
 def fails(ran: Any, *words: str, code: int = 1) -> None:
@@ -31,6 +32,14 @@ def test_missing_image(metabit: Any, verb: str) -> None:
 def test_an_image_that_is_none(metabit: Any, tmp_path: Path, verb: str) -> None:
     (tmp_path / "text.mbit").write_text("hello " * 30)
     fails(metabit(verb, "text.mbit"), "not a metabit image")
+
+
+@pytest.mark.parametrize(("asked", "words"), [("fast", "none of this name"), ("neon", "processor lacks them")])
+def test_vectors_that_are_not_there(metabit: Any, image: Path, monkeypatch: Any, asked: str, words: str) -> None:
+    if asked in _core.VECTORS_HERE:
+        pytest.skip(f"this processor has {asked}")
+    monkeypatch.setenv("METABIT_VECTORS", asked)
+    fails(metabit("inspect", image), f"METABIT_VECTORS={asked}", words)
 
 
 def test_truncated_image(metabit: Any, image: Path) -> None:

@@ -54,6 +54,13 @@ def test_a_refusal_is_part_of_the_answer(board: Board) -> None:
     assert bound.total is None and bound.refused.startswith("the stack has no bound: ") and str(bound) == "none"
 
 
+def test_ways_that_join_and_helpers_inside(either_board: Board) -> None:
+    stack = Stack(Program.read(compile_probe(either_board, "probe.c", "counted.S", "joined.S")))
+    with pytest.raises(StackUnbounded, match="joined moves the stack pointer by what is known only at run time"):
+        stack.deepest("joined")
+    assert stack.frame("helped") >= 8 + 400
+
+
 def test_frames_counted_by_hand(board: Board) -> None:
     """counted.S: push of 5 and sub 16; push of 2, then a leaf that pushes 3."""
     stack = Stack(Program.read(compile_probe(board, "probe.c", "counted.S")))

@@ -78,6 +78,15 @@ def test_it_compiles_without_a_warning(pair: Path, tmp_path: Path, compiler: str
     run(*COMPILERS[compiler], *C99, *defines, "-Os", "-c", pair / "metabit.c", "-o", tmp_path / "metabit.o")
 
 
+@pytest.mark.parametrize("level", ["-O0", "-O1", "-O2", "-O3"])
+@pytest.mark.parametrize("compiler", [name for name in COMPILERS if "m0plus" in name])
+def test_it_compiles_for_few_registers_at_every_level(pair: Path, tmp_path: Path, compiler: str, level: str) -> None:
+    run(*COMPILERS[compiler], *C99, level, "-c", pair / "metabit.c", "-o", tmp_path / "metabit.o")
+    if level != "-O0":
+        by_hand = ("-DMB_THUMB1", "-fomit-frame-pointer")
+        run(*COMPILERS[compiler], *C99, level, *by_hand, "-c", pair / "metabit.c", "-o", tmp_path / "metabit.o")
+
+
 def test_it_defines_what_the_files_define(pair: Path, tmp_path: Path) -> None:
     run("gcc", *C99, "-O3", "-c", pair / "metabit.c", "-o", tmp_path / "metabit.o")
     for path in sources():

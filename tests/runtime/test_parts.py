@@ -18,7 +18,14 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
 PARTS = ("MB_WITHOUT_CONV", "MB_WITHOUT_BYTES", "MB_WITHOUT_GRADED", "MB_WITHOUT_TERNARY")
-BUILDS = [(part,) for part in PARTS] + [PARTS, (*PARTS, "MB_WITHOUT_LEARN"), ("MB_WITHOUT_CHECKS",)]
+BUILDS = [(part,) for part in PARTS]
+BUILDS += [
+    PARTS,
+    ("MB_WITHOUT_LEARN",),
+    (*PARTS, "MB_WITHOUT_LEARN"),
+    ("MB_WITHOUT_CHECKS",),
+    ("MB_WITHOUT_CHECKS", "MB_WITHOUT_LEARN"),
+]
 ABSENT = -29
 
 
