@@ -76,7 +76,9 @@ def test_the_readme_and_the_demo_page_follow_from_the_demo() -> None:
     demo = _benchmark("demo")
     result = json.loads((demo.RESULTS / "demo.json").read_text())
     readme = demo.README.read_text()
-    assert demo.fill(demo.fill(readme, "demo", demo.learning_table(result)), "boards", demo.boards_table(result)) == readme
+    assert (
+        demo.fill(demo.fill(readme, "demo", demo.learning_table(result)), "boards", demo.boards_table(result)) == readme
+    )
     assert (demo.RESULTS / "demo.md").read_text() == demo.page(result)
     assert {row["board"] for row in result["boards"]} == set(demo.firmware_sim.boards())
 
