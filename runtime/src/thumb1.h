@@ -1,5 +1,5 @@
 /* The loop of columns.h by hand, for cores with eight low registers (Cortex-M0, M0+, M1), where compilers spill at every step and
- * take a quarter longer. Only where MB_THUMB1 asks for it (metabit.h, "Build"): it needs all eight, so no frame pointer. The C beside
+ * take a sixth longer. Only where MB_THUMB1 asks for it (metabit.h, "Build"): it needs all eight, so no frame pointer. The C beside
  * it is the reference. */
 #ifndef MB_THUMB1_H
 #define MB_THUMB1_H
