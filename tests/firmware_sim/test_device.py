@@ -103,7 +103,7 @@ def test_measure(name: str, image: Path, opt: str) -> None:
     assert m.predict.ms_mean == pytest.approx(m.predict.cycles_mean / m.clock_hz * 1e3)
     assert 0 < m.stack_high_water < m.ram.parts["stack"]
     assert m.core == board.core.title and f"±{m.band_percent} %, zero-wait memory" in m.model
-    assert m.band_percent == {"m7": 15, "m33": 25}.get(board.core.name, 10)
+    assert m.band_percent == {"m7": 15, "m33": 30}.get(board.core.name, 10)
     # The split comes from a second build, which the compiler may lay out a little differently.
     for call, cost in (("predict", m.predict), ("learn", m.learn)):
         rows = [row for row in m.layers if row.call == call]
