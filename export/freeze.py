@@ -186,6 +186,10 @@ def freeze(checkpoint: CheckpointLike, options: Options | None = None) -> Frozen
         kind: Literal["conv", "dense", "output"] = "conv" if looks else "output" if last else "dense"
         ternary = o.backward == "ternary" and kind == "dense" and any(layer.learns for layer in layers)
         layers.append(Layer(kind, hidden, k, i == 0, theta, window, mul, add, rule, pixels, looks, ternary=ternary))
+    if o.backward == "ternary" and not any(layer.ternary for layer in layers):
+        raise ExportError(
+            "backward='ternary': no hidden layer of this network lies above one that learns: leave it 'exact'"
+        )
     temperature = int(np.clip(round(4096 * 16 / scale / o.temperature), 1, 65535))
     encode = None
     if spec.thresholds is not None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,65 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_checkpoint import FakeCheckpoint, checkpoint
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
-from metabit.export.freeze import GUARD, NORM_EPS, Options, freeze, generator_state, quantise, tables
+from metabit.export.freeze import GUARD, NORM_EPS, Options, freeze, quantise, tables
 from metabit.export.frozen import CERTAIN, Frozen
 from metabit.export.image import read_image, write_image
 from metabit.runtime import Model
 from metabit.train.device_rule import DeviceRule
-
-
-@dataclass
-class FakeSpec:
-    norm: str
-    thresholds: NDArray[np.uint8] | None
-    shapes: tuple[tuple[int, int], ...]
-    trained: int
-    input: str = "bits"
-    statistics: str = "running"
-    images: tuple[tuple[int, int, int], ...] = ()
-    conv: tuple[Any, ...] = ()
-    units: str = "sign"
-    ramp: tuple[int, int] = (77, 563)
-
-
-@dataclass
-class FakeCheckpoint:
-    """What `freeze` reads of a real one, without torch or a file."""
-
-    spec: FakeSpec
-    tensors: dict[str, NDArray[Any]]
-    m: Sequence[float] = field(default=())
-
-
-def checkpoint(
-    sizes: tuple[int, ...] = (12, 20, 9, 3), norm: str = "batch", code: bool = False, planes: int = 0, seed: int = 0
-) -> FakeCheckpoint:
-    """Random tensors of plausible size. sizes: input bits (features, with planes), units of each layer, classes last."""
-    random = np.random.default_rng(seed)
-    bits = (sizes[0] * (planes or 1), *sizes[1:])
-    shapes = tuple(zip(bits[1:], bits[:-1], strict=True))
-    trained = len(shapes) - code
-    tensors: dict[str, NDArray[Any]] = {}
-    for i, (units, inputs) in enumerate(shapes):
-        if i < trained:
-            tensors[f"layers.{i}.hidden"] = random.normal(0, 0.1, (units, inputs)).astype(np.float32)
-        else:
-            tensors[f"layers.{i}.code"] = random.choice([-1, 1], (units, inputs)).astype(np.int8)
-        if norm == "batch":
-            parts = {
-                "weight": random.normal(0, 1, units),
-                "bias": random.normal(0, 1, units),
-                "mean": random.normal(0, inputs**0.5, units),
-                "var": random.uniform(0, 2 * inputs, units),
-            }
-            tensors |= {f"layers.{i}.norm.{name}": part.astype(np.float32) for name, part in parts.items()}
-    thresholds = random.integers(0, 256, (planes, sizes[0])).astype(np.uint8) if planes else None
-    return FakeCheckpoint(FakeSpec(norm, thresholds, shapes, trained), tensors, (0.5,) * trained)
 
 
 def with_norm(inputs: int, weight: Any, bias: Any, mean: Any, var: Any) -> FakeCheckpoint:
@@ -293,101 +244,6 @@ def test_auto_m_guards_the_highest_level_however_large_training_made_the_weights
     for layer in freeze(made, Options(bits=bits, m="auto")).layers:
         assert layer.rule.weaken[-1] == round(65536 * GUARD)
         assert (np.diff(layer.rule.weaken.astype(int)) < 0).all() and (layer.rule.strengthen == CERTAIN).all()
-
-
-# Options
-
-
-def test_hidden_layers_above_the_lowest_that_learns_are_ternary_if_asked() -> None:
-    deep = checkpoint((12, 20, 9, 8, 3), planes=2)
-    assert [layer.ternary for layer in freeze(deep, Options()).layers] == [False] * 4
-    found = freeze(deep, Options(backward="ternary"))
-    assert [layer.ternary for layer in found.layers] == [False, True, True, False]
-    assert not any(layer.ternary for layer in freeze(deep, Options(bits=1, backward="ternary")).layers)
-    again = read_image(write_image(found))
-    assert [layer.ternary for layer in again.layers] == [False, True, True, False] and write_image(
-        again
-    ) == write_image(found)
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"bits": 0}, "bits=0: must be a whole number from 1 (frozen) to 8"),
-        ({"bits": 9}, "bits=9: must be a whole number from 1 (frozen) to 8"),
-        ({"bits": 4.0}, "bits=4.0: must be a whole number from 1 (frozen) to 8"),
-        ({"m": -0.1}, "m=-0.1: must be a finite number >= 0, 'auto', or left out"),
-        ({"m": float("inf")}, "m=inf: must be a finite number >= 0, 'auto', or left out"),
-        ({"m": float("nan")}, "m=nan: must be a finite number >= 0, 'auto', or left out"),
-        ({"strengthen": "maybe"}, "strengthen='maybe': must be 'certain' or 'same'"),
-        ({"backward": "binary"}, "backward='binary': must be 'exact' or 'ternary'"),
-        ({"visits": 0}, "visits=0: must be above 0 and at most 1"),
-        ({"visits": 1.01}, "visits=1.01: must be above 0 and at most 1"),
-        ({"m": "most"}, "m='most': must be a finite number >= 0, 'auto', or left out"),
-        ({"margin": -0.01}, "margin=-0.01: must be from 0 to 1"),
-        ({"margin": 2}, "margin=2: must be from 0 to 1"),
-        ({"window": -1}, "window=-1: must be a finite number >= 0"),
-        ({"window": float("nan")}, "window=nan: must be a finite number >= 0"),
-        ({"temperature": 0}, "temperature=0: must be a finite number above 0"),
-        ({"temperature": float("inf")}, "temperature=inf: must be a finite number above 0"),
-        ({"seed": -1}, "seed=-1: must be a whole number from 0 to 4294967295"),
-        ({"seed": 2**32}, "seed=4294967296: must be a whole number from 0 to 4294967295"),
-    ],
-)
-def test_an_option_out_of_range_is_named(options: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ExportError) as caught:
-        Options(**options)
-    assert str(caught.value) == sentence
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"bits": 1}, {"bits": 8}, {"m": 1e9}, {"m": "auto"}, {"visits": 1}, {"visits": 1e-9}, {"margin": 0}, {"margin": 1},
-        {"window": 0}, {"window": 1e9}, {"temperature": 1e-9}, {"temperature": 1e9}, {"seed": 0}, {"seed": 2**32 - 1},
-    ],
-    ids=str,
-)  # fmt: skip
-@pytest.mark.parametrize("norm", ["batch", "static"])
-def test_whatever_the_options_allow_can_be_written_and_run(options: dict[str, Any], norm: str) -> None:
-    frozen = freeze(checkpoint(norm=norm), Options(**options))
-    model = Model(write_image(frozen))
-    x = np.zeros((4, model.input_size), np.uint8)
-    assert model.predict_many(x).shape == (4,)
-    assert all(layer.learns == (options != {"bits": 1}) for layer in frozen.layers)
-
-
-@pytest.mark.parametrize("options", [{"temperature": 1e-310}, {"seed": 1.5}, {"visits": "a"}], ids=str)
-def test_an_option_that_no_device_can_have_is_an_export_error(options: dict[str, Any]) -> None:
-    with pytest.raises(ExportError):
-        freeze(checkpoint(), Options(**options))
-
-
-def test_what_the_options_become() -> None:
-    made = checkpoint((12, 20, 9, 3), "static")
-    o = Options(bits=4, visits=0.25, margin=0.5, window=2.0, temperature=4.0, seed=7)
-    frozen = freeze(made, o)
-    assert [layer.bits for layer in frozen.layers] == [4, 4, 4]
-    assert [layer.rule.dose for layer in frozen.layers] == [20 * 1024, 9 * 1024, 3 * 1024]
-    assert frozen.margin == 2048
-    assert [layer.window for layer in frozen.layers] == [round(2 * 12**0.5), round(2 * 20**0.5), 0]
-    assert frozen.temperature == round(4096 * 16 / 9**0.5 / 4)
-    assert frozen.generator == generator_state(7)
-    assert freeze(made, Options(visits=1e-9)).layers[0].rule.dose == 1
-
-
-def test_generators_of_neighbouring_seeds_have_nothing_in_common() -> None:
-    states = [generator_state(seed) for seed in [*range(2000), 2**32 - 1]]
-    assert len(set(states)) == len(states)
-    assert all(0 < state < 2**32 for state in states)
-    differing = [(a ^ b).bit_count() for a, b in zip(states[:-1], states[1:], strict=True)]
-    assert 14 < np.mean(differing) < 18
-
-
-def test_no_seed_gives_a_generator_of_zero() -> None:
-    """The mixer is a bijection, so one seed would: it must give something else."""
-    z = 0  # run the mixer backwards from 0: 0
-    assert generator_state((z - 0x9E3779B9) % 2**32) == 1
 
 
 # Checkpoints
