@@ -53,6 +53,71 @@ void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *bi
 
 /// Convolution ///
 
+/* One place of the window. It covers rows [top, bottom) and columns [left, right) of itself inside the image. */
+typedef struct place {
+    uint32_t row, column, rows, columns; /* of the convolved image, without what pooling drops */
+    uint32_t top, bottom, left, right;
+    uint32_t out;  /* where the units' bits go */
+    int32_t y, x;  /* of the window's first pixel in the image, or outside of it */
+    int32_t before; /* columns of padding */
+} place;
+
+/* The part [first, last) of `kernel` steps from `at` on that lies in 0..size - 1: never empty, or the padding would be wider
+ * than the window. */
+static void clip(int32_t at, uint32_t kernel, uint32_t size, uint32_t *first, uint32_t *last)
+{
+    const int32_t rest = (int32_t)size - at;
+    *first = at < 0 ? (uint32_t)-at : 0;
+    *last = rest < (int32_t)kernel ? (uint32_t)rest : kernel;
+}
+
+static void clip_row(const mb_layer *l, place *p)
+{
+    p->y = (int32_t)(p->row * l->stride) - mb_pad_before(l, l->height);
+    clip(p->y, l->kernel, l->height, &p->top, &p->bottom);
+}
+
+static void clip_column(const mb_layer *l, place *p)
+{
+    p->x = (int32_t)(p->column * l->stride) - p->before;
+    clip(p->x, l->kernel, l->width, &p->left, &p->right);
+    p->out = (p->row / l->pool * (p->columns / l->pool) + p->column / l->pool) * l->units; /* pooling is the OR of a square */
+}
+
+static void first_place(const mb_layer *l, place *p)
+{
+    p->rows = mb_side(l, l->height) * l->pool;
+    p->columns = mb_side(l, l->width) * l->pool;
+    p->before = mb_pad_before(l, l->width);
+    p->row = p->column = 0;
+    clip_row(l, p);
+    clip_column(l, p);
+}
+
+static void next_place(const mb_layer *l, place *p)
+{
+    if (++p->column == p->columns) {
+        p->column = 0;
+        if (++p->row == p->rows) {
+            return;
+        }
+        clip_row(l, p);
+    }
+    clip_column(l, p);
+}
+
+static int is_place(const place *p)
+{
+    return p->row < p->rows;
+}
+
+/* The first value of row k of the window that lies inside the image, counted in the image. */
+static uint32_t place_at(const mb_layer *l, const place *p, uint32_t k)
+{
+    const uint32_t row = (uint32_t)(p->y + (int32_t)k), column = (uint32_t)(p->x + (int32_t)p->left);
+    return (row * l->width + column) * l->channels;
+}
+
 enum { TABLE = 16, TABLES = 8 }; /* entries for four inputs; tables for a word of weights */
 
 /* What one call shares among all places, in arena->work. */
@@ -87,14 +152,14 @@ static units prepare(const mb_layer *l, uint32_t *work)
 }
 
 /* The values under the window, (row, column, channel): 255 outside the image; then zeros up to a multiple of 32. */
-static void gather(const mb_layer *l, const mb_place *p, const uint8_t *image, uint8_t *values)
+static void gather(const mb_layer *l, const place *p, const uint8_t *image, uint8_t *values)
 {
     const uint32_t c = l->channels, row = l->kernel * c, whole = p->right - p->left == l->kernel ? p->bottom - p->top : 0;
     if (whole < l->kernel) {
         memset(values, 255, l->inputs);
     }
     for (uint32_t k = p->top; k < p->bottom; k++) {
-        memcpy(values + k * row + p->left * c, image + mb_place_at(l, p, k), (p->right - p->left) * c);
+        memcpy(values + k * row + p->left * c, image + place_at(l, p, k), (p->right - p->left) * c);
     }
     for (uint32_t j = l->inputs; (j & 31u) != 0; j++) {
         values[j] = 0;
@@ -146,11 +211,11 @@ void mb_conv_bytes(const mb_layer *l, const mb_arena *arena, const uint8_t *imag
 {
     uint8_t *const values = (uint8_t *)arena->list; /* 2 (K + 8) bytes, and K counts as 16 at least */
     const units u = prepare(l, arena->work);
-    mb_place place;
+    place p;
     memset(out, 0, 4u * MB_WORDS(mb_outputs(l)));
-    for (mb_first_place(l, &place); mb_is_place(&place); mb_next_place(l, &place)) {
-        gather(l, &place, image, values);
-        add_values(l, &u, values, place.out, out);
+    for (first_place(l, &p); is_place(&p); next_place(l, &p)) {
+        gather(l, &p, image, values);
+        add_values(l, &u, values, p.out, out);
     }
 }
 #endif

@@ -1,8 +1,8 @@
 /* Carry-save addition of weight columns, one function per word width: included with LANES (the word type), ADD_COLUMNS (the
  * function's type and name), and for thumb1.h LDR and SHIFT (its load instruction, and log2 of its bytes) defined.
  *
- * v = start + 2 * sum over all runs of w[offset + list[from + i]], 32 (or 16) sums at once; v may be start. Sixteen inputs pass through a tree of full
- * adders whose four lowest planes stay in registers; the carries out of the fourth are stored and added by
+ * v = start + 2 * sum over all runs of w[offset + list[from + i]], 32 (or 16) sums at once; v may be start. Sixteen inputs pass
+ * through a tree of full adders whose four lowest planes stay in registers; the carries out of the fourth are stored and added by
  * eights after the loop: rippling them at once would cost a pass over all planes every sixteen inputs. */
 ADD_COLUMNS(const LANES *first, const uint16_t *lists, const mb_run *run, uint32_t runs, const mb_word *start, uint32_t *v,
             unsigned planes, uint32_t *carry)
@@ -40,7 +40,8 @@ ADD_COLUMNS(const LANES *first, const uint16_t *lists, const mb_run *run, uint32
 
     for (const mb_run *const end = run + runs; run != end; run++) {
         const uint16_t *list = lists + run->from, *const last = list + (run->count & ~15u);
-        const LANES *const w = (const LANES *)((uintptr_t)first + (uintptr_t)run->offset * sizeof *first); /* perhaps before the first */
+        /* as integers: it may lie before the first */
+        const LANES *const w = (const LANES *)((uintptr_t)first + (uintptr_t)run->offset * sizeof *first);
 #ifdef MB_THUMB1
         if (list != last) {
             MB_T1_SIXTEENS(LDR, SHIFT);
@@ -98,12 +99,7 @@ ADD_COLUMNS(const LANES *first, const uint16_t *lists, const mb_run *run, uint32
             v[p] = start[p];
         }
         for (; carry != next; carry++) {
-            uint32_t left = *carry;
-            for (unsigned p = 5; p < planes; p++) {
-                const uint32_t sum = v[p];
-                v[p] = sum ^ left;
-                left &= sum;
-            }
+            mb_step_lanes(v + 5, planes - 5u, *carry, 1);
         }
     }
 }

@@ -1,5 +1,4 @@
-/* Convolutions, and what their two kernels share: the places of the window. They never learn on the device, so nothing here
- * keeps more than the activations.
+/* Convolutions on bits. They never learn on the device, so nothing here keeps more than the activations.
  *
  * An image is packed (row, column, channel), the last one fastest and nothing between pixels: one row of a window is one run,
  * and a whole image is what a dense layer takes. */
@@ -8,61 +7,6 @@
 #include "layer.h"
 
 #if MB_HAS_CONV
-
-/// Places ///
-
-/* Rows (or columns) of +1 before the image: of an odd number of them the larger half lies after it. */
-static int32_t pad_before(const mb_layer *l, uint32_t size)
-{
-    const uint32_t span = (mb_convolved(l, size) - 1u) * l->stride + l->kernel;
-    return l->same && span > size ? (int32_t)((span - size) / 2u) : 0;
-}
-
-/* The part [first, last) of `kernel` steps from `at` on that lies in 0..size - 1: never empty, or the padding would be wider
- * than the window. */
-static void clip(int32_t at, uint32_t kernel, uint32_t size, uint32_t *first, uint32_t *last)
-{
-    const int32_t rest = (int32_t)size - at;
-    *first = at < 0 ? (uint32_t)-at : 0;
-    *last = rest < (int32_t)kernel ? (uint32_t)rest : kernel;
-}
-
-static void clip_row(const mb_layer *l, mb_place *p)
-{
-    p->y = (int32_t)(p->row * l->stride) - pad_before(l, l->height);
-    clip(p->y, l->kernel, l->height, &p->top, &p->bottom);
-}
-
-static void clip_column(const mb_layer *l, mb_place *p)
-{
-    p->x = (int32_t)(p->column * l->stride) - p->before;
-    clip(p->x, l->kernel, l->width, &p->left, &p->right);
-    p->out = (p->row / l->pool * (p->columns / l->pool) + p->column / l->pool) * l->units; /* pooling is the OR of a square */
-}
-
-void mb_first_place(const mb_layer *l, mb_place *p)
-{
-    p->rows = mb_side(l, l->height) * l->pool;
-    p->columns = mb_side(l, l->width) * l->pool;
-    p->before = pad_before(l, l->width);
-    p->row = p->column = 0;
-    clip_row(l, p);
-    clip_column(l, p);
-}
-
-void mb_next_place(const mb_layer *l, mb_place *p)
-{
-    if (++p->column == p->columns) {
-        p->column = 0;
-        if (++p->row == p->rows) {
-            return;
-        }
-        clip_row(l, p);
-    }
-    clip_column(l, p);
-}
-
-/// Bits ///
 
 enum { ROW = 1024 }; /* entries of a row's list: more columns at once list less twice, and take more memory */
 
@@ -147,7 +91,7 @@ static uint32_t runs_of(const mb_layer *l, const strip *s, uint32_t y, uint32_t 
 void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *image, uint32_t *out)
 {
     const uint32_t groups = MB_WORDS(l->units), rows = mb_side(l, l->height) * l->pool, columns = mb_side(l, l->width) * l->pool;
-    const int32_t above = pad_before(l, l->height), before = pad_before(l, l->width);
+    const int32_t above = mb_pad_before(l, l->height), before = mb_pad_before(l, l->width);
     const strip s = strip_of(l, arena->work);
     memset(out, 0, 4u * MB_WORDS(mb_outputs(l)));
     for (uint32_t left = 0; left < columns; left += s.places) {
@@ -155,9 +99,9 @@ void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *imag
         for (uint32_t row = 0, listed = 0; row < rows; row++) {
             const uint32_t y = row * l->stride, seen = y + l->kernel; /* rows of the padded image */
             for (listed = listed < y ? y : listed; listed < seen; listed++) {
-                const uint32_t slot = listed % l->kernel;
-                list_row(l, image, (int32_t)listed - above, (int32_t)(left * l->stride) - before, (here - 1u) * l->stride + l->kernel,
-                         s.lists + slot * s.room, s.starts + slot * (s.span + 1u));
+                const uint32_t slot = listed % l->kernel, span = (here - 1u) * l->stride + l->kernel;
+                list_row(l, image, (int32_t)listed - above, (int32_t)(left * l->stride) - before, span, s.lists + slot * s.room,
+                         s.starts + slot * (s.span + 1u));
             }
             for (uint32_t column = 0; column < here; column++) {
                 const uint32_t active = runs_of(l, &s, y, column * l->stride);

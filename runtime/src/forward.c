@@ -128,13 +128,14 @@ void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t 
         }
         return;
     }
-#endif
-    if (n <= 16u) { /* one after the other is faster */
+#else
+    if (n <= 16u) { /* one after the other is shorter, and no slower */
         for (uint32_t i = 0; i < n; i++) {
             values[i] = (int32_t)((((uint32_t)mb_lane_value(v, planes, i) - minus + sign) & bits) - sign);
         }
         return;
     }
+#endif
     const unsigned low = planes < 8u ? planes : 8u, middle = planes < 16u ? planes - low : 8u;
     for (uint32_t lane = 0; lane < 8u && lane < n; lane++) {
         uint32_t a = lane_bytes(v, low, lane), b = lane_bytes(v + low, middle, lane);

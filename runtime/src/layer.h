@@ -98,7 +98,7 @@ typedef struct mb_votes {
     uint32_t *asked;  /* [batch][3][ceil(N / 32)]: which units asked down; bits 0 and 1 of their votes */
 } mb_votes;
 
-/* The arena, in this order; every part is 4-byte aligned. Those from `mask` on exist only for learning. */
+/* The arena's parts, each 4-byte aligned; mb_arena_plan lays them out. Those from `mask` on exist only for learning. */
 typedef struct mb_arena {
     uint16_t *list;                /* (max K + 8) active inputs */
     uint32_t *carry;               /* (max K / 16 + kernel + 9) words, carries of the adder tree */
@@ -230,7 +230,14 @@ static inline uint32_t mb_convolved(const mb_layer *l, uint32_t size)
     return l->same ? (size + l->stride - 1u) / l->stride : (size - l->kernel) / l->stride + 1u;
 }
 
-/* And after it: what does not fill a square is dropped. */
+/* Rows (or columns) of +1 before the image: of an odd number of them the larger half lies after it. */
+static inline int32_t mb_pad_before(const mb_layer *l, uint32_t size)
+{
+    const uint32_t span = (mb_convolved(l, size) - 1u) * l->stride + l->kernel;
+    return l->same && span > size ? (int32_t)((span - size) / 2u) : 0;
+}
+
+/* Height or width after pooling: what does not fill a square is dropped. */
 static inline uint32_t mb_side(const mb_layer *l, uint32_t size)
 {
     return mb_convolved(l, size) / l->pool;
@@ -241,36 +248,13 @@ static inline uint32_t mb_outputs(const mb_layer *l)
 {
     return MB_IS_CONV(l) ? mb_side(l, l->height) * mb_side(l, l->width) * l->units : l->units;
 }
+
 uint32_t mb_conv_bits_work(const mb_layer *l); /* words it takes of arena->work */
 void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *image, uint32_t *out);
 void mb_conv_bytes(const mb_layer *l, const mb_arena *arena, const uint8_t *image, uint32_t *out);
 uint32_t mb_conv_bytes_work(const mb_layer *l); /* words it takes of arena->work */
 void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *bits, uint32_t *out);
 void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes); /* (8, ceil(n / 32)) words */
-
-/* One place of the window. It covers rows [top, bottom) and columns [left, right) of itself inside the image. */
-typedef struct mb_place {
-    uint32_t row, column, rows, columns; /* of the convolved image, without what pooling drops */
-    uint32_t top, bottom, left, right;
-    uint32_t out;  /* where the units' bits go */
-    int32_t y, x;  /* of the window's first pixel in the image, or outside of it */
-    int32_t before; /* columns of padding */
-} mb_place;
-
-void mb_first_place(const mb_layer *l, mb_place *place);
-void mb_next_place(const mb_layer *l, mb_place *place);
-
-static inline int mb_is_place(const mb_place *place)
-{
-    return place->row < place->rows;
-}
-
-/* The first value of row k of the window that lies inside the image, counted in the image. */
-static inline uint32_t mb_place_at(const mb_layer *l, const mb_place *place, uint32_t k)
-{
-    const uint32_t row = (uint32_t)(place->y + (int32_t)k), column = (uint32_t)(place->x + (int32_t)place->left);
-    return (row * l->width + column) * l->channels;
-}
 
 #ifdef MB_WIDE /* on hosts (host/wide.c), while m->wide is set */
 void mb_wide_layer_at(const mb_model *m, unsigned index, mb_layer *layer); /* as mb_layer_at and mb_arena_plan, remembered */
