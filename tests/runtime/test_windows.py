@@ -72,6 +72,25 @@ def test_any_network_of_windows_is_the_oracle_s(frozen: Frozen, densities: list[
     assert write_image(read_image(image)) == image == Model(image).image()
 
 
+@pytest.mark.parametrize(
+    ("channels", "kernel"), [(1, 1), (1, 4), (17, 1), (31, 1), (32, 1), (33, 1), (49, 1), (3, 5), (16, 2), (65, 1)]
+)
+@pytest.mark.parametrize("units", [1, 2, 33, 64])
+def test_windows_on_bytes_of_every_length(channels: int, kernel: int, units: int) -> None:
+    """One word of weights or several, whole or half: half windows on either side of 16 and 32 inputs."""
+    frozen = windowed(7, (5, 4, channels), (conv(units, kernel, 1, True),), (5,), "uint8", 3)
+    agree(frozen, inputs(frozen, 6), np.arange(6) % 5)
+
+
+def test_a_row_longer_than_a_list_is_taken_in_strips() -> None:
+    """1,500 columns of 47 channels: more inputs than 16 bits count. What a list takes does not grow with the row."""
+    wide, wider = (windowed(7, (2, width, 47), (conv(5, 3, 1, True, 2),), (3,), "bits", 2) for width in (750, 1500))
+    agree(wider, np.concatenate([inputs_of_density(wider, d, 1, 3) for d in (0.1, 0.5, 0.95)]), np.arange(3))
+    more = Model(write_image(wider)).arena_size("infer") - Model(write_image(wide)).arena_size("infer")
+    bits_and_list = 2 * 750 * 47 // 8 + 375 * 5 * (2 + 4 / 16 + 1 / 8)
+    assert 0 < more < bits_and_list + 100
+
+
 def by_hand(frozen: Frozen, x: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
     """Activations of every convolution, each sum by itself, without NumPy's windows and without padding an array."""
     made = []
