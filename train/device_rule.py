@@ -180,6 +180,11 @@ class DeviceRule:
             shift += 1
         return np.asarray(np.sign(below) * (np.abs(below) >> shift), dtype=np.int64)
 
+    def half(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The open inputs (K,) of a ternary layer to which its error goes on."""
+        bits = [self.draw32() >> np.arange(32) & 1 for _ in range(-(-len(mask) // 32))]
+        return mask & (np.concatenate(bits)[: len(mask)] == 1)
+
     def drawn(self, error: Ints) -> Ints:
         """The signs that a ternary layer's error (N,) goes on as."""
         largest, t = int(np.abs(error).max()), np.zeros_like(error)
@@ -346,8 +351,10 @@ class DeviceRule:
         for i in range(len(self.net.layers) - 1, learning[0] - 1, -1):
             below = error
             if i > learning[0]:
-                goes_on = self.drawn(error) if self.net.layers[i].ternary else error
-                below = self.backward(self.levels[i], goes_on, masks[i - 1])
+                goes_on, open_ = error, masks[i - 1]
+                if self.net.layers[i].ternary:
+                    open_, goes_on = self.half(open_), self.drawn(error)
+                below = self.backward(self.levels[i], goes_on, open_)
             if i in learning:
                 self.update(i, error, inputs[i], true_error, done)
             error = below

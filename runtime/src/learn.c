@@ -93,77 +93,40 @@ void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, 
     }
 }
 
-/* Halves all errors, toward zero, until the largest is below 2^14: products and sums of any layer then fit 32 bits. */
-static void rescale(int32_t *error, uint32_t units)
+mb_sizes mb_sizes_of(const int32_t *error, uint32_t units)
 {
-    uint32_t largest = 0, shift = 0;
-    for (uint32_t i = 0; i < units; i++) {
-        largest |= mb_magnitude(error[i]);
+    mb_sizes s = {0, 0};
+    for (const int32_t *const end = error + units; error != end; error++) {
+        const uint32_t size = mb_magnitude(*error);
+        s.sum += size;
+        s.largest = size > s.largest ? size : s.largest;
     }
-    while ((largest >> shift) >= (1u << 14)) {
+    return s;
+}
+
+/* Halves all errors, toward zero, until the largest is below 2^14: products and sums of any layer then fit 32 bits. */
+static mb_sizes rescale(int32_t *error, uint32_t units)
+{
+    const mb_sizes s = mb_sizes_of(error, units);
+    uint32_t shift = 0;
+    while ((s.largest >> shift) >= (1u << 14)) {
         shift++;
     }
-    for (uint32_t i = 0; shift != 0 && i < units; i++) {
+    if (shift == 0) {
+        return s;
+    }
+    for (uint32_t i = 0; i < units; i++) {
         const int32_t e = (int32_t)(mb_magnitude(error[i]) >> shift);
         error[i] = error[i] < 0 ? -e : e;
     }
+    return mb_sizes_of(error, units);
 }
 
 /// Update ///
 
-/* What all visits to a layer share. */
-typedef struct mb_visits {
-    const mb_layer *l;
-    mb_learn_info *info;
-    const uint32_t *bits; /* packed inputs */
-    const uint16_t *list; /* of those that are on, where only they are eligible; else NULL */
-    uint32_t eligible, generator;
-    mb_row row; /* of the unit visited */
-} mb_visits;
-
-/* All visits to unit i: its stretch at every 65536th point, from point `next` on, `rate` to an input. Returns the next point, from
- * the end of the stretch. `half` is a constant in each of its two copies. */
-MB_INLINE uint32_t visit_unit(mb_visits *v, uint32_t half, uint32_t i, uint32_t rate, uint32_t next, uint32_t down)
-{
-    const mb_row *const row = &v->row;
-    const uint32_t stride = 65536u / rate, rest = 65536u - stride * rate; /* some cores have no divide instruction */
-    uint32_t position = next / rate, over = next - position * rate;       /* point = position * rate + over */
-    v->info->visited += ((rate * v->eligible - next - 1u) >> 16) + 1u;
-    do {
-        const uint32_t j = v->list != NULL ? v->list[position] : position;
-        const uint32_t up = down ^ (v->list != NULL ? 1u : (v->bits[j >> 5] >> (j & 31u)) & 1u);
-        const mb_synapse s = mb_synapse_at(row, half, j);
-        const int32_t entry = mb_entry(v->l, row, s, up), chance = (int32_t)mb_draw(&v->generator);
-        if (chance < entry + (entry == 65535)) {
-            mb_move(v->l, row, half, s, i, up, v->info);
-        }
-        position += stride;
-        over += rest;
-        if (over >= rate) {
-            over -= rate;
-            position++;
-        }
-    } while (position < v->eligible);
-    return (position - v->eligible) * rate + over;
-}
-
-MB_APART uint32_t visit_of_32(mb_visits *v, uint32_t i, uint32_t rate, uint32_t next, uint32_t down)
-{
-    return visit_unit(v, 0, i, rate, next, down);
-}
-
-MB_APART uint32_t visit_of_16(mb_visits *v, uint32_t i, uint32_t rate, uint32_t next, uint32_t down)
-{
-    return visit_unit(v, 1, i, rate, next, down);
-}
-
-mb_share mb_share_of(const mb_layer *l, const int32_t *error, uint32_t true_error)
+mb_share mb_share_of(const mb_layer *l, uint32_t sum, uint32_t true_error)
 {
     mb_share s = {0, 0};
-    uint32_t sum = 0;
-    for (uint32_t i = 0; i < l->units; i++) {
-        sum += mb_magnitude(error[i]);
-    }
     const uint32_t total = (l->dose * true_error) >> 8;
     if (sum == 0 || total == 0) {
         return s;
@@ -184,28 +147,89 @@ static uint32_t list_ascending(const uint32_t *bits, uint32_t inputs, uint16_t *
     return (uint32_t)(end - list);
 }
 
-/* Event-driven: unit i owns a stretch of the line in proportion to its error; units and inputs between visits cost nothing. */
-static void update(const mb_layer *l, const int32_t *error, const uint32_t *bits, uint16_t *list, uint32_t true_error,
-                   uint32_t *generator, mb_learn_info *info)
+/* A visit: bits 0..15 are the input, 16..30 the unit, 31 is set if its level is to go up. */
+enum { VISITS = 128 }; /* as many as fit where the backward pass keeps its tables */
+
+MB_INLINE void make_visits(const mb_layer *l, uint32_t half, uint32_t four, const uint32_t *visit, const uint32_t *end,
+                           uint32_t *generator, mb_learn_info *info)
 {
-    const mb_share share = mb_share_of(l, error, true_error);
-    if (share.each == 0) {
+    const mb_half *const tables = l->tables;
+    mb_learn_info sum = {0, 0, 0, 0, 0}; /* here, so that it stays in registers */
+    uint32_t z = *generator;
+    for (; visit != end; visit++) {
+        const uint32_t up = *visit >> 31, unit = (*visit >> 16) & 0x7FFFu, input = *visit & 0xFFFFu;
+        const mb_synapse s = mb_synapse_at(l, half, four, unit, input);
+        const int32_t entry = mb_entry(tables, s, up), chance = (int32_t)mb_draw(&z);
+        if (chance < entry + (entry == 65535)) {
+            mb_move(l, half, four, s, up, &sum);
+        }
+    }
+    *generator = z;
+    info->moved += sum.moved;
+    info->flipped += sum.flipped;
+}
+
+MB_APART void make(const mb_layer *layer, const uint32_t *visit, const uint32_t *end, uint32_t *generator, mb_learn_info *info)
+{
+    const mb_layer l = *layer; /* a copy that no store to weights can change */
+    info->visited += (uint32_t)(end - visit);
+#ifndef __OPTIMIZE_SIZE__
+    if (l.bits == 4u && l.half) {
+        make_visits(&l, 1, 1, visit, end, generator, info);
         return;
     }
-    const int on_off = l->input == MB_ON_OFF; /* off inputs are not eligible */
-    const uint32_t eligible = on_off ? list_ascending(bits, l->inputs, list) : l->inputs;
-    mb_visits v = {l, info, bits, on_off ? list : NULL, eligible, *generator, {NULL, NULL, 0, 0, 0}};
-    uint32_t next = mb_draw(&v.generator);
-    for (uint32_t i = 0; i < l->units; i++) {
-        const uint32_t rate = error[i] == 0 ? 0 : mb_rate(share, error[i]), length = rate * eligible;
+    if (l.bits == 4u) {
+        make_visits(&l, 0, 1, visit, end, generator, info);
+        return;
+    }
+#endif
+    if (l.half) {
+        make_visits(&l, 1, 0, visit, end, generator, info);
+    } else {
+        make_visits(&l, 0, 0, visit, end, generator, info);
+    }
+}
+
+/* Event-driven: unit i owns a stretch of the line in proportion to its error; units and inputs between visits cost little. */
+MB_INLINE void walk(const mb_layer *l, uint32_t on_off, const int32_t *error, mb_share share, const uint32_t *bits,
+                    const uint16_t *list, uint32_t eligible, uint32_t *visits, uint32_t *generator, mb_learn_info *info)
+{
+    const int32_t *const last = error + l->units;
+    uint32_t *visit = visits, next = mb_draw(generator), unit = 0;
+    for (; error != last; error++, unit += 1u << 16) {
+        if (*error == 0) {
+            continue;
+        }
+        const uint32_t rate = mb_rate(share, *error), length = rate * eligible;
         if (next >= length) {
             next -= length;
             continue;
         }
-        v.row = mb_row_of(l, l->half, i);
-        next = l->half ? visit_of_16(&v, i, rate, next, error[i] > 0) : visit_of_32(&v, i, rate, next, error[i] > 0);
+        const uint32_t if_off = unit | ((0u - (uint32_t)*error) & 0x80000000u); /* up where the error is positive */
+        do {
+            const uint32_t place = next / rate;
+            next += 65536u;
+            *visit++ = on_off ? (if_off ^ 0x80000000u) | list[place]
+                              : if_off ^ place ^ ((bits[place >> 5] >> (place & 31u)) << 31);
+            if (visit == visits + VISITS) {
+                make(l, visits, visit, generator, info);
+                visit = visits;
+            }
+        } while (next < length);
+        next -= length;
     }
-    *generator = v.generator;
+    make(l, visits, visit, generator, info);
+}
+
+MB_APART void update(const mb_layer *l, const int32_t *error, mb_share share, const uint32_t *bits, uint16_t *list,
+                     uint32_t *visits, uint32_t *generator, mb_learn_info *info)
+{
+    if (l->input == MB_ON_OFF) { /* off inputs are not eligible */
+        const uint32_t eligible = list_ascending(bits, l->inputs, list);
+        walk(l, 1, error, share, bits, list, eligible, visits, generator, info);
+    } else {
+        walk(l, 0, error, share, bits, list, l->inputs, visits, generator, info);
+    }
 }
 
 /// Step ///
@@ -233,30 +257,37 @@ MB_APART void learn_step(const mb_model *m, const mb_arena *arena, unsigned coun
     const uint32_t classes = mb_classes(m);
     MB_MARK(MB_ERROR, count);
     const uint32_t true_error = output_error(arena->scores, classes, label, temperature, error);
+    mb_sizes sizes = mb_sizes_of(error, classes);
     info->predicted = mb_best_class(arena->scores, classes);
     info->skipped = true_error == 0 || true_error < margin;
     counters->steps++;
 
     for (unsigned i = count; !info->skipped && i-- > lowest;) {
         mb_layer l;
+        mb_sizes sizes_below = {0, 0};
         mb_layer_at(m, i, &l);
         if (i > lowest) { /* before the update: the error of the layer below belongs to the weights that made it */
             MB_MARK(MB_BACKWARD, i);
+            if (MB_HAS_TERNARY && l.ternary) {
+                mb_ask_half(arena->mask[i - 1], l.inputs, &counters->generator);
+            }
             const uint32_t open = mb_active_inputs(arena->mask[i - 1], l.inputs, arena->list);
             if (MB_HAS_TERNARY && l.ternary) {
-                mb_backward_drawn(&l, error, arena->list, open, below, (uint32_t *)arena->sums, &counters->generator);
+                mb_backward_drawn(&l, error, sizes.largest, arena->list, open, below, (uint32_t *)arena->sums, &counters->generator);
             } else {
                 mb_backward(&l, error, arena->list, open, below, arena->sums);
             }
-            rescale(below, l.inputs);
+            sizes_below = rescale(below, l.inputs);
         }
-        if (l.learns) {
+        const mb_share share = mb_share_of(&l, sizes.sum, true_error);
+        if (l.learns && share.each != 0) {
             MB_MARK(MB_UPDATE, i);
-            update(&l, error, arena->bits[i], arena->list, true_error, &counters->generator, info);
+            update(&l, error, share, arena->bits[i], arena->list, (uint32_t *)arena->sums, &counters->generator, info);
         }
         int32_t *const done = error;
         error = below;
         below = done;
+        sizes = sizes_below;
     }
     MB_MARK(MB_DONE, count);
     counters->moved += info->moved;

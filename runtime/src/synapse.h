@@ -29,7 +29,13 @@ typedef struct mb_share {
     uint32_t each, shift;
 } mb_share;
 
-mb_share mb_share_of(const mb_layer *l, const int32_t *error, uint32_t true_error);
+/* Of the magnitudes of a layer's errors. */
+typedef struct mb_sizes {
+    uint32_t sum, largest;
+} mb_sizes;
+
+mb_sizes mb_sizes_of(const int32_t *error, uint32_t units);
+mb_share mb_share_of(const mb_layer *l, uint32_t sum, uint32_t true_error);
 
 /* In 1/65536. */
 static inline uint32_t mb_rate(mb_share share, int32_t error)
@@ -46,71 +52,81 @@ uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label);
 void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, uint32_t count, int32_t *below,
                  int32_t *tables);
 
-/* The same from signs drawn in its place. entries: 3 words for each 32 units, a multiple of eight times. */
-void mb_backward_drawn(const mb_layer *l, const int32_t *error, const uint16_t *list, uint32_t count, int32_t *below,
-                       uint32_t *entries, uint32_t *generator);
+/* Of the inputs in this mask one half stays, drawn. */
+void mb_ask_half(uint32_t *mask, uint32_t inputs, uint32_t *generator);
 
-/* The synapses of one unit: its bit of the words of all inputs. */
-typedef struct mb_row {
-    uint8_t *sign, *low; /* words, or half words, of signs and of the levels' low bits */
-    uint32_t lane;       /* the bit's number in them */
-    uint32_t low_bits, top; /* k - 1, and as many ones: the highest magnitude */
-} mb_row;
+/* mb_backward from signs drawn in the error's place. largest: of its magnitudes. entries: 3 words for each 32 units, a multiple of
+ * eight times. */
+void mb_backward_drawn(const mb_layer *l, const int32_t *error, uint32_t largest, const uint16_t *list, uint32_t count,
+                       int32_t *below, uint32_t *entries, uint32_t *generator);
 
-MB_INLINE mb_row mb_row_of(const mb_layer *l, uint32_t half, uint32_t unit)
-{
-    const uint32_t low_bits = (uint32_t)l->bits - 1u, bytes = half ? 2u : 4u, r = half ? unit >> 4 : unit >> 5;
-    const mb_row row = {l->sign + r * (l->inputs + 1u) * bytes, l->levels + r * l->inputs * low_bits * bytes,
-                        half ? unit & 15u : unit & 31u, low_bits, (1u << low_bits) - 1u};
-    return row;
-}
-
-/* A synapse's level, two's complement. */
+/* One synapse: its bit of the words of its sign and of its level's low bits. */
 typedef struct mb_synapse {
-    uint32_t input, level; /* its low k - 1 bits */
-    uint32_t positive;     /* 1 if its highest is 0 */
+    uint8_t *sign, *low; /* words, or half words */
+    uint32_t unit, input, lane;
+    uint32_t top;      /* the highest magnitude: k - 1 ones */
+    uint32_t level;    /* two's complement: its low k - 1 bits */
+    uint32_t positive; /* 1 if its highest is 0 */
 } mb_synapse;
 
-MB_INLINE mb_synapse mb_synapse_at(const mb_row *row, uint32_t half, uint32_t input)
+/* `half` and `four` are constants where it matters: words have 16 lanes; k is 4, all planes are read at once. */
+MB_INLINE mb_synapse mb_synapse_at(const mb_layer *l, uint32_t half, uint32_t four, uint32_t unit, uint32_t input)
 {
-    mb_synapse s = {input, 0, (mb_lanes_at(row->sign, input, half) >> row->lane) & 1u};
-    uint32_t p = input * row->low_bits;
+    const uint32_t low_bits = four ? 3u : (uint32_t)l->bits - 1u, bytes = half ? 2u : 4u, r = half ? unit >> 4 : unit >> 5;
+    const uint32_t at = r * l->inputs + input; /* a row of signs has one more, that pads lists */
+    mb_synapse s = {l->sign + (at + r) * bytes, l->levels + at * low_bits * bytes, unit, input, half ? unit & 15u : unit & 31u,
+                    (1u << low_bits) - 1u, 0, 0};
+    s.positive = (mb_lanes_at(s.sign, 0, half) >> s.lane) & 1u;
+    if (four) {
+        const uint32_t a = mb_lanes_at(s.low, 0, half), b = mb_lanes_at(s.low, 1, half), c = mb_lanes_at(s.low, 2, half);
+        s.level = ((a >> s.lane) & 1u) * 4u + ((b >> s.lane) & 1u) * 2u + ((c >> s.lane) & 1u);
+        return s;
+    }
     MB_ROLLED
-    for (uint32_t left = row->low_bits; left > 0; left--) {
-        s.level = s.level * 2u + ((mb_lanes_at(row->low, p++, half) >> row->lane) & 1u);
+    for (uint32_t p = 0; p < low_bits; p++) {
+        s.level = s.level * 2u + ((mb_lanes_at(s.low, p, half) >> s.lane) & 1u);
     }
     return s;
 }
 
 /* The table's entry for this step, or -1 where there is no level to step to. `up` is 0 or 1. */
-MB_INLINE int32_t mb_entry(const mb_layer *l, const mb_row *row, mb_synapse s, uint32_t up)
+MB_INLINE int32_t mb_entry(const mb_half *tables, mb_synapse s, uint32_t up)
 {
-    const uint32_t top = row->top, magnitude = s.level ^ (top & (s.positive - 1u)); /* -1 is magnitude 0 */
-    const uint32_t index = magnitude + ((top + 1u) & (0u - (up ^ s.positive)));     /* strengthen, then weaken */
-    return index == top ? -1 : (int32_t)l->tables[index];
+    const uint32_t magnitude = s.level ^ (s.top & (s.positive - 1u));               /* -1 is magnitude 0 */
+    const uint32_t index = magnitude + ((s.top + 1u) & (0u - (up ^ s.positive))); /* strengthen, then weaken */
+    return index == s.top ? -1 : (int32_t)tables[index];
 }
 
-MB_INLINE void mb_move(const mb_layer *l, const mb_row *row, uint32_t half, mb_synapse s, uint32_t unit, uint32_t up,
-                       mb_learn_info *info)
+MB_INLINE void mb_move(const mb_layer *l, uint32_t half, uint32_t four, mb_synapse s, uint32_t up, mb_learn_info *info)
 {
     uint32_t changed = s.level ^ (s.level + 2u * up - 1u); /* a run of low bits, perhaps beyond the lowest k - 1 */
     info->moved++;
-    if (changed > row->top) {
+    if (changed > s.top) {
         info->flipped++; /* 0 <-> -1: the weight flips, and all low bits with it */
-        mb_flip_lane(row->sign, s.input, row->lane, half);
+        mb_flip_lane(s.sign, 0, s.lane, half);
         if (l->input == MB_PLUS_MINUS) { /* the folded constant holds minus half the weight sum */
-            mb_step_lanes(l->fold + (unit >> 5) * l->planes, l->planes, 1u << (unit & 31u), (int)s.positive);
+            mb_step_lanes(l->fold + (s.unit >> 5) * l->planes, l->planes, 1u << (s.unit & 31u), (int)s.positive);
         }
 #ifdef MB_WIDE
         if (l->wide != NULL) {
-            mb_wide_flip(l, s.input, unit);
+            mb_wide_flip(l, s.input, s.unit);
         }
 #endif
     }
-    uint32_t p = (s.input + 1u) * row->low_bits;
+    if (four) {
+        mb_flip_lane(s.low, 2, s.lane, half);
+        if (changed & 2u) {
+            mb_flip_lane(s.low, 1, s.lane, half);
+        }
+        if (changed & 4u) {
+            mb_flip_lane(s.low, 0, s.lane, half);
+        }
+        return;
+    }
+    uint32_t p = (uint32_t)l->bits - 1u;
     MB_ROLLED
-    for (changed &= row->top; changed != 0; changed >>= 1) {
-        mb_flip_lane(row->low, --p, row->lane, half);
+    for (changed &= s.top; changed != 0; changed >>= 1) {
+        mb_flip_lane(s.low, --p, s.lane, half);
     }
 }
 

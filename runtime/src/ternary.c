@@ -1,4 +1,5 @@
-/* The error that a ternary layer hands on: of signs drawn in its place, so that 32 units are one word to compare with. */
+/* The error that a ternary layer hands on: of signs drawn in its place, so that 32 units are one word to compare with, and to half
+ * of its inputs, drawn. */
 #include <string.h>
 
 #include "synapse.h"
@@ -12,16 +13,27 @@ static inline uint32_t count_bits(uint32_t v)
     return (((v + (v >> 4)) & 0x0F0F0F0Fu) * 0x01010101u) >> 24;
 }
 
+/* Bits of three planes, that count once, twice and four times: what count_bits does, but once for all. */
+static inline uint32_t count_three(uint32_t ones, uint32_t twos, uint32_t fours)
+{
+    ones -= (ones >> 1) & 0x55555555u;
+    twos -= (twos >> 1) & 0x55555555u;
+    fours -= (fours >> 1) & 0x55555555u;
+    ones = (ones & 0x33333333u) + ((ones >> 2) & 0x33333333u);
+    twos = (twos & 0x33333333u) + ((twos >> 2) & 0x33333333u);
+    fours = (fours & 0x33333333u) + ((fours >> 2) & 0x33333333u);
+    ones += 2u * twos; /* at most 12 of 15 */
+    ones = (ones & 0x0F0F0F0Fu) + ((ones >> 4) & 0x0F0F0F0Fu) + 4u * ((fours + (fours >> 4)) & 0x0F0F0F0Fu);
+    return (ones * 0x01010101u) >> 24; /* at most 7 * 32 */
+}
+
 /* Entries of the words with a sign in them: where their weights begin, which units are drawn, which of these are negative. None
  * drawn fills up to a multiple of eight. Returns the end; *drawn is the number of signs. */
-MB_APART uint32_t *draw_signs(const mb_layer *l, const int32_t *error, uint32_t *entry, uint32_t *generator, uint32_t *drawn)
+MB_APART uint32_t *draw_signs(const mb_layer *l, const int32_t *error, uint32_t largest, uint32_t *entry, uint32_t *generator,
+                               uint32_t *drawn)
 {
-    uint32_t *const first = entry, largest = 1, z = *generator, total = 0;
-    for (uint32_t i = 0; i < l->units; i++) {
-        const uint32_t size = mb_magnitude(error[i]);
-        largest = size > largest ? size : largest;
-    }
-    const uint32_t scale = (1u << 30) / largest;
+    uint32_t *const first = entry, z = *generator, total = 0;
+    const uint32_t scale = (1u << 30) / (largest != 0 ? largest : 1u);
     for (uint32_t r = 0, left = l->units; left != 0; r++) {
         const uint32_t here = left < 32u ? left : 32u;
         uint32_t on = 0, negative = 0;
@@ -74,14 +86,21 @@ MB_INLINE uint32_t agreeing(const mb_word *w, const uint32_t *entry, const uint3
         agree += 8u * count_bits(eights);
     }
 #undef MB_AGREE_FOUR
-    return agree + count_bits(ones) + 2u * count_bits(twos) + 4u * count_bits(fours);
+    return agree + count_three(ones, twos, fours);
 }
 
-void mb_backward_drawn(const mb_layer *l, const int32_t *error, const uint16_t *list, uint32_t count, int32_t *below,
-                       uint32_t *entries, uint32_t *generator)
+void mb_ask_half(uint32_t *mask, uint32_t inputs, uint32_t *generator)
+{
+    for (uint32_t words = MB_WORDS(inputs); words > 0; words--) {
+        *mask++ &= mb_draw32(generator);
+    }
+}
+
+void mb_backward_drawn(const mb_layer *l, const int32_t *error, uint32_t largest, const uint16_t *list, uint32_t count,
+                       int32_t *below, uint32_t *entries, uint32_t *generator)
 {
     uint32_t drawn;
-    const uint32_t *const end = draw_signs(l, error, entries, generator, &drawn);
+    const uint32_t *const end = draw_signs(l, error, largest, entries, generator, &drawn);
     const mb_word *const w = (const mb_word *)(const void *)l->sign;
     memset(below, 0, sizeof(int32_t) * l->inputs);
     MB_ROLLED

@@ -149,12 +149,11 @@ MB_APART void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32_t 
     uint32_t sure = ((s - need > 65535u ? 65535u : s - need) * l->gain) >> 4;
     sure = sure > 65535u ? 65535u : sure;
     const uint32_t chance = mb_draw(generator);
-    const mb_row row = mb_row_of(l, 0, 32u * r + lane);
-    const mb_synapse at = mb_synapse_at(&row, 0, j);
-    const int32_t entry = mb_entry(l, &row, at, up);
+    const mb_synapse at = mb_synapse_at(l, 0, 0, 32u * r + lane, j);
+    const int32_t entry = mb_entry(l->tables, at, up);
     info->visited++;
     if (entry >= 0 && chance < (sure * ((uint32_t)entry + 1u)) >> 16) {
-        mb_move(l, &row, 0, at, 32u * r + lane, up, info);
+        mb_move(l, 0, 0, at, up, info);
     }
 }
 
@@ -265,7 +264,7 @@ void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_l
     const uint32_t true_error = sample_error(m, arena, &l, label, &counters->generator);
     info->predicted = mb_best_class(arena->scores, mb_classes(m));
     MB_MARK(MB_UPDATE, at);
-    const mb_share share = mb_share_of(&l, arena->error[0], true_error);
+    const mb_share share = mb_share_of(&l, mb_sizes_of(arena->error[0], l.units).sum, true_error);
     info->skipped = true_error == 0 || true_error < mb_u16_at(m->image + MB_AT_MARGIN) || share.each == 0;
     const uint32_t slot = *arena->votes.slot % l.batch;
     if (!info->skipped && ask(&l, &arena->votes, slot, arena->bits[at], arena->error[0], share, &counters->generator)) {
