@@ -180,8 +180,14 @@ class DeviceRule:
             shift += 1
         return np.asarray(np.sign(below) * (np.abs(below) >> shift), dtype=np.int64)
 
-    def half(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The open inputs (K,) of a ternary layer to which its error goes on."""
+    def half(self, lowest: int, x: Ints, mask: NDArray[np.bool_], true_error: int) -> NDArray[np.bool_]:
+        """The open units (N,) of the lowest layer that learns to which the error of a ternary one goes on."""
+        layer = self.net.layers[lowest]
+        assert layer.rule is not None
+        eligible = int((x == 1).sum()) if layer.on_off else len(x)
+        visits = (((layer.rule.dose * true_error) >> 14) * eligible) >> 10
+        if mask.sum() < 2 * max(visits, 32):
+            return mask
         bits = [self.draw32() >> np.arange(32) & 1 for _ in range(-(-len(mask) // 32))]
         return mask & (np.concatenate(bits)[: len(mask)] == 1)
 
@@ -352,8 +358,10 @@ class DeviceRule:
             below = error
             if i > learning[0]:
                 goes_on, open_ = error, masks[i - 1]
+                if self.net.layers[i].ternary and i == learning[0] + 1:
+                    open_ = self.half(i - 1, inputs[i - 1], open_, true_error)
                 if self.net.layers[i].ternary:
-                    open_, goes_on = self.half(open_), self.drawn(error)
+                    goes_on = self.drawn(error)
                 below = self.backward(self.levels[i], goes_on, open_)
             if i in learning:
                 self.update(i, error, inputs[i], true_error, done)

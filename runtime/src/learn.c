@@ -268,8 +268,10 @@ MB_APART void learn_step(const mb_model *m, const mb_arena *arena, unsigned coun
         mb_layer_at(m, i, &l);
         if (i > lowest) { /* before the update: the error of the layer below belongs to the weights that made it */
             MB_MARK(MB_BACKWARD, i);
-            if (MB_HAS_TERNARY && l.ternary) {
-                mb_ask_half(arena->mask[i - 1], l.inputs, &counters->generator);
+            if (MB_HAS_TERNARY && l.ternary && i == lowest + 1u) {
+                mb_layer_at(m, lowest, &l);
+                mb_ask_half(&l, arena->bits[lowest], true_error, arena->mask[lowest], &counters->generator);
+                mb_layer_at(m, i, &l);
             }
             const uint32_t open = mb_active_inputs(arena->mask[i - 1], l.inputs, arena->list);
             if (MB_HAS_TERNARY && l.ternary) {

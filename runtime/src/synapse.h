@@ -52,8 +52,9 @@ uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label);
 void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, uint32_t count, int32_t *below,
                  int32_t *tables);
 
-/* Of the inputs in this mask one half stays, drawn. */
-void mb_ask_half(uint32_t *mask, uint32_t inputs, uint32_t *generator);
+/* Of the open units in the mask of the lowest layer that learns one half stays, drawn, if its visits need no more of them. bits: its
+ * packed inputs. */
+void mb_ask_half(const mb_layer *lowest, const uint32_t *bits, uint32_t true_error, uint32_t *mask, uint32_t *generator);
 
 /* mb_backward from signs drawn in the error's place. largest: of its magnitudes. entries: 3 words for each 32 units, a multiple of
  * eight times. */

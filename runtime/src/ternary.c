@@ -1,5 +1,5 @@
-/* The error that a ternary layer hands on: of signs drawn in its place, so that 32 units are one word to compare with, and to half
- * of its inputs, drawn. */
+/* The error that a ternary layer hands on: of signs drawn in its place, so that 32 units are one word to compare with, and to no more
+ * of its inputs than visits need. */
 #include <string.h>
 
 #include "synapse.h"
@@ -89,10 +89,23 @@ MB_INLINE uint32_t agreeing(const mb_word *w, const uint32_t *entry, const uint3
     return agree + count_three(ones, twos, fours);
 }
 
-void mb_ask_half(uint32_t *mask, uint32_t inputs, uint32_t *generator)
+static uint32_t count_all(const uint32_t *bits, uint32_t n)
 {
-    for (uint32_t words = MB_WORDS(inputs); words > 0; words--) {
-        *mask++ &= mb_draw32(generator);
+    uint32_t count = 0;
+    for (const uint32_t *const end = bits + MB_WORDS(n); bits != end; bits++) {
+        count += count_bits(*bits);
+    }
+    return count;
+}
+
+void mb_ask_half(const mb_layer *lowest, const uint32_t *bits, uint32_t true_error, uint32_t *mask, uint32_t *generator)
+{
+    const uint32_t eligible = lowest->input == MB_ON_OFF ? count_all(bits, lowest->inputs) : lowest->inputs;
+    const uint32_t visits = ((lowest->dose * true_error) >> 14) * eligible >> 10;
+    if (2u * (visits < 32u ? 32u : visits) <= count_all(mask, lowest->units)) {
+        for (uint32_t words = MB_WORDS(lowest->units); words > 0; words--) {
+            *mask++ &= mb_draw32(generator);
+        }
     }
 }
 

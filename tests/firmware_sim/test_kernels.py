@@ -31,8 +31,8 @@ def frozen(name: str) -> Frozen:
         "dense": lambda: network(5, (331, 70, 45, 10), 3, 0, (True, True, True), 9000),
         # classes in two words; one learning layer in the middle
         "wide output": lambda: network(6, (97, 33, 64, 37), 5, 0, (False, True, False), 20000),
-        # ten words of signs, filled up to sixteen
-        "ternary": lambda: ternary(network(9, (60, 70, 300, 10), 3, 0, (True, True, True), 9000)),
+        # ten words of signs, filled up to sixteen; few enough visits that half of the open units do
+        "ternary": lambda: ternary(network(9, (60, 150, 300, 10), 3, 0, (True, True, True), 9000)),
         # two rows of strips: 1,024 entries hold 21 of these 41 columns; then odd channels and an odd stride
         "conv": lambda: windowed(7, (6, 41, 47), (conv(35, 3, 1, True, 2), conv(9, 2, 2)), (7,), "bits", 2),
         "uint8": lambda: windowed(8, (1, 1, 77), (), (67, 5), "uint8", 4, (False, True)),

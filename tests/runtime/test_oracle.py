@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +119,38 @@ def test_signs_are_drawn_in_proportion_to_the_error() -> None:
     assert set(np.unique(drawn)) == {-1, 0, 1} and not drawn[:, [0, 6]].any()
     np.testing.assert_allclose(drawn.mean(0), error / 16383, atol=0.03)
     assert np.abs(drawn[:, 1:3]).min() == 1 or np.abs(drawn[:, 1:3]).mean() > 0.999
+
+
+def test_no_more_units_are_asked_than_visits_need() -> None:
+    """Half of the open units of the lowest layer that learns, if its visits are fewer than these; each as likely as any other."""
+    frozen = network(6, (400, 200, 40, 4), planes=0, dose=2000)
+    oracle, mask = DeviceRule(frozen), np.arange(200) % 3 != 0
+    x = (np.arange(400) < 100).astype(np.int64)
+    visits = 2000 * 4096 * 100 >> 24
+    assert visits == 48 and mask.sum() == 133
+    asked = np.array([oracle.half(0, x, mask, 4096) for _ in range(2000)])
+    assert not asked[:, ~mask].any()
+    np.testing.assert_allclose(asked[:, mask].mean(0), 0.5, atol=0.06)
+    before = oracle.generator
+    assert np.array_equal(oracle.half(0, np.ones(400, np.int64), mask, 4096), mask)  # four times as many visits
+    assert np.array_equal(
+        oracle.half(0, x, mask & (np.arange(200) < 90), 4096), mask & (np.arange(200) < 90)
+    )  # 60 open
+    assert oracle.generator == before
+
+
+def test_errors_that_go_further_down_go_to_all_open_units() -> None:
+    frozen = ternary(network(6, (60, 150, 150, 150, 4), planes=0, dose=500))
+    oracle, below = DeviceRule(frozen), []
+    half = oracle.half
+
+    def noted(lowest: int, *rest: Any) -> Any:
+        below.append(lowest)
+        return half(lowest, *rest)
+
+    oracle.half = noted  # type: ignore[method-assign]
+    oracle.learn(oracle_input(frozen, inputs(frozen, 1)[0]), 1)
+    assert below == [0]
 
 
 def test_a_frozen_layer_may_keep_its_levels() -> None:

@@ -46,7 +46,7 @@ def networks() -> Iterator[tuple[str, Frozen]]:
     for seed, (name, (image, convs, dense, source, k, learns)) in enumerate(WINDOWED.items()):
         yield name, windowed(seed, image, convs, dense, source, k, learns)
     yield "votes-3bit", voting(3, inputs=37, planes=2, units=40, classes=5, k=3, batch=32)
-    yield "ternary-4bit", ternary(network(10, (15, 70, 300, 5), 4, 3, (True, True, True), 9000))
+    yield "ternary-4bit", ternary(network(10, (15, 130, 80, 5), 4, 3, (True, True, True), 12000))
 
 
 def files() -> dict[str, bytes]:
