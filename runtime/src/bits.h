@@ -32,6 +32,13 @@ typedef int32_t mb_int;
 #define MB_APART static
 #endif
 
+/* f(flag, ...): a copy for each value of the flag, but one that asks where size counts. */
+#ifdef __OPTIMIZE_SIZE__
+#define MB_BOTH(flag, f, ...) f(flag, __VA_ARGS__)
+#else
+#define MB_BOTH(flag, f, ...) ((flag) ? f(1, __VA_ARGS__) : f(0, __VA_ARGS__))
+#endif
+
 #define MB_WORDS(bits) (((uint32_t)(bits) + 31u) >> 5) /* words that hold so many bits */
 
 /* a + b + c = low + 2 high in 32 lanes at once: five operations where the core has three-operand logic. */
@@ -46,10 +53,13 @@ typedef int32_t mb_int;
 
 #if defined(__clang__)
 #define MB_ROLLED _Pragma("clang loop unroll(disable)")
+#define MB_UNROLLED
 #elif defined(__GNUC__)
 #define MB_ROLLED _Pragma("GCC unroll 1")
+#define MB_UNROLLED _Pragma("GCC unroll 8") /* at most eight turns, a constant number: clang does it unasked */
 #else
 #define MB_ROLLED
+#define MB_UNROLLED
 #endif
 
 /* Order for compilers that mix loads and sums until the registers do not suffice: everything before is done, in registers. */
@@ -157,15 +167,32 @@ MB_INLINE void mb_flip_lane(uint8_t *base, uint32_t index, uint32_t lane, uint32
     }
 }
 
+/* The sum of two planes' carry, where all lanes of the second have the same bit, the lowest of `bits`. */
+static inline uint32_t mb_carry(uint32_t plane, uint32_t bits, uint32_t carry)
+{
+    return (bits & 1u) ? (plane | carry) : (plane & carry);
+}
+
 /* value + c on bit-sliced planes: only the sign of the sum, as a word. */
 static inline uint32_t mb_sign_of_sum(const uint32_t *v, unsigned planes, int32_t c)
 {
     uint32_t carry = 0, bits = (uint32_t)c;
-    for (unsigned p = 0; p + 1 < planes; p++) {
-        carry = (bits & 1u) ? (v[p] | carry) : (v[p] & carry);
-        bits >>= 1;
+    for (unsigned p = 0; p + 1 < planes; p++, bits >>= 1) {
+        carry = mb_carry(v[p], bits, carry);
     }
     return v[planes - 1] ^ carry ^ (0u - (bits & 1u));
+}
+
+/* Those of the sums with `lowest` and with `highest`: where they differ, -highest <= value < -lowest. */
+static inline uint32_t mb_is_between(const uint32_t *v, unsigned planes, int32_t lowest, int32_t highest)
+{
+    uint32_t low_carry = 0, high_carry = 0, low = (uint32_t)lowest, high = (uint32_t)highest;
+    for (unsigned p = 0; p + 1 < planes; p++, low >>= 1, high >>= 1) {
+        const uint32_t plane = v[p];
+        low_carry = mb_carry(plane, low, low_carry);
+        high_carry = mb_carry(plane, high, high_carry);
+    }
+    return low_carry ^ high_carry ^ (0u - ((low ^ high) & 1u));
 }
 
 /* One lane of bit-sliced two's complement planes as an integer. */

@@ -9,8 +9,20 @@
 #define LANES mb_word
 #define SHIFT "2"
 #define LDR "ldr"
+#ifdef __OPTIMIZE_SIZE__
 #define ADD_COLUMNS void mb_add_columns
 #include "columns.h"
+#define ADD_RUN mb_add_columns
+#else
+#define ADD_COLUMNS MB_INLINE void add_columns
+#include "columns.h"
+void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, uint32_t runs, const mb_word *start, uint32_t *v,
+                    unsigned planes, uint32_t *carry)
+{
+    add_columns(w, lists, run, runs, start, v, planes, carry);
+}
+#define ADD_RUN add_columns
+#endif
 #ifndef __OPTIMIZE_SIZE__
 #define LANES mb_half
 #define SHIFT "1"
@@ -87,13 +99,17 @@ uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
 /* 16 x 16 bits change rows and columns: word i holds planes i and 8 + i, and then lanes i and 8 + i. */
 static void transpose(uint32_t *a)
 {
+    MB_UNROLLED
     for (uint32_t i = 0; i < 8u; i++) {
         const uint32_t t = (a[i] ^ (a[i] >> 8)) & 0x0000FF00u;
         a[i] ^= t ^ (t << 8);
     }
     uint32_t mask = 0x0F0F0F0Fu;
+    MB_UNROLLED
     for (uint32_t step = 4; step != 0; step >>= 1, mask ^= mask << step) {
-        for (uint32_t i = 0; i < 8u; i = ((i | step) + 1u) & ~step) {
+        MB_UNROLLED
+        for (uint32_t pair = 0; pair < 4u; pair++) {
+            const uint32_t i = pair + (pair & (0u - step)); /* a zero where the step's bit is */
             const uint32_t t = ((a[i] >> step) ^ a[i + step]) & mask;
             a[i + step] ^= t;
             a[i] ^= t << step;
@@ -118,6 +134,7 @@ void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t 
 #ifndef __OPTIMIZE_SIZE__
     if (n <= 16u && planes <= 16u) {
         uint32_t a[8];
+        MB_UNROLLED
         for (unsigned i = 0; i < 8u; i++) {
             a[i] = (i < planes ? v[i] & 0xFFFFu : 0) | (8u + i < planes ? v[8u + i] << 16 : 0);
         }
@@ -157,10 +174,10 @@ MB_APART void dense(const mb_layer *l, const uint16_t *list, uint32_t active, ui
     const mb_word *w = (const mb_word *)(const void *)l->sign, *start = l->fold;
     for (uint32_t r = 0; r <= last; r++, w += l->inputs + 1u, start += planes) {
         uint32_t v[MB_PLANES_MAX];
-        mb_add_columns(w, list, &all, 1, start, v, planes, carry);
+        ADD_RUN(w, list, &all, 1, start, v, planes, carry);
         out[r] = ~mb_sign_of_sum(v, planes, -n);
         if (MB_HAS_LEARN && mask != NULL) { /* -window <= V <= window */
-            mask[r] = ~mb_sign_of_sum(v, planes, window - n) & mb_sign_of_sum(v, planes, -window - 1 - n);
+            mask[r] = mb_is_between(v, planes, -window - 1 - n, window - n);
         }
     }
     out[last] &= exist;

@@ -58,50 +58,85 @@ static uint32_t output_error(const int32_t *scores, uint32_t classes, uint16_t l
 
 /// Backward ///
 
-/* below[j] += sum over 32 (or 16) units of w[i][j] error[i], for the inputs asked for. A table of sixteen signed sums serves four
- * units with one look-up. `half` is a constant in each of its two copies. */
-MB_INLINE void add_errors(const uint8_t *words, uint32_t half, const int32_t *sums, const uint16_t *list, uint32_t count,
-                          int32_t *below)
+static inline mb_sizes with(mb_sizes s, int32_t error)
 {
-    MB_ROLLED
-    for (uint32_t i = 0; i < count; i++) {
-        const uint32_t j = list != NULL ? list[i] : i, w = mb_lanes_at(words, j, half);
-        below[j] += mb_look_up(sums, w, half);
-    }
-}
-
-void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, uint32_t count, int32_t *below, int32_t *tables)
-{
-    const uint32_t lanes = l->half ? 16u : 32u;
-    memset(below, 0, sizeof(int32_t) * l->inputs);
-    for (uint32_t first = 0; first < l->units; first += lanes, error += lanes) {
-        const uint32_t here = l->units - first < lanes ? l->units - first : lanes;
-        const uint8_t *const words = l->sign + first / lanes * (l->inputs + 1u) * (lanes / 8u);
-        int32_t *sums = tables;
-        uint32_t any = 0;
-        for (uint32_t i = 0; i < lanes; i += 4u, sums += 16) { /* lanes beyond the last unit count as zero */
-            const int32_t a = i < here ? error[i] : 0, b = i + 1u < here ? error[i + 1u] : 0;
-            const int32_t c = i + 2u < here ? error[i + 2u] : 0, d = i + 3u < here ? error[i + 3u] : 0;
-            any |= (uint32_t)(a | b | c | d);
-            mb_signed_sums(a, b, c, d, sums);
-        }
-        if (any != 0 && l->half) {
-            add_errors(words, 1, tables, list, count, below);
-        } else if (any != 0) {
-            add_errors(words, 0, tables, list, count, below);
-        }
-    }
+    const uint32_t size = mb_magnitude(error);
+    s.sum += size;
+    s.largest = size > s.largest ? size : s.largest;
+    return s;
 }
 
 mb_sizes mb_sizes_of(const int32_t *error, uint32_t units)
 {
     mb_sizes s = {0, 0};
     for (const int32_t *const end = error + units; error != end; error++) {
-        const uint32_t size = mb_magnitude(*error);
-        s.sum += size;
-        s.largest = size > s.largest ? size : s.largest;
+        s = with(s, *error);
     }
     return s;
+}
+
+/* A table of sixteen signed sums serves four units with one look-up. */
+void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, uint32_t count, int32_t *below, int32_t *tables)
+{
+    memset(below, 0, sizeof(int32_t) * l->inputs);
+    for (uint32_t first = 0; first < l->units; first += 32u, error += 32) {
+        const uint32_t here = l->units - first < 32u ? l->units - first : 32u;
+        const mb_word *const words = (const mb_word *)(const void *)l->sign + first / 32u * (l->inputs + 1u);
+        int32_t *sums = tables;
+        uint32_t any = 0;
+        for (uint32_t i = 0; i < 32u; i += 4u, sums += 16) { /* lanes beyond the last unit count as zero */
+            const int32_t a = i < here ? error[i] : 0, b = i + 1u < here ? error[i + 1u] : 0;
+            const int32_t c = i + 2u < here ? error[i + 2u] : 0, d = i + 3u < here ? error[i + 3u] : 0;
+            any |= (uint32_t)(a | b | c | d);
+            mb_signed_sums(a, b, c, d, sums);
+        }
+        MB_ROLLED
+        for (uint32_t i = 0; any != 0 && i < count; i++) {
+            const uint32_t j = list != NULL ? list[i] : i;
+            below[j] += mb_look_up(tables, words[j], 0);
+        }
+    }
+}
+
+/* many: more than ten units. */
+MB_INLINE mb_sizes look_up_errors(uint32_t many, const mb_layer *l, const uint32_t *mask, int32_t *below, const int32_t *tables)
+{
+    const mb_half *w = (const mb_half *)(const void *)l->sign, *const end = w + l->inputs;
+    mb_sizes sizes = {0, 0};
+    while (w != end) {
+        const mb_half *const stop = end - w < 32 ? end : w + 32;
+        uint32_t open = mask != NULL ? *mask++ : 0xFFFFFFFFu;
+        for (; w != stop; w++, below++, open >>= 1) {
+            if ((open & 1u) == 0) {
+                *below = 0;
+                continue;
+            }
+            const uint32_t units = *w;
+            int32_t error = tables[units & 31u] + tables[32u + ((units >> 5) & 31u)];
+            if (many) {
+                error += tables[64u + ((units >> 10) & 31u)] + tables[96u + (units >> 15)];
+            }
+            *below = error;
+            sizes = with(sizes, error);
+        }
+    }
+    return sizes;
+}
+
+/* Few units, and the whole sum at once: tables of 32 serve five units. */
+mb_sizes mb_backward_16(const mb_layer *l, const int32_t *error, const uint32_t *mask, int32_t *below, int32_t *tables)
+{
+    int32_t e[20], *table = tables;
+    memset(e, 0, sizeof e);
+    memcpy(e, error, sizeof(int32_t) * l->units);
+    for (const int32_t *five = e; five != e + 20; five += 5, table += 32) {
+        mb_signed_sums(five[0], five[1], five[2], five[3], table);
+        for (uint32_t i = 0; i < 16u; i++) {
+            table[16u + i] = table[i] + five[4];
+            table[i] -= five[4];
+        }
+    }
+    return MB_BOTH(l->units > 10u, look_up_errors, l, mask, below, tables);
 }
 
 /* Halves all errors, toward zero, until the largest is below 2^14: products and sums of any layer then fit 32 bits. */
@@ -150,7 +185,7 @@ static uint32_t list_ascending(const uint32_t *bits, uint32_t inputs, uint16_t *
 /* A visit: bits 0..15 are the input, 16..30 the unit, 31 is set if its level is to go up. */
 enum { VISITS = 128 }; /* as many as fit where the backward pass keeps its tables */
 
-MB_INLINE void make_visits(const mb_layer *l, uint32_t half, uint32_t four, const uint32_t *visit, const uint32_t *end,
+MB_INLINE void make_visits(uint32_t half, uint32_t four, const mb_layer *l, const uint32_t *visit, const uint32_t *end,
                            uint32_t *generator, mb_learn_info *info)
 {
     const mb_half *const tables = l->tables;
@@ -174,24 +209,16 @@ MB_APART void make(const mb_layer *layer, const uint32_t *visit, const uint32_t 
     const mb_layer l = *layer; /* a copy that no store to weights can change */
     info->visited += (uint32_t)(end - visit);
 #ifndef __OPTIMIZE_SIZE__
-    if (l.bits == 4u && l.half) {
-        make_visits(&l, 1, 1, visit, end, generator, info);
-        return;
-    }
     if (l.bits == 4u) {
-        make_visits(&l, 0, 1, visit, end, generator, info);
+        MB_BOTH(l.half, make_visits, 1, &l, visit, end, generator, info);
         return;
     }
 #endif
-    if (l.half) {
-        make_visits(&l, 1, 0, visit, end, generator, info);
-    } else {
-        make_visits(&l, 0, 0, visit, end, generator, info);
-    }
+    MB_BOTH(l.half, make_visits, 0, &l, visit, end, generator, info);
 }
 
 /* Event-driven: unit i owns a stretch of the line in proportion to its error; units and inputs between visits cost little. */
-MB_INLINE void walk(const mb_layer *l, uint32_t on_off, const int32_t *error, mb_share share, const uint32_t *bits,
+MB_INLINE void walk(uint32_t on_off, const mb_layer *l, const int32_t *error, mb_share share, const uint32_t *bits,
                     const uint16_t *list, uint32_t eligible, uint32_t *visits, uint32_t *generator, mb_learn_info *info)
 {
     const int32_t *const last = error + l->units;
@@ -224,15 +251,28 @@ MB_INLINE void walk(const mb_layer *l, uint32_t on_off, const int32_t *error, mb
 MB_APART void update(const mb_layer *l, const int32_t *error, mb_share share, const uint32_t *bits, uint16_t *list,
                      uint32_t *visits, uint32_t *generator, mb_learn_info *info)
 {
-    if (l->input == MB_ON_OFF) { /* off inputs are not eligible */
-        const uint32_t eligible = list_ascending(bits, l->inputs, list);
-        walk(l, 1, error, share, bits, list, eligible, visits, generator, info);
-    } else {
-        walk(l, 0, error, share, bits, list, l->inputs, visits, generator, info);
-    }
+    const uint32_t on_off = l->input == MB_ON_OFF; /* off inputs are not eligible */
+    const uint32_t eligible = on_off ? list_ascending(bits, l->inputs, list) : l->inputs;
+    MB_BOTH(on_off, walk, l, error, share, bits, list, eligible, visits, generator, info);
 }
 
 /// Step ///
+
+/* The error of the layer below, from this one's. mask: its units that let one through. */
+MB_APART mb_sizes go_on(const mb_layer *l, const mb_arena *arena, const uint32_t *mask, const int32_t *error, uint32_t largest,
+                        int32_t *below, uint32_t *generator)
+{
+    if (l->half) {
+        return mb_backward_16(l, error, mask, below, arena->sums); /* of an output: no sum is above 2^13 */
+    }
+    const uint32_t open = mb_active_inputs(mask, l->inputs, arena->list);
+    if (MB_HAS_TERNARY && l->ternary) {
+        mb_backward_drawn(l, error, largest, arena->list, open, below, (uint32_t *)arena->sums, generator);
+    } else {
+        mb_backward(l, error, arena->list, open, below, arena->sums);
+    }
+    return rescale(below, l->inputs);
+}
 
 static unsigned lowest_learning(const mb_model *m, unsigned count)
 {
@@ -273,13 +313,7 @@ MB_APART void learn_step(const mb_model *m, const mb_arena *arena, unsigned coun
                 mb_ask_half(&l, arena->bits[lowest], true_error, arena->mask[lowest], &counters->generator);
                 mb_layer_at(m, i, &l);
             }
-            const uint32_t open = mb_active_inputs(arena->mask[i - 1], l.inputs, arena->list);
-            if (MB_HAS_TERNARY && l.ternary) {
-                mb_backward_drawn(&l, error, sizes.largest, arena->list, open, below, (uint32_t *)arena->sums, &counters->generator);
-            } else {
-                mb_backward(&l, error, arena->list, open, below, arena->sums);
-            }
-            sizes_below = rescale(below, l.inputs);
+            sizes_below = go_on(&l, arena, arena->mask[i - 1], error, sizes.largest, below, &counters->generator);
         }
         const mb_share share = mb_share_of(&l, sizes.sum, true_error);
         if (l.learns && share.each != 0) {

@@ -52,6 +52,9 @@ uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label);
 void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, uint32_t count, int32_t *below,
                  int32_t *tables);
 
+/* The same of a layer whose words have 16 lanes, of the inputs in a mask or, without one, all. tables: 4 of 32. */
+mb_sizes mb_backward_16(const mb_layer *l, const int32_t *error, const uint32_t *mask, int32_t *below, int32_t *tables);
+
 /* Of the open units in the mask of the lowest layer that learns one half stays, drawn, if its visits need no more of them. bits: its
  * packed inputs. */
 void mb_ask_half(const mb_layer *lowest, const uint32_t *bits, uint32_t true_error, uint32_t *mask, uint32_t *generator);

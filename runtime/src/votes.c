@@ -241,7 +241,11 @@ MB_APART uint32_t sample_error(const mb_model *m, const mb_arena *arena, const m
         deviations(arena->scores, out.units);
         true_error += projected_error(arena->scores, out.units, label, temperature, error);
         MB_MARK(MB_BACKWARD, at + 1u);
-        mb_backward(&out, error, NULL, out.inputs, arena->values, arena->sums);
+        if (out.half) {
+            (void)mb_backward_16(&out, error, NULL, arena->values, arena->sums);
+        } else {
+            mb_backward(&out, error, NULL, out.inputs, arena->values, arena->sums);
+        }
         add_delta(l, ramp, values, arena->values, delta);
     }
     MB_MARK(MB_FORWARD, at);
