@@ -90,8 +90,11 @@ void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, 
             any |= (uint32_t)(a | b | c | d);
             mb_signed_sums(a, b, c, d, sums);
         }
+        if (any == 0) {
+            continue;
+        }
         MB_ROLLED
-        for (uint32_t i = 0; any != 0 && i < count; i++) {
+        for (uint32_t i = 0; i < count; i++) {
             const uint32_t j = list != NULL ? list[i] : i;
             below[j] += mb_look_up(tables, words[j], 0);
         }
