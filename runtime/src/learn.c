@@ -185,6 +185,21 @@ static uint32_t list_ascending(const uint32_t *bits, uint32_t inputs, uint16_t *
     return (uint32_t)(end - list);
 }
 
+void mb_flip(const mb_layer *l, uint32_t unit, uint32_t input)
+{
+    const uint32_t r = l->half ? unit >> 4 : unit >> 5, lane = l->half ? unit & 15u : unit & 31u, at = r * (l->inputs + 1u) + input;
+    const uint32_t positive = (mb_weights(l, at) >> lane) & 1u;
+    mb_flip_lane(l->sign, at, lane, l->half);
+    if (l->input == MB_PLUS_MINUS) { /* the folded constant holds minus half the weight sum */
+        mb_step_lanes(l->fold + (unit >> 5) * l->planes, l->planes, 1u << (unit & 31u), (int)positive);
+    }
+#ifdef MB_WIDE
+    if (l->wide != NULL) {
+        mb_wide_flip(l, input, unit);
+    }
+#endif
+}
+
 /* A visit: bits 0..15 are the input, 16..30 the unit, 31 is set if its level is to go up. */
 enum { VISITS = 128 }; /* as many as fit where the backward pass keeps its tables */
 
@@ -266,7 +281,7 @@ MB_APART mb_sizes go_on(const mb_layer *l, const mb_arena *arena, const uint32_t
                         int32_t *below, uint32_t *generator)
 {
     if (l->half) {
-        return mb_backward_16(l, error, mask, below, arena->sums); /* of an output: no sum is above 2^13 */
+        return mb_backward_16(l, error, mask, below, arena->sums); /* of an output: no sum reaches 2^14 */
     }
     const uint32_t open = mb_active_inputs(mask, l->inputs, arena->list);
     if (MB_HAS_TERNARY && l->ternary) {

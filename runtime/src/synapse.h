@@ -101,21 +101,15 @@ MB_INLINE int32_t mb_entry(const mb_half *tables, mb_synapse s, uint32_t up)
     return index == s.top ? -1 : (int32_t)tables[index];
 }
 
+void mb_flip(const mb_layer *l, uint32_t unit, uint32_t input); /* its sign, and what else holds it */
+
 MB_INLINE void mb_move(const mb_layer *l, uint32_t half, uint32_t four, mb_synapse s, uint32_t up, mb_learn_info *info)
 {
     uint32_t changed = s.level ^ (s.level + 2u * up - 1u); /* a run of low bits, perhaps beyond the lowest k - 1 */
     info->moved++;
-    if (changed > s.top) {
-        info->flipped++; /* 0 <-> -1: the weight flips, and all low bits with it */
-        mb_flip_lane(s.sign, 0, s.lane, half);
-        if (l->input == MB_PLUS_MINUS) { /* the folded constant holds minus half the weight sum */
-            mb_step_lanes(l->fold + (s.unit >> 5) * l->planes, l->planes, 1u << (s.unit & 31u), (int)s.positive);
-        }
-#ifdef MB_WIDE
-        if (l->wide != NULL) {
-            mb_wide_flip(l, s.input, s.unit);
-        }
-#endif
+    if (changed > s.top) { /* 0 <-> -1: the weight flips, and all low bits with it */
+        info->flipped++;
+        mb_flip(l, s.unit, s.input);
     }
     if (four) {
         mb_flip_lane(s.low, 2, s.lane, half);

@@ -79,7 +79,7 @@ def test_every_subset_of_layers_learns_with_every_number_of_bits(k: int, learns:
     assert oracle.moved > 0
 
 
-@pytest.mark.parametrize("classes", [2, 3, 15, 16, 17, 31, 32, 33, 40])
+@pytest.mark.parametrize("classes", [2, 3, 5, 6, 10, 11, 15, 16, 17, 31, 32, 33, 40])
 def test_every_width_of_the_output(classes: int) -> None:
     frozen = network(classes, (9, 33, classes), k=3, planes=2)
     oracle, _ = agree_while_learning(frozen, inputs(frozen, 12), np.arange(12) % classes)
