@@ -251,16 +251,31 @@ MB_INLINE void walk(uint32_t on_off, const mb_layer *l, const int32_t *error, mb
             continue;
         }
         const uint32_t if_off = unit | ((0u - (uint32_t)*error) & 0x80000000u); /* up where the error is positive */
-        do {
-            const uint32_t place = next / rate;
-            next += 65536u;
+        uint32_t place = next / rate;
+#ifdef __ARM_ARCH_6M__ /* no divide instruction: twice a unit at most, not at every visit */
+        uint32_t over = next - place * rate, stride = 0;
+#endif
+        for (;;) {
             *visit++ = on_off ? (if_off ^ 0x80000000u) | list[place]
                               : if_off ^ place ^ ((bits[place >> 5] >> (place & 31u)) << 31);
             if (visit == visits + VISITS) {
                 make(l, visits, visit, generator, info);
                 visit = visits;
             }
-        } while (next < length);
+            next += 65536u;
+            if (next >= length) {
+                break;
+            }
+#ifdef __ARM_ARCH_6M__
+            stride = stride != 0 ? stride : 65536u / rate;
+            place += stride;
+            over += 65536u - stride * rate;
+            place += over >= rate;
+            over -= over >= rate ? rate : 0;
+#else
+            place = next / rate;
+#endif
+        }
         next -= length;
     }
     make(l, visits, visit, generator, info);
