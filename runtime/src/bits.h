@@ -64,8 +64,8 @@ typedef int32_t mb_int;
 
 /* Order for compilers that mix loads and sums until the registers do not suffice: everything before is done, in registers. */
 #if defined(__GNUC__)
-#define MB_TWO_HERE(a, b) __asm__ volatile("" : "+r"(a), "+r"(b))
-#define MB_FOUR_HERE(a, b, c, d) __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d))
+#define MB_TWO_HERE(a, b) __asm__ volatile("" : : "r"(a), "r"(b))
+#define MB_FOUR_HERE(a, b, c, d) __asm__ volatile("" : : "r"(a), "r"(b), "r"(c), "r"(d))
 #else
 #define MB_TWO_HERE(a, b) ((void)0)
 #define MB_FOUR_HERE(a, b, c, d) ((void)0)
