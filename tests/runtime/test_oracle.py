@@ -128,6 +128,8 @@ def test_no_more_units_are_asked_than_visits_need() -> None:
     x = (np.arange(400) < 100).astype(np.int64)
     visits = 2000 * 4096 * 100 >> 24
     assert visits == 48 and mask.sum() == 133
+    just, fewer = np.arange(200) < 96, np.arange(200) < 95
+    assert oracle.half(0, x, just, 4096).sum() < 96 and oracle.half(0, x, fewer, 4096).sum() == 95
     asked = np.array([oracle.half(0, x, mask, 4096) for _ in range(2000)])
     assert not asked[:, ~mask].any()
     np.testing.assert_allclose(asked[:, mask].mean(0), 0.5, atol=0.06)
@@ -137,6 +139,15 @@ def test_no_more_units_are_asked_than_visits_need() -> None:
         oracle.half(0, x, mask & (np.arange(200) < 90), 4096), mask & (np.arange(200) < 90)
     )  # 60 open
     assert oracle.generator == before
+
+
+@pytest.mark.parametrize("units", [63, 64, 80, 150])
+def test_half_of_the_open_units_where_visits_need_no_more(units: int) -> None:
+    """All are open; 40 of 400 inputs are on, so that visits are up to 39."""
+    frozen = ternary(network(units, (400, units, 40, 4), planes=0, dose=4000))
+    wide = (replace(layer, window=0 if layer.kind == "output" else 32767) for layer in frozen.layers)
+    frozen = replace(frozen, layers=tuple(wide), margin=0)
+    agree_while_learning(frozen, inputs_of_density(frozen, 0.1, 40, 1), np.arange(40) % 4)
 
 
 def test_errors_that_go_further_down_go_to_all_open_units() -> None:
