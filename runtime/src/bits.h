@@ -32,6 +32,13 @@ typedef int32_t mb_int;
 #define MB_APART static
 #endif
 
+/* For what takes next to no time: clang would unroll and inline there. */
+#if defined(__clang__)
+#define MB_SMALL __attribute__((minsize))
+#else
+#define MB_SMALL
+#endif
+
 #define MB_WORDS(bits) (((uint32_t)(bits) + 31u) >> 5) /* words that hold so many bits */
 
 /* a + b + c = low + 2 high in 32 lanes at once: five operations where the core has three-operand logic. */
@@ -68,6 +75,17 @@ static inline uint32_t mb_lane_mask(uint32_t n, uint32_t r)
     return left >= 32u ? 0xFFFFFFFFu : (1u << left) - 1u;
 }
 
+/* The same of the last word. */
+static inline uint32_t mb_last_mask(uint32_t n)
+{
+    return 0xFFFFFFFFu >> ((0u - n) & 31u);
+}
+
+static inline uint32_t mb_magnitude(int32_t x)
+{
+    return x < 0 ? 0u - (uint32_t)x : (uint32_t)x;
+}
+
 /* Appends the positions of the set bits of `v` to `list`, lowest first. */
 static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
 {
@@ -100,12 +118,14 @@ static inline uint16_t *mb_list_any(uint16_t *list, uint32_t v, uint32_t base)
     base += 31u;
     while (v != 0) { /* two a turn */
         uint32_t above = (uint32_t)__builtin_clz(v);
+#ifndef __OPTIMIZE_SIZE__
         *list++ = (uint16_t)(base - above);
         v &= ~(0x80000000u >> above);
         if (v == 0) {
             break;
         }
         above = (uint32_t)__builtin_clz(v);
+#endif
         *list++ = (uint16_t)(base - above);
         v &= ~(0x80000000u >> above);
     }
@@ -157,15 +177,16 @@ MB_INLINE void mb_flip_lane(uint8_t *base, uint32_t index, uint32_t lane, uint32
     }
 }
 
-/* value + c on bit-sliced planes: only the sign of the sum, as a word. */
+/* value + c on two or more bit-sliced planes: only the sign of the sum, as a word. */
 static inline uint32_t mb_sign_of_sum(const uint32_t *v, unsigned planes, int32_t c)
 {
+    const uint32_t *const top = v + planes - 1;
     uint32_t carry = 0, bits = (uint32_t)c;
-    for (unsigned p = 0; p + 1 < planes; p++) {
-        carry = (bits & 1u) ? (v[p] | carry) : (v[p] & carry);
+    do {
+        carry = (bits & 1u) ? (*v | carry) : (*v & carry);
         bits >>= 1;
-    }
-    return v[planes - 1] ^ carry ^ (0u - (bits & 1u));
+    } while (++v != top);
+    return *top ^ carry ^ (0u - (bits & 1u));
 }
 
 /* One lane of bit-sliced two's complement planes as an integer. */
