@@ -170,23 +170,14 @@ void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, 
                     unsigned planes, uint32_t *carry);
 uint16_t mb_best_class(const int32_t *scores, uint32_t classes);
 
-/* The same for words of 16 lanes. */
-void mb_add_columns_16(const mb_half *w, const uint16_t *lists, const mb_run *run, uint32_t runs, const mb_word *start,
-                       uint32_t *v, unsigned planes, uint32_t *carry);
-
-/* V + n of 32 (or 16) units, from their folded constants and the n active inputs: mb_sign_of_sum and mb_lane_values take n off
+/* V + n of 32 units, from their folded constants and the n active inputs: mb_sign_of_sum and mb_lane_values take n off
  * again. Only the bits that V has are right. On/off inputs give V = a - theta, +-1 inputs V = (a - theta) / 2
  * (docs/learning-rule.md, "Sums"). */
 static inline void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *lists, const mb_run *run, uint32_t runs, uint32_t *v,
                            uint32_t *carry)
 {
-    const uint32_t first = r * (l->inputs + 1u);
-    const mb_word *const start = l->fold + r * l->planes;
-    if (l->half) {
-        mb_add_columns_16((const mb_half *)(const void *)l->sign + first, lists, run, runs, start, v, l->planes, carry);
-    } else {
-        mb_add_columns((const mb_word *)(const void *)l->sign + first, lists, run, runs, start, v, l->planes, carry);
-    }
+    const mb_word *const w = (const mb_word *)(const void *)l->sign + r * (l->inputs + 1u);
+    mb_add_columns(w, lists, run, runs, l->fold + r * l->planes, v, l->planes, carry);
 }
 
 /* The word of weights with this index: 32 or 16 units. */
