@@ -191,11 +191,10 @@ MB_SMALL MB_APART mb_status check_weights(const uint8_t *p, const mb_layer *l, s
 static mb_status check_layers(const mb_model *m, section *left)
 {
     const unsigned count = mb_layer_count(m);
-    unsigned before = MB_ENCODE; /* kind of the layer before */
-    uint32_t values = 0;         /* what it gives */
-    uint32_t rows = 0, columns = 0; /* of a convolution, in this shape */
-    uint32_t channels = 0;          /* of an encoder: its bits then lie in an order that only a convolution takes */
-    int learner = 0;                /* some layer before learns */
+    unsigned before = MB_ENCODE;                /* kind of the layer before */
+    uint32_t values = 0, rows = 0, columns = 0; /* what it gives; of a convolution, in this shape */
+    uint32_t channels = 0;                      /* of an encoder: its bits then lie in an order that only a convolution takes */
+    int learner = 0;                            /* some layer before learns */
     for (unsigned i = 0; i < count; i++) {
         const uint8_t *p = mb_record_at(m->image, i);
         mb_layer l;
