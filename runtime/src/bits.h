@@ -39,6 +39,13 @@ typedef int32_t mb_int;
 #define MB_BOTH(flag, f, ...) ((flag) ? f(1, __VA_ARGS__) : f(0, __VA_ARGS__))
 #endif
 
+/* For what takes next to no time: clang would unroll and inline there. */
+#if defined(__clang__)
+#define MB_SMALL __attribute__((minsize))
+#else
+#define MB_SMALL
+#endif
+
 #define MB_WORDS(bits) (((uint32_t)(bits) + 31u) >> 5) /* words that hold so many bits */
 
 /* a + b + c = low + 2 high in 32 lanes at once: five operations where the core has three-operand logic. */
@@ -64,7 +71,11 @@ typedef int32_t mb_int;
 
 /* Order for compilers that mix loads and sums until the registers do not suffice: everything before is done, in registers. */
 #if defined(__GNUC__)
+#if defined(__clang__) && defined(__OPTIMIZE_SIZE__) /* shorter code if they could have changed; longer from gcc, slower from both */
+#define MB_TWO_HERE(a, b) __asm__ volatile("" : "+r"(a), "+r"(b))
+#else
 #define MB_TWO_HERE(a, b) __asm__ volatile("" : : "r"(a), "r"(b))
+#endif
 #define MB_FOUR_HERE(a, b, c, d) __asm__ volatile("" : : "r"(a), "r"(b), "r"(c), "r"(d))
 #else
 #define MB_TWO_HERE(a, b) ((void)0)
@@ -76,6 +87,17 @@ static inline uint32_t mb_lane_mask(uint32_t n, uint32_t r)
 {
     const uint32_t left = n - 32u * r;
     return left >= 32u ? 0xFFFFFFFFu : (1u << left) - 1u;
+}
+
+/* The same of the last word. */
+static inline uint32_t mb_last_mask(uint32_t n)
+{
+    return 0xFFFFFFFFu >> ((0u - n) & 31u);
+}
+
+static inline uint32_t mb_magnitude(int32_t x)
+{
+    return x < 0 ? 0u - (uint32_t)x : (uint32_t)x;
 }
 
 /* Appends the positions of the set bits of `v` to `list`, lowest first. */
@@ -110,12 +132,14 @@ static inline uint16_t *mb_list_any(uint16_t *list, uint32_t v, uint32_t base)
     base += 31u;
     while (v != 0) { /* two a turn */
         uint32_t above = (uint32_t)__builtin_clz(v);
+#ifndef __OPTIMIZE_SIZE__
         *list++ = (uint16_t)(base - above);
         v &= ~(0x80000000u >> above);
         if (v == 0) {
             break;
         }
         above = (uint32_t)__builtin_clz(v);
+#endif
         *list++ = (uint16_t)(base - above);
         v &= ~(0x80000000u >> above);
     }
@@ -173,14 +197,16 @@ static inline uint32_t mb_carry(uint32_t plane, uint32_t bits, uint32_t carry)
     return (bits & 1u) ? (plane | carry) : (plane & carry);
 }
 
-/* value + c on bit-sliced planes: only the sign of the sum, as a word. */
+/* value + c on two or more bit-sliced planes: only the sign of the sum, as a word. */
 static inline uint32_t mb_sign_of_sum(const uint32_t *v, unsigned planes, int32_t c)
 {
+    const uint32_t *const top = v + planes - 1;
     uint32_t carry = 0, bits = (uint32_t)c;
-    for (unsigned p = 0; p + 1 < planes; p++, bits >>= 1) {
-        carry = mb_carry(v[p], bits, carry);
-    }
-    return v[planes - 1] ^ carry ^ (0u - (bits & 1u));
+    do {
+        carry = mb_carry(*v, bits, carry);
+        bits >>= 1;
+    } while (++v != top);
+    return *top ^ carry ^ (0u - (bits & 1u));
 }
 
 /* Those of the sums with `lowest` and with `highest`: where they differ, -highest <= value < -lowest. */

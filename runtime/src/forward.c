@@ -27,25 +27,8 @@ void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, 
 #define LANES mb_half
 #define SHIFT "1"
 #define LDR "ldrh"
-#define ADD_COLUMNS void mb_add_columns_16
+#define ADD_COLUMNS static void add_columns_16
 #include "columns.h"
-#else /* a sixth of an inference-only library, for at most sixteen units */
-#define LANES uint32_t
-#define ADD_EIGHT static void add_eight_words
-#define MORE(carry) ((carry) != 0)
-#include "eight.h"
-void mb_add_columns_16(const mb_half *w, const uint16_t *list, const mb_run *run, uint32_t runs, const mb_word *start, uint32_t *v,
-                       unsigned planes, uint32_t *carry)
-{
-    (void)runs; /* one: no convolution has so few units that its words have 16 lanes */
-    memcpy(v, start, 4u * planes);
-    for (const uint16_t *const end = list + run->count; list != end; list += 8) {
-        for (unsigned i = 0; i < 8u; i++) {
-            carry[i] = w[list[i]];
-        }
-        add_eight_words(v + 1, planes - 1u, carry);
-    }
-}
 #endif
 
 /// Inputs ///
@@ -116,7 +99,6 @@ static void transpose(uint32_t *a)
         }
     }
 }
-#endif
 
 /* Bits `lane`, 8 + lane, ... of up to eight planes, a byte for each lane. */
 MB_INLINE uint32_t lane_bytes(const uint32_t *v, unsigned planes, uint32_t lane)
@@ -131,7 +113,6 @@ MB_INLINE uint32_t lane_bytes(const uint32_t *v, unsigned planes, uint32_t lane)
 void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n)
 {
     const uint32_t sign = 1u << (planes - 1u), bits = 2u * sign - 1u;
-#ifndef __OPTIMIZE_SIZE__
     if (n <= 16u && planes <= 16u) {
         uint32_t a[8];
         MB_UNROLLED
@@ -145,14 +126,6 @@ void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t 
         }
         return;
     }
-#else
-    if (n <= 16u) { /* one after the other is shorter, and no slower */
-        for (uint32_t i = 0; i < n; i++) {
-            values[i] = (int32_t)((((uint32_t)mb_lane_value(v, planes, i) - minus + sign) & bits) - sign);
-        }
-        return;
-    }
-#endif
     const unsigned low = planes < 8u ? planes : 8u, middle = planes < 16u ? planes - low : 8u;
     for (uint32_t lane = 0; lane < 8u && lane < n; lane++) {
         uint32_t a = lane_bytes(v, low, lane), b = lane_bytes(v + low, middle, lane);
@@ -163,6 +136,19 @@ void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t 
         }
     }
 }
+#else
+void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n)
+{
+    const uint32_t sign = 1u << (planes - 1u), bits = 2u * sign - 1u;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t x = 0;
+        for (const uint32_t *plane = v + planes; plane != v;) {
+            x = 2u * x + ((*--plane >> i) & 1u);
+        }
+        values[i] = (int32_t)(((x - minus + sign) & bits) - sign);
+    }
+}
+#endif
 
 /* A unit is +1 where V >= 0: the activation word is the complement of V's sign. */
 MB_APART void dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *out, uint32_t *mask, uint32_t *carry)
@@ -170,7 +156,7 @@ MB_APART void dense(const mb_layer *l, const uint16_t *list, uint32_t active, ui
     const int32_t window = (int32_t)l->window, n = (int32_t)active;
     const mb_run all = mb_whole_list(active);
     const unsigned planes = l->planes;
-    const uint32_t last = (l->units - 1u) >> 5, exist = mb_lane_mask(l->units, last);
+    const uint32_t last = (l->units - 1u) >> 5, exist = mb_last_mask(l->units);
     const mb_word *w = (const mb_word *)(const void *)l->sign, *start = l->fold;
     for (uint32_t r = 0; r <= last; r++, w += l->inputs + 1u, start += planes) {
         uint32_t v[MB_PLANES_MAX];
@@ -186,22 +172,43 @@ MB_APART void dense(const mb_layer *l, const uint16_t *list, uint32_t active, ui
     }
 }
 
-MB_APART void output(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *scores, uint32_t *carry)
+/* V + n of 32 or 16 units. */
+static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v, uint32_t *carry)
 {
-    const uint32_t lanes = l->half ? 16u : 32u;
-    const mb_run all = mb_whole_list(active);
-    for (uint32_t r = 0; lanes * r < l->units; r++) {
-        uint32_t v[MB_PLANES_MAX];
-        mb_sums(l, r, list, &all, 1, v, carry);
-        const uint32_t left = l->units - lanes * r, end = lanes * r + (left < lanes ? left : lanes);
-        mb_lane_values(v, l->planes, active, scores + lanes * r, end - lanes * r);
-        for (uint32_t unit = lanes * r; unit < end; unit++) {
-            int32_t a = scores[unit];
-            if (l->input == MB_PLUS_MINUS) {
-                a = 2 * a + (int32_t)(l->inputs & 1u);
-            }
-            scores[unit] = a * l->scores[unit] + l->scores[l->units + unit];
+    mb_run some = mb_whole_list(active);
+#ifndef __OPTIMIZE_SIZE__
+    if (l->half) {
+        add_columns_16((const mb_half *)(const void *)l->sign, list, &some, 1, l->fold, v, l->planes, carry);
+    } else {
+        mb_sums(l, r, list, &some, 1, v, carry);
+    }
+#else /* words of 16 lanes as words of 32, some at a time: another adder tree would be a fifth of a library that only predicts */
+    const uint16_t *const end = list + some.count;
+    enum { SOME = 48 }; /* more takes more stack than learning does */
+    mb_word words[SOME];
+    uint16_t all[SOME];
+    memcpy(v, l->fold + r * l->planes, 4u * l->planes);
+    while (list != end) {
+        for (some.count = 0; some.count < SOME && list != end; some.count++) {
+            words[some.count] = mb_weights(l, r * (l->inputs + 1u) + *list++);
+            all[some.count] = (uint16_t)some.count;
         }
+        mb_add_columns(words, all, &some, 1, v, v, l->planes, carry);
+    }
+#endif
+}
+
+MB_SMALL MB_APART void output(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *scores, uint32_t *carry)
+{
+    for (uint32_t r = 0; 32u * r < l->units; r++) { /* of 16 lanes there is one */
+        uint32_t v[MB_PLANES_MAX];
+        const uint32_t left = l->units - 32u * r;
+        sums(l, r, list, active, v, carry);
+        mb_lane_values(v, l->planes, active, scores + 32u * r, left < 32u ? left : 32u);
+    }
+    const int32_t twice = l->input == MB_PLUS_MINUS, odd = twice ? (int32_t)(l->inputs & 1u) : 0;
+    for (uint32_t c = 0; c < l->units; c++) {
+        scores[c] = ((1 + twice) * scores[c] + odd) * l->scores[c] + l->scores[l->units + c];
     }
 }
 
@@ -211,7 +218,7 @@ static void unpack(const mb_layer *l, const uint8_t *input, uint32_t *bits)
     const uint32_t values = mb_values(l), words = MB_WORDS(values);
     bits[words - 1] = 0;
     memcpy(bits, input, (values + 7u) >> 3);
-    bits[words - 1] &= mb_lane_mask(values, words - 1);
+    bits[words - 1] &= mb_last_mask(values);
 }
 
 void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, unsigned masks_from)
@@ -269,12 +276,12 @@ void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, 
 
 uint16_t mb_best_class(const int32_t *scores, uint32_t classes)
 {
-    uint32_t best = 0;
-    for (uint32_t c = 1; c < classes; c++) {
+    uint32_t best = 0, c = 0;
+    do {
         if (scores[c] > scores[best]) {
             best = c;
         }
-    }
+    } while (++c < classes);
     return (uint16_t)best;
 }
 
@@ -291,11 +298,12 @@ mb_status mb_predict(const mb_model *m, const void *input, int32_t *scores, uint
     }
     (void)mb_arena_plan(m, MB_INFER, &arena);
     mb_forward(m, &arena, input, MB_NO_MASKS);
+    const uint32_t classes = mb_u16_at(m->image + MB_AT_CLASSES);
     if (scores != NULL) {
-        memcpy(scores, arena.scores, sizeof(int32_t) * mb_classes(m));
+        memcpy(scores, arena.scores, sizeof(int32_t) * classes);
     }
     if (label != NULL) {
-        *label = mb_best_class(arena.scores, mb_classes(m));
+        *label = mb_best_class(arena.scores, classes);
     }
     return MB_OK;
 }

@@ -71,7 +71,7 @@ typedef struct mb_layer {
     uint8_t kind, input, bits, planes, half, learns; /* half: 1 if words have 16 lanes, not 32 */
     uint8_t ternary;                                 /* 1 if its record's kind is MB_TERNARY; its own is then MB_DENSE */
     uint32_t inputs, units;                          /* K (of a convolution: one window), N */
-    uint16_t height, width, channels; /* of the image that comes in; of an encoder, only the channels: 0 is all features */
+    uint16_t height, width, channels; /* of a convolution, as the next line; of an encoder the channels: 0 is all features */
     uint8_t kernel, stride, pool, same;              /* sides of window and pooled square; same: 1 if padded with +1 */
     uint32_t window;                                 /* largest |V| that lets an error through */
     uint16_t low, high, gain;                        /* of a graded layer, as all in this and the next line */
@@ -115,14 +115,15 @@ typedef struct mb_arena {
 
 /// Image (image.c, check.c) ///
 
-static inline uint32_t mb_u16_at(const uint8_t *p)
+/* Of header and records, which are aligned. */
+MB_INLINE uint32_t mb_u16_at(const uint8_t *p)
 {
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
+    return *(const mb_half *)(const void *)p;
 }
 
-static inline uint32_t mb_u32_at(const uint8_t *p)
+MB_INLINE uint32_t mb_u32_at(const uint8_t *p)
 {
-    return mb_u16_at(p) | mb_u16_at(p + 2) << 16;
+    return *(const mb_word *)(const void *)p;
 }
 
 static inline const uint8_t *mb_record_at(const uint8_t *image, unsigned index)
@@ -130,11 +131,15 @@ static inline const uint8_t *mb_record_at(const uint8_t *image, unsigned index)
     return image + MB_HEADER_SIZE + (size_t)MB_RECORD_SIZE * index;
 }
 
-uint32_t mb_crc32(const uint8_t *p, size_t n);
-uint32_t mb_header_crc(const uint8_t *image, uint32_t const_offset);
-unsigned mb_layer_count(const mb_model *m);
+MB_INLINE unsigned mb_layer_count(const mb_model *m)
+{
+    return mb_u16_at(m->image + MB_AT_LAYERS);
+}
+
+/* CRC-32 of the first n bytes, those of the word at `hole` taken as zero; a hole at n or after is none. */
+uint32_t mb_crc32(const uint8_t *p, uint32_t n, uint32_t hole);
 void mb_layer_at(const mb_model *m, unsigned index, mb_layer *layer);
-uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena); /* bytes; fills `arena` if not NULL */
+uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena); /* bytes */
 
 /// Inference (forward.c, conv.c, bytes.c, graded.c, passes.c) ///
 
@@ -165,23 +170,14 @@ void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, 
                     unsigned planes, uint32_t *carry);
 uint16_t mb_best_class(const int32_t *scores, uint32_t classes);
 
-/* The same for words of 16 lanes. */
-void mb_add_columns_16(const mb_half *w, const uint16_t *lists, const mb_run *run, uint32_t runs, const mb_word *start,
-                       uint32_t *v, unsigned planes, uint32_t *carry);
-
-/* V + n of 32 (or 16) units, from their folded constants and the n active inputs: mb_sign_of_sum and mb_lane_values take n off
+/* V + n of 32 units, from their folded constants and the n active inputs: mb_sign_of_sum and mb_lane_values take n off
  * again. Only the bits that V has are right. On/off inputs give V = a - theta, +-1 inputs V = (a - theta) / 2
  * (docs/learning-rule.md, "Sums"). */
 static inline void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *lists, const mb_run *run, uint32_t runs, uint32_t *v,
                            uint32_t *carry)
 {
-    const uint32_t first = r * (l->inputs + 1u);
-    const mb_word *const start = l->fold + r * l->planes;
-    if (l->half) {
-        mb_add_columns_16((const mb_half *)(const void *)l->sign + first, lists, run, runs, start, v, l->planes, carry);
-    } else {
-        mb_add_columns((const mb_word *)(const void *)l->sign + first, lists, run, runs, start, v, l->planes, carry);
-    }
+    const mb_word *const w = (const mb_word *)(const void *)l->sign + r * (l->inputs + 1u);
+    mb_add_columns(w, lists, run, runs, l->fold + r * l->planes, v, l->planes, carry);
 }
 
 /* The word of weights with this index: 32 or 16 units. */
@@ -190,10 +186,10 @@ static inline uint32_t mb_weights(const mb_layer *l, uint32_t index)
     return mb_lanes_at(l->sign, index, l->half);
 }
 
-/* Values that come in: of a dense layer, K. */
+/* Values that come in. */
 static inline uint32_t mb_values(const mb_layer *l)
 {
-    return (uint32_t)l->height * l->width * l->channels;
+    return MB_IS_CONV(l) ? (uint32_t)l->height * l->width * l->channels : MB_IS_GRADED(l) ? l->depth * l->inputs : l->inputs;
 }
 
 /* Whether this layer can never learn: no error is taken through a window or to bytes. */

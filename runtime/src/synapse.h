@@ -19,11 +19,6 @@ static inline uint32_t mb_draw(uint32_t *generator) /* its upper 16 bits */
     return mb_draw32(generator) >> 16;
 }
 
-static inline uint32_t mb_magnitude(int32_t x)
-{
-    return x < 0 ? 0u - (uint32_t)x : (uint32_t)x;
-}
-
 /* What a unit of error 1 gets, before a shift to the right; nothing is to be learnt if `each` is 0. */
 typedef struct mb_share {
     uint32_t each, shift;
