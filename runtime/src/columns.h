@@ -11,31 +11,33 @@ ADD_COLUMNS(const LANES *first, const uint16_t *lists, const mb_run *run, uint32
     uint32_t *next = carry;
 
     /* A load right after another one takes a cycle less on most cores: four indices, then their four words. */
-#define MB_ADD_FOUR(out, a0, a1, a2, a3)                                                           \
+#define MB_ADD_FOUR(x, p, a0, a1, a2, a3)                                                          \
     do {                                                                                           \
-        uint32_t a = a0, b = a1, c = a2, d = a3, t0, t1;                                           \
+        uint32_t a = a0, b = a1, c = a2, d = a3;                                                   \
         MB_FOUR_HERE(a, b, c, d);                                                                  \
-        MB_ADD_NOW(t0, ones, a, b);                                                                \
-        MB_ADD_NOW(t1, ones, c, d);                                                                \
-        MB_ADD_NOW(out, twos, t0, t1);                                                             \
+        b ^= a;                                                                                    \
+        d ^= c;                                                                                    \
+        MB_ADD_PAIRS(x, p, ones, a, b, c, d);                                                      \
+        MB_TWO_HERE(x, p);                                                                         \
     } while (0)
-#define MB_ADD_INPUTS(out, at)                                                                     \
+#define MB_ADD_INPUTS(x, p, at)                                                                    \
     do {                                                                                           \
         uint32_t i = list[at], j = list[(at) + 1], k = list[(at) + 2], m = list[(at) + 3];         \
         MB_FOUR_HERE(i, j, k, m);                                                                  \
-        MB_ADD_FOUR(out, w[i], w[j], w[k], w[m]);                                                  \
+        MB_ADD_FOUR(x, p, w[i], w[j], w[k], w[m]);                                                 \
     } while (0)
-#define MB_ADD_NOW(high, sum, a, b)                                                                \
+#define MB_ADD_TWO_FOURS(out, x, p, y, q)                                                          \
     do {                                                                                           \
-        MB_FULL_ADD(high, sum, sum, a, b);                                                         \
-        MB_TWO_HERE(high, sum);                                                                    \
+        MB_ADD_PAIRS(x, p, twos, x, p, y, q);                                                      \
+        MB_ADD_PAIR(out, fours, x, p);                                                             \
+        MB_TWO_HERE(out, fours);                                                                   \
     } while (0)
 #define MB_ADD_EIGHT(out, at)                                                                      \
     do {                                                                                           \
-        uint32_t f0, f1;                                                                           \
-        MB_ADD_INPUTS(f0, at);                                                                     \
-        MB_ADD_INPUTS(f1, (at) + 4);                                                               \
-        MB_ADD_NOW(out, fours, f0, f1);                                                            \
+        uint32_t x, p, y, q;                                                                       \
+        MB_ADD_INPUTS(x, p, at);                                                                   \
+        MB_ADD_INPUTS(y, q, (at) + 4);                                                             \
+        MB_ADD_TWO_FOURS(out, x, p, y, q);                                                         \
     } while (0)
 
     for (const mb_run *const end = run + runs; run != end; run++) {
@@ -51,7 +53,7 @@ ADD_COLUMNS(const LANES *first, const uint16_t *lists, const mb_run *run, uint32
             uint32_t e0, e1, h;
             MB_ADD_EIGHT(e0, 0);
             MB_ADD_EIGHT(e1, 8);
-            MB_ADD_NOW(h, eights, e0, e1);
+            MB_FULL_ADD(h, eights, eights, e0, e1);
             *next++ = h;
             list += 16;
         }
@@ -79,10 +81,10 @@ ADD_COLUMNS(const LANES *first, const uint16_t *lists, const mb_run *run, uint32
             *next++ = 0;
         }
         do {
-            uint32_t f0, f1, left;
-            MB_ADD_FOUR(f0, carry[0], carry[1], carry[2], carry[3]);
-            MB_ADD_FOUR(f1, carry[4], carry[5], carry[6], carry[7]);
-            MB_ADD_NOW(left, fours, f0, f1);
+            uint32_t x, p, y, q, left;
+            MB_ADD_FOUR(x, p, carry[0], carry[1], carry[2], carry[3]);
+            MB_ADD_FOUR(y, q, carry[4], carry[5], carry[6], carry[7]);
+            MB_ADD_TWO_FOURS(left, x, p, y, q);
             carry += 8;
             uint32_t *to = v + 8;
             MB_ROLLED
@@ -104,7 +106,8 @@ ADD_COLUMNS(const LANES *first, const uint16_t *lists, const mb_run *run, uint32
     }
 }
 #undef MB_ADD_FOUR
-#undef MB_ADD_NOW
+#undef MB_ADD_INPUTS
+#undef MB_ADD_TWO_FOURS
 #undef SHIFT
 #undef LDR
 #undef LANES

@@ -64,9 +64,9 @@ MB_APART uint32_t *draw_signs(const mb_layer *l, const int32_t *error, uint32_t 
 MB_INLINE uint32_t agreeing(const mb_word *w, const uint32_t *entry, const uint32_t *end)
 {
     uint32_t ones = 0, twos = 0, fours = 0, eights = 0, agree = 0;
-#define MB_AGREE_FOUR(out, e)                                                                      \
+#define MB_AGREE_FOUR(x, p, e)                                                                     \
     do {                                                                                           \
-        uint32_t a = (e)[0], b = (e)[3], c = (e)[6], d = (e)[9], t0, t1;                           \
+        uint32_t a = (e)[0], b = (e)[3], c = (e)[6], d = (e)[9];                                   \
         MB_FOUR_HERE(a, b, c, d);                                                                  \
         a = w[a], b = w[b], c = w[c], d = w[d];                                                    \
         MB_FOUR_HERE(a, b, c, d);                                                                  \
@@ -74,15 +74,15 @@ MB_INLINE uint32_t agreeing(const mb_word *w, const uint32_t *entry, const uint3
         MB_FOUR_HERE(a, b, c, d);                                                                  \
         a &= (e)[1], b &= (e)[4], c &= (e)[7], d &= (e)[10];                                       \
         MB_FOUR_HERE(a, b, c, d);                                                                  \
-        MB_FULL_ADD(t0, ones, ones, a, b);                                                         \
-        MB_FULL_ADD(t1, ones, ones, c, d);                                                         \
-        MB_FULL_ADD(out, twos, twos, t0, t1);                                                      \
+        b ^= a, d ^= c;                                                                            \
+        MB_ADD_PAIRS(x, p, ones, a, b, c, d);                                                      \
     } while (0)
     for (; entry != end; entry += 24) {
-        uint32_t f0, f1;
-        MB_AGREE_FOUR(f0, entry);
-        MB_AGREE_FOUR(f1, entry + 12);
-        MB_FULL_ADD(eights, fours, fours, f0, f1);
+        uint32_t x, p, y, q;
+        MB_AGREE_FOUR(x, p, entry);
+        MB_AGREE_FOUR(y, q, entry + 12);
+        MB_ADD_PAIRS(x, p, twos, x, p, y, q);
+        MB_ADD_PAIR(eights, fours, x, p);
         agree += 8u * count_bits(eights);
     }
 #undef MB_AGREE_FOUR
