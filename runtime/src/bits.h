@@ -44,12 +44,28 @@ typedef int32_t mb_int;
     } while (0)
 #define MB_FULL_ADD(high, low, a, b, c) MB_FULL_ADD_OF(uint32_t, high, low, a, b, c)
 
+/* sum + a + b + c + d = sum + 2 (e + f), where two words are known by one of them and their difference: (x, p) becomes (e, e ^ f)
+ * of (x1, p1) = (a, a ^ b) and (x2, p2) = (c, c ^ d). Eight operations where two full additions take ten. */
+#define MB_ADD_PAIRS(x, p, sum, x1, p1, x2, p2)                                       \
+    do {                                                                              \
+        const uint32_t or_ = ((x1) ^ (sum)) | (p1), sum_ = (sum) ^ (p1);              \
+        const uint32_t and_ = ((x2) ^ sum_) & ~(p2);                                  \
+        (sum) = sum_ ^ (p2);                                                          \
+        (x) = sum_ ^ and_;                                                            \
+        (p) = or_ ^ and_;                                                             \
+    } while (0)
+
 #if defined(__clang__)
 #define MB_ROLLED _Pragma("clang loop unroll(disable)")
 #elif defined(__GNUC__)
 #define MB_ROLLED _Pragma("GCC unroll 1")
 #else
 #define MB_ROLLED
+#endif
+#if defined(__GNUC__) && !defined(__clang__) /* clang does by itself */
+#define MB_UNROLLED _Pragma("GCC unroll 8")
+#else
+#define MB_UNROLLED
 #endif
 
 /* Order for compilers that mix loads and sums until the registers do not suffice: everything before is done, in registers. */

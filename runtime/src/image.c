@@ -137,12 +137,12 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
     }
     for (unsigned i = 0; i < count; i++) {
         mb_layer_at(m, i, &l);
-        const uint32_t values = mb_values(&l), of_bytes = l.kind == MB_DENSE ? 8u : 0;
+        const uint32_t values = mb_values(&l), of_bytes = l.kind == MB_DENSE ? MB_BYTE_PLANES : 0;
         const uint32_t depth = l.kind == MB_ENCODE || MB_ON_GRADES(&l) ? 0 : MB_ON_BYTES(&l) ? of_bytes : 1u;
         arena->bits[i] = depth == 0 ? NULL : take(m, &used, 4u * MB_WORDS(values) * depth);
         if (l.kind != MB_ENCODE) {
             const uint32_t least = l.inputs < 16u ? 16u : l.inputs; /* a convolution on bytes pads its window to 32 */
-            const uint32_t listed = MB_IS_GRADED(&l) ? values : least;
+            const uint32_t listed = MB_IS_GRADED(&l) ? values : depth == MB_BYTE_PLANES ? 2u * least + 40u : least;
             most_inputs = listed > most_inputs ? listed : most_inputs;
             most_units = l.units > most_units ? l.units : most_units;
         }
@@ -156,7 +156,7 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
             kernel = l.kernel > kernel ? l.kernel : kernel;
             work = MB_ON_BYTES(&l) ? mb_conv_bytes_work(&l) : mb_conv_bits_work(&l);
         } else if (MB_ON_BYTES(&l)) {
-            work = MB_WORDS(l.units) * l.planes;
+            work = MB_WORDS(l.units) * (l.planes + 2u);
         }
         most_work = work > most_work ? work : most_work;
     }
