@@ -58,24 +58,6 @@ typedef int32_t mb_int;
     } while (0)
 #define MB_FULL_ADD(high, low, a, b, c) MB_FULL_ADD_OF(uint32_t, high, low, a, b, c)
 
-/* sum + a + b + c + d = sum + 2 (e + f), where two words are known by one of them and their difference: (x, p) becomes (e, e ^ f)
- * of (x1, p1) = (a, a ^ b) and (x2, p2) = (c, c ^ d). Eight operations where two full additions take ten. */
-#define MB_ADD_PAIRS(x, p, sum, x1, p1, x2, p2)                                       \
-    do {                                                                              \
-        const uint32_t or_ = ((x1) ^ (sum)) | (p1), sum_ = (sum) ^ (p1);              \
-        const uint32_t and_ = ((x2) ^ sum_) & ~(p2);                                  \
-        (sum) = sum_ ^ (p2);                                                          \
-        (x) = sum_ ^ and_;                                                            \
-        (p) = or_ ^ and_;                                                             \
-    } while (0)
-
-/* sum + e + f = sum + 2 out. */
-#define MB_ADD_PAIR(out, sum, x, p)                                                   \
-    do {                                                                              \
-        (out) = (x) ^ ((p) & ((x) ^ (sum)));                                          \
-        (sum) ^= (p);                                                                 \
-    } while (0)
-
 #if defined(__clang__)
 #define MB_ROLLED _Pragma("clang loop unroll(disable)")
 #define MB_UNROLLED
@@ -99,6 +81,18 @@ typedef int32_t mb_int;
 #define MB_TWO_HERE(a, b) ((void)0)
 #define MB_FOUR_HERE(a, b, c, d) ((void)0)
 #endif
+
+/* Of every two of eight words `step` apart: the first one's bits in mask << shift and the second one's in mask change places. */
+MB_INLINE void mb_exchange(uint32_t *a, uint32_t shift, uint32_t step, uint32_t mask)
+{
+    MB_UNROLLED
+    for (uint32_t pair = 0; pair < 4u; pair++) {
+        const uint32_t i = pair + (pair & (0u - step)); /* a zero where the step's bit is */
+        const uint32_t t = ((a[i] >> shift) ^ a[i + step]) & mask;
+        a[i + step] ^= t;
+        a[i] ^= t << shift;
+    }
+}
 
 /* Which of the first n lanes of word r exist: all ones except in the last word. */
 static inline uint32_t mb_lane_mask(uint32_t n, uint32_t r)

@@ -1,19 +1,24 @@
 /* Layers on 8-bit inputs. Both kernels are exact sums of K values times +-1; which is faster depends on the shape.
  *
- * A dense layer has many inputs and visits each once: the input is cut into eight bit planes, and the columns of a plane's
- * active inputs enter the counters b planes up. Zeros cost nothing, and many pictures are mostly zeros.
+ * A dense layer has many inputs and visits each once: the input is cut into planes, and the columns of a plane's active inputs
+ * enter the counters at its place. Zeros cost nothing, and many pictures are mostly zeros. The planes are those of signed digits,
+ * of which a byte has fewer than bits: 255 is 256 - 1. All places of 32 units follow one another, so that a place's sums stay in
+ * registers while the next one's come on top. Where size counts, the planes are the eight bits and each is added by itself.
  *
  * A convolution has few inputs and visits them again at every place, where building eight lists would cost more than all sums
  * (measured: 3 to 10 times). There four inputs share a table of their 16 signed sums, and a unit looks up one entry for four
  * of its weights. */
 #include <string.h>
 
+#include "adder.h"
 #include "layer.h"
+#include "thumb1.h"
 
 #if MB_HAS_BYTES
 
 /// Dense ///
 
+#ifdef __OPTIMIZE_SIZE__ /* a kilobyte less, and slower by a third */
 void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
 {
     const uint32_t words = MB_WORDS(n);
@@ -48,6 +53,185 @@ void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *bi
         out[r] = ~negative & mb_lane_mask(l->units, r);
     }
 }
+#else
+enum { PLACES = 9 }; /* of a byte's signed digits; each has a plane of plus ones and one of minus ones, but none of minus 256 */
+
+/* Words 0, 4, 1, 5, 2, 6, 3, 7 of 32 bytes become their eight planes. */
+static void cut(uint32_t *a)
+{
+    mb_exchange(a, 16, 2, 0x0000FFFFu);
+    mb_exchange(a, 8, 1, 0x00FF00FFu);
+    mb_exchange(a, 4, 4, 0x0F0F0F0Fu);
+    mb_exchange(a, 2, 2, 0x33333333u);
+    mb_exchange(a, 1, 1, 0x55555555u);
+}
+
+void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
+{
+    const uint32_t words = MB_WORDS(n);
+    for (uint32_t word = 0; word < words; word++) {
+        uint32_t a[PLACES + 1u] = {0}, any = 0, carry = 0, last = 0, *to = planes + word;
+        for (uint32_t i = 0; i < 8u && n != 0; i++) {
+            uint32_t four = 0;
+            if (n >= 4u) {
+                memcpy(&four, input, 4);
+                input += 4;
+                n -= 4u;
+            } else {
+                for (; n != 0; n--) {
+                    four = four << 8 | input[n - 1u];
+                }
+            }
+            a[(i >> 1) + 4u * (i & 1u)] = four;
+            any |= four;
+        }
+        if (any != 0) {
+            cut(a);
+        }
+        for (unsigned p = 0; p < PLACES; p++, to += words) { /* an odd rest has digit 1, or -1 where the next bit is set */
+            const uint32_t digit = (a[p] ^ carry) & ~last, minus = digit & a[p + 1u];
+            *to = digit ^ minus;
+            if (p + 1u < PLACES) {
+                to += words;
+                *to = minus;
+            }
+            carry = (carry & ~digit) | minus;
+            last = digit;
+        }
+    }
+}
+
+/* The listed inputs of places first .. last - 1, a place's plus list before its minus list, one after the other. */
+typedef struct digits {
+    unsigned first, last;
+    uint16_t count[2 * PLACES]; /* filled up to a multiple of eight */
+    uint16_t carries[PLACES];   /* words that both lists of a place leave in arena->carry */
+} digits;
+
+/* Lists the places from d->last on, until more than K inputs are listed. Returns by how much the sums are then above V: by the
+ * inputs, and by 16 times its place for each carry of a minus list, see add_digits. */
+static uint32_t list_digits(const uint32_t *planes, uint32_t inputs, digits *d, uint16_t *list)
+{
+    const uint32_t words = MB_WORDS(inputs);
+    const uint16_t *const enough = list + inputs;
+    uint32_t extra = 0;
+    unsigned p = d->first = d->last;
+    for (planes += 2u * p * words; p < PLACES && list <= enough; p++) {
+        d->carries[p] = 0;
+        for (unsigned minus = 0; minus < 2u; minus++, planes += words) {
+            const uint32_t active = p + minus < PLACES ? mb_active_inputs(planes, inputs, list) : 0;
+            const uint32_t count = (active + 7u) & ~7u, carries = (count + 8u) >> 4;
+            extra += minus ? (carries << (p + 5u)) - (active << p) : active << p;
+            d->count[2u * p + minus] = (uint16_t)count;
+            d->carries[p] = (uint16_t)(d->carries[p] + carries);
+            list += count;
+        }
+    }
+    d->last = p;
+    return extra;
+}
+
+/* v += twice the columns of the lists at their places; v begins with the first one's plane. Sixteen inputs pass through a tree of
+ * adders as in columns.h, whose lowest plane is done when its place is: then the next place's is the lowest. Carries out of the
+ * fourth plane go to `next`. A minus list counts down: 15 - (15 - sum + n) = sum - n, where 15 - x is a complement, and what is
+ * carried out of it is to be taken off at 16 times the place: -c is its complement, less 1. */
+MB_APART void add_digits(const mb_word *w, const uint16_t *list, const digits *d, uint32_t *v, uint32_t *next)
+{
+    uint32_t ones = v[0], twos = v[1], fours = v[2], eights = v[3], e;
+    const uint16_t *count = d->count + 2u * d->first, *const end = d->count + 2u * d->last;
+    for (unsigned minus = 0; count != end; count++, minus ^= 1u) {
+        uint32_t *c = next;
+        if (minus) {
+            ones = ~ones, twos = ~twos, fours = ~fours, eights = ~eights;
+        }
+        const uint16_t *const last = list + (*count & ~15u);
+#ifdef MB_THUMB1
+        if (list != last) {
+            MB_T1_SIXTEENS("ldr", "2");
+        }
+#else
+        while (list != last) {
+            uint32_t f;
+            MB_ADD_EIGHT(e, 0);
+            MB_ADD_EIGHT(f, 8);
+            MB_FULL_ADD(e, eights, eights, e, f);
+            *next++ = e;
+            list += 16;
+        }
+#endif
+        if (*count & 8u) {
+            MB_ADD_EIGHT(e, 0);
+            *next++ = eights & e;
+            eights ^= e;
+            list += 8;
+        }
+        if (minus) {
+            ones = ~ones, twos = ~twos, fours = ~fours, eights = ~eights;
+            MB_ROLLED
+            for (; c != next; c++) {
+                *c = ~*c;
+            }
+            *v++ = ones, ones = twos, twos = fours, fours = eights, eights = v[3];
+        }
+    }
+    v[0] = ones, v[1] = twos, v[2] = fours;
+}
+
+/* Adds the carries to v, column by column. What a column carries out takes the place of the last words that went in, and so lies
+ * before those of the next one. */
+MB_APART void add_carries(const digits *d, uint32_t *v, const uint32_t *end, uint32_t *at)
+{
+    const uint16_t *stored = d->carries + d->first, *const none = d->carries + d->last;
+    MB_ROLLED
+    for (uint32_t n = 0; v != end; n = (n + 1u) >> 1, v++) {
+        n += stored < none ? *stored++ : 0;
+        uint32_t *from = at + n, sum = *v;
+        at = from;
+        MB_ROLLED
+        for (uint32_t fours = n >> 2; fours != 0; fours--) {
+            from -= 4;
+            at -= 2;
+            MB_FULL_ADD(at[1], sum, sum, from[2], from[3]);
+            MB_FULL_ADD(at[0], sum, sum, from[0], from[1]);
+        }
+        if (n & 2u) {
+            from -= 2;
+            MB_FULL_ADD(*--at, sum, sum, from[0], from[1]);
+        }
+        if (n & 1u) {
+            const uint32_t a = *--from;
+            *--at = sum & a;
+            sum ^= a;
+        }
+        *v = sum;
+    }
+}
+
+/* V = fold + twice the columns of place p, 2^p times, minus the sum of the inputs (docs/learning-rule.md, "Sums"). */
+void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *planes, uint32_t *out)
+{
+    const uint32_t groups = MB_WORDS(l->units), pitch = l->inputs + 1u, room = l->planes + 2u; /* the last place reaches on */
+    digits d;
+    uint32_t extra = 0;
+    d.last = 0;
+    for (uint32_t r = 0; r < groups; r++) {
+        memcpy(arena->work + r * room, l->fold + r * l->planes, 4u * l->planes);
+    }
+    while (d.last < PLACES) {
+        const mb_word *w = (const mb_word *)(const void *)l->sign;
+        uint32_t *v = arena->work;
+        extra += list_digits(planes, l->inputs, &d, arena->list);
+        for (uint32_t r = 0; r < groups; r++, w += pitch, v += room) {
+            add_digits(w, arena->list, &d, v + 1u + d.first, arena->carry);
+            add_carries(&d, v + 5u + d.first, v + room, arena->carry);
+        }
+    }
+    for (uint32_t r = 0; r < groups; r++) {
+        const uint32_t negative = mb_sign_of_sum(arena->work + r * room, l->planes, -(int32_t)extra);
+        out[r] = ~negative & mb_lane_mask(l->units, r);
+    }
+}
+#endif
 
 #if MB_HAS_CONV
 

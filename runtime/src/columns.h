@@ -10,36 +10,6 @@ ADD_COLUMNS(const LANES *first, const uint16_t *lists, const mb_run *run, uint32
     uint32_t ones = start[1], twos = start[2], fours = start[3], eights = start[4];
     uint32_t *next = carry;
 
-    /* A load right after another one takes a cycle less on most cores: four indices, then their four words. */
-#define MB_ADD_FOUR(x, p, a0, a1, a2, a3)                                                          \
-    do {                                                                                           \
-        uint32_t a = a0, b = a1, c = a2, d = a3;                                                   \
-        MB_FOUR_HERE(a, b, c, d);                                                                  \
-        b ^= a;                                                                                    \
-        d ^= c;                                                                                    \
-        MB_ADD_PAIRS(x, p, ones, a, b, c, d);                                                      \
-        MB_TWO_HERE(x, p);                                                                         \
-    } while (0)
-#define MB_ADD_INPUTS(x, p, at)                                                                    \
-    do {                                                                                           \
-        uint32_t i = list[at], j = list[(at) + 1], k = list[(at) + 2], m = list[(at) + 3];         \
-        MB_FOUR_HERE(i, j, k, m);                                                                  \
-        MB_ADD_FOUR(x, p, w[i], w[j], w[k], w[m]);                                                 \
-    } while (0)
-#define MB_ADD_TWO_FOURS(out, x, p, y, q)                                                          \
-    do {                                                                                           \
-        MB_ADD_PAIRS(x, p, twos, x, p, y, q);                                                      \
-        MB_ADD_PAIR(out, fours, x, p);                                                             \
-        MB_TWO_HERE(out, fours);                                                                   \
-    } while (0)
-#define MB_ADD_EIGHT(out, at)                                                                      \
-    do {                                                                                           \
-        uint32_t x, p, y, q;                                                                       \
-        MB_ADD_INPUTS(x, p, at);                                                                   \
-        MB_ADD_INPUTS(y, q, (at) + 4);                                                             \
-        MB_ADD_TWO_FOURS(out, x, p, y, q);                                                         \
-    } while (0)
-
     for (const mb_run *const end = run + runs; run != end; run++) {
         const uint16_t *list = lists + run->from, *const last = list + (run->count & ~15u);
         /* as integers: it may lie before the first */
@@ -65,7 +35,6 @@ ADD_COLUMNS(const LANES *first, const uint16_t *lists, const mb_run *run, uint32
             eights ^= e;
         }
     }
-#undef MB_ADD_EIGHT
 
     v[0] = start[0];
     v[1] = ones;
@@ -105,9 +74,6 @@ ADD_COLUMNS(const LANES *first, const uint16_t *lists, const mb_run *run, uint32
         }
     }
 }
-#undef MB_ADD_FOUR
-#undef MB_ADD_INPUTS
-#undef MB_ADD_TWO_FOURS
 #undef SHIFT
 #undef LDR
 #undef LANES

@@ -1,6 +1,7 @@
 /* Inference: features -> bits -> packed activations -> scores. No multiplication before the scores, no accumulator array. */
 #include <string.h>
 
+#include "adder.h"
 #include "layer.h"
 #include "thumb1.h"
 
@@ -87,17 +88,9 @@ static void transpose(uint32_t *a)
         const uint32_t t = (a[i] ^ (a[i] >> 8)) & 0x0000FF00u;
         a[i] ^= t ^ (t << 8);
     }
-    uint32_t mask = 0x0F0F0F0Fu;
-    MB_UNROLLED
-    for (uint32_t step = 4; step != 0; step >>= 1, mask ^= mask << step) {
-        MB_UNROLLED
-        for (uint32_t pair = 0; pair < 4u; pair++) {
-            const uint32_t i = pair + (pair & (0u - step)); /* a zero where the step's bit is */
-            const uint32_t t = ((a[i] >> step) ^ a[i + step]) & mask;
-            a[i + step] ^= t;
-            a[i] ^= t << step;
-        }
-    }
+    mb_exchange(a, 4, 4, 0x0F0F0F0Fu);
+    mb_exchange(a, 2, 2, 0x33333333u);
+    mb_exchange(a, 1, 1, 0x55555555u);
 }
 
 /* Bits `lane`, 8 + lane, ... of up to eight planes, a byte for each lane. */

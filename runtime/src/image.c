@@ -122,9 +122,10 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
         if (l.kind == MB_ENCODE) {
             continue;
         }
-        const uint32_t values = mb_values(&l), of_bytes = l.kind == MB_DENSE ? 8u : 0;
-        arena->bits[i] = take(&next, MB_ON_GRADES(&l) ? 0 : MB_WORDS(values) * (MB_ON_BYTES(&l) ? of_bytes : 1u));
-        most_inputs = larger(most_inputs, MB_IS_GRADED(&l) ? values : l.inputs);
+        const uint32_t values = mb_values(&l), digits = l.kind == MB_DENSE && MB_ON_BYTES(&l);
+        const uint32_t planes = digits ? MB_BYTE_PLANES : !MB_ON_GRADES(&l) && !MB_ON_BYTES(&l);
+        arena->bits[i] = take(&next, MB_WORDS(values) * planes);
+        most_inputs = larger(most_inputs, MB_IS_GRADED(&l) ? values : digits ? 2u * l.inputs + 40u : l.inputs);
         most_units = larger(most_units, l.units);
         if (l.ternary) {
             sums = larger(sums, 3u * ((MB_WORDS(l.units) + 7u) & ~7u));
@@ -136,7 +137,7 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
             kernel = larger(kernel, l.kernel);
             most_work = larger(most_work, MB_ON_BYTES(&l) ? mb_conv_bytes_work(&l) : mb_conv_bits_work(&l));
         } else if (MB_ON_BYTES(&l)) {
-            most_work = larger(most_work, MB_WORDS(l.units) * l.planes);
+            most_work = larger(most_work, MB_WORDS(l.units) * (l.planes + 2u));
         }
     }
     arena->list = take(&next, (most_inputs + 9u) / 2u);

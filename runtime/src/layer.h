@@ -44,6 +44,7 @@ enum { MB_ENCODE = 1, MB_DENSE = 2, MB_OUTPUT = 3, MB_CONV = 4, MB_GRADED = 5, M
 enum { MB_ON_OFF = 0, MB_PLUS_MINUS = 1, MB_BYTES = 2, MB_GRADES = 3 };
 enum { MB_PLANES_MIN = 6, MB_PLANES_MAX = 20 };              /* counter planes of a layer on bits */
 enum { MB_PLANES_MIN_BYTES = 12, MB_PLANES_MAX_BYTES = 24 }; /* on bytes, whose highest bit enters at plane 8 */
+enum { MB_BYTE_PLANES = 17 };                                /* of signed digits: + and - at eight places, then + 256 */
 enum { MB_HEADER_SIZE = 64, MB_RECORD_SIZE = 64, MB_STATE_HEADER = 16 };
 enum { /* offsets of header fields */
     MB_AT_MINOR = 6, MB_AT_SIZE = 8, MB_AT_HEADER_CRC = 12,
@@ -100,9 +101,9 @@ typedef struct mb_votes {
 
 /* The arena's parts, each 4-byte aligned; mb_arena_plan lays them out. Those from `mask` on exist only for learning. */
 typedef struct mb_arena {
-    uint16_t *list;                /* (max K + 8) active inputs */
+    uint16_t *list;                /* (max K + 8) active inputs; K counts twice, and 40 more, if a dense layer is on bytes */
     uint32_t *carry;               /* (max K / 16 + kernel + 9) words, carries of the adder tree */
-    uint32_t *bits[MB_MAX_LAYERS]; /* packed input of layer l, written by layer l - 1; of a dense layer on bytes, 8 planes */
+    uint32_t *bits[MB_MAX_LAYERS]; /* packed input of layer l, written by layer l - 1; of a dense layer on bytes, its planes */
     uint32_t *work;                /* what a convolution or a layer on bytes keeps while it runs; nothing without one */
     int32_t *values;               /* (N) V of a graded layer's units, then their grades; nothing without one */
     uint32_t *sizes;               /* inputs on, and 16 times the mean |V|, of a graded layer; nothing without one */
@@ -249,8 +250,8 @@ uint32_t mb_conv_bits_work(const mb_layer *l); /* words it takes of arena->work 
 void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *image, uint32_t *out);
 void mb_conv_bytes(const mb_layer *l, const mb_arena *arena, const uint8_t *image, uint32_t *out);
 uint32_t mb_conv_bytes_work(const mb_layer *l); /* words it takes of arena->work */
-void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *bits, uint32_t *out);
-void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes); /* (8, ceil(n / 32)) words */
+void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *planes, uint32_t *out);
+void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes); /* (MB_BYTE_PLANES, ceil(n / 32)) words */
 
 #ifdef MB_WIDE /* on hosts (host/wide.c), while m->wide is set */
 void mb_wide_layer_at(const mb_model *m, unsigned index, mb_layer *layer); /* as mb_layer_at and mb_arena_plan, remembered */

@@ -2,6 +2,7 @@
  * of its inputs than visits need. */
 #include <string.h>
 
+#include "adder.h"
 #include "synapse.h"
 
 #if MB_HAS_TERNARY

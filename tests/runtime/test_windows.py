@@ -62,6 +62,12 @@ def agree(frozen: Frozen, x: NDArray[np.uint8], labels: NDArray[np.int64]) -> De
     return oracle
 
 
+def agree_forward(frozen: Frozen, x: NDArray[np.uint8]) -> None:
+    rule = DeviceRule(frozen)
+    expected = np.array([rule.scores(oracle_input(frozen, row)) for row in x])
+    np.testing.assert_array_equal(Model(write_image(frozen)).scores(x), expected)
+
+
 @settings(max_examples=150, deadline=None)
 @given(any_windowed(), st.lists(st.sampled_from([0, 0.1, 0.5, 0.9, 1]), min_size=3, max_size=3), st.integers(0, 99))
 def test_any_network_of_windows_is_the_oracle_s(frozen: Frozen, densities: list[float], seed: int) -> None:
@@ -166,6 +172,31 @@ def test_sums_of_bytes_cross_every_power_of_two(wide: int) -> None:
     x = np.concatenate([inputs_of_density(frozen, d, 1, seed) for seed, d in enumerate(np.linspace(0, 1, 41))])
     x[20:] = np.minimum(x[20:], np.linspace(0, 255, 21, dtype=np.uint8)[:, None])
     agree(frozen, x, np.arange(len(x)) % 5)
+
+
+@pytest.mark.parametrize("wide", [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130])
+def test_every_byte_in_lists_of_every_length(wide: int) -> None:
+    """All inputs alike, the first few, then one alone: each value's digits, in lists of every remainder of 8, 16 and 32."""
+    frozen = windowed(wide, (1, 1, wide), (), (67, 5), "uint8")
+    frozen.layers[0].theta[:] = np.random.default_rng(3).integers(-128 * wide, 128 * wide + 1, 67)
+    x = np.zeros((3, 256, wide), np.uint8)
+    x[0] = np.arange(256)[:, None]
+    x[1] = np.where(np.arange(wide) <= np.arange(256)[:, None] % wide, x[0], 0)
+    x[2, np.arange(256), np.arange(256) * 7 % wide] = np.arange(256)
+    agree_forward(frozen, x.reshape(-1, wide))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 900),
+    st.lists(st.integers(0, 255), min_size=1, max_size=5),
+    st.sampled_from([1, 31, 32, 33, 70]),
+    st.integers(0, 99),
+)
+def test_lists_too_long_for_one_turn_are_taken_in_several(wide: int, palette: list[int], units: int, seed: int) -> None:
+    """Few values, each with up to five digits: places whose lists hold every input, beside empty ones."""
+    frozen = windowed(seed, (1, 1, wide), (), (units, 5), "uint8")
+    agree_forward(frozen, np.random.default_rng(seed).choice(np.array(palette, np.uint8), (4, wide)))
 
 
 def test_a_head_learns_above_frozen_features_and_no_work_is_done_below() -> None:
