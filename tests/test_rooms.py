@@ -20,7 +20,7 @@ MAY_IMPORT = {
 }
 LIMITS = {".py": 400, ".c": 500, ".h": 500}
 # two learning rules, convolutions, 8-bit inputs, parts to leave out, Thumb-1 by hand; DESIGN's 2,000 were for one rule
-RUNTIME_LIMIT, HEADER_LIMIT = 3200, 350
+RUNTIME_LIMIT, HEADER_LIMIT = 3600, 350
 
 FILES = sorted(path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.py"))
 C_FILES = sorted(path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.[ch]"))

@@ -189,7 +189,7 @@ class DeviceRule:
         if mask.sum() < 2 * max(visits, 32):
             return mask
         bits = [self.draw32() >> np.arange(32) & 1 for _ in range(-(-len(mask) // 32))]
-        return mask & (np.concatenate(bits)[: len(mask)] == 1)
+        return np.asarray(mask & (np.concatenate(bits)[: len(mask)] == 1))
 
     def drawn(self, error: Ints) -> Ints:
         """The signs that a ternary layer's error (N,) goes on as."""

@@ -266,16 +266,15 @@ MB_INLINE void mb_signed_sums(int32_t x0, int32_t x1, int32_t x2, int32_t x3, in
     }
 }
 
-/* Sum of 32 signed values, or with `half` of 16, from their tables, by the signs in w. */
-MB_INLINE int32_t mb_look_up(const int32_t *tables, uint32_t w, uint32_t half)
+/* Sum of signed values from 4, 7 or 8 tables of four each, by the signs in w. */
+MB_INLINE int32_t mb_look_up(const int32_t *tables, uint32_t w, uint32_t count)
 {
     int32_t sum = tables[w & 15u] + tables[16u + ((w >> 4) & 15u)];
     sum += tables[32u + ((w >> 8) & 15u)] + tables[48u + ((w >> 12) & 15u)];
-    if (!half) {
-        sum += tables[64u + ((w >> 16) & 15u)] + tables[80u + ((w >> 20) & 15u)];
-        sum += tables[96u + ((w >> 24) & 15u)] + tables[112u + (w >> 28)];
+    if (count > 4u) {
+        sum += tables[64u + ((w >> 16) & 15u)] + tables[80u + ((w >> 20) & 15u)] + tables[96u + ((w >> 24) & 15u)];
     }
-    return sum;
+    return count > 7u ? sum + tables[112u + (w >> 28)] : sum;
 }
 
 #endif

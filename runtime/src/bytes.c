@@ -356,18 +356,18 @@ static void add_word(const mb_layer *l, const units *u, const int32_t *from, uin
     const uint32_t *row = u->rows + word;
     MB_ROLLED
     for (uint32_t i = 0; i < l->units; i++, row += u->words) {
-        u->sums[i] = from[i] + mb_look_up(u->table, *row, 0);
+        u->sums[i] = from[i] + mb_look_up(u->table, *row, 8);
     }
 }
 
 /* The last inputs: of 32 units only the signs of their sums are left. */
-MB_INLINE uint32_t last_word(const mb_layer *l, const units *u, const int32_t *from, uint32_t first, uint32_t half)
+MB_INLINE uint32_t last_word(const mb_layer *l, const units *u, const int32_t *from, uint32_t first, uint32_t tables)
 {
     uint32_t i = l->units - first < 32u ? l->units : first + 32u, signs = 0;
     const uint32_t *row = u->rows + i * u->words - 1;
     MB_ROLLED
     for (; i > first; row -= u->words) {
-        signs = signs << 1 | (uint32_t)(from[--i] + mb_look_up(u->table, *row, half) >= 0);
+        signs = signs << 1 | (uint32_t)(from[--i] + mb_look_up(u->table, *row, tables) >= 0);
     }
     return signs;
 }
@@ -376,8 +376,8 @@ static void add_values(const mb_layer *l, const units *u, const uint8_t *values,
 {
     const int32_t *from = u->start;
     for (uint32_t word = 0; word < u->words; word++, values += 32, from = u->sums) {
-        const uint32_t half = l->inputs - 32u * word <= 16u;
-        for (uint32_t t = 0; t < (half ? 4u : 8u); t++) {
+        const uint32_t left = l->inputs - 32u * word, tables = left <= 16u ? 4u : left <= 28u ? 7u : 8u; /* 28 holds 3x3 in colour */
+        for (uint32_t t = 0; t < tables; t++) {
             const uint8_t *x = values + 4u * t;
             mb_signed_sums(x[0], x[1], x[2], x[3], u->table + TABLE * t);
         }
@@ -386,7 +386,10 @@ static void add_values(const mb_layer *l, const units *u, const uint8_t *values,
             continue;
         }
         for (uint32_t first = 0; first < l->units; first += 32u) {
-            mb_or_bits(out, at + first, half ? last_word(l, u, from, first, 1) : last_word(l, u, from, first, 0));
+            mb_or_bits(out, at + first,
+                       tables == 4u   ? last_word(l, u, from, first, 4)
+                       : tables == 7u ? last_word(l, u, from, first, 7)
+                                      : last_word(l, u, from, first, 8));
         }
     }
 }

@@ -96,7 +96,7 @@ void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, 
         MB_ROLLED
         for (uint32_t i = 0; i < count; i++) {
             const uint32_t j = list != NULL ? list[i] : i;
-            below[j] += mb_look_up(tables, words[j], 0);
+            below[j] += mb_look_up(tables, words[j], 8);
         }
     }
 }
