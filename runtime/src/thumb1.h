@@ -12,28 +12,49 @@
     "lsls %[" x "], %[" x "], #" SHIFT "\n"       \
     LDR " %[" x "], [%[w], %[" x "]]\n"
 
-/* b = a ^ b ^ c, a = their carry; s is lost. */
-#define MB_T1_ADD(a, b, c, s)                     \
-    "eors %[" b "], %[" a "]\n"                   \
-    "mov %[" s "], %[" c "]\n"                    \
-    "ands %[" s "], %[" b "]\n"                   \
-    "bics %[" a "], %[" b "]\n"                   \
-    "orrs %[" a "], %[" s "]\n"                   \
-    "eors %[" b "], %[" c "]\n"
+/* Four words enter s as by MB_ADD_PAIRS of adder.h, which needs no other register: (x, p) is left in (c, a). b is free before c and d
+ * come, and may be one of them. */
+#define MB_T1_FOUR(s, a, b, c, d, i0, i1, i2, i3, LDR, SHIFT)                                  \
+    MB_T1_LOAD(a, i0, LDR, SHIFT) MB_T1_LOAD(b, i1, LDR, SHIFT)                                \
+    "eors %[" b "], %[" a "]\n"                                                                \
+    MB_T1_FIRST(s, a, b)                                                                       \
+    MB_T1_LOAD(c, i2, LDR, SHIFT) MB_T1_LOAD(d, i3, LDR, SHIFT)                                \
+    "eors %[" d "], %[" c "]\n"                                                                \
+    MB_T1_SECOND(s, a, c, d)
 
-/* Eight inputs. Ones come in o and go out in c, twos come in t and go out in b, the carry out of the fours goes out in d. */
-#define MB_T1_EIGHT(o, t, a, b, c, d, i0, i1, i2, i3, i4, i5, i6, i7, LDR, SHIFT)              \
-    MB_T1_LOAD(a, i0, LDR, SHIFT) MB_T1_LOAD(b, i1, LDR, SHIFT) MB_T1_ADD(o, a, b, d)          \
-    MB_T1_LOAD(b, i2, LDR, SHIFT) MB_T1_LOAD(c, i3, LDR, SHIFT) MB_T1_ADD(a, b, c, d)          \
-    MB_T1_ADD(t, o, a, d)                                                                      \
-    MB_T1_LOAD(a, i4, LDR, SHIFT) MB_T1_LOAD(c, i5, LDR, SHIFT) MB_T1_ADD(b, a, c, d)          \
-    "mov r12, %[" t "]\n"                                                                      \
-    MB_T1_LOAD(c, i6, LDR, SHIFT) MB_T1_LOAD(d, i7, LDR, SHIFT) MB_T1_ADD(a, c, d, t)          \
-    MB_T1_ADD(o, b, a, d)                                                                      \
-    "mov %[" t "], r12\n"                                                                      \
-    "mov %[" d "], %[fours]\n"                                                                 \
-    MB_T1_ADD(d, t, o, a)                                                                      \
-    "mov %[fours], %[" t "]\n"
+/* Its first half: x becomes the OR, p is free then. */
+#define MB_T1_FIRST(s, x, p)                                                                   \
+    "eors %[" x "], %[" s "]\n"                                                                \
+    "orrs %[" x "], %[" p "]\n"                                                                \
+    "eors %[" s "], %[" p "]\n"
+
+/* Its second half: `or` becomes p, q is free then. */
+#define MB_T1_SECOND(s, or, x, q)                                                              \
+    "eors %[" x "], %[" s "]\n"                                                                \
+    "bics %[" x "], %[" q "]\n"                                                                \
+    "eors %[" or "], %[" x "]\n"                                                               \
+    "eors %[" x "], %[" s "]\n"                                                                \
+    "eors %[" s "], %[" q "]\n"
+
+/* As MB_ADD_PAIR, with the sum in a high register: the carry goes to `out`; s is lost. */
+#define MB_T1_PAIR(out, sum, x, p, s)                                                          \
+    "mov %[" out "], %[" sum "]\n"                                                             \
+    "mov %[" s "], %[" out "]\n"                                                               \
+    "eors %[" s "], %[" p "]\n"                                                                \
+    "mov %[" sum "], %[" s "]\n"                                                               \
+    "eors %[" out "], %[" x "]\n"                                                              \
+    "ands %[" out "], %[" p "]\n"                                                              \
+    "eors %[" out "], %[" x "]\n"
+
+/* Eight inputs; the carry out of the fours is left in a. */
+#define MB_T1_EIGHT(i0, i1, i2, i3, i4, i5, i6, i7, LDR, SHIFT)                                \
+    MB_T1_FOUR("o", "a", "b", "b", "c", i0, i1, i2, i3, LDR, SHIFT) /* (b, a) */               \
+    "mov r12, %[t]\n"                                                                          \
+    MB_T1_FOUR("o", "c", "d", "d", "t", i4, i5, i6, i7, LDR, SHIFT) /* (d, c) */               \
+    "mov %[t], r12\n"                                                                          \
+    MB_T1_FIRST("t", "b", "a")                                                                 \
+    MB_T1_SECOND("t", "b", "d", "c") /* (d, b) */                                              \
+    MB_T1_PAIR("a", "fours", "d", "b", "c")
 
 /* Sixteen inputs a turn, at least one turn, until list is last; works on the variables of columns.h. */
 #define MB_T1_SIXTEENS(LDR, SHIFT)                                                             \
@@ -41,16 +62,15 @@
         uint32_t a, b, c, d;                                                                   \
         __asm__(".syntax unified\n"                                                            \
                 "1:\n"                                                                         \
-                MB_T1_EIGHT("o", "t", "a", "b", "c", "d", "0", "1", "2", "3", "4", "5", "6", "7", LDR, SHIFT) \
-                "mov lr, %[d]\n"                                                               \
-                MB_T1_EIGHT("c", "b", "a", "t", "o", "d", "8", "9", "10", "11", "12", "13", "14", "15", LDR, SHIFT) \
-                "mov %[a], %[eights]\n"                                                        \
+                MB_T1_EIGHT("0", "1", "2", "3", "4", "5", "6", "7", LDR, SHIFT)                \
+                "mov lr, %[a]\n"                                                               \
+                MB_T1_EIGHT("8", "9", "10", "11", "12", "13", "14", "15", LDR, SHIFT)          \
                 "mov %[b], lr\n"                                                               \
-                MB_T1_ADD("a", "b", "d", "c")                                                  \
-                "mov %[eights], %[b]\n"                                                        \
-                "mov %[c], %[next]\n"                                                          \
-                "stm %[c]!, {%[a]}\n"                                                          \
-                "mov %[next], %[c]\n"                                                          \
+                "eors %[a], %[b]\n"                                                            \
+                MB_T1_PAIR("c", "eights", "b", "a", "d")                                       \
+                "mov %[d], %[next]\n"                                                          \
+                "stm %[d]!, {%[c]}\n"                                                          \
+                "mov %[next], %[d]\n"                                                          \
                 "adds %[list], #32\n"                                                          \
                 "cmp %[list], %[last]\n"                                                       \
                 "beq 2f\n" /* farther than a conditional jump reaches */                       \
