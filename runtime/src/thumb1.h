@@ -1,6 +1,6 @@
 /* The loop of columns.h by hand, for cores with eight low registers (Cortex-M0, M0+, M1), where compilers spill at every step and
- * take a sixth longer. Only where MB_THUMB1 asks for it (metabit.h, "Build"): it needs all eight, so no frame pointer. The C beside
- * it is the reference. */
+ * take a third to a half longer. Only where MB_THUMB1 asks for it (metabit.h, "Build"): it needs all eight, so no frame pointer. The
+ * C beside it is the reference. */
 #ifndef MB_THUMB1_H
 #define MB_THUMB1_H
 
@@ -28,11 +28,11 @@
     "orrs %[" x "], %[" p "]\n"                                                                \
     "eors %[" s "], %[" p "]\n"
 
-/* Its second half: `or` becomes p, q is free then. */
-#define MB_T1_SECOND(s, or, x, q)                                                              \
+/* Its second half: y, that was the OR, becomes p, q is free then. */
+#define MB_T1_SECOND(s, y, x, q)                                                               \
     "eors %[" x "], %[" s "]\n"                                                                \
     "bics %[" x "], %[" q "]\n"                                                                \
-    "eors %[" or "], %[" x "]\n"                                                               \
+    "eors %[" y "], %[" x "]\n"                                                                \
     "eors %[" x "], %[" s "]\n"                                                                \
     "eors %[" s "], %[" q "]\n"
 
