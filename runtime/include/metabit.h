@@ -12,7 +12,7 @@
  *           again before learning goes on, and put the copy back over the image's: those votes are lost, nothing else.
  *
  * All three must be 4-byte aligned. `metabit inspect` prints both sizes before anything is flashed, and a build can check them
- * against mb_state_size and mb_arena_size at start. A call takes less than 1 KiB of stack at -Os, 1.25 at -O2 and -O3, 1.75 at -O0.
+ * against mb_state_size and mb_arena_size at start. A call takes less than 1 KiB of stack at -Os, 1.25 at -O2 and -O3, 3 at -O0.
  * Calls on one model share its arena: do not predict in an interrupt while main learns. A minimal program:
  *
  *   mb_model m;
