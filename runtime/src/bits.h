@@ -221,7 +221,8 @@ static inline uint32_t mb_sign_of_sum(const uint32_t *v, unsigned planes, int32_
     return *top ^ carry ^ (0u - (bits & 1u));
 }
 
-/* Those of the sums with `lowest` and with `highest`: where they differ, -highest <= value < -lowest. */
+/* Those of the sums with `lowest` and with `highest`: where they differ, -highest <= value < -lowest. Both sums must
+ * fit. */
 static inline uint32_t mb_is_between(const uint32_t *v, unsigned planes, int32_t lowest, int32_t highest)
 {
     uint32_t low_carry = 0, high_carry = 0, low = (uint32_t)lowest, high = (uint32_t)highest;

@@ -70,7 +70,7 @@ void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
 {
     const uint32_t words = MB_WORDS(n);
     for (uint32_t word = 0; word < words; word++) {
-        uint32_t a[PLACES + 1u] = {0}, any = 0, carry = 0, last = 0, *to = planes + word;
+        uint32_t a[PLACES + 1u] = {0}, any = 0, carry = 0, *to = planes + word;
         for (uint32_t i = 0; i < 8u && n != 0; i++) {
             uint32_t four = 0;
             if (n >= 4u) {
@@ -89,14 +89,13 @@ void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
             cut(a);
         }
         for (unsigned p = 0; p < PLACES; p++, to += words) { /* an odd rest has digit 1, or -1 where the next bit is set */
-            const uint32_t digit = (a[p] ^ carry) & ~last, minus = digit & a[p + 1u];
+            const uint32_t digit = a[p] ^ carry, minus = digit & a[p + 1u];
             *to = digit ^ minus;
             if (p + 1u < PLACES) {
                 to += words;
                 *to = minus;
             }
             carry = (carry & ~digit) | minus;
-            last = digit;
         }
     }
 }
@@ -135,12 +134,12 @@ static uint32_t list_digits(const uint32_t *planes, uint32_t inputs, digits *d, 
  * adders as in columns.h, whose lowest plane is done when its place is: then the next place's is the lowest. Carries out of the
  * fourth plane go to `next`. A minus list counts down: 15 - (15 - sum + n) = sum - n, where 15 - x is a complement, and what is
  * carried out of it is to be taken off at 16 times the place: -c is its complement, less 1. */
-MB_APART void add_digits(const mb_word *w, const uint16_t *list, const digits *d, uint32_t *v, uint32_t *next)
+MB_APART void add_digits(const mb_word *w, const uint16_t *list, const digits *lists, uint32_t *v, uint32_t *next)
 {
     uint32_t ones = v[0], twos = v[1], fours = v[2], eights = v[3], e;
-    const uint16_t *count = d->count + 2u * d->first, *const end = d->count + 2u * d->last;
+    const uint16_t *count = lists->count + 2u * lists->first, *const end = lists->count + 2u * lists->last;
     for (unsigned minus = 0; count != end; count++, minus ^= 1u) {
-        uint32_t *c = next;
+        uint32_t *out = next;
         if (minus) {
             ones = ~ones, twos = ~twos, fours = ~fours, eights = ~eights;
         }
@@ -168,8 +167,8 @@ MB_APART void add_digits(const mb_word *w, const uint16_t *list, const digits *d
         if (minus) {
             ones = ~ones, twos = ~twos, fours = ~fours, eights = ~eights;
             MB_ROLLED
-            for (; c != next; c++) {
-                *c = ~*c;
+            for (; out != next; out++) {
+                *out = ~*out;
             }
             *v++ = ones, ones = twos, twos = fours, fours = eights, eights = v[3];
         }
@@ -207,7 +206,8 @@ MB_APART void add_carries(const digits *d, uint32_t *v, const uint32_t *end, uin
     }
 }
 
-/* V = fold + twice the columns of place p, 2^p times, minus the sum of the inputs (docs/learning-rule.md, "Sums"). */
+/* V = fold + twice the columns of place p, 2^p times, minus the sum of the inputs (docs/learning-rule.md, "Sums") and what
+ * list_digits says. */
 void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *planes, uint32_t *out)
 {
     const uint32_t groups = MB_WORDS(l->units), pitch = l->inputs + 1u, room = l->planes + 2u; /* the last place reaches on */

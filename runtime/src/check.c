@@ -16,7 +16,8 @@ typedef struct section {
  * can overlap another. All sizes here are below 2^31: see MB_MAX_UNITS. */
 static int claim(section *left, uint32_t offset, uint32_t bytes)
 {
-    if ((offset & 3u) != 0 || offset - left->begin > left->end - left->begin || bytes > left->end - offset) {
+    if ((offset & 3u) != 0 || offset - left->begin > left->end - left->begin || /* below begin it wraps */
+        bytes > left->end - offset) {
         return 0;
     }
     left->begin = offset + bytes;
@@ -33,7 +34,7 @@ MB_SMALL MB_APART int all_zero(const uint8_t *p, size_t n)
     return 1;
 }
 
-/* Or a later one may use bytes that are reserved here. */
+/* A later minor version may use bytes that are reserved here. */
 static int minor_is_known(const mb_model *m)
 {
     return mb_u16_at(m->image + MB_AT_MINOR) <= MB_FORMAT_MINOR;

@@ -177,7 +177,7 @@ static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t a
     }
 #else /* words of 16 lanes as words of 32, some at a time: another adder tree would be a fifth of a library that only predicts */
     const uint16_t *const end = list + some.count;
-    enum { SOME = 48 }; /* more takes more stack than learning does */
+    enum { SOME = 32 }; /* each takes six bytes of stack */
     mb_word words[SOME];
     uint16_t all[SOME];
     memcpy(v, l->fold + r * l->planes, 4u * l->planes);

@@ -116,7 +116,7 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
     uintptr_t next = (uintptr_t)m->arena; /* an integer: there may be no arena yet */
     mb_layer l;
     uint32_t most_inputs = 16; /* a convolution on bytes pads its window to 32 */
-    uint32_t most_units = 0, most_work = 0, graded = 0, kernel = 0, sums = 8u * 16u;
+    uint32_t most_units = 0, most_work = 0, graded = 0, kernel = 0, sums = MB_SUMS;
     for (unsigned i = 0; i < count; i++) {
         mb_layer_at(m, i, &l);
         if (l.kind == MB_ENCODE) {
@@ -125,7 +125,8 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
         const uint32_t values = mb_values(&l), digits = l.kind == MB_DENSE && MB_ON_BYTES(&l);
         const uint32_t planes = digits ? MB_BYTE_PLANES : !MB_ON_GRADES(&l) && !MB_ON_BYTES(&l);
         arena->bits[i] = take(&next, MB_WORDS(values) * planes);
-        most_inputs = larger(most_inputs, MB_IS_GRADED(&l) ? values : digits ? 2u * l.inputs + 40u : l.inputs);
+        /* of digits K may be listed before a last place adds K more and pads twice; ten beyond that, and the carries fit too */
+        most_inputs = larger(most_inputs, MB_IS_GRADED(&l) ? values : digits ? 2u * l.inputs + 24u : l.inputs);
         most_units = larger(most_units, l.units);
         if (l.ternary) {
             sums = larger(sums, 3u * ((MB_WORDS(l.units) + 7u) & ~7u));

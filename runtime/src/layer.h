@@ -43,7 +43,8 @@
 enum { MB_ENCODE = 1, MB_DENSE = 2, MB_OUTPUT = 3, MB_CONV = 4, MB_GRADED = 5, MB_TERNARY = 6 };
 enum { MB_ON_OFF = 0, MB_PLUS_MINUS = 1, MB_BYTES = 2, MB_GRADES = 3 };
 enum { MB_PLANES_MIN = 6, MB_PLANES_MAX = 20 };              /* counter planes of a layer on bits */
-enum { MB_PLANES_MIN_BYTES = 12, MB_PLANES_MAX_BYTES = 24 }; /* on bytes, whose highest bit enters at plane 8 */
+enum { MB_PLANES_MIN_BYTES = 12, MB_PLANES_MAX_BYTES = 24 }; /* on bytes, whose highest digit enters at plane 9 */
+enum { MB_SUMS = 128 }; /* 8 tables of 16 signed sums, 4 of 32, or as many visits */
 enum { MB_BYTE_PLANES = 17 };                                /* of signed digits: + and - at eight places, then + 256 */
 enum { MB_HEADER_SIZE = 64, MB_RECORD_SIZE = 64, MB_STATE_HEADER = 16 };
 enum { /* offsets of header fields */
@@ -51,7 +52,7 @@ enum { /* offsets of header fields */
     MB_AT_CONST = 16, MB_AT_CONST_SIZE = 20, MB_AT_CONST_CRC = 24,
     MB_AT_STATE = 28, MB_AT_STATE_SIZE = 32, MB_AT_STATE_CRC = 36,
     MB_AT_LAYERS = 40, MB_AT_INPUT = 42, MB_AT_CLASSES = 44,
-    MB_AT_TEMPERATURE = 48, MB_AT_MARGIN = 50, MB_AT_RESERVED = 52
+    MB_AT_TEMPERATURE = 48, MB_AT_MARGIN = 50
 };
 
 /* The head of the state memory. Counters are modulo 2^32. */
@@ -75,7 +76,7 @@ typedef struct mb_layer {
     uint16_t height, width, channels; /* of a convolution, as the next line; of an encoder the channels: 0 is all features */
     uint8_t kernel, stride, pool, same;              /* sides of window and pooled square; same: 1 if padded with +1 */
     uint32_t window;                                 /* largest |V| that lets an error through */
-    uint16_t low, high, gain;                        /* of a graded layer, as all in this and the next line */
+    uint16_t low, high, gain;                        /* of a graded layer, as all down to batch */
     uint8_t depth, draws;
     uint16_t batch;
     uint32_t dose;
@@ -110,7 +111,7 @@ typedef struct mb_arena {
     int32_t *scores;               /* (classes) */
     uint32_t *mask[MB_MAX_LAYERS]; /* straight-through mask of layer l */
     int32_t *error[2];             /* (max N) each */
-    int32_t *sums;                 /* 8 tables of 16 signed sums, or 3 words for each 32 units of a ternary layer, by eights */
+    int32_t *sums;                 /* MB_SUMS words: tables, then visits; or more, 3 for each 32 units of a ternary layer, by eights */
     mb_votes votes;
 } mb_arena;
 
@@ -166,7 +167,7 @@ static inline mb_run mb_whole_list(uint32_t active)
 }
 
 /* v = start + twice the columns of the listed inputs, 32 sums at once; `planes` at least 5. carry: a word for each 16 inputs of
- * a run, begun or whole, and 7 more. */
+ * a run, begun or whole, and 8 more. */
 void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, uint32_t runs, const mb_word *start, uint32_t *v,
                     unsigned planes, uint32_t *carry);
 uint16_t mb_best_class(const int32_t *scores, uint32_t classes);

@@ -58,7 +58,7 @@ static uint32_t output_error(const int32_t *scores, uint32_t classes, uint16_t l
 
 /// Backward ///
 
-static inline mb_sizes with(mb_sizes s, int32_t error)
+static inline mb_sizes counted(mb_sizes s, int32_t error)
 {
     const uint32_t size = mb_magnitude(error);
     s.sum += size;
@@ -70,7 +70,7 @@ mb_sizes mb_sizes_of(const int32_t *error, uint32_t units)
 {
     mb_sizes s = {0, 0};
     for (const int32_t *const end = error + units; error != end; error++) {
-        s = with(s, *error);
+        s = counted(s, *error);
     }
     return s;
 }
@@ -120,7 +120,7 @@ MB_INLINE mb_sizes look_up_errors(uint32_t many, const mb_layer *l, const uint32
                 error += tables[64u + ((units >> 10) & 31u)] + tables[96u + (units >> 15)];
             }
             *below = error;
-            sizes = with(sizes, error);
+            sizes = counted(sizes, error);
         }
     }
     return sizes;
@@ -200,9 +200,7 @@ void mb_flip(const mb_layer *l, uint32_t unit, uint32_t input)
 #endif
 }
 
-/* A visit: bits 0..15 are the input, 16..30 the unit, 31 is set if its level is to go up. */
-enum { VISITS = 128 }; /* as many as fit where the backward pass keeps its tables */
-
+/* A visit: bits 0..15 are the input, 16..30 the unit, 31 is set if its level is to go up. MB_SUMS of them wait at most. */
 MB_INLINE void make_visits(uint32_t half, uint32_t four, const mb_layer *l, const uint32_t *visit, const uint32_t *end,
                            uint32_t *generator, mb_learn_info *info)
 {
@@ -258,7 +256,7 @@ MB_INLINE void walk(uint32_t on_off, const mb_layer *l, const int32_t *error, mb
         for (;;) {
             *visit++ = on_off ? (if_off ^ 0x80000000u) | list[place]
                               : if_off ^ place ^ ((bits[place >> 5] >> (place & 31u)) << 31);
-            if (visit == visits + VISITS) {
+            if (visit == visits + MB_SUMS) {
                 make(l, visits, visit, generator, info);
                 visit = visits;
             }
@@ -342,7 +340,7 @@ MB_APART void learn_step(const mb_model *m, const mb_arena *arena, unsigned coun
         if (i > lowest) { /* before the update: the error of the layer below belongs to the weights that made it */
             MB_MARK(MB_BACKWARD, i);
             if (MB_HAS_TERNARY && l.ternary && i == lowest + 1u) {
-                mb_layer_at(m, lowest, &l);
+                mb_layer_at(m, lowest, &l); /* in turn: two would take twice the stack */
                 mb_ask_half(&l, arena->bits[lowest], true_error, arena->mask[lowest], &counters->generator);
                 mb_layer_at(m, i, &l);
             }

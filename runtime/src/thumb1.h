@@ -1,4 +1,4 @@
-/* The loop of columns.h by hand, for cores with eight low registers (Cortex-M0, M0+, M1), where compilers spill at every step and
+/* The loop of columns.h and bytes.c by hand, for cores with eight low registers (Cortex-M0, M0+, M1), where compilers spill at every step and
  * take a third to a half longer. Only where MB_THUMB1 asks for it (metabit.h, "Build"): it needs all eight, so no frame pointer. The
  * C beside it is the reference. */
 #ifndef MB_THUMB1_H
@@ -56,7 +56,7 @@
     MB_T1_SECOND("t", "b", "d", "c") /* (d, b) */                                              \
     MB_T1_PAIR("a", "fours", "d", "b", "c")
 
-/* Sixteen inputs a turn, at least one turn, until list is last; works on the variables of columns.h. */
+/* Sixteen inputs a turn, at least one turn, until list is last; works on the variables of adder.h. */
 #define MB_T1_SIXTEENS(LDR, SHIFT)                                                             \
     do {                                                                                       \
         uint32_t a, b, c, d;                                                                   \
