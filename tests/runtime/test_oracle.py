@@ -167,7 +167,7 @@ def test_errors_that_go_further_down_go_to_all_open_units() -> None:
 
 def test_half_of_the_open_units_above_a_layer_that_is_frozen() -> None:
     """The lowest that learns sees ±1 inputs, of which all are eligible."""
-    frozen = ternary(network(3, (42, 126, 179, 252, 13), planes=0, learns=(False, True, True, True), dose=1500))
+    frozen = ternary(network(3, (42, 126, 179, 252, 13), planes=0, learns=(False, True, True, True), dose=4000))
     wide = (replace(layer, window=0 if layer.kind == "output" else 32767) for layer in frozen.layers)
     frozen = replace(frozen, layers=tuple(wide), margin=0)
     agree_while_learning(frozen, inputs(frozen, 30), np.arange(30) % 13)
