@@ -32,12 +32,8 @@ typedef int32_t mb_int;
 #define MB_APART static
 #endif
 
-/* f(flag, ...): a copy for each value of the flag, but one that asks where size counts. */
-#ifdef __OPTIMIZE_SIZE__
-#define MB_BOTH(flag, f, ...) f(flag, __VA_ARGS__)
-#else
+/* f(flag, ...): a copy for each value of the flag, inlined. */
 #define MB_BOTH(flag, f, ...) ((flag) ? f(1, __VA_ARGS__) : f(0, __VA_ARGS__))
-#endif
 
 /* For what takes next to no time: clang would unroll and inline there. */
 #if defined(__clang__)
