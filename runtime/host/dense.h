@@ -1,5 +1,5 @@
 /* A dense layer on vectors of any width. Included once a width with LANES (the vector), TARGET (the function's attributes),
- * NAME(x) and FULL_ADD(high, low, a, b, c) defined. The scheme is that of src/columns.h, whose comments say why; here a block is
+ * NAME(x), FULL_ADD(high, low, a, b, c) and ADD_EIGHT defined. The scheme is that of src/columns.h, whose comments say why; here a block is
  * as many units as the vector has bits, its rows one vector for each input, and a zero row that pads lists. */
 
 /* Sign of V + c, as mb_sign_of_sum. */
@@ -26,19 +26,6 @@ TARGET static inline void NAME(put)(uint32_t *out, const LANES *block, uint32_t 
         }
     }
 }
-
-/* Adds eight to a bit-sliced number of three planes; the carry goes to `out`. */
-#define ADD_EIGHT(out, ones, twos, fours, x0, x1, x2, x3, x4, x5, x6, x7) \
-    do {                                                                  \
-        LANES t0, t1, f0, f1;                                             \
-        FULL_ADD(t0, ones, x0, x1, ones);                                 \
-        FULL_ADD(t1, ones, x2, x3, ones);                                 \
-        FULL_ADD(f0, twos, t0, t1, twos);                                 \
-        FULL_ADD(t0, ones, x4, x5, ones);                                 \
-        FULL_ADD(t1, ones, x6, x7, ones);                                 \
-        FULL_ADD(f1, twos, t0, t1, twos);                                 \
-        FULL_ADD(out, fours, f0, f1, fours);                              \
-    } while (0)
 
 /* list: padded to a multiple of 16 with the zero row's number. scratch: a vector for each 16, and 7. */
 TARGET static void NAME(dense)(const mb_wide_layer *c, const uint16_t *list, uint32_t active, uint32_t *out, uint32_t *mask,

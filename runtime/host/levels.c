@@ -3,9 +3,12 @@
 
 #include <string.h>
 
+#include "adder.h"
+
 /// Kernels ///
 
 #define PORTABLE_FULL_ADD(high, low, a, b, c) MB_FULL_ADD_OF(LANES, high, low, a, b, c)
+#define PORTABLE_EIGHT(...) MB_ADD_EIGHT_OF(LANES, __VA_ARGS__)
 #define VECTOR(bytes) __attribute__((vector_size(bytes), may_alias))
 #define ALWAYS /* no attribute: what every processor of this architecture has */
 
@@ -15,6 +18,7 @@ static const uint64_t ALL[2] = {0, ~(uint64_t)0}; /* a bit in every lane, with o
 #define TARGET ALWAYS
 #define NAME(x) x##_words
 #define FULL_ADD PORTABLE_FULL_ADD
+#define ADD_EIGHT PORTABLE_EIGHT
 #include "dense.h"
 
 #if defined(__GNUC__) && defined(__x86_64__)
@@ -30,6 +34,7 @@ typedef uint64_t v16 VECTOR(16);
 #define TARGET ALWAYS
 #define NAME(x) x##_16
 #define FULL_ADD PORTABLE_FULL_ADD
+#define ADD_EIGHT PORTABLE_EIGHT
 #include "dense.h"
 #endif
 
@@ -45,27 +50,44 @@ typedef uint64_t v16 VECTOR(16);
         (high) = (LANES)logic(a_, b_, c_, 0xE8);                  \
     } while (0)
 
+/* As MB_ADD_EIGHT_OF; two instructions a full adder are fewer than pairs take. */
+#define TERNARY_EIGHT(out, ones, twos, fours, x0, x1, x2, x3, x4, x5, x6, x7) \
+    do {                                                                      \
+        LANES t0, t1, f0, f1;                                                 \
+        FULL_ADD(t0, ones, x0, x1, ones);                                     \
+        FULL_ADD(t1, ones, x2, x3, ones);                                     \
+        FULL_ADD(f0, twos, t0, t1, twos);                                     \
+        FULL_ADD(t0, ones, x4, x5, ones);                                     \
+        FULL_ADD(t1, ones, x6, x7, ones);                                     \
+        FULL_ADD(f1, twos, t0, t1, twos);                                     \
+        FULL_ADD(out, fours, f0, f1, fours);                                  \
+    } while (0)
+
 typedef uint64_t v32 VECTOR(32);
 typedef uint64_t v64 VECTOR(64);
 #define LANES v32
 #define TARGET AVX2
 #define NAME(x) x##_avx2_32
 #define FULL_ADD PORTABLE_FULL_ADD
+#define ADD_EIGHT PORTABLE_EIGHT
 #include "dense.h"
 #define LANES v16
 #define TARGET AVX512
 #define NAME(x) x##_avx512_16
 #define FULL_ADD(high, low, a, b, c) TERNARY(_mm_ternarylogic_epi64, __m128i, high, low, a, b, c)
+#define ADD_EIGHT TERNARY_EIGHT
 #include "dense.h"
 #define LANES v32
 #define TARGET AVX512
 #define NAME(x) x##_avx512_32
 #define FULL_ADD(high, low, a, b, c) TERNARY(_mm256_ternarylogic_epi64, __m256i, high, low, a, b, c)
+#define ADD_EIGHT TERNARY_EIGHT
 #include "dense.h"
 #define LANES v64
 #define TARGET AVX512
 #define NAME(x) x##_avx512_64
 #define FULL_ADD(high, low, a, b, c) TERNARY(_mm512_ternarylogic_epi64, __m512i, high, low, a, b, c)
+#define ADD_EIGHT TERNARY_EIGHT
 #include "dense.h"
 #endif
 

@@ -6,14 +6,15 @@
 
 /* sum + a + b + c + d = sum + 2 (e + f), where two words are known by one of them and their difference: (x, p) becomes (e, e ^ f)
  * of (x1, p1) = (a, a ^ b) and (x2, p2) = (c, c ^ d). Eight operations where two full additions take ten. */
-#define MB_ADD_PAIRS(x, p, sum, x1, p1, x2, p2)                                       \
+#define MB_ADD_PAIRS_OF(type, x, p, sum, x1, p1, x2, p2)                              \
     do {                                                                              \
-        const uint32_t or_ = ((x1) ^ (sum)) | (p1), sum_ = (sum) ^ (p1);              \
-        const uint32_t and_ = ((x2) ^ sum_) & ~(p2);                                  \
+        const type or_ = ((x1) ^ (sum)) | (p1), sum_ = (sum) ^ (p1);                  \
+        const type and_ = ((x2) ^ sum_) & ~(p2);                                      \
         (sum) = sum_ ^ (p2);                                                          \
         (x) = sum_ ^ and_;                                                            \
         (p) = or_ ^ and_;                                                             \
     } while (0)
+#define MB_ADD_PAIRS(x, p, sum, x1, p1, x2, p2) MB_ADD_PAIRS_OF(uint32_t, x, p, sum, x1, p1, x2, p2)
 
 /* sum + e + f = sum + 2 out. */
 #define MB_ADD_PAIR(out, sum, x, p)                                                   \
@@ -22,8 +23,20 @@
         (sum) ^= (p);                                                                 \
     } while (0)
 
-/* What follows works on variables of these names: `list` of indices into `w`, and the sum's low planes. A load right after another one
- * takes a cycle less on most cores: four indices, then their four words. */
+/* Eight words of any type: ones, twos and fours are the sum's low planes, `out` what they carry. */
+#define MB_ADD_EIGHT_OF(type, out, ones, twos, fours, w0, w1, w2, w3, w4, w5, w6, w7) \
+    do {                                                                              \
+        type x_ = w0, p_ = x_ ^ (w1), y_ = w2, q_ = y_ ^ (w3);                        \
+        MB_ADD_PAIRS_OF(type, x_, p_, ones, x_, p_, y_, q_);                          \
+        type z_ = w4, r_ = z_ ^ (w5);                                                 \
+        y_ = w6, q_ = y_ ^ (w7);                                                      \
+        MB_ADD_PAIRS_OF(type, y_, q_, ones, z_, r_, y_, q_);                          \
+        MB_ADD_PAIRS_OF(type, x_, p_, twos, x_, p_, y_, q_);                          \
+        MB_ADD_PAIR(out, fours, x_, p_);                                              \
+    } while (0)
+
+/* The same of listed words, in an order that suits cores with few registers, on variables of these names: `list` of indices into
+ * `w`; ones, twos, fours. A load right after another one takes a cycle less on most cores: four indices, then their four words. */
 #define MB_ADD_FOUR(x, p, a0, a1, a2, a3)                                                  \
     do {                                                                                   \
         uint32_t a = a0, b = a1, c = a2, d = a3;                                           \

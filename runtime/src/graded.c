@@ -2,6 +2,7 @@
  * votes". */
 #include <string.h>
 
+#include "adder.h"
 #include "synapse.h"
 
 #if MB_HAS_GRADED

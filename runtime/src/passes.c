@@ -2,6 +2,7 @@
  * hold the same word of all four passes in one vector, cores without vectors one after the other. */
 #include <string.h>
 
+#include "adder.h"
 #include "synapse.h"
 
 #if MB_HAS_GRADED && MB_HAS_LEARN
