@@ -67,7 +67,7 @@ typedef int32_t mb_int;
 
 /* Order for compilers that mix loads and sums until the registers do not suffice: everything before is done, in registers. */
 #if defined(__GNUC__)
-#if defined(__clang__) && defined(__OPTIMIZE_SIZE__) /* shorter code if they could have changed; longer from gcc, slower from both */
+#if defined(__clang__) && defined(__OPTIMIZE_SIZE__) /* its code is shorter if they could have changed, though slower */
 #define MB_TWO_HERE(a, b) __asm__ volatile("" : "+r"(a), "+r"(b))
 #else
 #define MB_TWO_HERE(a, b) __asm__ volatile("" : : "r"(a), "r"(b))
@@ -230,14 +230,20 @@ static inline uint32_t mb_is_between(const uint32_t *v, unsigned planes, int32_t
     return low_carry ^ high_carry ^ (0u - ((low ^ high) & 1u));
 }
 
-/* One lane of bit-sliced two's complement planes as an integer. */
+/* One lane of bit-sliced planes; as an integer in two's complement. */
+static inline uint32_t mb_lane_bits(const uint32_t *v, unsigned planes, unsigned lane)
+{
+    uint32_t x = 0;
+    for (const uint32_t *plane = v + planes; plane != v;) {
+        x = 2u * x + ((*--plane >> lane) & 1u);
+    }
+    return x;
+}
+
 static inline int32_t mb_lane_value(const uint32_t *v, unsigned planes, unsigned lane)
 {
-    uint32_t x = 0u - ((v[planes - 1] >> lane) & 1u);
-    for (unsigned p = planes - 1; p-- > 0;) {
-        x = (x << 1) | ((v[p] >> lane) & 1u);
-    }
-    return (int32_t)x;
+    const uint32_t sign = 1u << (planes - 1u);
+    return (int32_t)((mb_lane_bits(v, planes, lane) ^ sign) - sign);
 }
 
 /* Adds one to (or takes one from) the lanes in `mask` of bit-sliced planes. */

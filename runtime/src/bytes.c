@@ -18,6 +18,14 @@
 
 /// Dense ///
 
+/* From V + extra of all units, each 32 of them in `room` words. */
+static void put_signs(const mb_layer *l, const uint32_t *v, uint32_t room, uint32_t extra, uint32_t *out)
+{
+    for (uint32_t r = 0; r < MB_WORDS(l->units); r++, v += room) {
+        out[r] = ~mb_sign_of_sum(v, l->planes, -(int32_t)extra) & mb_lane_mask(l->units, r);
+    }
+}
+
 #ifdef __OPTIMIZE_SIZE__ /* a kilobyte less, and slower by a third */
 void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
 {
@@ -48,10 +56,7 @@ void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *bi
             mb_add_columns(sign + r * pitch, arena->list, &all, 1, v, v, l->planes - b, arena->carry);
         }
     }
-    for (uint32_t r = 0; r < groups; r++) {
-        const uint32_t negative = mb_sign_of_sum(arena->work + r * l->planes, l->planes, -(int32_t)sum);
-        out[r] = ~negative & mb_lane_mask(l->units, r);
-    }
+    put_signs(l, arena->work, l->planes, sum, out);
 }
 #else
 enum { PLACES = 9 }; /* of a byte's signed digits; each has a plane of plus ones and one of minus ones, but none of minus 256 */
@@ -73,14 +78,13 @@ void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
         uint32_t a[PLACES + 1u] = {0}, any = 0, carry = 0, *to = planes + word;
         for (uint32_t i = 0; i < 8u && n != 0; i++) {
             uint32_t four = 0;
-            if (n >= 4u) {
+            if (n >= 4u) { /* a constant size needs no call */
                 memcpy(&four, input, 4);
                 input += 4;
                 n -= 4u;
             } else {
-                for (; n != 0; n--) {
-                    four = four << 8 | input[n - 1u];
-                }
+                memcpy(&four, input, n);
+                n = 0;
             }
             a[(i >> 1) + 4u * (i & 1u)] = four;
             any |= four;
@@ -226,10 +230,7 @@ void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *pl
             add_carries(&d, v + 5u + d.first, v + room, arena->carry);
         }
     }
-    for (uint32_t r = 0; r < groups; r++) {
-        const uint32_t negative = mb_sign_of_sum(arena->work + r * room, l->planes, -(int32_t)extra);
-        out[r] = ~negative & mb_lane_mask(l->units, r);
-    }
+    put_signs(l, arena->work, room, extra, out);
 }
 #endif
 
@@ -376,7 +377,8 @@ static void add_values(const mb_layer *l, const units *u, const uint8_t *values,
 {
     const int32_t *from = u->start;
     for (uint32_t word = 0; word < u->words; word++, values += 32, from = u->sums) {
-        const uint32_t left = l->inputs - 32u * word, tables = left <= 16u ? 4u : left <= 28u ? 7u : 8u; /* 28 holds 3x3 in colour */
+        const uint32_t left = l->inputs - 32u * word;
+        const uint32_t tables = left <= 16u ? 4u : left <= 28u ? 7u : 8u; /* 28 holds 3x3 in colour */
         for (uint32_t t = 0; t < tables; t++) {
             const uint8_t *x = values + 4u * t;
             mb_signed_sums(x[0], x[1], x[2], x[3], u->table + TABLE * t);

@@ -269,7 +269,7 @@ static mb_status check_image(const mb_model *m)
         return MB_E_LAYERS;
     }
     if (mb_u16_at(b + MB_AT_TEMPERATURE) == 0 || mb_u16_at(b + MB_AT_MARGIN) > 4096u ||
-        (minor_is_known(m) && (mb_u16_at(b + 46) | mb_u32_at(b + 52) | mb_u32_at(b + 56) | mb_u32_at(b + 60)) != 0)) {
+        (minor_is_known(m) && /* reserved */ (mb_u16_at(b + 46) | mb_u32_at(b + 52) | mb_u32_at(b + 56) | mb_u32_at(b + 60)) != 0)) {
         return MB_E_RULE;
     }
     return mb_u32_at(b + state_at) == 0 ? MB_E_GENERATOR : check_layers(m, left);

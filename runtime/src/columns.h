@@ -2,7 +2,7 @@
  * function's type and name), and for thumb1.h LDR and SHIFT (its load instruction, and log2 of its bytes) defined.
  *
  * v = start + 2 * sum over all runs of w[offset + list[from + i]], 32 (or 16) sums at once; v may be start. Sixteen inputs pass
- * through a tree of full adders whose four lowest planes stay in registers; the carries out of the fourth are stored and added by
+ * through the adders of adder.h, whose four lowest planes stay in registers; the carries out of the fourth are stored and added by
  * eights after the loop: rippling them at once would cost a pass over all planes every sixteen inputs. */
 ADD_COLUMNS(const LANES *first, const uint16_t *lists, const mb_run *run, uint32_t runs, const mb_word *start, uint32_t *v,
             unsigned planes, uint32_t *carry)

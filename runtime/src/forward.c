@@ -23,8 +23,6 @@ void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, 
     add_columns(w, lists, run, runs, start, v, planes, carry);
 }
 #define ADD_RUN add_columns
-#endif
-#ifndef __OPTIMIZE_SIZE__
 #define LANES mb_half
 #define SHIFT "1"
 #define LDR "ldrh"
@@ -134,11 +132,7 @@ void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t 
 {
     const uint32_t sign = 1u << (planes - 1u), bits = 2u * sign - 1u;
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t x = 0;
-        for (const uint32_t *plane = v + planes; plane != v;) {
-            x = 2u * x + ((*--plane >> i) & 1u);
-        }
-        values[i] = (int32_t)(((x - minus + sign) & bits) - sign);
+        values[i] = (int32_t)(((mb_lane_bits(v, planes, i) - minus + sign) & bits) - sign);
     }
 }
 #endif
@@ -235,33 +229,24 @@ void mb_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, 
         }
         if (MB_IS_CONV(&l) && MB_ON_BYTES(&l)) {
             mb_conv_bytes(&l, arena, input, arena->bits[i + 1]);
-            continue;
-        }
-        if (MB_IS_CONV(&l)) {
+        } else if (MB_IS_CONV(&l)) {
             mb_conv_bits(&l, arena, arena->bits[i], arena->bits[i + 1]);
-            continue;
-        }
-        if (MB_IS_GRADED(&l) && i >= masks_from) {
+        } else if (MB_IS_GRADED(&l) && i >= masks_from) {
             return;
-        }
-        if (MB_IS_GRADED(&l)) {
+        } else if (MB_IS_GRADED(&l)) {
             mb_graded(&l, arena, arena->bits[i]);
-            continue;
-        }
-        if (MB_ON_GRADES(&l)) {
+        } else if (MB_ON_GRADES(&l)) {
             mb_graded_output(&l, arena->values, arena->scores);
-            continue;
-        }
-        if (MB_ON_BYTES(&l)) {
+        } else if (MB_ON_BYTES(&l)) {
             mb_slice_bytes(input, l.inputs, arena->bits[0]);
             mb_dense_bytes(&l, arena, arena->bits[0], arena->bits[1]);
-            continue;
-        }
-        const uint32_t active = mb_active_inputs(arena->bits[i], l.inputs, arena->list);
-        if (l.kind == MB_DENSE) {
-            dense(&l, arena->list, active, arena->bits[i + 1], i >= masks_from ? arena->mask[i] : NULL, arena->carry);
         } else {
-            output(&l, arena->list, active, arena->scores, arena->carry);
+            const uint32_t active = mb_active_inputs(arena->bits[i], l.inputs, arena->list);
+            if (l.kind == MB_DENSE) {
+                dense(&l, arena->list, active, arena->bits[i + 1], i >= masks_from ? arena->mask[i] : NULL, arena->carry);
+            } else {
+                output(&l, arena->list, active, arena->scores, arena->carry);
+            }
         }
     }
     MB_MARK(MB_DONE, count);

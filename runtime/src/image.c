@@ -125,7 +125,8 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
         const uint32_t values = mb_values(&l), digits = l.kind == MB_DENSE && MB_ON_BYTES(&l);
         const uint32_t planes = digits ? MB_BYTE_PLANES : !MB_ON_GRADES(&l) && !MB_ON_BYTES(&l);
         arena->bits[i] = take(&next, MB_WORDS(values) * planes);
-        /* of digits K may be listed before a last place adds K more and pads twice; ten beyond that, and the carries fit too */
+        /* of digits K may be listed before a last place adds K more and pads twice; ten beyond that, and the carries fit too. A build
+         * at -Os takes less, but the sizes of one image are the same everywhere. */
         most_inputs = larger(most_inputs, MB_IS_GRADED(&l) ? values : digits ? 2u * l.inputs + 24u : l.inputs);
         most_units = larger(most_units, l.units);
         if (l.ternary) {

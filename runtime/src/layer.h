@@ -102,9 +102,9 @@ typedef struct mb_votes {
 
 /* The arena's parts, each 4-byte aligned; mb_arena_plan lays them out. Those from `mask` on exist only for learning. */
 typedef struct mb_arena {
-    uint16_t *list;                /* (max K + 8) active inputs; K counts twice, and 40 more, if a dense layer is on bytes */
+    uint16_t *list;                /* (max K + 8) active inputs; K is 2 K + 24 where a dense layer is on bytes */
     uint32_t *carry;               /* (max K / 16 + kernel + 9) words, carries of the adder tree */
-    uint32_t *bits[MB_MAX_LAYERS]; /* packed input of layer l, written by layer l - 1; of a dense layer on bytes, its planes */
+    uint32_t *bits[MB_MAX_LAYERS]; /* packed input of layer l, written by layer l - 1; of a dense layer on bytes, MB_BYTE_PLANES */
     uint32_t *work;                /* what a convolution or a layer on bytes keeps while it runs; nothing without one */
     int32_t *values;               /* (N) V of a graded layer's units, then their grades; nothing without one */
     uint32_t *sizes;               /* inputs on, and 16 times the mean |V|, of a graded layer; nothing without one */

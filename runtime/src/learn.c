@@ -8,8 +8,8 @@
 
 /// Error ///
 
-/* EXP[i] = round(32767 exp(-i / 16)) */
-static const uint16_t EXP[256] = {
+/* EXP[i] = round(32767 exp(-i / 16)); 0 from 178 on */
+static const uint16_t EXP[178] = {
     32767, 30782, 28917, 27165, 25519, 23973, 22520, 21156, 19874, 18670, 17539, 16476, 15478, 14540, 13659, 12832,
     12054, 11324, 10638, 9993, 9388, 8819, 8285, 7783, 7311, 6868, 6452, 6061, 5694, 5349, 5025, 4721,
     4435, 4166, 3913, 3676, 3454, 3244, 3048, 2863, 2690, 2527, 2374, 2230, 2095, 1968, 1849, 1737,
@@ -21,11 +21,7 @@ static const uint16_t EXP[256] = {
     11, 10, 10, 9, 9, 8, 8, 7, 7, 6, 6, 6, 5, 5, 5, 4,
     4, 4, 4, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2, 2, 2,
     1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-    1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    1, 1,
 };
 
 enum { ONE = 4096 }; /* probabilities and errors are in 1/4096 */
@@ -34,7 +30,7 @@ uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label)
 {
     uint32_t total = 0;
     for (uint32_t c = 0; c < classes; c++) {
-        error[c] = EXP[error[c]];
+        error[c] = (uint32_t)error[c] < sizeof EXP / sizeof *EXP ? EXP[error[c]] : 0;
         total += (uint32_t)error[c];
     }
     for (uint32_t c = 0; c < classes; c++) {
@@ -50,8 +46,7 @@ static uint32_t output_error(const int32_t *scores, uint32_t classes, uint16_t l
     for (uint32_t c = 0; c < classes; c++) {
         uint32_t below = (uint32_t)top - (uint32_t)scores[c];
         below = below > 65535u ? 65535u : below;
-        const uint32_t index = (below * temperature) >> 12;
-        error[c] = (int32_t)(index > 255u ? 255u : index);
+        error[c] = (int32_t)((below * temperature) >> 12);
     }
     return mb_softmax_error(error, classes, label);
 }
@@ -201,8 +196,8 @@ void mb_flip(const mb_layer *l, uint32_t unit, uint32_t input)
 }
 
 /* A visit: bits 0..15 are the input, 16..30 the unit, 31 is set if its level is to go up. MB_SUMS of them wait at most. */
-MB_INLINE void make_visits(uint32_t half, uint32_t four, const mb_layer *l, const uint32_t *visit, const uint32_t *end,
-                           uint32_t *generator, mb_learn_info *info)
+MB_INLINE void visit_each(uint32_t half, uint32_t four, const mb_layer *l, const uint32_t *visit, const uint32_t *end,
+                          uint32_t *generator, mb_learn_info *info)
 {
     const mb_half *const tables = l->tables;
     mb_learn_info sum = {0, 0, 0, 0, 0}; /* here, so that it stays in registers */
@@ -220,25 +215,25 @@ MB_INLINE void make_visits(uint32_t half, uint32_t four, const mb_layer *l, cons
     info->flipped += sum.flipped;
 }
 
-MB_APART void make(const mb_layer *layer, const uint32_t *visit, const uint32_t *end, uint32_t *generator, mb_learn_info *info)
+MB_APART void visit(const mb_layer *layer, const uint32_t *first, const uint32_t *end, uint32_t *generator, mb_learn_info *info)
 {
     const mb_layer l = *layer; /* a copy that no store to weights can change */
-    info->visited += (uint32_t)(end - visit);
+    info->visited += (uint32_t)(end - first);
 #ifndef __OPTIMIZE_SIZE__
     if (l.bits == 4u) {
-        MB_BOTH(l.half, make_visits, 1, &l, visit, end, generator, info);
+        MB_BOTH(l.half, visit_each, 1, &l, first, end, generator, info);
         return;
     }
 #endif
-    MB_BOTH(l.half, make_visits, 0, &l, visit, end, generator, info);
+    MB_BOTH(l.half, visit_each, 0, &l, first, end, generator, info);
 }
 
 /* Event-driven: unit i owns a stretch of the line in proportion to its error; units and inputs between visits cost little. */
-MB_INLINE void walk(uint32_t on_off, const mb_layer *l, const int32_t *error, mb_share share, const uint32_t *bits,
-                    const uint16_t *list, uint32_t eligible, uint32_t *visits, uint32_t *generator, mb_learn_info *info)
+MB_INLINE void find_visits(uint32_t on_off, const mb_layer *l, const int32_t *error, mb_share share, const uint32_t *bits,
+                           const uint16_t *list, uint32_t eligible, uint32_t *visits, uint32_t *generator, mb_learn_info *info)
 {
     const int32_t *const last = error + l->units;
-    uint32_t *visit = visits, next = mb_draw(generator), unit = 0;
+    uint32_t *end = visits, next = mb_draw(generator), unit = 0;
     for (; error != last; error++, unit += 1u << 16) {
         if (*error == 0) {
             continue;
@@ -254,11 +249,11 @@ MB_INLINE void walk(uint32_t on_off, const mb_layer *l, const int32_t *error, mb
         uint32_t over = next - place * rate, stride = 0;
 #endif
         for (;;) {
-            *visit++ = on_off ? (if_off ^ 0x80000000u) | list[place]
-                              : if_off ^ place ^ ((bits[place >> 5] >> (place & 31u)) << 31);
-            if (visit == visits + MB_SUMS) {
-                make(l, visits, visit, generator, info);
-                visit = visits;
+            *end++ = on_off ? (if_off ^ 0x80000000u) | list[place]
+                            : if_off ^ place ^ ((bits[place >> 5] >> (place & 31u)) << 31);
+            if (end == visits + MB_SUMS) {
+                visit(l, visits, end, generator, info);
+                end = visits;
             }
             next += 65536u;
             if (next >= length) {
@@ -276,7 +271,7 @@ MB_INLINE void walk(uint32_t on_off, const mb_layer *l, const int32_t *error, mb
         }
         next -= length;
     }
-    make(l, visits, visit, generator, info);
+    visit(l, visits, end, generator, info);
 }
 
 MB_APART void update(const mb_layer *l, const int32_t *error, mb_share share, const uint32_t *bits, uint16_t *list,
@@ -284,14 +279,14 @@ MB_APART void update(const mb_layer *l, const int32_t *error, mb_share share, co
 {
     const uint32_t on_off = l->input == MB_ON_OFF; /* off inputs are not eligible */
     const uint32_t eligible = on_off ? list_ascending(bits, l->inputs, list) : l->inputs;
-    MB_BOTH(on_off, walk, l, error, share, bits, list, eligible, visits, generator, info);
+    MB_BOTH(on_off, find_visits, l, error, share, bits, list, eligible, visits, generator, info);
 }
 
 /// Step ///
 
 /* The error of the layer below, from this one's. mask: its units that let one through. */
-MB_APART mb_sizes go_on(const mb_layer *l, const mb_arena *arena, const uint32_t *mask, const int32_t *error, uint32_t largest,
-                        int32_t *below, uint32_t *generator)
+MB_APART mb_sizes error_below(const mb_layer *l, const mb_arena *arena, const uint32_t *mask, const int32_t *error,
+                              uint32_t largest, int32_t *below, uint32_t *generator)
 {
     if (l->half) {
         return mb_backward_16(l, error, mask, below, arena->sums); /* of an output: no sum reaches 2^14 */
@@ -344,7 +339,7 @@ MB_APART void learn_step(const mb_model *m, const mb_arena *arena, unsigned coun
                 mb_ask_half(&l, arena->bits[lowest], true_error, arena->mask[lowest], &counters->generator);
                 mb_layer_at(m, i, &l);
             }
-            sizes_below = go_on(&l, arena, arena->mask[i - 1], error, sizes.largest, below, &counters->generator);
+            sizes_below = error_below(&l, arena, arena->mask[i - 1], error, sizes.largest, below, &counters->generator);
         }
         const mb_share share = mb_share_of(&l, sizes.sum, true_error);
         if (l.learns && share.each != 0) {

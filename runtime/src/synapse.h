@@ -39,7 +39,7 @@ static inline uint32_t mb_rate(mb_share share, int32_t error)
     return rate > 65535u ? 65535u : rate;
 }
 
-/* Softmax minus one-hot: error[c] comes in as the index into EXP, 0 for the best class. Returns the true error, 0..4096. */
+/* Softmax minus one-hot: error[c] comes in as the index into EXP, 0 for the best class, perhaps beyond its end. Returns the true error, 0..4096. */
 uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label);
 
 /* Error of this layer's inputs, of the `count` listed or, without a list, the first, from the error of its units; of the others

@@ -46,8 +46,7 @@ static uint32_t projected_error(const int32_t *d, uint32_t classes, uint16_t lab
         squares += (uint32_t)(d[c] * d[c]);
     }
     for (uint32_t c = 0; c < classes; c++) {
-        const uint32_t index = (uint32_t)(top - d[c]) * temperature / (spread != 0 ? spread : 1u);
-        error[c] = (int32_t)(index > 255u ? 255u : index);
+        error[c] = (int32_t)((uint32_t)(top - d[c]) * temperature / (spread != 0 ? spread : 1u));
     }
     const uint32_t true_error = mb_softmax_error(error, classes, label);
     for (uint32_t c = 0; c < classes; c++) {
