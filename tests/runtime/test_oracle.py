@@ -172,6 +172,18 @@ def test_half_of_the_open_units_above_a_layer_that_is_frozen() -> None:
     agree_while_learning(frozen, inputs(frozen, 30), np.arange(30) % 13)
 
 
+@pytest.mark.parametrize("below", [0, 175, 176, 177, 178, 255, 256, 65535])
+def test_errors_to_the_end_of_the_exponential(below: int) -> None:
+    """A thousand classes that far below the best: even 1/32767 each adds up to a step of the best one's error."""
+    frozen = network(8, (20, 1000), k=3, planes=0)
+    out = frozen.layers[0]
+    add = np.full(1000, -below, np.int32)
+    add[0] = 0
+    frozen = replace(frozen, layers=(replace(out, mul=np.zeros(1000, np.int32), add=add),), temperature=4096, margin=0)
+    oracle, _ = agree_while_learning(frozen, inputs(frozen, 3), np.array([0, 1, 999]))
+    assert oracle.output_error(oracle.scores(oracle_input(frozen, inputs(frozen, 1)[0])), 1)[0] > 0
+
+
 def test_a_frozen_layer_may_keep_its_levels() -> None:
     frozen = network(5, (20, 33, 31, 6), k=5)
     frozen = replace(frozen, layers=(frozen.layers[0], replace(frozen.layers[1], rule=None), frozen.layers[2]))

@@ -79,11 +79,12 @@ def test_any_network_of_windows_is_the_oracle_s(frozen: Frozen, densities: list[
 
 
 @pytest.mark.parametrize(
-    ("channels", "kernel"), [(1, 1), (1, 4), (17, 1), (31, 1), (32, 1), (33, 1), (49, 1), (3, 5), (16, 2), (65, 1)]
+    ("channels", "kernel"),
+    [(1, 1), (1, 4), (17, 1), (3, 3), (28, 1), (29, 1), (31, 1), (32, 1), (33, 1), (49, 1), (3, 5), (16, 2), (65, 1)],
 )
 @pytest.mark.parametrize("units", [1, 2, 33, 64])
 def test_windows_on_bytes_of_every_length(channels: int, kernel: int, units: int) -> None:
-    """One word of weights or several, whole or half: half windows on either side of 16 and 32 inputs."""
+    """One word of weights or several, whole or half: half windows on either side of 16, 28 and 32 inputs."""
     frozen = windowed(7, (5, 4, channels), (conv(units, kernel, 1, True),), (5,), "uint8", 3)
     agree(frozen, inputs(frozen, 6), np.arange(6) % 5)
 
