@@ -36,7 +36,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # Reinstalled when the build or any C file changes; Python files are read in place.
-$(INSTALLED): $(VENV)/bin/python pyproject.toml runtime/CMakeLists.txt $(wildcard runtime/src/* runtime/host/* runtime/include/* runtime/python/* train/native/*)
+$(INSTALLED): $(VENV)/bin/python pyproject.toml CMakeLists.txt runtime/CMakeLists.txt $(wildcard runtime/src/* runtime/host/* runtime/include/* runtime/python/* train/rule/native/*)
 	$(BIN)/python -m pip install -q --disable-pip-version-check "torch>=2.6,<2.14"
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[test]"
 	touch $@

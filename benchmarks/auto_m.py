@@ -21,12 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit import export, train
-from metabit.cli.recipe import RECIPE
+from metabit.data import Task, load_task, thermometer
+from metabit.data import download as datasets
+from metabit.data.rows import append_row, read_rows, write_whole
+from metabit.experiments.demo_settings import RECIPE
 from metabit.runtime import Model
-from metabit.train import datasets
-from metabit.train.files import append_row, read_rows, write_whole
 
-freezing = importlib.import_module("metabit.export.freeze")  # the module: the room exports a function of this name
+freezing = importlib.import_module(
+    "metabit.export.freeze.visits"
+)  # the module: the room exports a function of this name
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "auto-m"
 RUNS = RESULTS / "runs.jsonl"
 SEEDS = (0, 1, 2)
@@ -55,10 +58,10 @@ PAIRS = {
 }  # fmt: skip
 
 
-def world(name: str, seed: int, validate: bool) -> train.Task:
+def world(name: str, seed: int, validate: bool) -> Task:
     """Training and test part; with validate the test part is of the training images, and they are not learnt."""
     if name.startswith("digits"):
-        task = train.load_task(name)
+        task = load_task(name)
         if not validate:
             return task
         held = np.random.default_rng(seed).permutation(len(task.y_train)) < len(task.y_train) // 5
@@ -69,17 +72,17 @@ def world(name: str, seed: int, validate: bool) -> train.Task:
     return _task(name, x[:SHOWN], y[:SHOWN], *test)
 
 
-def _task(name: str, *parts: NDArray[Any]) -> train.Task:
+def _task(name: str, *parts: NDArray[Any]) -> Task:
     x, y, x_test, y_test = parts
     flat = [a.reshape(len(a), -1) for a in (x, x_test)]
-    return train.Task(name, flat[0], y.astype(np.int64), flat[1], y_test.astype(np.int64))
+    return Task(name, flat[0], y.astype(np.int64), flat[1], y_test.astype(np.int64))
 
 
 def run(name: str, seed: int, validate: bool) -> list[Row]:
     """A row for each number of bits and each way to come to m, all of one trained network."""
     pair = PAIRS[name]
     old, new = world(pair.old, seed, validate), world(pair.new, seed, validate)
-    encode = train.thermometer(old.x_train, pair.planes)
+    encode = thermometer(old.x_train, pair.planes)
     spec = train.Spec(old.features, pair.hidden, old.classes, encode, output=RECIPE.output, seed=seed)
     network = train.Network(spec)
     train.fit(network, old, epochs=pair.epochs, m=RECIPE.m, seed=seed)

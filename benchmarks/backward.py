@@ -27,12 +27,12 @@ from lab import digest, trained
 from numpy.typing import NDArray
 from streams import spread
 
+from metabit.data import Task
+from metabit.data.rows import append_row, read_rows, write_whole
+from metabit.data.scenarios import scenario
 from metabit.export import Options, freeze, write_image
 from metabit.runtime import Model
-from metabit.train import Task
-from metabit.train.files import append_row, read_rows, write_whole
-from metabit.train.protocol import Protocol, Settings
-from metabit.train.scenarios import scenario
+from metabit.train.settings import Defaults, Settings
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results" / "backward"
@@ -40,7 +40,7 @@ RUNS = RESULTS / "runs.jsonl"
 SEEDS = (0, 1, 2)
 STREAMS, SHOWN = 12, 20_000
 """Streams of each network, each of so many images in an order and with draws of its own."""
-LAB = Protocol(preset="mlp-512", input="bits", planes=1, epochs=4, m=1.5, evaluate_every=4)
+LAB = Defaults(preset="mlp-512", input="bits", planes=1, epochs=4, m=1.5, evaluate_every=4)
 OPTIONS = Options(bits=4, m=6.0)
 """m was chosen with --validate: it keeps some of the old world and learns most of the new one."""
 DOSES = (0.002, 0.02)

@@ -22,11 +22,12 @@ from lab import RULE, digest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from metabit.data import download as datasets
+from metabit.data.rows import append_row, read_rows, write_whole
+from metabit.experiments import plots
 from metabit.export import FreshOptions, fresh, read_image, write_image
+from metabit.export.oracle.device_rule import DeviceRule
 from metabit.runtime import Model
-from metabit.train import datasets, plots
-from metabit.train.device_rule import DeviceRule
-from metabit.train.files import append_row, read_rows, write_whole
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "confidence"
 RUNS = RESULTS / "runs.jsonl"

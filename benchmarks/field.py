@@ -27,13 +27,17 @@ from lab import trained as in_lab
 from numpy.typing import NDArray
 from streams import spread
 
+from metabit.data import Task
+from metabit.data import download as datasets
+from metabit.data import wrist_imu as watch
+from metabit.data.rows import append_row, read_rows, write_whole
+from metabit.data.scenarios import scenario
+from metabit.data.task import thermometer
+from metabit.experiments import plots
 from metabit.export import FIELD, FreshOptions, Frozen, fresh, hand_over, write_image
 from metabit.runtime import Model
-from metabit.train import Checkpoint, Task, datasets, plots, watch
-from metabit.train.files import append_row, read_rows, write_whole
-from metabit.train.protocol import Protocol, Settings
-from metabit.train.scenarios import scenario
-from metabit.train.tasks import thermometer
+from metabit.train import Checkpoint
+from metabit.train.settings import Defaults, Settings
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "field"
 RUNS = RESULTS / "runs.jsonl"
@@ -55,7 +59,7 @@ class Lab:
 
     def settings(self, seed: int) -> Settings:
         changes = asdict(self) | {"hidden": (self.hidden,), "evaluate_every": self.epochs, "seed": seed}
-        return Settings.of(Protocol(preset="gates-192"), **changes)
+        return Settings.of(Defaults(preset="gates-192"), **changes)
 
 
 @dataclass(frozen=True)

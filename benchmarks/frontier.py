@@ -18,9 +18,9 @@ import streams
 from lab import digest
 
 from metabit import firmware_sim
+from metabit.data.rows import write_whole
+from metabit.experiments import plots
 from metabit.runtime import Model, sources
-from metabit.train import plots
-from metabit.train.files import write_whole
 
 NAME = "permuted-mnist-100"
 BOARD = "nrf52840"

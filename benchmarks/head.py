@@ -25,17 +25,19 @@ from lab import RULE, trained
 from numpy.typing import NDArray
 from streams import spread
 
+from metabit.data import Task
+from metabit.data import download as datasets
+from metabit.data.rows import append_row, read_rows, write_whole
+from metabit.experiments import plots
 from metabit.export import HEAD, FreshOptions, freeze, fresh_head, write_image
 from metabit.runtime import Model
-from metabit.train import Task, datasets, plots
-from metabit.train.files import append_row, read_rows, write_whole
-from metabit.train.protocol import Protocol, Settings
+from metabit.train.settings import Defaults, Settings
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "head"
 RUNS = RESULTS / "runs.jsonl"
 TITLE = "CIFAR-10: a head that learns on frozen features"
 SEEDS = (0, 1, 2)
-LAB = Protocol(preset="conv-cifar", epochs=6, batch=64, lr=1e-3, weight_decay=0.0, evaluate_every=6)
+LAB = Defaults(preset="conv-cifar", epochs=6, batch=64, lr=1e-3, weight_decay=0.0, evaluate_every=6)
 TRAINED = "as trained, without a head"
 Row = dict[str, Any]
 

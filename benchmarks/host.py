@@ -30,10 +30,11 @@ from lce import lce_file, lce_runner
 from numpy.typing import NDArray
 
 from metabit import export, train
-from metabit.export.onnx_file import write_onnx
+from metabit.data import Task
+from metabit.data import download as datasets
+from metabit.data.rows import write_whole
+from metabit.export.files.onnx_file import write_onnx
 from metabit.runtime import Model, _core, include_dir, sources
-from metabit.train import datasets
-from metabit.train.files import write_whole
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "runtime"
 HIDDEN = (512, 512)
@@ -52,7 +53,7 @@ Engine = Callable[[], tuple[float, Any]]
 # Networks
 
 
-def frozen_net(hidden: tuple[int, ...], task: train.Task, epochs: int) -> export.Frozen:
+def frozen_net(hidden: tuple[int, ...], task: Task, epochs: int) -> export.Frozen:
     """Trained on digits whose pixels are on from 128."""
     spec = train.Spec(features=784, hidden=hidden, classes=10, encode=(128,), seed=SEED)
     network = train.Network(spec)
@@ -314,7 +315,7 @@ def main() -> None:
 
     data = datasets.load("mnist")
     flat = [np.ascontiguousarray(x.reshape(len(x), -1)) for x in (data.x_train, data.x_test)]
-    task = train.Task("mnist", flat[0], data.y_train.astype(np.int64), flat[1], data.y_test.astype(np.int64))
+    task = Task("mnist", flat[0], data.y_train.astype(np.int64), flat[1], data.y_test.astype(np.int64))
     frozen, learner = frozen_net(HIDDEN, task, 1), frozen_net(LEARNER, task, 1)
     digits = task.x_test[: args.digits]
     right = Model(export.write_image(frozen)).predict_many(digits) == task.y_test[: args.digits]

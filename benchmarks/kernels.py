@@ -22,15 +22,15 @@ from lab import digest
 from numpy.typing import NDArray
 
 from metabit import firmware_sim
+from metabit.data.download import load
+from metabit.data.rows import write_whole
+from metabit.export.files.image import write_image
 from metabit.export.frozen import Frozen, Layer, Rule, Window
-from metabit.export.image import write_image
-from metabit.firmware_sim.cycles import load_model
-from metabit.firmware_sim.elf import Program
+from metabit.firmware_sim.build.elf import Program
+from metabit.firmware_sim.build.toolchain import compiler_version, left_out
 from metabit.firmware_sim.errors import BuildError
-from metabit.firmware_sim.toolchain import compiler_version, left_out
+from metabit.firmware_sim.price.cycles import load_model
 from metabit.runtime import Model, sources
-from metabit.train.datasets import load
-from metabit.train.files import write_whole
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "runtime"
 SEED = 0

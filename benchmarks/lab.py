@@ -6,11 +6,12 @@ import hashlib
 import json
 from pathlib import Path
 
-from metabit.train import Checkpoint, Task, load_checkpoint
-from metabit.train.protocol import Protocol, Settings
+from metabit.data import Task
+from metabit.data.scenarios import Scenario
+from metabit.train import Checkpoint, load_checkpoint
 from metabit.train.run import STATE as UNFINISHED
 from metabit.train.run import run
-from metabit.train.scenarios import Scenario
+from metabit.train.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 STATE = ROOT / "build" / "lab"
@@ -31,7 +32,7 @@ def trained(name: str, task: Task, settings: Settings) -> Checkpoint:
     folder = STATE / digest(json.dumps(what).encode())
     path = folder / "checkpoint.safetensors"
     if not path.exists():
-        alone = Scenario(name, name, 1, task.classes, lambda i, seed: task, Protocol())
+        alone = Scenario(name, name, 1, task.classes, lambda i, seed: task)
         ran = run(alone, settings, folder, resume=(folder / UNFINISHED).exists())
         if ran.interrupted:
             raise KeyboardInterrupt

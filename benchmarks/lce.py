@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.flatbuffer import Table, serialize
+from metabit.export.files.flatbuffer import Table, serialize
+from metabit.export.files.tflite_schema import ABSENT, IDENTIFIER, Model
 from metabit.export.frozen import Frozen
-from metabit.export.tflite_schema import ABSENT, IDENTIFIER, Model
 
 CUSTOM = np.int8(32)  # BuiltinOperator.CUSTOM
 

@@ -26,10 +26,11 @@ import numpy as np
 from lab import RULE, digest
 from numpy.typing import NDArray
 
+from metabit.data import download as datasets
+from metabit.data.rows import append_row, read_rows, write_whole
+from metabit.experiments import plots
 from metabit.export import FreshOptions, fresh, write_image
 from metabit.runtime import Model
-from metabit.train import datasets, plots
-from metabit.train.files import append_row, read_rows, write_whole
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "streams"
 RUNS = RESULTS / "runs.jsonl"

@@ -29,9 +29,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metabit.train import fused
-from metabit.train.binarize import BinaryLinear, binarize_activation, set_gradient_products
-from metabit.train.metaplastic import MetaplasticAdam
+from metabit.train.network.binarize import BinaryLinear, binarize_activation, set_gradient_products
+from metabit.train.rule import fused
+from metabit.train.rule.metaplastic import MetaplasticAdam
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "train"
 WIDTHS = (784, 1024, 1024, 10)

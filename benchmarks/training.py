@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.train import plots
-from metabit.train.files import read_rows
-from metabit.train.sweep import run_cell, sweep
+from metabit.data.rows import read_rows
+from metabit.experiments import plots
+from metabit.experiments.sweep import run_cell, sweep
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results" / "train"
 RUNS = RESULTS / "runs.jsonl"

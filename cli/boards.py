@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from metabit.cli import show
+from metabit.experiments import show
 from metabit.firmware_sim import Check, Measurement
 
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from metabit.data.errors import DataError
+from metabit.experiments.errors import UsageError
 from metabit.export.errors import ExportError
 from metabit.export.errors import MissingExtra as ExportExtra
 from metabit.firmware_sim.errors import FirmwareError
 from metabit.runtime import InputError, ModelError
 from metabit.train.errors import MissingExtraError, TrainError
 
+__all__ = ["KNOWN", "UsageError", "sentence"]
 
-class UsageError(ValueError):
-    """Options that do not go together."""
-
-
-KNOWN = (UsageError, TrainError, MissingExtraError, ExportError, ExportExtra, ModelError, InputError, FirmwareError)
+KNOWN = (
+    UsageError,
+    DataError,
+    TrainError,
+    MissingExtraError,
+    ExportError,
+    ExportExtra,
+    ModelError,
+    InputError,
+    FirmwareError,
+)
 
 
 def sentence(error: Exception) -> str | None:

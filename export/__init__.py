@@ -22,12 +22,12 @@ In four lines::
 
 from metabit.export.bundle import FORMATS, Written, export_all
 from metabit.export.errors import ExportError, MissingExtra
-from metabit.export.freeze import Options, freeze
-from metabit.export.fresh import HEAD, FreshOptions, fresh, fresh_head
+from metabit.export.files.image import read_image, write_image
+from metabit.export.freeze.fresh import HEAD, FreshOptions, fresh, fresh_head
+from metabit.export.freeze.graded import FIELD, hand_over
+from metabit.export.freeze.retune import retune, space
+from metabit.export.freeze.visits import Options, freeze
 from metabit.export.frozen import Counters, Encode, Frozen, Graded, Layer, Rule, Votes
-from metabit.export.handover import FIELD, hand_over
-from metabit.export.image import read_image, write_image
-from metabit.export.retune import retune, space
 
 __all__ = [
     "FIELD",

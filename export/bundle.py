@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
+from metabit.export.files.image import read_image, write_image
+from metabit.export.files.onnx_file import read_onnx, run_onnx, write_onnx
+from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite
 from metabit.export.frozen import Frozen
-from metabit.export.image import read_image, write_image
-from metabit.export.onnx_file import read_onnx, run_onnx, write_onnx
-from metabit.export.tflite_file import read_tflite, run_tflite, write_tflite
 from metabit.export.vectors import write_vectors
 
 Inputs = NDArray[np.uint8]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.fold import fold_constants
+from metabit.export.counters import fold_constants
 from metabit.export.frozen import (
     BATCHES,
     DRAWS,

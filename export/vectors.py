@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from metabit.export.bits import pack_rows
 from metabit.export.errors import ExportError
+from metabit.export.files.image import sections, write_image
 from metabit.export.frozen import Counters, Frozen
-from metabit.export.image import sections, write_image
-from metabit.train.device_rule import DeviceRule
+from metabit.export.oracle.device_rule import DeviceRule
 
 
 def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: int = 0) -> bytes:

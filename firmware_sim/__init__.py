@@ -21,8 +21,7 @@ and are never shown without their model and its error band.
 from __future__ import annotations
 
 from metabit.firmware_sim.board import Board, boards, load_board
-from metabit.firmware_sim.budgets import Budgets, Check, breaches, check, load_budgets
-from metabit.firmware_sim.emulate import Device, Replies, Reply
+from metabit.firmware_sim.build.toolchain import build
 from metabit.firmware_sim.errors import (
     BoardError,
     BuildError,
@@ -33,10 +32,11 @@ from metabit.firmware_sim.errors import (
     MissingExtra,
     StackUnbounded,
 )
-from metabit.firmware_sim.measure import Measurement, measure
-from metabit.firmware_sim.report import Deployment, Report, write_report
-from metabit.firmware_sim.stack import StackBound, stack_bound
-from metabit.firmware_sim.toolchain import build
+from metabit.firmware_sim.price.stack import StackBound, stack_bound
+from metabit.firmware_sim.report.budgets import Budgets, Check, breaches, check, load_budgets
+from metabit.firmware_sim.report.measure import Measurement, measure
+from metabit.firmware_sim.report.page import Deployment, Report, write_report
+from metabit.firmware_sim.run.emulate import Device, Replies, Reply
 
 __all__ = [
     "Board",

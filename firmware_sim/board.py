@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metabit.firmware_sim.errors import BoardError
-from metabit.firmware_sim.tables import Table, read_table
+from metabit.firmware_sim.toml_files import Table, read_table
 
 _BOARDS = Path(__file__).parent / "boards"
 

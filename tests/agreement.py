@@ -8,11 +8,11 @@ import struct
 import numpy as np
 from networks import oracle_input
 
+from metabit.export.files.image import write_image
 from metabit.export.frozen import Frozen
-from metabit.export.image import write_image
+from metabit.export.oracle.device_rule import DeviceRule
 from metabit.export.vectors import learned, state_of, write_vectors
 from metabit.runtime import Model
-from metabit.train.device_rule import DeviceRule
 
 
 def agree_while_learning(frozen: Frozen, x: np.ndarray, labels: np.ndarray) -> tuple[DeviceRule, Model]:

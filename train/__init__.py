@@ -1,27 +1,24 @@
-"""Floats live here: data in, `checkpoint.safetensors` out.
+"""Floats live here: arrays in, `checkpoint.safetensors` out.
 
 A synapse is a float *hidden weight*; the network only ever sees its sign. Training pushes the hidden weight up and
 down, and the further it is from zero the harder it is to bring back: that is metaplasticity (Laborieux et al.,
 "Synaptic Metaplasticity in Binarized Neural Networks", arXiv:2003.03533), and what lets a binary network learn a
 second task without losing the first. The story in the order of the files::
 
-    tasks.py        a name or an .npz file           -> uint8 features and labels, checked
-    spec.py         the shape of a network           -> JSON, validated
-    binarize.py     signs and straight-through gradients
-    network.py      the spec as a torch module whose accumulators are exact integers
-    metaplastic.py  the paper's optimizer, for anybody's loop
+    network/        spec.py, the shape of a network as validated JSON; module.py, the spec as a torch module whose
+                    accumulators are exact integers; binarize.py, signs and straight-through gradients
+    rule/           metaplastic.py, the paper's optimizer for anybody's loop; fused.py, its native pass
     loop.py         the loop over one task: fit, evaluate
-    scenarios.py    what there is to learn, task after task: a table
-    protocol.py     a scenario's defaults, the settings of a run
+    settings.py     the settings of a run, and the defaults of each scenario
     run.py          the loop over the tasks, which can stop and go on to the same bytes
     checkpoint.py   the door to the next room
 
 In short::
 
-    from metabit import train
+    from metabit import data, train
 
-    task = train.load_task("digits")
-    thresholds = train.thermometer(task.x_train, planes=4)
+    task = data.load_task("digits")
+    thresholds = data.thermometer(task.x_train, planes=4)
     spec = train.Spec(features=64, hidden=(512,), classes=10, encode=thresholds, norm="static", output="code")
     network = train.Network(spec)
     history = train.fit(network, task, epochs=10, m=48)
@@ -34,33 +31,26 @@ say how to install it if it is not there.
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metabit.train.analyses import switch_signs
     from metabit.train.checkpoint import Checkpoint, Rule, save
     from metabit.train.checkpoint import load as load_checkpoint
     from metabit.train.errors import DivergedError, MissingExtraError, TrainError
-    from metabit.train.grid import Grid
     from metabit.train.loop import History, evaluate, fit
-    from metabit.train.metaplastic import MetaplasticAdam, MetaplasticSGD
-    from metabit.train.network import Network
+    from metabit.train.network.module import Network
+    from metabit.train.network.presets import PRESETS
+    from metabit.train.network.spec import Conv, Spec
     from metabit.train.penalties import PENALTIES
-    from metabit.train.presets import PRESETS
-    from metabit.train.protocol import Settings
-    from metabit.train.quadratic import Quadratic
+    from metabit.train.rule.grid import Grid
+    from metabit.train.rule.metaplastic import MetaplasticAdam, MetaplasticSGD
     from metabit.train.run import Run
     from metabit.train.run import run as run_scenario
-    from metabit.train.scenarios import SCENARIOS, Scenario, scenario
-    from metabit.train.spec import Conv, Spec
-    from metabit.train.tasks import Task, thermometer
-    from metabit.train.tasks import load as load_task
+    from metabit.train.settings import Settings
 
 __all__ = [
-    "PENALTIES",
-    "PRESETS",
-    "SCENARIOS",
     "Checkpoint",
     "Conv",
     "DivergedError",
@@ -70,64 +60,71 @@ __all__ = [
     "MetaplasticSGD",
     "MissingExtraError",
     "Network",
-    "Quadratic",
+    "PENALTIES",
+    "PRESETS",
     "Rule",
     "Run",
-    "Scenario",
     "Settings",
     "Spec",
-    "Task",
     "TrainError",
     "evaluate",
     "fit",
     "load_checkpoint",
-    "load_task",
     "run_scenario",
     "save",
-    "scenario",
-    "switch_signs",
-    "thermometer",
 ]
 
 _HOME = {
-    "PENALTIES": "penalties",
-    "PRESETS": "presets",
-    "SCENARIOS": "scenarios",
     "Checkpoint": "checkpoint",
-    "Conv": "spec",
+    "Conv": "network.spec",
     "DivergedError": "errors",
-    "Grid": "grid",
+    "Grid": "rule.grid",
     "History": "loop",
-    "MetaplasticAdam": "metaplastic",
-    "MetaplasticSGD": "metaplastic",
+    "MetaplasticAdam": "rule.metaplastic",
+    "MetaplasticSGD": "rule.metaplastic",
     "MissingExtraError": "errors",
-    "Network": "network",
-    "Quadratic": "quadratic",
+    "Network": "network.module",
+    "PENALTIES": "penalties",
+    "PRESETS": "network.presets",
     "Rule": "checkpoint",
     "Run": "run",
-    "Scenario": "scenarios",
-    "Settings": "protocol",
-    "Spec": "spec",
-    "Task": "tasks",
+    "Settings": "settings",
+    "Spec": "network.spec",
     "TrainError": "errors",
     "evaluate": "loop",
     "fit": "loop",
     "load_checkpoint": "checkpoint.load",
-    "load_task": "tasks.load",
     "run_scenario": "run.run",
     "save": "checkpoint",
-    "scenario": "scenarios",
-    "switch_signs": "analyses",
-    "thermometer": "tasks",
 }
-"""Public name -> module, or module.attribute where the name differs."""
+"""Public name -> module; where the name differs there, checkpoint.load and run.run."""
+
+_MOVED = {
+    "Quadratic": "metabit.experiments.quadratic",
+    "SCENARIOS": "metabit.data.scenarios",
+    "Scenario": "metabit.data.scenarios",
+    "Task": "metabit.data",
+    "load_task": "metabit.data.task.load",
+    "scenario": "metabit.data.scenarios",
+    "switch_signs": "metabit.experiments.analyses",
+    "thermometer": "metabit.data",
+}
+"""Names of 0.1 that live in another room now: re-exported, with a warning, for one release."""
+
+_RENAMED = {"checkpoint.load": "load_checkpoint", "run.run": "run_scenario"}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MOVED:
+        home = _MOVED[name]
+        module, attribute = (home.removesuffix(".load"), "load") if home.endswith(".load") else (home, name)
+        warnings.warn(f"metabit.train.{name} is {module}.{attribute} now", DeprecationWarning, stacklevel=2)
+        return getattr(import_module(module), attribute)
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, attribute = _HOME[name].partition(".")
-    value = getattr(import_module(f"{__name__}.{module}"), attribute or name)
+    home = _HOME[name]
+    module, attribute = home.split(".") if home in _RENAMED else (home, name)
+    value = getattr(import_module(f"{__name__}.{module}"), attribute)
     globals()[name] = value
     return value
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metabit.data.rows import write_whole
 from metabit.train.errors import TrainError, extra
-from metabit.train.files import write_whole
-from metabit.train.spec import Spec
+from metabit.train.network.spec import Spec
 
 if TYPE_CHECKING:
     from metabit.train.loop import History
-    from metabit.train.network import Network
+    from metabit.train.network.module import Network
 
 VERSION = 1
 _KEY = "metabit"
@@ -89,7 +89,7 @@ class Checkpoint:
 
     def to_network(self) -> Network:
         """A `Network` in evaluation mode that continues where this one stopped. Needs torch."""
-        from metabit.train.network import Network
+        from metabit.train.network.module import Network
 
         network = Network(self.spec)
         network.load_tensors(self.tensors)

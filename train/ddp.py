@@ -19,8 +19,8 @@ from typing import Any
 
 from metabit.train.errors import TrainError, extra
 from metabit.train.loop import Alone
-from metabit.train.network import Network
-from metabit.train.norms import BatchNorm
+from metabit.train.network.module import Network
+from metabit.train.network.norms import BatchNorm
 
 with extra("torch"):
     import torch

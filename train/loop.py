@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.train.binarize import BinaryLinear
+from metabit.data.task import Bytes, Labels, Task
 from metabit.train.errors import DivergedError, TrainError, extra
-from metabit.train.metaplastic import MetaplasticAdam
-from metabit.train.network import Network
-from metabit.train.tasks import Bytes, Labels, Task
+from metabit.train.network.binarize import BinaryLinear
+from metabit.train.network.module import Network
+from metabit.train.rule.metaplastic import MetaplasticAdam
 
 with extra("torch"):
     import torch

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metabit.data.rows import write_whole
 from metabit.train.errors import TrainError
-from metabit.train.files import write_whole
 
 Floats = NDArray[np.float64]
 

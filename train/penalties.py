@@ -20,9 +20,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from metabit.train.binarize import BinaryLinear, binarize_weight, sign
 from metabit.train.errors import TrainError, extra
-from metabit.train.norms import BatchNorm
+from metabit.train.network.binarize import BinaryLinear, binarize_weight, sign
+from metabit.train.network.norms import BatchNorm
 
 with extra("torch"):
     import torch

@@ -21,18 +21,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.train import state
+from metabit.data.scenarios import Scenario
+from metabit.data.task import Task
+from metabit.train import resume_file as state
 from metabit.train.checkpoint import Checkpoint, Rule
 from metabit.train.errors import TrainError, extra
 from metabit.train.interrupt import interruptible
+from metabit.train.learner import Learner
 from metabit.train.loop import Alone, check, check_finite, count_batches, evaluate, on_device, step
 from metabit.train.metrics import accuracy_matrix
-from metabit.train.network import Network
-from metabit.train.norms import restore, snapshot
-from metabit.train.protocol import Settings
-from metabit.train.rules import Learner
-from metabit.train.scenarios import Scenario
-from metabit.train.tasks import Task
+from metabit.train.network.module import Network
+from metabit.train.network.norms import restore, snapshot
+from metabit.train.settings import Settings
 
 with extra("torch"):
     import torch
@@ -56,7 +56,7 @@ class Run:
             (steps so far), ``loss`` (mean cross-entropy while learning, nats), ``train_accuracy`` (while learning),
             ``accuracy`` (0..1 on the test set of every task from the first to the present one, or of all; [] where this
             epoch was not evaluated), ``flipped`` (share of ±1 weights that changed in this epoch).
-        norms: per_task_norm: task -> its batch normalisation (`metabit.train.norms.snapshot`).
+        norms: per_task_norm: task -> its batch normalisation (`metabit.train.network.norms.snapshot`).
         baseline: evaluate_all: accuracy of the untrained network on every task, against which forward transfer is measured.
         interrupted: whether Ctrl-C ended it early.
         first: whether this is the process that writes files and prints; the others, under torchrun, know the same.

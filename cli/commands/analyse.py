@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from metabit.cli import show
 from metabit.cli.errors import UsageError
+from metabit.experiments import show
 
 Plot = Annotated[Path | None, typer.Option("--plot", help="Also draw it into this .svg or .png file.")]
 Bins = Annotated[int, typer.Option(help="Bins of hidden magnitude.", min=1)]
@@ -32,9 +32,9 @@ def switches(
 
     Example: [bold]metabit analyse switches out/checkpoint.safetensors --data digits --bins 8[/]
     """
+    from metabit.data.scenarios import scenario
+    from metabit.experiments.analyses import switch_signs
     from metabit.train import load_checkpoint
-    from metabit.train.analyses import switch_signs
-    from metabit.train.scenarios import scenario
 
     network = load_checkpoint(checkpoint).to_network()
     task = scenario(data).task(0, seed)
@@ -71,7 +71,7 @@ def quadratic(
 
     Example: [bold]metabit analyse quadratic --plot quadratic.svg[/]
     """
-    from metabit.train.quadratic import Quadratic, switch_rows
+    from metabit.experiments.quadratic import Quadratic, switch_rows
 
     task = Quadratic.random(size, seed)
     trained = task.train(steps, lr)
@@ -93,6 +93,6 @@ def quadratic(
 
 def _draw(path: Path | None, rows: list[dict[str, Any]], title: str) -> None:
     if path is not None:
-        from metabit.train import plots
+        from metabit.experiments import plots
 
         plots.switch_increase(path, rows, title)

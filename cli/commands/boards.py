@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metabit.cli import show
+from metabit.experiments import show
 
 
 def command(json: show.Json = False) -> None:

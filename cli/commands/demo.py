@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from metabit.cli import show
-from metabit.cli.recipe import RECIPE
+from metabit.experiments import show
+from metabit.experiments.demo_settings import RECIPE
 
 
 def command(
@@ -26,10 +26,11 @@ def command(
 
     Example: [bold]metabit demo -o out/demo --seed 3[/]
     """
-    from metabit.cli import BREACH, road
+    from metabit.cli import BREACH
     from metabit.cli.boards import on_board
+    from metabit.experiments import demo as road
     from metabit.firmware_sim import write_report
-    from metabit.firmware_sim.report import as_json
+    from metabit.firmware_sim.report.page import as_json
 
     report = road.walk(output, seed, passes)
     _, page = write_report(report, output)

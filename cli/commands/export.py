@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from metabit.cli import show
 from metabit.cli.errors import UsageError
-from metabit.cli.recipe import RECIPE
+from metabit.experiments import show
+from metabit.experiments.demo_settings import RECIPE
 
 
 def command(

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from metabit.cli import show
-from metabit.train import Task
+from metabit.data import Task, load_task
+from metabit.experiments import show
 
 DEFAULT = (0.16, 0.59)
 """Thresholds as shares of the largest feature: 40 and 150 of 255."""
@@ -55,16 +55,15 @@ def command(
     Example: [bold]metabit fresh digits -o out/fresh.mbit --hidden 192[/]
     On features of a network that was trained: [bold]metabit fresh digits --features out/model.mbit -o out/head.mbit[/]
     """
-    from metabit import train
-    from metabit.cli import stream
     from metabit.cli.errors import UsageError
+    from metabit.data.rows import write_whole
+    from metabit.experiments import stream
     from metabit.export import HEAD, FreshOptions, fresh, fresh_head, read_image, write_image
     from metabit.runtime import Model
-    from metabit.train.files import write_whole
 
     seen = ""
     if features is None:
-        task = train.load_task(data)
+        task = load_task(data)
         options = FreshOptions(bits=bits, thresholds=thresholds_of(task, threshold), seed=seed)
         image = write_image(fresh(task.features, hidden, task.classes, options))
     elif threshold:

@@ -6,7 +6,7 @@ import platform
 import re
 from importlib.metadata import PackageNotFoundError, requires, version
 
-from metabit.cli import show
+from metabit.experiments import show
 
 EXTRAS = ("train", "sweep", "export", "firmware")
 

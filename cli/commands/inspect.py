@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from metabit.cli import show
+from metabit.experiments import show
 
 
 def command(

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from metabit.cli import show, stream
 from metabit.cli.errors import UsageError
+from metabit.experiments import show, stream
 
 CHUNK = 100
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from metabit.cli import show, stream
+from metabit.experiments import show, stream
 
 
 class Optimise(str, Enum):

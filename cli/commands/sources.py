@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from metabit.cli import show
+from metabit.experiments import show
 
 
 def command(

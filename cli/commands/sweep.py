@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from metabit.cli import show
+from metabit.experiments import show
 
 Numbers = Annotated[list[float] | None, typer.Option("--m", help="Metaplasticity; repeat for more values.")]
 Bits = Annotated[
@@ -39,7 +39,7 @@ def command(
 
     Example: [bold]metabit sweep rotated-digits --m 0 --m 25 --seed 0 --seed 1 -o out/sweep.jsonl[/]
     """
-    from metabit.train.sweep import cells, run_cell, sweep, to_csv
+    from metabit.experiments.sweep import cells, run_cell, sweep, to_csv
 
     axes: dict[str, list[Any]] = {
         "hidden": [[units] * layers for units in width] if width else [],

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metabit.cli import show
-from metabit.train.presets import PRESETS
-from metabit.train.scenarios import SCENARIOS
+from metabit.data.scenarios import SCENARIOS
+from metabit.experiments import show
+from metabit.train.network.presets import PRESETS
 
 if TYPE_CHECKING:
     from metabit.train.run import Run
@@ -134,20 +134,20 @@ def command(
     json: show.Json = False,
 ) -> None:
     from metabit import train
+    from metabit.data.scenarios import scenario as find
     from metabit.train import metrics
-    from metabit.train.protocol import Settings
     from metabit.train.run import run
-    from metabit.train.scenarios import scenario as find
+    from metabit.train.settings import Settings, defaults
 
     row = find(scenario, tasks)
     if inputs == "bits" and planes is None:
-        planes = row.protocol.planes or 1
+        planes = defaults(row.name).planes or 1
     elif inputs == "uint8":
         if planes:
             raise train.TrainError(f"--input uint8 with --planes {planes}: planes make bits, give only one of them")
         planes = 0
     settings = Settings.of(
-        row.protocol, preset=preset, hidden=tuple(hidden) if hidden else None, input=inputs, planes=planes, norm=norm,
+        defaults(row.name), preset=preset, hidden=tuple(hidden) if hidden else None, input=inputs, planes=planes, norm=norm,
         per_task_norm=per_task_norm, gamma_init=gamma, statistics=statistics, output=outputs, epochs=epochs, batch=batch,
         lr=lr, weight_decay=weight_decay, eps=eps, m=m[0] if m and len(m) == 1 else tuple(m) if m else None, rule=rule, seed=seed,
         fresh_moments=fresh_moments, penalty=penalty, penalty_options={} if strength is None else {"strength": strength},
@@ -159,7 +159,7 @@ def command(
     with show.bar(f"training on {row.name}", phases * settings.epochs) as bar, ExitStack() as stack:
         tellers: list[Teller] = [_Teller(bar, phases)]
         if tensorboard:
-            from metabit.train.board import Board
+            from metabit.train.tensorboard import Board
 
             tellers.append(stack.enter_context(Board(output / "board")).row)
         ran = run(row, settings, output, resume=resume, progress=_each(tellers))
@@ -230,7 +230,7 @@ def _facts(ran: Run, path: Path, seconds: float) -> dict[str, Any]:
 
 
 def _draw(ran: Run, output: Path) -> None:
-    from metabit.train import plots
+    from metabit.experiments import plots
 
     plots.hidden_histograms(output / "hidden.svg", ran.network.tensors())
     if any(row["accuracy"] for row in ran.history):

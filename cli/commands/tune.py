@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from metabit.cli import show, stream
 from metabit.cli.commands.fresh import thresholds_of
 from metabit.cli.errors import UsageError
-from metabit.train.search import Race, Trial
+from metabit.experiments import show, stream
+from metabit.experiments.race import Race, Trial
 
 SHOWN = 10
 """Trials in the table; --json has them all."""
@@ -51,10 +51,10 @@ def command(
 
     Example: [bold]metabit tune --data digits --trials 16 -o out/tuned.mbit[/]
     """
-    from metabit.cli.tuning import Bench, Start, draw
+    from metabit.data import load_task
+    from metabit.data.rows import write_whole
+    from metabit.experiments.tuning import Bench, Start, draw
     from metabit.export import FreshOptions, read_image
-    from metabit.train import load_task
-    from metabit.train.files import write_whole
 
     if image is not None and (hidden is not None or bits is not None):
         raise UsageError("an image brings its own network: leave out --hidden and --bits")

@@ -11,14 +11,16 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from metabit.cli import show, stream
 from metabit.cli.errors import UsageError
-from metabit.cli.recipe import RECIPE
+from metabit.data import load_task, thermometer
+from metabit.experiments import show, stream
+from metabit.experiments.demo_settings import RECIPE
 
 if TYPE_CHECKING:
+    from metabit.data import Task
     from metabit.export import Frozen
     from metabit.firmware_sim import Board
-    from metabit.train import Checkpoint, Task
+    from metabit.train import Checkpoint
 
 QUICK_EPOCHS = 5
 
@@ -62,7 +64,7 @@ def command(
     if any(not 2 <= k <= 8 for k in widths):
         raise UsageError(f"--bits {bits}: only 2 to 8 hidden bits learn")
     chips = [load_board(name) for name in board or boards()]
-    source = train.load_checkpoint(checkpoint) if checkpoint else _quick(train.load_task(data), seed)
+    source = train.load_checkpoint(checkpoint) if checkpoint else _quick(load_task(data), seed)
     rows: list[dict[str, Any]] = []
     with show.bar("verifying", (4 + len(chips)) * len(widths)) as bar:
         for k in widths:
@@ -96,9 +98,7 @@ def _quick(task: Task, seed: int) -> Checkpoint:
     """A briefly trained network whose every layer learns."""
     from metabit import train
 
-    spec = train.Spec(
-        task.features, RECIPE.hidden, task.classes, train.thermometer(task.x_train, RECIPE.planes), seed=seed
-    )
+    spec = train.Spec(task.features, RECIPE.hidden, task.classes, thermometer(task.x_train, RECIPE.planes), seed=seed)
     network = train.Network(spec)
     train.fit(network, task, epochs=QUICK_EPOCHS, m=RECIPE.m, seed=seed)
     return train.Checkpoint(spec, network.tensors(), train.Rule.of(spec, RECIPE.m))
@@ -107,11 +107,11 @@ def _quick(task: Task, seed: int) -> Checkpoint:
 def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step: Callable[[str], None]) -> list[Ran]:
     from metabit import export, firmware_sim
     from metabit.export.bits import unpack_rows
-    from metabit.export.onnx_file import run_onnx, write_onnx
-    from metabit.export.tflite_file import run_tflite, write_tflite
+    from metabit.export.files.onnx_file import run_onnx, write_onnx
+    from metabit.export.files.tflite_file import run_tflite, write_tflite
+    from metabit.export.oracle.device_rule import DeviceRule
     from metabit.export.vectors import state_of
     from metabit.runtime import Model
-    from metabit.train.device_rule import DeviceRule
 
     def unpacked(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What engines that know no packed bits take."""

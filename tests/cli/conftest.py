@@ -14,7 +14,8 @@ import pytest
 from networks import network
 from rich.console import Console
 
-from metabit.cli import main, show
+from metabit.cli import main
+from metabit.experiments import show
 from metabit.export import write_image
 
 

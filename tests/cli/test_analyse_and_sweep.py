@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from metabit import train
 from metabit.cli.commands import analyse, sweep
+from metabit.data import load_task, thermometer
 
 
 def call(app: typer.Typer, *arguments: str) -> str:
@@ -28,8 +29,8 @@ def test_quadratic(tmp_path: Path) -> None:
 
 
 def test_switches(tmp_path: Path) -> None:
-    task = train.load_task("digits")
-    spec = train.Spec(64, (16,), 10, encode=train.thermometer(task.x_train, 4))
+    task = load_task("digits")
+    spec = train.Spec(64, (16,), 10, encode=thermometer(task.x_train, 4))
     network = train.Network(spec)
     train.fit(network, task, epochs=2)
     path = tmp_path / "checkpoint.safetensors"

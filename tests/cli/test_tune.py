@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from networks import network
 
-from metabit.cli.tuning import HELD, Bench, Start, draw, held_out
+from metabit.data import load_task
+from metabit.experiments.tuning import HELD, Bench, Start, draw, held_out
 from metabit.export import FreshOptions, fresh, read_image, retune, write_image
 from metabit.runtime import Model
-from metabit.train import load_task
 
 SHORT = ("--trials", 6, "--rounds", 2)
 

@@ -17,11 +17,11 @@ from networks import network, oracle_input
 from metabit.export import bundle
 from metabit.export.bundle import FORMATS, Format, export_all
 from metabit.export.errors import ExportError
+from metabit.export.files.image import read_image, write_image
 from metabit.export.frozen import Frozen
-from metabit.export.image import read_image, write_image
+from metabit.export.oracle.device_rule import DeviceRule
 from metabit.export.vectors import write_vectors
 from metabit.runtime import Model
-from metabit.train.device_rule import DeviceRule
 
 NETWORK = network(1, (9, 20, 11, 4), k=4, planes=3)
 PACKED = network(2, (21, 9, 3), k=3, planes=0)

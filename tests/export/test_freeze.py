@@ -16,12 +16,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from metabit.data import load_task, thermometer
 from metabit.export.errors import ExportError
-from metabit.export.freeze import GUARD, NORM_EPS, Options, freeze, quantise, tables
+from metabit.export.files.image import read_image, write_image
+from metabit.export.freeze.visits import GUARD, NORM_EPS, Options, freeze, quantise, tables
 from metabit.export.frozen import CERTAIN, Frozen
-from metabit.export.image import read_image, write_image
+from metabit.export.oracle.device_rule import DeviceRule
 from metabit.runtime import Model
-from metabit.train.device_rule import DeviceRule
 
 
 def with_norm(inputs: int, weight: Any, bias: Any, mean: Any, var: Any) -> FakeCheckpoint:
@@ -326,8 +327,8 @@ def digits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     torch.set_num_threads(1)  # so small a network only waits for a second one
     request.addfinalizer(lambda: torch.set_num_threads(threads))
     norm, output = request.param.split("-")
-    task = train.load_task("digits")
-    spec = train.Spec(64, (128, 48), 10, encode=train.thermometer(task.x_train, 4), norm=norm, output=output, seed=1)
+    task = load_task("digits")
+    spec = train.Spec(64, (128, 48), 10, encode=thermometer(task.x_train, 4), norm=norm, output=output, seed=1)
     network = train.Network(spec)
     train.fit(network, task, epochs=2, m=1.0)
     path = Path(tmp_path_factory.mktemp("digits")) / "checkpoint.safetensors"

@@ -9,8 +9,8 @@ import pytest
 from fake_checkpoint import checkpoint
 
 from metabit.export.errors import ExportError
-from metabit.export.freeze import Options, freeze, generator_state
-from metabit.export.image import read_image, write_image
+from metabit.export.files.image import read_image, write_image
+from metabit.export.freeze.visits import Options, freeze, generator_state
 from metabit.runtime import Model
 
 

@@ -10,9 +10,9 @@ from frozen_reference import assert_same
 from networks import network
 
 from metabit.export import ExportError, FreshOptions, fresh, fresh_head, read_image, write_image
-from metabit.export.freeze import generator_state
+from metabit.export.freeze.visits import generator_state
 from metabit.export.frozen import Frozen
-from metabit.train.device_rule import DeviceRule
+from metabit.export.oracle.device_rule import DeviceRule
 
 
 def graded(frozen: Frozen) -> Any:

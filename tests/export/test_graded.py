@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from networks import conv, network, rule, seal, ternary, voting, windowed
 
 from metabit.export import bits, export_all
+from metabit.export.counters import fold_constants
 from metabit.export.errors import ExportError
-from metabit.export.fold import fold_constants
+from metabit.export.files.image import HEADER, RECORD, read_image, sections, write_image
+from metabit.export.files.interchange import facts, named_tensors, rebuild
+from metabit.export.files.onnx_file import write_onnx
+from metabit.export.files.tflite_file import write_tflite
 from metabit.export.frozen import Frozen, Graded, Layer
-from metabit.export.image import HEADER, RECORD, read_image, sections, write_image
-from metabit.export.onnx_file import write_onnx
-from metabit.export.tensors import facts, named_tensors, rebuild
-from metabit.export.tflite_file import write_tflite
-from metabit.train.device_rule import DeviceRule
+from metabit.export.oracle.device_rule import DeviceRule
 
 NETWORK = voting(1, inputs=6, planes=2, units=5, classes=3, k=3)
 GRADED, OUTPUT = NETWORK.layers

@@ -11,22 +11,23 @@ import torch
 from agreement import agree_while_learning
 
 from metabit import train
+from metabit.data import Task, load_task
 from metabit.export import FIELD, ExportError, FreshOptions, Options, freeze, hand_over, write_image
-from metabit.export.freeze import quantise, tables
+from metabit.export.freeze.visits import quantise, tables
 from metabit.export.frozen import Frozen
 from metabit.runtime import Model
-from metabit.train.norms import SHARPNESS
+from metabit.train.network.norms import SHARPNESS
 
 M = 20.0
 
 
 @pytest.fixture(scope="module")
-def task() -> train.Task:
-    return train.load_task("digits")
+def task() -> Task:
+    return load_task("digits")
 
 
 @pytest.fixture(scope="module")
-def trained(task: train.Task) -> train.Checkpoint:
+def trained(task: Task) -> train.Checkpoint:
     spec = train.Spec(64, (40,), 10, encode=(4, 12), norm="static", output="code", units="graded")
     network = train.Network(spec)
     train.fit(network, task, epochs=3, lr=0.02, m=M)
@@ -41,7 +42,7 @@ def rule(frozen: Frozen) -> Any:
     return frozen.layers[0].rule
 
 
-def test_the_device_predicts_what_training_predicted(trained: train.Checkpoint, task: train.Task) -> None:
+def test_the_device_predicts_what_training_predicted(trained: train.Checkpoint, task: Task) -> None:
     """Where it is sure of every weight: then only the ramp is rounded otherwise, to finer steps."""
     scores = trained.to_network()(torch.from_numpy(task.x_test)).detach().numpy()
     frozen = hand_over(trained)
@@ -55,14 +56,14 @@ def test_the_device_predicts_what_training_predicted(trained: train.Checkpoint, 
     assert np.abs(difference).mean() < 0.05 * SHARPNESS
 
 
-def test_what_is_unsure_does_not_make_it_worse(trained: train.Checkpoint, task: train.Task) -> None:
+def test_what_is_unsure_does_not_make_it_worse(trained: train.Checkpoint, task: Task) -> None:
     trained_right = (trained.to_network()(torch.from_numpy(task.x_test)).argmax(1).numpy() == task.y_test).mean()
     model = Model(write_image(hand_over(trained)))
     assert (model.predict_many(task.x_test) == task.y_test).mean() > trained_right - 0.05 > 0.8
 
 
-def test_oracle_and_c_learn_alike_from_there(trained: train.Checkpoint, task: train.Task) -> None:
-    sideways = train.load_task("digits:sideways")
+def test_oracle_and_c_learn_alike_from_there(trained: train.Checkpoint, task: Task) -> None:
+    sideways = load_task("digits:sideways")
     _, model = agree_while_learning(hand_over(trained), sideways.x_train[:150], sideways.y_train[:150])
     assert model.state() != Model(write_image(hand_over(trained))).state()
 

@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import inputs, network, seal
 
-from metabit.export import image as image_module
 from metabit.export.errors import ExportError
+from metabit.export.files import image as image_module
+from metabit.export.files.image import HEADER, RECORD, STATE, read_image, sections, write_image
 from metabit.export.frozen import Counters, Encode, Frozen, Layer
-from metabit.export.image import HEADER, RECORD, STATE, read_image, sections, write_image
 from metabit.runtime import Model
 
-FORMAT = (Path(image_module.__file__).parents[1] / "runtime" / "FORMAT.md").read_text()
+FORMAT = (Path(image_module.__file__).parents[2] / "runtime" / "FORMAT.md").read_text()
 NETWORK = network(1, (6, 5, 4, 3), k=3, planes=2)
 FIRST, MIDDLE, LAST = NETWORK.layers
 IMAGE = write_image(NETWORK)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 
 from metabit.export.bits import levels_from_planes
 from metabit.export.errors import ExportError, MissingExtra
+from metabit.export.files.onnx_file import hidden_state_from_onnx, read_onnx, run_onnx, write_onnx
 from metabit.export.frozen import Frozen
-from metabit.export.onnx_file import hidden_state_from_onnx, read_onnx, run_onnx, write_onnx
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from networks import network, voting
 
+from metabit.data import load_task, thermometer
 from metabit.export import ExportError, FreshOptions, Options, freeze, fresh, read_image, retune, space, write_image
-from metabit.export.freeze import tables
+from metabit.export.freeze.visits import tables
 from metabit.export.frozen import CERTAIN
 from metabit.runtime import Model
 
@@ -35,8 +36,8 @@ def test_a_fresh_network_retuned_is_one_made_so(name: str) -> None:
 def checkpoint() -> Any:
     from metabit import train
 
-    task = train.load_task("digits")
-    spec = train.Spec(64, (24, 16), 10, train.thermometer(task.x_train, 2))
+    task = load_task("digits")
+    spec = train.Spec(64, (24, 16), 10, thermometer(task.x_train, 2))
     return train.Checkpoint(spec, train.Network(spec).tensors(), train.Rule.of(spec, 2.0))
 
 

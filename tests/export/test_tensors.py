@@ -11,8 +11,8 @@ import pytest
 from frozen_reference import NETWORKS, assert_same, random_frozen
 
 from metabit.export.errors import ExportError
+from metabit.export.files.interchange import facts, named_tensors, rebuild
 from metabit.export.frozen import Frozen
-from metabit.export.tensors import facts, named_tensors, rebuild
 
 NETWORK = random_frozen((6, 5, 3), planes=2, bits=3)
 FIRST, LAST = NETWORK.layers

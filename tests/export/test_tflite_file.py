@@ -11,12 +11,12 @@ from frozen_reference import NETWORKS, assert_same, random_frozen, random_input,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metabit.export import tflite_file
 from metabit.export.bits import levels_from_planes
 from metabit.export.errors import ExportError, MissingExtra
+from metabit.export.files import tflite_file
+from metabit.export.files.tflite_file import hidden_state_from_tflite, read_tflite, run_tflite, write_tflite
+from metabit.export.files.tflite_schema import Op
 from metabit.export.frozen import Frozen
-from metabit.export.tflite_file import hidden_state_from_tflite, read_tflite, run_tflite, write_tflite
-from metabit.export.tflite_schema import Op
 
 pytest.importorskip("flatbuffers")
 

@@ -9,7 +9,7 @@ import pytest
 
 from metabit import train
 from metabit.export import ExportError, freeze, write_image
-from metabit.train.spec import Conv
+from metabit.train.network.spec import Conv
 
 
 def checkpoint(hidden: tuple[int, ...] = (8,), features: int = 64, **spec: Any) -> train.Checkpoint:

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from networks import conv, inputs, oracle_input, windowed
 
 from metabit.export import ExportError, export_all
+from metabit.export.files.image import write_image
+from metabit.export.files.interchange import facts, named_tensors, rebuild
+from metabit.export.files.onnx_file import read_onnx, run_onnx, write_onnx
+from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite
 from metabit.export.frozen import Frozen
-from metabit.export.image import write_image
-from metabit.export.onnx_file import read_onnx, run_onnx, write_onnx
-from metabit.export.tensors import facts, named_tensors, rebuild
-from metabit.export.tflite_file import read_tflite, run_tflite, write_tflite
+from metabit.export.oracle.device_rule import DeviceRule
 from metabit.runtime import Model
-from metabit.train.device_rule import DeviceRule
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("flatbuffers")

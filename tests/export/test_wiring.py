@@ -11,11 +11,11 @@ import pytest
 from networks import conv, network, windowed
 
 from metabit.export.errors import ExportError
+from metabit.export.files.image import write_image
+from metabit.export.files.interchange import facts, named_tensors, rebuild
+from metabit.export.files.onnx_file import write_onnx
+from metabit.export.files.tflite_file import write_tflite
 from metabit.export.frozen import Encode, Frozen, Layer
-from metabit.export.image import write_image
-from metabit.export.onnx_file import write_onnx
-from metabit.export.tensors import facts, named_tensors, rebuild
-from metabit.export.tflite_file import write_tflite
 
 pytest.importorskip("onnx")
 pytest.importorskip("flatbuffers")

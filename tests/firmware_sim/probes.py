@@ -4,7 +4,7 @@ from pathlib import Path
 
 from metabit import runtime
 from metabit.firmware_sim import Board
-from metabit.firmware_sim.toolchain import FIRMWARE, Compiler, compile_elf
+from metabit.firmware_sim.build.toolchain import FIRMWARE, Compiler, compile_elf
 
 
 def compile_probe(board: Board, *sources: str | Path, stack_size: int = 512, compiler: Compiler = "zig") -> Path:

@@ -6,10 +6,10 @@ import dataclasses
 import math
 from typing import Any
 
-from metabit.firmware_sim.budgets import Check
-from metabit.firmware_sim.measure import Cost, LayerCost, Measurement, Memory
-from metabit.firmware_sim.report import Deployment, Provenance, Report
-from metabit.firmware_sim.stack import StackBound
+from metabit.firmware_sim.price.stack import StackBound
+from metabit.firmware_sim.report.budgets import Check
+from metabit.firmware_sim.report.measure import Cost, LayerCost, Measurement, Memory
+from metabit.firmware_sim.report.page import Deployment, Provenance, Report
 
 
 def cost(ms: float, clock_hz: int, samples: int = 100) -> Cost:

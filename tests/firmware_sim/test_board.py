@@ -4,7 +4,7 @@ import pytest
 
 from metabit.firmware_sim import BoardError, boards, load_board
 from metabit.firmware_sim.board import CORES
-from metabit.firmware_sim.cycles import load_model
+from metabit.firmware_sim.price.cycles import load_model
 
 GOOD = """
 name = "mine"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metabit.firmware_sim import Board, Device, build
-from metabit.firmware_sim.cycles import Pricer, load_model
+from metabit.firmware_sim.price.cycles import Pricer, load_model
 
 LOOP, MEMORY, CALL = 0, 1, 2
 

@@ -7,7 +7,7 @@ import pytest
 import sample_report
 
 from metabit.firmware_sim import Board, Device, boards, build, load_board, measure, stack_bound
-from metabit.firmware_sim.elf import Program
+from metabit.firmware_sim.build.elf import Program
 from metabit.runtime import Model
 
 VECTORS = Path(__file__).parent.parent / "vectors"

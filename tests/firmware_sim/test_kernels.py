@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from networks import conv, inputs_of_density, network, ternary, windowed
 
+from metabit.export.files.image import write_image
 from metabit.export.frozen import Frozen
-from metabit.export.image import write_image
 from metabit.firmware_sim import Device, boards, build, load_board
-from metabit.firmware_sim.toolchain import Compiler
+from metabit.firmware_sim.build.toolchain import Compiler
 from metabit.runtime import Model
 
 DENSITIES = np.linspace(0, 1, 17)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import sample_report
 
-from metabit.firmware_sim import charts, write_report
-from metabit.firmware_sim.report import Provenance, as_html
+from metabit.firmware_sim import write_report
+from metabit.firmware_sim.report import charts
+from metabit.firmware_sim.report.page import Provenance, as_html
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 

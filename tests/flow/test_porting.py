@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from cores import FLAGS
 
-from metabit.firmware_sim.toolchain import cache_dir
+from metabit.firmware_sim.build.toolchain import cache_dir
 from metabit.runtime import Model
 
 PAGE = (Path(__file__).parents[2] / "docs" / "porting.md").read_text()

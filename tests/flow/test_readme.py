@@ -24,7 +24,7 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the README's commands and snippets were run, in order."""
-    from metabit.train import load_task
+    from metabit.data import load_task
 
     folder = tmp_path_factory.mktemp("readme")
     task = load_task("digits")

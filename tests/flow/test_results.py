@@ -11,8 +11,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from metabit.data import Task
 from metabit.export import read_image, write_image
-from metabit.train import Task
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from cores import FLAGS
 
-from metabit.firmware_sim.toolchain import FIRMWARE, cache_dir
+from metabit.firmware_sim.build.toolchain import FIRMWARE, cache_dir
 from metabit.runtime import Model, ModelError, amalgamate, include_dir, sources, write_sources
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))

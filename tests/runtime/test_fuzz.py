@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import inputs, network, seal, voting, windowed
 
-from metabit.export.image import write_image
+from metabit.export.files.image import write_image
 from metabit.runtime import InputError, Model, ModelError
 
 NETWORKS = {

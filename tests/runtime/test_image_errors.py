@@ -14,8 +14,8 @@ from unittest.mock import patch
 import pytest
 from networks import network, seal, ternary, voting, windowed
 
+from metabit.export.files.image import HEADER, RECORD, write_image
 from metabit.export.frozen import Frozen
-from metabit.export.image import HEADER, RECORD, write_image
 from metabit.runtime import Model, ModelError, include_dir, sources
 
 HERE = Path(__file__).parent
@@ -40,7 +40,7 @@ FRAME = {"bits": (2, "B"), "planes": (3, "B"), "inputs": (4, "H"), "units": (6, 
 
 def unchecked(frozen: Frozen) -> bytes:
     """What no writer of ours would write."""
-    with patch("metabit.export.image.check_limits"):
+    with patch("metabit.export.files.image.check_limits"):
         return write_image(frozen)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from networks import inputs, network
 
-from metabit.export.image import sections, write_image
+from metabit.export.files.image import sections, write_image
 from metabit.runtime import InputError, Model, ModelError, Step
 
 FROZEN = network(11, (20, 33, 18, 7), k=4, planes=2)

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import inputs, inputs_of_density, network, oracle_input, ternary
 
+from metabit.export.files.image import write_image
 from metabit.export.frozen import CERTAIN, Frozen, Layer, Rule
-from metabit.export.image import write_image
+from metabit.export.oracle.device_rule import DeviceRule
 from metabit.runtime import Model
-from metabit.train.device_rule import DeviceRule
 
 EDGES = st.sampled_from([1, 2, 7, 31, 32, 33, 64, 65])
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from metabit.export import read_image
-from metabit.firmware_sim.toolchain import left_out
+from metabit.firmware_sim.build.toolchain import left_out
 from metabit.runtime import Model, include_dir, sources
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import conv, inputs, inputs_of_density, network, oracle_input, voting, windowed
 
+from metabit.export.files.image import read_image, write_image
 from metabit.export.frozen import CERTAIN, Frozen
-from metabit.export.image import read_image, write_image
+from metabit.export.oracle.device_rule import DeviceRule
 from metabit.export.vectors import state_of
 from metabit.runtime import Model, ModelError
-from metabit.train.device_rule import DeviceRule
 
 SIDES = st.sampled_from([1, 2, 31, 32, 33, 65])
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import inputs_of_density, network, voting, windowed
 
+from metabit.export.files.image import write_image
 from metabit.export.frozen import Frozen, Layer
-from metabit.export.image import write_image
 from metabit.runtime import Model, _core, include_dir, sources
 
 VECTORS = [name for name in _core.VECTORS_HERE if name != "none"]

@@ -13,11 +13,11 @@ from networks import conv, inputs, inputs_of_density, oracle_input, windowed
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
+from metabit.export.files.image import read_image, write_image
 from metabit.export.frozen import Frozen
-from metabit.export.image import read_image, write_image
+from metabit.export.oracle.device_rule import DeviceRule
 from metabit.export.vectors import state_of
 from metabit.runtime import InputError, Model
-from metabit.train.device_rule import DeviceRule
 
 
 @st.composite

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metabit.train.binarize import (
+from metabit.train.errors import TrainError
+from metabit.train.network.binarize import (
     BinaryLinear,
     binarize_activation,
     binarize_weight,
@@ -16,7 +17,6 @@ from metabit.train.binarize import (
     set_gradient_products,
     sign,
 )
-from metabit.train.errors import TrainError
 
 NUMBERS = st.floats(-3, 3, width=32)
 

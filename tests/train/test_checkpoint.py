@@ -18,8 +18,8 @@ from safetensors.numpy import save_file
 from metabit.train.checkpoint import Checkpoint, Rule, load, save
 from metabit.train.errors import TrainError
 from metabit.train.loop import Epoch, History
-from metabit.train.network import Network
-from metabit.train.spec import Spec
+from metabit.train.network.module import Network
+from metabit.train.network.spec import Spec
 
 SPEC = Spec(6, (8, 5), 3, encode=(9, 99), output="code")
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from metabit.train.checkpoint import Rule, load, save
-from metabit.train.conv import BinaryConv2d
-from metabit.train.network import Network
-from metabit.train.presets import PRESETS
-from metabit.train.spec import NORM_EPS, Conv, Spec
+from metabit.train.network.conv import BinaryConv2d
+from metabit.train.network.module import Network
+from metabit.train.network.presets import PRESETS
+from metabit.train.network.spec import NORM_EPS, Conv, Spec
 
 
 def windows(x: NDArray[np.int64], conv: Conv, w: NDArray[np.int64], outside: int) -> NDArray[np.int64]:

@@ -16,11 +16,12 @@ SCRIPT = '''
 import sys
 import numpy as np
 import torch
-from metabit.train import Network, Spec, load_task, thermometer
+from metabit.data import load_task, thermometer
+from metabit.train import Network, Spec
 from metabit.train import ddp, loop
-from metabit.train.metaplastic import MetaplasticAdam
+from metabit.train.rule.metaplastic import MetaplasticAdam
 from metabit.train.penalties import EWC
-from metabit.train.spec import Conv
+from metabit.train.network.spec import Conv
 
 torch.set_num_threads(1)
 task = load_task("digits")

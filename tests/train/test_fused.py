@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from metabit.train import fused
-from metabit.train.grid import Grid
-from metabit.train.metaplastic import MetaplasticAdam, MetaplasticSGD
+from metabit.train.rule import fused
+from metabit.train.rule.grid import Grid
+from metabit.train.rule.metaplastic import MetaplasticAdam, MetaplasticSGD
 
-needs_extension = pytest.mark.skipif(fused.extension is None, reason="metabit.train._fused was not built")
+needs_extension = pytest.mark.skipif(fused.extension is None, reason="metabit.train.rule._fused was not built")
 
 RULES: list[Any] = [
     (MetaplasticAdam, {"m": 2.0, "weight_decay": 1e-3}),

@@ -11,17 +11,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metabit.data.task import load
 from metabit.export.frozen import Graded
+from metabit.export.oracle.device_rule import DeviceRule
 from metabit.train.checkpoint import Checkpoint, Rule
-from metabit.train.device_rule import DeviceRule
 from metabit.train.errors import TrainError
-from metabit.train.gates import Gates
 from metabit.train.loop import fit
-from metabit.train.network import Network
-from metabit.train.norms import SHARPNESS
-from metabit.train.protocol import Protocol, Settings
-from metabit.train.spec import Spec
-from metabit.train.tasks import load
+from metabit.train.network.gates import Gates
+from metabit.train.network.module import Network
+from metabit.train.network.norms import SHARPNESS
+from metabit.train.network.spec import Spec
+from metabit.train.settings import Defaults, Settings
 
 GRADED: dict[str, Any] = {
     "features": 6, "hidden": (5,), "classes": 3, "encode": (2, 7), "norm": "static", "output": "code", "units": "graded",
@@ -85,7 +85,7 @@ def test_a_checkpoint_holds_it() -> None:
 
 def test_a_preset_brings_what_it_goes_with() -> None:
     task = load("digits", seed=0)
-    spec = Settings.of(Protocol(preset="gates-192"), hidden=(32,)).spec(task, 10)
+    spec = Settings.of(Defaults(preset="gates-192"), hidden=(32,)).spec(task, 10)
     assert (spec.units, spec.norm, spec.output, spec.hidden, spec.encode) == (
         "graded",
         "static",
@@ -93,8 +93,8 @@ def test_a_preset_brings_what_it_goes_with() -> None:
         (32,),
         (4, 12),
     )
-    assert Settings.of(Protocol(preset="gates-192"), planes=4).spec(task, 10).encode == (2, 6, 10, 14)
-    assert Settings.of(Protocol(preset="wide-512")).spec(task, 10).units == "sign"
+    assert Settings.of(Defaults(preset="gates-192"), planes=4).spec(task, 10).encode == (2, 6, 10, 14)
+    assert Settings.of(Defaults(preset="wide-512")).spec(task, 10).units == "sign"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metabit.train.errors import TrainError
-from metabit.train.grid import Grid, seed_words, uniform
-from metabit.train.metaplastic import MetaplasticAdam, MetaplasticSGD
+from metabit.train.rule.grid import Grid, seed_words, uniform
+from metabit.train.rule.metaplastic import MetaplasticAdam, MetaplasticSGD
 
 GRIDS = st.builds(Grid, st.integers(2, 8), st.sampled_from([0.01, 0.3, 1.0]))
 

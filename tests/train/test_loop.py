@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from metabit.data.task import Task, load, thermometer
 from metabit.train.errors import DivergedError, TrainError
 from metabit.train.loop import Epoch, evaluate, fit
-from metabit.train.network import Network
-from metabit.train.spec import Spec
-from metabit.train.tasks import Task, load, thermometer
+from metabit.train.network.module import Network
+from metabit.train.network.spec import Spec
 
 
 @functools.cache

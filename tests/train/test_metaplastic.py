@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from metabit.train.errors import TrainError
-from metabit.train.grid import Grid
-from metabit.train.metaplastic import MetaplasticAdam, MetaplasticSGD, consolidation
+from metabit.train.rule.grid import Grid
+from metabit.train.rule.metaplastic import MetaplasticAdam, MetaplasticSGD, consolidation
 
 Floats = NDArray[np.float64]
 

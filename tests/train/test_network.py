@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from metabit.train.errors import TrainError
-from metabit.train.network import Network
-from metabit.train.spec import NORM_EPS, Spec
+from metabit.train.network.module import Network
+from metabit.train.network.spec import NORM_EPS, Spec
 
 
 def features(spec: Spec, samples: int = 6) -> NDArray[np.uint8]:

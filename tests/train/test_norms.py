@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from metabit.train.network import Network
-from metabit.train.norms import BatchNorm, InstanceNorm, restore, snapshot
-from metabit.train.spec import Conv, Spec
+from metabit.train.network.module import Network
+from metabit.train.network.norms import BatchNorm, InstanceNorm, restore, snapshot
+from metabit.train.network.spec import Conv, Spec
 
 X = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)) * 3 + 2
 

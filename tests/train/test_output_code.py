@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metabit.train.output_code import output_code
+from metabit.train.network.output_code import output_code
 
 
 @pytest.mark.parametrize(("classes", "units"), [(2, 5), (3, 7), (10, 100), (11, 64)])

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from metabit.train.binarize import binarize_weight, set_gradient_products, sign
+from metabit.data.task import Task, load, thermometer
 from metabit.train.errors import TrainError
 from metabit.train.loop import evaluate
-from metabit.train.metaplastic import MetaplasticAdam
-from metabit.train.network import Network
+from metabit.train.network.binarize import binarize_weight, set_gradient_products, sign
+from metabit.train.network.module import Network
+from metabit.train.network.spec import Conv, Spec
 from metabit.train.penalties import (
     EWC,
     PENALTIES,
@@ -22,8 +23,7 @@ from metabit.train.penalties import (
     empirical_fisher,
     hidden_weights,
 )
-from metabit.train.spec import Conv, Spec
-from metabit.train.tasks import Task, load, thermometer
+from metabit.train.rule.metaplastic import MetaplasticAdam
 
 
 @pytest.fixture(autouse=True)

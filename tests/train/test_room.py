@@ -22,7 +22,7 @@ def run_without(packages: str, code: str) -> str:
 
 
 def test_imports_without_any_extra() -> None:
-    code = "from metabit.train import checkpoint, tasks, Spec\nprint(Spec(4, (8,), 2).shapes)"
+    code = "from metabit.train import checkpoint, Spec\nprint(Spec(4, (8,), 2).shapes)"
     assert run_without("torch safetensors sklearn", code) == "((8, 4), (2, 8))"
 
 
@@ -33,7 +33,6 @@ def test_imports_without_any_extra() -> None:
         ("torch", "train.Network"),
         ("torch", "__import__('metabit.train.loop')"),
         ("safetensors", "train.load_checkpoint('x')"),
-        ("sklearn", "train.load_task('digits')"),
     ],
 )
 def test_a_missing_extra_is_one_sentence(package: str, use: str) -> None:

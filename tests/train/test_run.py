@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from metabit.data.scenarios import Scenario, scenario
+from metabit.data.task import Task
 from metabit.train import run as run_module
 from metabit.train.errors import DivergedError, TrainError
-from metabit.train.norms import restore
-from metabit.train.protocol import Settings
+from metabit.train.network.norms import restore
 from metabit.train.run import STATE, Run, run
-from metabit.train.scenarios import Scenario, scenario
-from metabit.train.tasks import Task
+from metabit.train.settings import Settings, defaults
 
 
 def toy(count: int = 3) -> Scenario:
@@ -31,7 +31,7 @@ def toy(count: int = 3) -> Scenario:
 
 
 def settings(**changes: Any) -> Settings:
-    return Settings.of(toy().protocol, **{"hidden": (32,), "epochs": 3, "output": "learned", **changes})
+    return Settings.of(defaults("toy"), **{"hidden": (32,), "epochs": 3, "output": "learned", **changes})
 
 
 def digest(ran: Run) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metabit.train.errors import TrainError
-from metabit.train.spec import Spec
+from metabit.train.network.spec import Spec
 
 GOOD: dict[str, Any] = {"features": 64, "hidden": (32, 16), "classes": 10, "encode": (2, 6, 10, 14)}
 

@@ -11,8 +11,8 @@ from networks import inputs, network, oracle_input, voting
 
 from metabit.export import FreshOptions, fresh
 from metabit.export.frozen import Frozen, Graded, Votes
+from metabit.export.oracle.device_rule import EXP, DeviceRule, Done, Kept
 from metabit.export.vectors import state_of
-from metabit.train.device_rule import EXP, DeviceRule, Done, Kept
 
 # Worked out by hand
 

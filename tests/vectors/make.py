@@ -10,8 +10,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from agreement import replay_vector
 from networks import conv, network, ternary, voting, windowed
 
+from metabit.export.files.image import write_image
 from metabit.export.frozen import Frozen
-from metabit.export.image import write_image
 
 HERE = Path(__file__).parent
 

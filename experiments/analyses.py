@@ -1,0 +1,140 @@
+"""What a hidden magnitude is worth: the paper's question whether large hidden weights are the important ones.
+
+The same question on a problem that can be solved is `metabit.experiments.quadratic`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from metabit.data.task import Bytes, Labels
+from metabit.train.errors import TrainError, extra
+from metabit.train.loop import EVALUATE_BATCH
+from metabit.train.network.binarize import BinaryLinear, binarize_activation, sign
+from metabit.train.network.module import Network
+
+with extra("torch"):
+    import torch
+    from torch import Tensor
+
+SHARE = 0.002
+"""Of a layer's synapses are switched at once by default: the paper has 0.1 to 0.2 % in its large layers."""
+
+
+@torch.no_grad()
+def switch_signs(
+    network: Network,
+    x: Bytes,
+    y: Labels,
+    *,
+    bins: int = 15,
+    switches: int | Sequence[int] | None = None,
+    draws: int = 20,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """By how much the loss grows when the signs of synapses of one hidden magnitude are switched (the paper's Fig. 5c-e).
+
+    The synapses of a layer are put into bins of equal width by |W| / max |W|. In each bin that holds enough of them, a
+    number is drawn at random and switched, the mean cross-entropy of x is measured in evaluation mode, and they are
+    switched back; several times. The network ends as it began.
+
+    Args:
+        x: uint8 (n, F).
+        y: int64 (n,).
+        bins: >= 1.
+        switches: how many at once, one number or one for each trained layer (the paper's 784-1024-1024-10: 1000, 2000,
+            100); None: `SHARE` of each layer, at least 1.
+        draws: >= 1, for each bin; the paper's is 100.
+        seed: of the draws.
+
+    Returns:
+        a row for each layer and bin with enough synapses: ``layer`` (as "layers.0"), ``bin``, ``magnitude`` (mean
+        |W| / max |W| of those switched), ``synapses`` (in the bin), ``switches``, ``draws``, ``increase`` (nats for each
+        switched synapse, mean over draws), ``deviation`` (standard deviation over draws).
+
+    Raises:
+        TrainError: data and network do not go together, or a number is out of range.
+    """
+    layers = [(i, layer.linear) for i, layer in enumerate(network.layers()) if isinstance(layer.linear, BinaryLinear)]
+    counts = _counts(switches, [linear.hidden.numel() for _, linear in layers])
+    if bins < 1 or draws < 1:
+        raise TrainError(f"bins={bins}, draws={draws}: each must be at least 1")
+    if len(x) == 0 or y.shape != (len(x),):
+        raise TrainError(f"x has {len(x)} samples and y has shape {y.shape}: give one label for each sample")
+    generator = np.random.default_rng(seed)
+    rows: list[dict[str, Any]] = []
+    was_training = network.training
+    network.eval()
+    try:
+        for (index, linear), count in zip(layers, counts, strict=True):
+            batches = _inputs_of(network, index, x, y)
+            before = _loss(network, index, batches)
+            kept = linear.hidden.clone()
+            relative = (kept.abs() / kept.abs().max().clamp_min(1e-30)).flatten().cpu().numpy()
+            which = np.minimum((relative * bins).astype(int), bins - 1)
+            for k in range(bins):
+                candidates = np.flatnonzero(which == k)
+                if len(candidates) < count:
+                    continue
+                increases, magnitudes = [], []
+                for _ in range(draws):
+                    chosen = generator.choice(candidates, count, replace=False)
+                    _switch(linear.hidden, chosen)
+                    increases.append((_loss(network, index, batches) - before) / count)
+                    magnitudes.append(float(relative[chosen].mean()))
+                    linear.hidden.copy_(kept)
+                rows.append(
+                    {
+                        "layer": f"layers.{index}", "bin": k, "magnitude": float(np.mean(magnitudes)),
+                        "synapses": len(candidates), "switches": count, "draws": draws,
+                        "increase": float(np.mean(increases)), "deviation": float(np.std(increases)),
+                    }
+                )  # fmt: skip
+    finally:
+        network.train(was_training)
+    return rows
+
+
+def _counts(switches: int | Sequence[int] | None, sizes: Sequence[int]) -> list[int]:
+    if switches is None:
+        return [max(1, round(SHARE * size)) for size in sizes]
+    counts = [switches] * len(sizes) if isinstance(switches, int) else list(switches)
+    if len(counts) != len(sizes) or min(counts) < 1:
+        raise TrainError(
+            f"switches={switches}: give one number above 0, or one for each of {len(sizes)} trained layers"
+        )
+    return counts
+
+
+def _switch(hidden: Tensor, chosen: Any) -> None:
+    flat = hidden.view(-1)
+    indices = torch.from_numpy(chosen).to(hidden.device)
+    flat[indices] = -sign(flat[indices])  # not -W: minus zero is still +1
+
+
+def _inputs_of(network: Network, index: int, x: Bytes, y: Labels) -> list[tuple[Tensor, Tensor]]:
+    """What reaches a layer, in batches with their labels: the layers before it need to run but once."""
+    caught: list[Tensor] = []
+    device = next(network.parameters()).device
+    hook = network.layers()[index].register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0]))
+    try:
+        for start in range(0, len(x), EVALUATE_BATCH):
+            network(torch.from_numpy(x[start : start + EVALUATE_BATCH]).to(device))
+    finally:
+        hook.remove()
+    return list(zip(caught, torch.from_numpy(y).to(device).split(EVALUATE_BATCH), strict=True))  # type: ignore[no-untyped-call]
+
+
+def _loss(network: Network, index: int, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """Mean cross-entropy in nats, from a layer's inputs on."""
+    *hidden, output = network.layers()[index:]
+    total, samples = 0.0, 0
+    for z, y in batches:
+        for layer in hidden:
+            z = binarize_activation(layer(z))
+        total += torch.nn.functional.cross_entropy(output(z), y, reduction="sum").item()
+        samples += len(y)
+    return total / samples

@@ -1,0 +1,238 @@
+"""Many small runs side by side on Ray, and one table that survives whatever kills them.
+
+A cell of the sweep is a plain dict of settings, and its row in the table is the cell together with what its run found.
+Only this process writes the table, one line for each finished cell, each on the disk before the next. A killed worker's
+cell is given to another worker; a killed sweep goes on where it was: cells that are in the table are not run again.
+
+The ``sweep`` extra brings Ray. A local one starts by itself and ends with the sweep; RAY_ADDRESS names another.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import itertools
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from metabit.data.errors import DataError
+from metabit.data.rows import append_row, read_rows, write_whole
+from metabit.train.errors import MissingExtraError, TrainError
+
+Cell = dict[str, Any]
+
+RETRIES = 3
+"""How often a cell whose worker died is tried again."""
+
+
+def cells(axes: Mapping[str, Sequence[Any]], **fixed: Any) -> list[Cell]:
+    """Every combination of the axes' values, the last axis fastest, each with the fixed settings.
+
+    Raises:
+        TrainError: an axis has no values, or the same one twice, or is fixed as well.
+    """
+    for name, values in axes.items():
+        if not values or len({_key({"": value}) for value in values}) != len(values):
+            raise TrainError(f"axis {name}={list(values)}: give at least one value, and none twice")
+        if name in fixed:
+            raise TrainError(f"{name} is both an axis and fixed: leave one out")
+    return [{**fixed, **dict(zip(axes, values, strict=True))} for values in itertools.product(*axes.values())]
+
+
+def sweep(
+    work: Callable[[Cell], Mapping[str, Any]],
+    todo: Sequence[Cell],
+    table: str | Path,
+    *,
+    workers: int | None = None,
+    progress: Callable[[Cell], None] | None = None,
+) -> list[Cell]:
+    """Run every cell that the table does not have yet.
+
+    Args:
+        work: what a cell comes to, JSON-ready; runs in a worker process with one thread. It must be importable there or
+            picklable, and the same cell must give the same result.
+        todo: cells, JSON-ready, no two alike.
+        table: JSON lines; made if need be. Rows of other cells in it are left alone.
+        workers: processes at once; None: one for each core; 0: in this process, one cell after the other, without Ray.
+        progress: called with each new row.
+
+    Returns:
+        the rows of ``todo``, in its order. A cell whose work raised has a row with ``error`` (a sentence) in place of
+        results, and is tried again by the next sweep.
+
+    Raises:
+        TrainError: a worker died `RETRIES` times over one cell (the other cells are finished first), or the table cannot
+            be used.
+        MissingExtraError: Ray is not installed.
+    """
+    table = Path(table)
+    wanted = {_key(cell): cell for cell in todo}
+    if len(wanted) != len(todo):
+        raise TrainError(f"{len(todo) - len(wanted)} cells appear twice: leave them out")
+    if workers is not None and workers < 0:
+        raise TrainError(f"workers={workers}: must be at least 0")
+    found = _read(table, wanted)
+    missing = {key: cell for key, cell in wanted.items() if key not in found}
+
+    def finish(key: str, result: Mapping[str, Any]) -> None:
+        append_row(table, {"cell": wanted[key], **result})
+        found[key] = {**wanted[key], **result}
+        if progress is not None:
+            progress(found[key])
+
+    if workers == 0:
+        for key, cell in missing.items():
+            finish(key, _try(work, cell))
+    elif missing:
+        ray = _ray()
+        started = not ray.is_initialized()
+        if started:
+            address = os.environ.get("RAY_ADDRESS")
+            local = {} if address else {"num_cpus": workers or os.cpu_count() or 1, "include_dashboard": False}
+            ray.init(log_to_driver=False, logging_level="ERROR", configure_logging=False, **local)
+        try:
+            _run(ray, work, missing, finish)
+        finally:
+            if started:
+                ray.shutdown()
+    return [found[key] for key in wanted]
+
+
+def finished(table: str | Path, asked: Sequence[Cell]) -> list[Cell | None]:
+    """What the table has for each of these cells: its row, or None; a row with an error is none. Raises TrainError as `sweep`."""
+    keys = [_key(cell) for cell in asked]
+    found = _read(Path(table), dict(zip(keys, asked, strict=True)))
+    return [found.get(key) for key in keys]
+
+
+def run_cell(cell: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """The work of `metabit sweep`: one `metabit.train.run` of a scenario.
+
+    What it saves on the way lies in a folder of the cell's own, so that a cell whose worker was killed goes on where it
+    was; the folder is removed at the end.
+
+    Args:
+        cell: ``scenario``, optionally ``tasks``, and any `metabit.train.settings.Settings` by name; None is the default.
+        folder: for what is saved on the way.
+
+    Returns:
+        mean_accuracy, forgetting, backward_transfer, final_accuracy; just_learnt, each task's accuracy when it had just
+        been learnt; epochs; seconds of this attempt, and where it ran: machine, torch, date.
+    """
+    from metabit.data.scenarios import scenario
+    from metabit.train.metrics import accuracy_matrix, summary
+    from metabit.train.run import STATE, run
+    from metabit.train.settings import Settings, defaults
+
+    changes = dict(cell)
+    row = scenario(changes.pop("scenario"), changes.pop("tasks", None))
+    settings = Settings.of(defaults(row.name), **changes)
+    place = Path(folder) / hashlib.sha256(_key(cell).encode()).hexdigest()[:16]
+    start = time.monotonic()
+    ran = run(row, settings, place, resume=(place / STATE).exists())
+    if ran.interrupted:
+        raise KeyboardInterrupt
+    matrix = accuracy_matrix(ran.history)
+    measures = summary(matrix)
+    shutil.rmtree(place)
+    kept = {name: measures[name] for name in ("mean_accuracy", "forgetting", "backward_transfer", "final_accuracy")}
+    kept["just_learnt"] = [None if value != value else value for value in matrix.diagonal().tolist()]
+    return {
+        **kept,
+        "epochs": len(ran.history),
+        "seconds": round(time.monotonic() - start, 1),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "torch": version("torch"),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def to_csv(table: str | Path, path: str | Path) -> None:
+    """The table as CSV: a column for every name that any row has, in the order of appearance; lists and objects as JSON."""
+    import csv
+    import io
+
+    rows = read_rows(table)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        values = [row.get(name) for name in columns]
+        writer.writerow([json.dumps(value) if isinstance(value, list | dict) else value for value in values])
+    write_whole(path, text.getvalue())
+
+
+def _run(
+    ray: Any,
+    work: Callable[[Cell], Mapping[str, Any]],
+    missing: Mapping[str, Cell],
+    finish: Callable[[str, Mapping[str, Any]], None],
+) -> None:
+    remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_try)  # Ray gives a worker as many threads as processors: one
+    sent = ray.put(work)  # once for all cells: it may bring its data along
+    running = {remote.remote(sent, cell): key for key, cell in missing.items()}
+    dead: list[Cell] = []
+    while running:
+        (done, *_), _ = ray.wait(list(running))
+        key = running.pop(done)
+        try:
+            result = ray.get(done)
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
+            dead.append(missing[key])
+        else:
+            finish(key, result)
+    if dead:
+        raise TrainError(
+            f"{len(dead)} cells killed their worker {RETRIES + 1} times, the first is {dead[0]}: is there enough memory? "
+            "The others are in the table"
+        )
+
+
+def _try(work: Callable[[Cell], Mapping[str, Any]], cell: Cell) -> dict[str, Any]:
+    """In the worker: a user's error becomes a row, so that it ends one cell and not the sweep."""
+    try:
+        return dict(work(dict(cell)))
+    except (DataError, TrainError, ArithmeticError) as error:
+        return {"error": str(error)}
+
+
+def _read(table: Path, wanted: Mapping[str, Cell]) -> dict[str, Cell]:
+    """Rows of the table that answer a wanted cell; errors do not."""
+    found = {}
+    for row in read_rows(table):
+        cell = row.pop("cell", None)
+        if not isinstance(cell, dict):
+            raise TrainError(f"{table} has a row without a cell: give the table of a sweep")
+        if "error" not in row and (key := _key(cell)) in wanted:
+            found[key] = {**wanted[key], **row}
+    return found
+
+
+def _key(cell: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(cell, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise TrainError(f"a cell must be plain JSON: {error}") from None
+
+
+def _ray() -> Any:
+    # Ray sends home usage statistics unless told not to, and changes its mind about colours.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise MissingExtraError(
+            "metabit.experiments.sweep needs ray: pip install 'metabit[sweep]'", name="ray"
+        ) from None
+    return ray

@@ -1,0 +1,183 @@
+"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: fifteen built-in operators, four tensor types.
+
+Slot numbers are the order of the fields in TensorFlow's ``schema.fbs``. An operator has two unrelated numbers there,
+its code (enum BuiltinOperator) and the tag of its options table (union BuiltinOptions); some kernels ignore a wrong tag
+silently, so a test compares both with a generated schema where one is installed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabit.export.errors import ExportError
+from metabit.export.files.flatbuffer import Table, Value, View, serialize
+
+IDENTIFIER = b"TFL3"
+ANY = -1
+"""The batch dimension: 1 as stored, any size once the input is resized."""
+ABSENT = -1
+"""Stands for an optional input that is not given."""
+VALID = np.int8(1)
+"""Of the enum Padding: none."""
+
+_DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<f4"), 2: np.dtype("<i4"), 3: np.dtype("u1"), 6: np.dtype("?")}
+_TYPES = {dtype: number for number, dtype in _DTYPES.items()}
+
+
+class Op(Enum):
+    """Operator code, tag of its options table."""
+
+    ADD = 0, 11
+    CONV_2D = 3, 1
+    FULLY_CONNECTED = 9, 8
+    MAX_POOL_2D = 17, 5
+    MUL = 18, 21
+    RESHAPE = 22, 17
+    PAD = 34, 22
+    GATHER = 36, 23
+    TRANSPOSE = 39, 26
+    CAST = 53, 37
+    ARG_MAX = 56, 40
+    PADV2 = 60, 43
+    GREATER_EQUAL = 62, 45
+    SLICE = 65, 48
+    SELECT_V2 = 123, 98
+
+
+class Model:
+    """Collects subgraphs, signatures and metadata; `serialize` writes them as a TFLite file."""
+
+    def __init__(self) -> None:
+        self._buffers: list[Table] = [{}]  # buffer 0 is empty by convention: "this tensor is computed"
+        self._ops: list[Op] = []
+        self._subgraphs: list[Subgraph] = []
+        self._signatures: list[Table] = []
+        self._metadata: list[Table] = []
+
+    def subgraph(self, name: str) -> Subgraph:
+        self._subgraphs.append(Subgraph(self, name))
+        return self._subgraphs[-1]
+
+    def buffer(self, data: bytes) -> int:
+        self._buffers.append({0: data})
+        return len(self._buffers) - 1
+
+    def metadata(self, name: str, text: str) -> None:
+        self._metadata.append({0: name, 1: np.uint32(self.buffer(text.encode()))})
+
+    def signature(self, name: str, graph: Subgraph, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        """Make a subgraph callable by name; tensors keep their own names. The first signature is the default graph."""
+        graph.inputs, graph.outputs = list(inputs), list(outputs)
+        index = np.uint32(self._subgraphs.index(graph))
+        self._signatures.append({0: graph.tensor_map(inputs), 1: graph.tensor_map(outputs), 2: name, 4: index})
+
+    def op_index(self, op: Op) -> int:
+        if op not in self._ops:
+            self._ops.append(op)
+        return self._ops.index(op)
+
+    def serialize(self) -> bytes:
+        # Every code stands twice, as readers before 2020 know only the 8-bit field; all of ours fit it.
+        codes: list[Table] = [{0: np.int8(op.value[0]), 3: np.int32(op.value[0])} for op in self._ops]
+        root: Table = {
+            0: np.uint32(3),
+            1: codes,
+            2: [graph.table() for graph in self._subgraphs],
+            3: "metabit",
+            4: self._buffers,
+            6: self._metadata,
+            7: self._signatures,
+        }
+        return serialize(root, IDENTIFIER)
+
+
+class Subgraph:
+    """Tensors and the operators between them; a tensor is known by its index."""
+
+    def __init__(self, model: Model, name: str) -> None:
+        self.model, self.name = model, name
+        self._names: list[str] = []
+        self.inputs: list[int] = []
+        self.outputs: list[int] = []
+        self._tensors: list[Table] = []
+        self._operators: list[Table] = []
+
+    def tensor(self, name: str, shape: Sequence[int], dtype: type[np.generic], buffer: int = 0) -> int:
+        table: dict[int, Value] = {
+            0: np.array([1 if size == ANY else size for size in shape], np.int32),
+            1: type_number(dtype),
+            2: np.uint32(buffer),
+            3: name,
+        }
+        if ANY in shape:
+            table[7] = np.array(shape, np.int32)
+        self._names.append(name)
+        self._tensors.append(table)
+        return len(self._tensors) - 1
+
+    def constant(self, name: str, value: NDArray[Any]) -> int:
+        content = value.astype(value.dtype.newbyteorder("<")).tobytes()
+        return self.tensor(name, value.shape, value.dtype.type, self.model.buffer(content))
+
+    def apply(self, op: Op, inputs: Sequence[int], output: int, options: Table | None = None) -> int:
+        """Append ``output = op(inputs)`` and give the output back."""
+        table: Table = {
+            0: np.uint32(self.model.op_index(op)),
+            1: np.array(inputs, np.int32),
+            2: np.array([output], np.int32),
+            3: np.uint8(op.value[1]),
+            4: options or {},
+        }
+        self._operators.append(table)
+        return output
+
+    def tensor_map(self, tensors: Sequence[int]) -> list[Table]:
+        return [{0: self._names[i], 1: np.uint32(i)} for i in tensors]
+
+    def table(self) -> Table:
+        return {
+            0: self._tensors,
+            1: np.array(self.inputs, np.int32),
+            2: np.array(self.outputs, np.int32),
+            3: self._operators,
+            4: self.name,
+        }
+
+
+def type_number(dtype: type[np.generic]) -> np.int8:
+    """The schema's number for one of the four tensor types."""
+    return np.int8(_TYPES[np.dtype(dtype)])
+
+
+def read_constants(data: bytes) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """Metadata (name -> text) and constant tensors (name -> array) of a TFLite file, of the types above.
+
+    Raises ExportError if the file is not TFLite or is damaged.
+    """
+    model = View.root(data, IDENTIFIER)
+    buffers = [buffer.array(0, np.uint8).tobytes() for buffer in model.tables(4)]
+    pages: dict[str, str] = {}
+    for entry in model.tables(6):
+        pages[entry.string(0)] = _entry(buffers, entry.number(1, np.uint32)).decode(errors="replace")
+    arrays: dict[str, NDArray[Any]] = {}
+    for tensor in (tensor for graph in model.tables(2) for tensor in graph.tables(0)):
+        content = _entry(buffers, tensor.number(2, np.uint32))
+        dtype = _DTYPES.get(tensor.number(1, np.int8))
+        if content and dtype:
+            name, shape = tensor.string(3), tensor.array(0, np.int32).tolist()
+            if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(content):
+                raise ExportError(f"damaged TFLite file: tensor {name!r} of shape {shape} has {len(content)} bytes")
+            arrays[name] = np.frombuffer(content, dtype).reshape(shape)
+    return pages, arrays
+
+
+def _entry(buffers: list[bytes], index: int) -> bytes:
+    if index >= len(buffers):
+        raise ExportError(f"damaged TFLite file: buffer {index} of {len(buffers)}")
+    return buffers[index]

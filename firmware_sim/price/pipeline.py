@@ -1,0 +1,185 @@
+"""An in-order pipeline that issues up to two instructions a cycle: the Cortex-M7 and, for pairs of short ones, the Cortex-M33.
+
+A scoreboard walks a basic block: an instruction starts as soon as its operands are ready and a unit of each kind it needs is
+free. All latencies and units are data (cycles.toml); which instruction is of which kind is decided here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from metabit.firmware_sim.price.instructions import DIRECT, LOAD, MULTIPLE, PAIR, STORE, Instruction
+from metabit.firmware_sim.toml_files import Table
+
+_NARROW = LOAD - {"ldr"}
+_SHIFT = frozenset({"lsl", "lsr", "asr", "ror", "rrx"})
+_KINDS = {
+    "compare": "cmp cmn tst teq",
+    "extend": "sxtb sxth uxtb uxth sxtb16 uxtb16",
+    "extract": "sbfx ubfx pkhbt pkhtb sxtab sxtah uxtab uxtah",
+    "insert": "bfi bfc",
+    "reverse": "rev rev16 revsh rbit",
+    "count": "clz",
+    "simd": "sadd8 sadd16 ssub8 ssub16 uadd8 uadd16 usub8 usub16 sasx ssax uasx usax sel",
+    "saturate": "ssat usat ssat16 usat16 qadd qsub qdadd qdsub qadd8 qadd16 qsub8 qsub16 usad8 usada8",
+    "multiply": "mul mla mls smull umull smlal umlal umaal smlad smladx smlsd smlald smuad smusd smmul smmla smmulr smmls "
+    "smulbb smulbt smultb smultt smlabb smlabt smlatb smlatt smlawb smlawt smulwb smulwt smlalbb",
+    "divide": "udiv sdiv",
+    "jump": "bx blx",
+    "table_jump": "tbb tbh",
+    "it": "it",
+    "nop": "nop",
+    "system": "mrs msr dmb dsb isb svc bkpt udf wfe wfi sev cpsid cpsie vmrs vmsr",
+    "fpu_accumulate": "vmla vmls vfma vfms vfnma vfnms vnmla vnmls",
+    "fpu_divide": "vdiv vsqrt",
+    "fpu_load": "vldr",
+    "fpu_store": "vstr",
+}
+_KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split()}
+_KIND_OF |= dict.fromkeys(DIRECT, "jump") | dict.fromkeys(_SHIFT, "shift") | dict.fromkeys(MULTIPLE, "multiple")
+_KIND_OF |= {"ldr": "load"} | dict.fromkeys(_NARROW, "load_narrow") | dict.fromkeys(STORE, "store")
+_KIND_OF |= dict.fromkeys(PAIR, "pair")
+KINDS = frozenset(_KIND_OF.values()) | {"alu", "shifted", "fpu"}
+_MEMORY = frozenset({"load", "store"})
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What instructions of one kind ask for. In cycles; units: one of each, when the instruction starts.
+
+    latency: until a result can be used. busy: before anything else may start. early: how much sooner than the others the
+    operands that make an address are needed, or all of them where there is no address. late: how much later what is accumulated
+    or stored. first: starts no later in a cycle than any other. alone: nothing starts in the same cycle.
+    """
+
+    units: frozenset[str]
+    latency: int
+    busy: int
+    early: int
+    late: int
+    first: bool
+    alone: bool
+
+    @classmethod
+    def read(cls, table: Table, known_units: dict[str, int]) -> Kind:
+        table.only(("units", "latency", "busy", "early", "late", "first", "alone"))
+        units = table.text("units", "").split()
+        for unit in units:
+            if unit not in known_units:
+                table.refuse(f"unit {unit!r} is not among {', '.join(known_units)}")
+        return cls(
+            units=frozenset(units),
+            latency=table.integer("latency", 1),
+            busy=table.integer("busy", 1, least=1),
+            early=table.integer("early", 0),
+            late=table.integer("late", 0),
+            first=table.flag("first"),
+            alone=table.flag("alone"),
+        )
+
+    def needed(self, register: int, instruction: Instruction) -> int:
+        """When a register is needed, in cycles after the start; negative: before it."""
+        if register in instruction.pointers or (self.early and not instruction.pointers):
+            return -self.early
+        return self.late if register in instruction.accumulated else 0
+
+
+@dataclass
+class _Group:
+    """What starts in one cycle."""
+
+    members: list[Instruction] = field(default_factory=list)
+    used: dict[str, int] = field(default_factory=dict)
+    closed: bool = False
+
+    def add(self, instruction: Instruction, kind: Kind) -> None:
+        self.members.append(instruction)
+        for unit in kind.units:
+            self.used[unit] = self.used.get(unit, 0) + 1
+        self.closed = self.closed or kind.alone or kind.busy > 1 or len(self.members) == 2
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The table of one core. compared, computed: cycles until a condition can be used that a compare, another instruction set."""
+
+    units: dict[str, int]
+    kinds: dict[str, Kind]
+    short_pairs: bool
+    multiple: int
+    multiple_width: int
+    pointer_latency: int
+    compared: int
+    computed: int
+
+    @classmethod
+    def read(cls, table: Table) -> Pipeline:
+        table.only(
+            ("units", "kinds", "short_pairs", "multiple", "multiple_width", "pointer_latency", "compared", "computed")
+        )
+        counts, kinds = table.table("units"), table.table("kinds")
+        units = {name: counts.integer(name, least=1) for name in counts}
+        kinds.only(KINDS)
+        return cls(
+            units=units,
+            kinds={name: Kind.read(kinds.table(name), units) for name in sorted(KINDS)},
+            short_pairs=table.flag("short_pairs"),
+            multiple=table.integer("multiple"),
+            multiple_width=table.integer("multiple_width", least=1),
+            pointer_latency=table.integer("pointer_latency"),
+            compared=table.integer("compared"),
+            computed=table.integer("computed"),
+        )
+
+    def cycles(self, block: list[Instruction]) -> int:
+        """From the start of a block's first instruction until the next block may start."""
+        now, condition, group = 0, 0, _Group()
+        ready: dict[int, int] = {}
+        for instruction in block:
+            name = self._kind(instruction)
+            kind = self.kinds[name]
+            operands = (instruction.reads | instruction.pointers) & ready.keys()
+            start = max([now, *(ready[register] - kind.needed(register, instruction) for register in operands)])
+            if instruction.conditional or instruction.reads_flags:
+                start = max(start, condition)
+            if start == now and not self._fits(group, instruction, kind):
+                start += 1
+            if start > now:
+                now, group = start, _Group()
+            group.add(instruction, kind)
+            busy = self._busy(instruction, name)
+            group.closed = group.closed or busy > 1
+            now += busy - 1
+            ready |= dict.fromkeys(instruction.writes, now + kind.latency)
+            if instruction.updates_pointer:
+                ready |= dict.fromkeys(instruction.pointers, now + self.pointer_latency)
+            if instruction.sets_flags:
+                condition = now + (self.compared if name == "compare" else self.computed)
+        return now + 1
+
+    def _kind(self, instruction: Instruction) -> str:
+        name = _KIND_OF.get(instruction.name, "fpu" if instruction.name.startswith("v") else "alu")
+        return "shifted" if name == "alu" and instruction.shifted else name
+
+    def _busy(self, instruction: Instruction, kind: str) -> int:
+        if kind != "multiple":
+            return self.kinds[kind].busy
+        words = instruction.registers * (2 if instruction.double else 1)
+        return max(1, self.multiple + -(-words // self.multiple_width))
+
+    def _fits(self, group: _Group, instruction: Instruction, kind: Kind) -> bool:
+        """Whether one more may start in this cycle."""
+        if not group.members:
+            return True
+        if group.closed or kind.first or kind.alone:
+            return False
+        if self.short_pairs and not self._short_pair(group, instruction, kind):
+            return False
+        return all(group.used.get(unit, 0) < self.units[unit] for unit in kind.units)
+
+    @staticmethod
+    def _short_pair(group: _Group, instruction: Instruction, kind: Kind) -> bool:
+        """Two 16-bit instructions of one word, at most one of which accesses memory."""
+        before = group.members[0]
+        one_word = before.size == instruction.size == 2 and before.at % 4 == 0
+        return one_word and not (kind.units & _MEMORY and _MEMORY & group.used.keys())

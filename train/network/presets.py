@@ -1,0 +1,74 @@
+"""Networks by name: sizes that fit a microcontroller, and the paper's. A new one is a row.
+
+Synapses are for 28x28 inputs of one plane (conv-cifar and paper-vgg: 32x32x3) and ten classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from metabit.train.errors import TrainError
+from metabit.train.network.spec import Conv, Units
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Convolutions and hidden layers of a `Spec`, with a sentence for people.
+
+    Units "graded" bring norm "static", output "code" and, where no planes are asked for, two: what such a layer goes with.
+    """
+
+    name: str
+    summary: str
+    hidden: tuple[int, ...] = ()
+    conv: tuple[Conv, ...] = ()
+    units: Units = "sign"
+
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset("mlp-tiny", "100 units, 79 k synapses: 10 KiB of bits", (100,)),
+        Preset("mlp-256", "256-256, 269 k synapses: 131 KiB at 4 bits a synapse", (256, 256)),
+        Preset("wide-512", "one layer of 512, what the demo puts on a board", (512,)),
+        Preset("gates-192", "192 graded units, 151 k synapses: go on learning by votes", (192,), units="graded"),
+        Preset("mlp-512", "512-512, 669 k synapses", (512, 512)),
+        Preset("mlp-1024", "1024-1024, 1.9 M synapses: the paper's stream", (1024, 1024)),
+        Preset(
+            "conv-mnist",
+            "12-20-30 channels, 14,832 synapses: as many as the paper's MNIST-USPS network",
+            conv=(Conv(12, 4, pool=2), Conv(20, 4, pool=2), Conv(30, 4, padding="same", pool=2)),
+        ),
+        Preset(
+            "conv-cifar",
+            "32-64-128 channels, 114 k synapses: 55 KiB at 4 bits a synapse, 10 M products an image",
+            conv=tuple(Conv(channels, 3, padding="same", pool=2) for channels in (32, 64, 128)),
+        ),
+        Preset("paper-4096", "4096-4096, 20 M synapses: the paper's permuted MNIST", (4096, 4096)),
+        Preset(
+            "paper-vgg",
+            "128-128-256-256-512-512 channels and two layers of 2048, 18 M synapses: the paper's CIFAR-10 stream",
+            (2048, 2048),
+            (
+                Conv(128, 3),
+                Conv(128, 3, padding="same", pool=2),
+                Conv(256, 3, padding="same"),
+                Conv(256, 3, padding="same", pool=2),
+                Conv(512, 3, padding="same"),
+                Conv(512, 3, padding="same", pool=2),
+            ),
+        ),
+    )
+}
+"""Name -> row."""
+
+
+def preset(name: str) -> Preset:
+    """A row by name.
+
+    Raises:
+        TrainError: there is no such row; the message names those there are.
+    """
+    if name not in PRESETS:
+        raise TrainError(f"unknown preset {name!r}: there are {', '.join(PRESETS)}")
+    return PRESETS[name]
