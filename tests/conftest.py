@@ -19,6 +19,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell without job control starts background programs like this: Ctrl-C would be ignored here and in every child.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# One thread for each process: threads of torch that share a core with another test cost three times the CPU in waiting.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 for helpers in (".", "export"):  # networks.py; frozen_reference.py. pytest's importlib mode leaves sys.path alone.
     sys.path.insert(0, str(Path(__file__).parent / helpers))
 
