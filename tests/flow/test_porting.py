@@ -37,7 +37,9 @@ def run(folder: Path, *command: str | Path, data: bytes = b"") -> bytes:
 def has_headers(compiler: str) -> bool:
     """True if the compiler finds <string.h> and <stdint.h> by itself. Debian's arm-none-eabi-gcc needs newlib for that."""
     code = b"#include <string.h>\n#include <stdint.h>\n"
-    ran = subprocess.run([compiler, "-mcpu=cortex-m4", "-mthumb", "-fsyntax-only", "-xc", "-"], input=code, capture_output=True)
+    ran = subprocess.run(
+        [compiler, "-mcpu=cortex-m4", "-mthumb", "-fsyntax-only", "-xc", "-"], input=code, capture_output=True
+    )
     return ran.returncode == 0
 
 
@@ -121,7 +123,18 @@ def test_what_the_library_needs_is_what_the_page_says(project: Path, tmp_path: P
         pytest.skip("no arm-none-eabi-gcc")
     for core in ("m0plus", "m4f"):
         built = tmp_path / "metabit.o"
-        run(project, "arm-none-eabi-gcc", "-std=c99", "-Os", *FLAGS[core].gcc, *BARE, "-c", "port/metabit.c", "-o", built)
+        run(
+            project,
+            "arm-none-eabi-gcc",
+            "-std=c99",
+            "-Os",
+            *FLAGS[core].gcc,
+            *BARE,
+            "-c",
+            "port/metabit.c",
+            "-o",
+            built,
+        )
         needed = set(run(project, "arm-none-eabi-nm", "-u", built).decode().split()) - {"U"}
         assert {"memcpy", "memset"} <= needed
         helpers = needed - {"memcpy", "memset"}

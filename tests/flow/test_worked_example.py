@@ -87,9 +87,14 @@ def test_the_oracle_and_the_runtime_compute_the_example(frozen: Any) -> None:
     assert oracle.shared == [*value("E"), *value("total"), *value("rate_i")]
     assert [oracle.drawn_values[0] >> 16] == value("start of the line")
     assert [step.visited, step.moved, step.flipped] == value("visited, moved, flipped")
-    for (i, j, before, up, u, after), line in zip(oracle.trace, [k for k in ROWS if k.startswith("unit ")], strict=True):
+    for (i, j, before, up, u, after), line in zip(
+        oracle.trace, [k for k in ROWS if k.startswith("unit ")], strict=True
+    ):
         _, level_, direction, entry, u_, after_ = ROWS[line]
-        assert [i, j, before, u, after] == [numbers(line)[0], *(numbers(c)[0] for c in (ROWS[line][0], level_, u_, after_))]
+        assert [i, j, before, u, after] == [
+            numbers(line)[0],
+            *(numbers(c)[0] for c in (ROWS[line][0], level_, u_, after_)),
+        ]
         assert direction.startswith("up" if up else "down")
         table = frozen.layers[0].rule.strengthen if "strengthens" in direction else frozen.layers[0].rule.weaken
         assert [int(table[numbers(direction)[-1]])] == numbers(entry)
