@@ -119,7 +119,7 @@ def test_nothing_is_unpickled(path: Path) -> None:
 
 
 def test_the_core_install_needs_numpy_and_the_command_line_only() -> None:
-    """What `import metabit.ROOM` loads before anything is asked of it, file by file from each __init__."""
+    """`import metabit.ROOM` loads these packages and no others. The test follows the imports from each __init__."""
     light = {"numpy", "metabit", "rich", "typer"}
     seen, todo = set(), [ROOT / room / "__init__.py" for room in ("data", "train", "export", "runtime")]
     while todo:
@@ -137,7 +137,7 @@ def test_the_core_install_needs_numpy_and_the_command_line_only() -> None:
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)
-def test_a_room_tells_its_story_and_names_its_verbs(room: str) -> None:
+def test_a_room_has_a_docstring_and_names_its_verbs(room: str) -> None:
     path = ROOT / room / "__init__.py"
     if not path.is_file():
         pytest.skip("not built yet")
