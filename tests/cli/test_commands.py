@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from metabit.cli import app
-from metabit.data import load_task
+from metabit.data import load
 from metabit.experiments import stream
 
 COMMANDS = [command.name for command in app.registered_commands]
@@ -166,7 +166,7 @@ def test_a_ternary_network_stays_one(metabit: Any) -> None:
 def test_a_convolutional_checkpoint_goes_all_the_way(metabit: Any) -> None:
     from metabit import train
 
-    task = load_task("digits")
+    task = load("digits").whole()
     conv = (train.Conv(6, 3, padding="same", pool=2), train.Conv(9, 3, stride=2))
     spec = train.Spec(64, (20,), 10, image=(8, 8, 1), conv=conv, input="uint8")
     checkpoint = train.Checkpoint(spec, train.Network(spec).tensors(), train.Rule.of(spec, 1.0))

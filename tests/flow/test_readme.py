@@ -24,10 +24,10 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture(scope="module")
 def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the README's commands and snippets were run, in order."""
-    from metabit.data import load_task
+    from metabit.data import load
 
     folder = tmp_path_factory.mktemp("readme")
-    task = load_task("digits")
+    task = load("digits").whole()
     given: dict[str, Any] = {"x": task.x_test[0], "y": int(task.y_test[0])}
     commands = 0
     with pytest.MonkeyPatch.context() as patch:
