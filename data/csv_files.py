@@ -93,8 +93,8 @@ def read_csv(
         left_out = [i for i in layout.features if _is_index(names[i] if named else None, columns[i])]
         kept = tuple(i for i in layout.features if i not in left_out)
         for i in left_out:
-            column = repr(names[i]) if named else names[i]
-            notes.append(f"{column} (column {i + 1}) is a row index and was left out; {path},index=keep keeps it")
+            column = f"column {names[i]!r}" if named and names[i] else f"the unnamed column {i + 1}"
+            notes.append(f"{column} is a row index and was left out; {path},index=keep keeps it")
         if not kept:
             raise DataError(f"{path} has no feature besides a row index: give features, or {path},index=keep")
         layout = Layout(names, named, kept, layout.label, layout.task)

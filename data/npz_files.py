@@ -73,10 +73,13 @@ def read_arrays(path: Path, names: Container[str] | None = None) -> dict[str, ND
         one of `DAMAGED`: the file is no archive, is cut short, holds Python objects or declares a size it does not have.
     """
     found = {}
+    size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
             if name != info.filename and (names is None or name in names):
+                if info.compress_size > size:
+                    raise ValueError(f"{info.filename} declares {info.compress_size:,} bytes and the file has {size:,}")
                 with archive.open(info) as member:
                     found[name] = _array(name, member, info.file_size)
     return found

@@ -192,7 +192,7 @@ def split(y: Labels, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         test[members[: round(TEST_SHARE * len(members))]] = True
     if not test.any():
         raise DataError(
-            f"{len(y)} samples are too few to keep {TEST_SHARE:.0%} of a class apart: give a test part (x_test and "
+            f"{len(y)} samples are too few to keep {100 * TEST_SHARE:.0f} % of a class apart: give a test part (x_test and "
             "y_test in an .npz, or train.csv,test.csv)"
         )
     return np.flatnonzero(~test), np.flatnonzero(test)
@@ -200,7 +200,7 @@ def split(y: Labels, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def held_out(seed: int) -> str:
     """What `split` holds out, in words."""
-    return f"{TEST_SHARE:.0%} of every class, drawn with seed {seed}; both parts in file order"
+    return f"{100 * TEST_SHARE:.0f} % of every class, drawn with seed {seed}; both parts in file order"
 
 
 def thermometer(x_train: Bytes, planes: int) -> Bytes:

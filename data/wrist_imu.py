@@ -46,7 +46,7 @@ def task(i: int, seed: int = 0) -> Task:
     mine = subject == i
     train, tested = mine & ~test, mine & test
     shape = (WINDOW // AVERAGED, 1, len(RANGE))
-    held_out = f"the last {TEST_SHARE:.0%} of each recording"
+    held_out = f"the last {100 * TEST_SHARE:.0f} % of each recording"
     return Task(f"person {i + 1}", x[train], y[train], x[tested], y[tested], shape, held_out=held_out)
 
 

@@ -106,7 +106,7 @@ def test_ones_own_files(metabit: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("mnst",), "unknown scenario 'mnst'"),
+        (("mnst",), "unknown data 'mnst'"),
         (("digits", "--resume"), "there is nothing to resume"),
         (("digits", "--tasks", "2"), "tasks=2: digits has 1 to 1"),
         (("digits", "--preset", "huge"), "unknown preset 'huge'"),

@@ -108,7 +108,7 @@ def test_another_stream_or_network_is_another_race() -> None:
     ("words", "said"),
     [
         (("missing.mbit",), "missing.mbit: No such file"),
-        (("--data", "nothing"), "unknown task 'nothing'"),
+        (("--data", "nothing"), "unknown data 'nothing'"),
         (("--data", "short.npz"), f"at least {2 * HELD}"),
         (("frozen.mbit",), "nothing to tune"),
         (("model.mbit", "--hidden", "8"), "leave out --hidden"),

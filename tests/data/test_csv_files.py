@@ -99,7 +99,8 @@ def test_a_row_index_without_a_name_is_left_out_and_said(tmp_path: Path, plain: 
     contents = text(np.column_stack([number, X, Y]), [name, *NAMES, "label"])
     task, notes = read(tmp_path / "a.csv", contents)
     assert same(task, plain)
-    assert len(notes) == 1 and f"{name!r} (column 1) is a row index and was left out" in notes[0]
+    column = f"column {name!r}" if name else "the unnamed column 1"
+    assert len(notes) == 1 and f"{column} is a row index and was left out" in notes[0]
 
 
 @pytest.mark.parametrize("start", [0, 1])
@@ -110,7 +111,7 @@ def test_a_counting_column_is_left_out_unless_it_is_wanted(
     number = RNG.permutation(40) + start
     contents = text(np.column_stack([X[:, 0], number, X[:, 1:], Y]), ["a", "id", "b", "c", "d", "y"] if named else None)
     task, notes = read(tmp_path / "a.csv", contents)
-    assert same(task, plain) and ("'id'" if named else "column 2") in notes[0] and "index=keep keeps it" in notes[0]
+    assert same(task, plain) and ("column 'id'" if named else "unnamed column 2") in notes[0] and "index=keep keeps it" in notes[0]
     kept, notes = read(tmp_path / "a.csv", contents, ",index=keep")
     assert kept.features == 5 and notes == []
 

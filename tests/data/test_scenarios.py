@@ -115,7 +115,7 @@ def test_a_sequence_is_one_stream_in_order() -> None:
     assert len(row) == len(parts) == 4 and whole.name == "rotated-digits, 4 tasks in order"
     assert np.array_equal(whole.x_train, np.concatenate([part.x_train for part in parts]))
     assert np.array_equal(whole.y_test, np.concatenate([part.y_test for part in parts]))
-    assert "4 tasks in order" in whole.line() and "of each task: 20% of every class" in whole.line()
+    assert "4 tasks in order" in whole.line() and "of each task: 20 % of every class" in whole.line()
 
 
 def test_tasks_with_the_same_test_part_are_tested_on_it_once(small: None) -> None:

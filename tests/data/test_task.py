@@ -70,7 +70,7 @@ def nan_features() -> Any:
         ({"x_test": X}, "only one of x_test and y_test"),
         ({"x_test": X[:, :3], "y_test": Y}, "x_test has 3 features and x has 4"),
         ({"x_test": X, "y_test": Y[:2]}, "y_test has 2 labels for 10 samples"),
-        ({"x": X[:2], "y": Y[:2]}, "2 samples are too few to keep 20% of a class apart"),
+        ({"x": X[:2], "y": Y[:2]}, "2 samples are too few to keep 20 % of a class apart"),
     ],
 )
 def test_wrong_arrays_are_named(arrays: dict[str, Any], message: str) -> None:
@@ -138,7 +138,7 @@ def test_old_names_still_work_and_name_their_replacement() -> None:
 def test_what_was_read_is_one_line() -> None:
     line = load("digits").task(0).line()
     assert line.startswith("digits: 1,797 samples of 64 features; 10 classes (0: 178, 1: 182,") and "\n" not in line
-    assert "1,438 to learn, 359 to test (20% of every class, drawn with seed 0; both parts in file order)" in line
+    assert "1,438 to learn, 359 to test (20 % of every class, drawn with seed 0; both parts in file order)" in line
     scaled = from_arrays("t", X / 255, np.arange(10) % 2).line()
     assert "4 features, scaled from 0..1 to 0..255;" in scaled
     many = from_arrays("t", np.tile(X, (10, 1)), np.arange(100) % 20).line()
