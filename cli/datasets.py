@@ -25,25 +25,22 @@ def opened(names: Iterable[str], frozen: Frozen, seed: int, quiet: bool) -> dict
     Raises:
         UsageError, DataError: as `stream.open_task`.
     """
-    tasks = {}
-    for name in dict.fromkeys(names):
-        tasks[name] = stream.open_task(name, frozen, seed=seed, warn=warn)
-        say(tasks[name], quiet)
+    tasks = {name: stream.open_task(name, frozen, seed=seed, warn=warn) for name in dict.fromkeys(names)}
+    if not quiet:
+        say(*tasks.values())
     return tasks
 
 
-def loaded(name: str, seed: int, quiet: bool, outputs: int | None = None) -> Task:
-    """A dataset, all its tasks in order, where no network takes it yet. Unless quiet, says what was read.
+def loaded(name: str, seed: int, outputs: int | None = None) -> Task:
+    """A dataset, all its tasks in order, before there is a network that takes it.
 
     Raises:
         DataError: as `metabit.data.load`.
     """
-    task = load(name, seed=seed, outputs=outputs, warn=warn).whole()
-    say(task, quiet)
-    return task
+    return load(name, seed=seed, outputs=outputs, warn=warn).whole()
 
 
-def say(task: Task, quiet: bool) -> None:
-    """Says what was read, unless quiet."""
-    if not quiet:
+def say(*tasks: Task) -> None:
+    """Says what was read, a line for each dataset."""
+    for task in tasks:
         show.say(task.line())

@@ -39,6 +39,7 @@ class Task:
         class_names: name of each class, as the data has it; () where a class has no name but its number.
         held_out: in words, where the test part comes from.
         scaling: in words, what was done to the features; "" if they are as the data has them.
+        packed: number of features before they were packed as bits, 8 to a byte; 0 if they are not packed.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Task:
     class_names: tuple[str, ...] = ()
     held_out: str = "the data's own test part"
     scaling: str = ""
+    packed: int = 0
 
     @property
     def features(self) -> int:
@@ -72,7 +74,7 @@ class Task:
             "samples": len(self.y_train) + len(self.y_test),
             "train": len(self.y_train),
             "test": len(self.y_test),
-            "features": self.features,
+            "features": self.packed or self.features,
             "classes": dict(zip(self.labels, counts.tolist(), strict=True)),
             "held_out": self.held_out,
             "scaling": self.scaling,
@@ -85,7 +87,7 @@ class Task:
         more = f", and {len(counts) - LISTED} more" if len(counts) > LISTED else ""
         scaling = f", {self.scaling}" if self.scaling else ""
         return (
-            f"{self.name}: {facts['samples']:,} samples of {self.features:,} features{scaling}; "
+            f"{self.name}: {facts['samples']:,} samples of {facts['features']:,} features{scaling}; "
             f"{len(counts)} classes ({', '.join(counts[:LISTED])}{more}); "
             f"{facts['train']:,} to learn, {facts['test']:,} to test ({self.held_out})"
         )

@@ -98,7 +98,8 @@ def as_inputs(task: Task, frozen: Frozen, classes: bool = True) -> Task:
         most = max(int(task.x_train.max()), int(task.x_test.max()))
         if most > 1:
             raise UsageError(f"{task.name} has a feature of {most}, this model has no encoder and takes bits: 0 or 1")
-        task = replace(task, x_train=pack_rows(task.x_train > 0), x_test=pack_rows(task.x_test > 0))
+        x_train, x_test = pack_rows(task.x_train > 0), pack_rows(task.x_test > 0)
+        task = replace(task, x_train=x_train, x_test=x_test, packed=features)
     return task
 
 

@@ -64,7 +64,7 @@ def command(
 
     seen = ""
     if features is None:
-        task = datasets.loaded(data, seed, json)
+        task = datasets.loaded(data, seed)
         options = FreshOptions(bits=bits, thresholds=thresholds_of(task, threshold), seed=seed)
         image = write_image(fresh(task.features, hidden, task.classes, options))
     elif threshold:
@@ -76,7 +76,7 @@ def command(
             raise UsageError(f"--output {output} is the network whose features are wanted: name another file")
         below = read_image(features.read_bytes())
         seen = f" -> {below.layers[-2].outputs} of {features}" if len(below.layers) > 1 else ""
-        task = stream.as_inputs(datasets.loaded(data, seed, json), below, classes=False)
+        task = stream.as_inputs(datasets.loaded(data, seed), below, classes=False)
         image = write_image(fresh_head(below, hidden, task.classes, replace(HEAD, bits=bits, seed=seed)))
     model = Model(image)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -86,5 +86,6 @@ def command(
         show.emit({"image": str(output), "read": task.facts(), "features": task.features, "hidden": hidden, "classes": task.classes,
                    "bits": bits, "bytes": sizes})  # fmt: skip
         return
+    datasets.say(task)
     show.table(f"{output}", ["memory", "bytes"], [(name, f"{count:,}") for name, count in sizes.items()])
     show.say(f"{task.features}{seen} -> {hidden} -> {task.classes}, {bits} bits a synapse, nothing learnt yet")

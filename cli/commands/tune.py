@@ -66,17 +66,17 @@ def command(
     if output is not None and output.is_dir():
         raise UsageError(f"--output {output}: give a file, not a folder")
     if image is None:
-        task = datasets.loaded(data, seed, json)
+        task = datasets.loaded(data, seed)
         options = FreshOptions(bits=4 if bits is None else bits, thresholds=thresholds_of(task), seed=seed)
         start = Start(None, (task.features, 192 if hidden is None else hidden, task.classes), options)
     else:
         start = Start(image.read_bytes())
     frozen = start.network({}, seed) if start.image is None else read_image(start.image)
     settings = draw(frozen, trials, seed)
+    names = dict.fromkeys(also or [] if image is None else [data, *(also or [])])
+    tasks = datasets.opened(names, frozen, seed, quiet=True)
     if image is None:
-        tasks = {data: stream.as_inputs(task, frozen), **datasets.opened(set(also or []) - {data}, frozen, seed, json)}
-    else:
-        tasks = datasets.opened([data, *(also or [])], frozen, seed, json)
+        tasks[data] = stream.as_inputs(task, frozen)
     others = {name: tasks[name] for name in dict.fromkeys(also or [])}
     bench = Bench.of(start, tasks[data], others, passes, seed if shuffle else None)
     race = Race(settings, rounds, seed, {"stream": bench.digest()})
@@ -106,6 +106,7 @@ def command(
             }
         )  # fmt: skip
     else:
+        datasets.say(*tasks.values())
         _tell(found, data)
         if best is not None:
             show.say(_verdict(best, gains) + (f"; saved as {output}" if output is not None else ""))

@@ -67,7 +67,7 @@ def command(
         raise UsageError(f"--bits {bits}: only 2 to 8 hidden bits learn")
     chips = [load_board(name) for name in board or boards()]
     source = train.load_checkpoint(checkpoint) if checkpoint else None
-    read = datasets.loaded(data, seed, json, outputs=source.spec.classes if source else None)
+    read = datasets.loaded(data, seed, source.spec.classes if source else None)
     source = source or _quick(read, seed)
     rows: list[dict[str, Any]] = []
     with show.bar("verifying", (4 + len(chips)) * len(widths)) as bar:
@@ -82,6 +82,7 @@ def command(
             {"equal": equal, "read": read.facts(), "test_samples": len(task.y_test), "steps": steps, "engines": rows}
         )
     else:
+        datasets.say(read)
         show.table(
             f"against the oracle: scores of {len(task.y_test)} samples, state after each of {steps} steps",
             ["engine", "k", "scores that differ", "states that differ"],

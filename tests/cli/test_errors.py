@@ -183,7 +183,7 @@ def test_bits_as_features_need_no_encoder(metabit: Any, tmp_path: Path) -> None:
     assert metabit("train", "bits.npz", "--planes", "0", "--hidden", "40", "--epochs", "3").code == 0
     assert metabit("export").code == 0
     learned = metabit("run", "--data", "bits.npz", "--learn", "--json").json()
-    assert learned["accuracy_after"]["bits.npz"] > 0.6
+    assert learned["accuracy_after"]["bits.npz"] > 0.6 and learned["read"]["bits.npz"]["features"] == 20
     assert metabit("simulate", "--data", "bits.npz", "--json").code == 0
     assert (
         metabit("verify", "out/checkpoint.safetensors", "--data", "bits.npz", "--bits", "3", "--steps", "20").code == 0
