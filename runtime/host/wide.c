@@ -1,5 +1,5 @@
 /* Copies of weights for a host's vectors, and where the library hands over to their kernels. */
-#include "levels.h"
+#include "simd.h"
 
 #include <string.h>
 

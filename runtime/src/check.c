@@ -1,7 +1,7 @@
 /* What makes an image safe to use: every layer record against FORMAT.md. Arithmetic here is on hostile numbers. */
 #include <string.h>
 
-#include "layer.h"
+#include "image.h"
 
 #if MB_HAS_CHECKS
 

@@ -4,7 +4,7 @@
  * and a whole image is what a dense layer takes. */
 #include <string.h>
 
-#include "layer.h"
+#include "layers.h"
 
 #if MB_HAS_CONV
 

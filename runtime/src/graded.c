@@ -45,11 +45,6 @@ void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values)
     }
 }
 
-#define LANES uint32_t
-#define ADD_EIGHT void mb_add_eight
-#define MORE(carry) ((carry) != 0)
-#include "eight.h"
-
 /* v += the magnitudes' top bits of the listed inputs, 32 sums at once. */
 static void add_tops(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v)
 {

@@ -2,7 +2,7 @@
 #ifndef MB_SYNAPSE_H
 #define MB_SYNAPSE_H
 
-#include "layer.h"
+#include "layers.h"
 
 static inline uint32_t mb_draw32(uint32_t *generator) /* xorshift32 */
 {
@@ -58,6 +58,12 @@ void mb_ask_half(const mb_layer *lowest, const uint32_t *bits, uint32_t true_err
  * eight times. */
 void mb_backward_drawn(const mb_layer *l, const int32_t *error, uint32_t largest, const uint16_t *list, uint32_t count,
                        int32_t *below, uint32_t *entries, uint32_t *generator);
+
+uint32_t mb_output_error(const int32_t *scores, uint32_t classes, uint16_t label, uint32_t temperature, int32_t *error);
+mb_sizes mb_rescale(int32_t *error, uint32_t units);
+void mb_update(const mb_layer *l, const int32_t *error, mb_share share, const uint32_t *bits, uint16_t *list, uint32_t *visits,
+               uint32_t *generator, mb_learn_info *info);
+void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info);
 
 /* One synapse: its bit of the words of its sign and of its level's low bits. */
 typedef struct mb_synapse {

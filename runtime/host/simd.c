@@ -1,5 +1,5 @@
 /* The kernels: one for each of a host's vectors, and which of them this processor has. */
-#include "levels.h"
+#include "simd.h"
 
 #include <string.h>
 
@@ -19,7 +19,7 @@ static const uint64_t ALL[2] = {0, ~(uint64_t)0}; /* a bit in every lane, with o
 #define NAME(x) x##_words
 #define FULL_ADD PORTABLE_FULL_ADD
 #define ADD_EIGHT PORTABLE_EIGHT
-#include "dense.h"
+#include "dense.inc"
 
 #if defined(__GNUC__) && defined(__x86_64__)
 #define X86 1
@@ -35,7 +35,7 @@ typedef uint64_t v16 VECTOR(16);
 #define NAME(x) x##_16
 #define FULL_ADD PORTABLE_FULL_ADD
 #define ADD_EIGHT PORTABLE_EIGHT
-#include "dense.h"
+#include "dense.inc"
 #endif
 
 #ifdef X86
@@ -70,25 +70,25 @@ typedef uint64_t v64 VECTOR(64);
 #define NAME(x) x##_avx2_32
 #define FULL_ADD PORTABLE_FULL_ADD
 #define ADD_EIGHT PORTABLE_EIGHT
-#include "dense.h"
+#include "dense.inc"
 #define LANES v16
 #define TARGET AVX512
 #define NAME(x) x##_avx512_16
 #define FULL_ADD(high, low, a, b, c) TERNARY(_mm_ternarylogic_epi64, __m128i, high, low, a, b, c)
 #define ADD_EIGHT TERNARY_EIGHT
-#include "dense.h"
+#include "dense.inc"
 #define LANES v32
 #define TARGET AVX512
 #define NAME(x) x##_avx512_32
 #define FULL_ADD(high, low, a, b, c) TERNARY(_mm256_ternarylogic_epi64, __m256i, high, low, a, b, c)
 #define ADD_EIGHT TERNARY_EIGHT
-#include "dense.h"
+#include "dense.inc"
 #define LANES v64
 #define TARGET AVX512
 #define NAME(x) x##_avx512_64
 #define FULL_ADD(high, low, a, b, c) TERNARY(_mm512_ternarylogic_epi64, __m512i, high, low, a, b, c)
 #define ADD_EIGHT TERNARY_EIGHT
-#include "dense.h"
+#include "dense.inc"
 #endif
 
 /// Lists of what is on ///

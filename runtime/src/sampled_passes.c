@@ -15,7 +15,7 @@ enum { PARTS = 1 };
 #define LANES four
 #define ADD_EIGHT static void add_eight
 #define MORE(carry) 1
-#include "eight.h"
+#include "add_eight.inc"
 #else
 typedef mb_word four;
 enum { PARTS = 4 };

@@ -1,8 +1,8 @@
 /* What runs on each of a host's vectors, for wide.c. */
-#ifndef MB_LEVELS_H
-#define MB_LEVELS_H
+#ifndef MB_SIMD_H
+#define MB_SIMD_H
 
-#include "layer.h"
+#include "layers.h"
 #include "wide.h"
 
 typedef struct mb_wide_layer mb_wide_layer;
