@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -172,27 +172,18 @@ class Model:
         best_two = np.sort(self._predict(x)[0].astype(np.int64), axis=1)[:, -2:]
         return best_two[:, -1] - best_two[:, 0]
 
-    def novelties(self, x: ArrayLike) -> NDArray[np.uint32]:
-        """How unlike all that was learnt each input is, uint32 (n,), of inputs uint8 (n, input_size): large is novel.
+    @property
+    def novelties(self) -> NoReturn:
+        """Was taken out: raises ModelError, which names `margins`. The next release drops the name."""
+        raise ModelError("Model.novelties was taken out: rank predictions by Model.margins", -28)
 
-        4096 n^(3/4) over the mean |V| of the graded layer, where n input bits are on. Draw the line where samples of your own end
-        (docs/results/confidence/mnist-fashion.md). Raises ModelError if there is an input and no graded layer.
-        """
-        try:
-            return self._predict(x, novelties=True)[2]
-        except _core.Fault as fault:
-            raise ModelError(str(fault.args[1]), fault.args[0]) from None
-
-    def _predict(
-        self, x: ArrayLike, novelties: bool = False
-    ) -> tuple[NDArray[np.int32], NDArray[np.uint16], NDArray[np.uint32]]:
-        """Scores, labels, and novelties if asked for."""
+    def _predict(self, x: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
+        """Scores int32 (n, classes) and labels uint16 (n,)."""
         inputs = self._inputs(x)
-        novel = np.empty(len(inputs) if novelties else 0, np.uint32)
         scores = np.empty((len(inputs), self.classes), np.int32)
         labels = np.empty(len(inputs), np.uint16)
-        self._core.predict_many(inputs, scores, labels, novel)
-        return scores, labels, novel
+        self._core.predict_many(inputs, scores, labels)
+        return scores, labels
 
     def learn_one(self, x: ArrayLike, y: int) -> Step:
         """One learning step, in place, on one input uint8 (input_size,) and its label."""

@@ -89,7 +89,10 @@ def _generated(path: Path) -> bool:
 
 
 def _files() -> list[Path]:
-    return [include_dir() / "metabit.h", *sorted(path for path in (HERE / "src").iterdir() if path.suffix in (".c", ".h", ".inc"))]
+    return [
+        include_dir() / "metabit.h",
+        *sorted(path for path in (HERE / "src").iterdir() if path.suffix in (".c", ".h", ".inc")),
+    ]
 
 
 def _comment(what: str) -> str:

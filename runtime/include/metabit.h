@@ -6,8 +6,8 @@
  *
  *   image   const, read in place (flash). mb_open validates every byte it will ever rely on.
  *   state   mb_state_size() bytes. What learning changes: the generator, the counters and k bits a synapse.
- *   arena   mb_arena_size() bytes of scratch. Its content is worthless between calls, but to mb_novelty, which is of the
- *           last sample seen, and to a network that learns by votes: there it holds the last samples, at most a batch, whose
+ *   arena   mb_arena_size() bytes of scratch. Its content is worthless between calls, but
+ *           to a network that learns by votes: there it holds the last samples, at most a batch, whose
  *           votes are being counted. If it is needed for something else in between, keep a copy of the state, mb_attach
  *           again before learning goes on, and put the copy back over the image's: those votes are lost, nothing else.
  *
@@ -69,7 +69,7 @@ typedef enum mb_status {
     MB_E_SAME = -25,       /* mb_export into the opened image itself */
     MB_E_WINDOW = -26,     /* a convolution whose window, stride, padding or pool does not fit its image */
     MB_E_LEARNS = -27,     /* a convolution, a layer on 8-bit inputs or one beside a graded layer that is to learn */
-    MB_E_GRADED = -28,     /* a novelty is asked of a network without graded units */
+    MB_E_GRADED = -28,     /* mb_novelty was taken out; use mb_margin */
     MB_E_ABSENT = -29      /* the image needs a part that this build leaves out */
 } mb_status;
 
@@ -126,12 +126,8 @@ static inline uint32_t mb_margin(const int32_t *scores, uint16_t classes)
     return (uint32_t)best - (uint32_t)second;
 }
 
-/* How unlike all that was learnt the sample is that mb_predict or mb_learn saw last, for networks with graded units: 4096 n^(3/4)
- * over the mean |V|, where n input bits are on. Its sums lie in the arena; only the division is done here. Large is novel:
- * draw the line where your own samples end. 0 before the first sample. */
-#ifndef MB_WITHOUT_GRADED
+/* Taken out: it ranked samples worse than mb_margin. Always returns MB_E_GRADED; the next release drops the name. */
 mb_status mb_novelty(const mb_model *m, uint32_t *novelty);
-#endif
 
 typedef struct mb_learn_info {
     uint16_t predicted; /* class before this step: averaging `predicted == label` gives prequential accuracy */

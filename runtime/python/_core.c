@@ -131,19 +131,18 @@ static int sample_count(const Model *self, const Py_buffer *x, Py_ssize_t *n)
     return 1;
 }
 
-/* predict_many(x, scores, labels, novelties): x n*input_size bytes; scores int32 n*classes, labels uint16 n and, unless it is
- * empty, novelties uint32 n are filled */
+/* predict_many(x, scores, labels): x n*input_size bytes; scores int32 n*classes and labels uint16 n are filled */
 static PyObject *model_predict_many(Model *self, PyObject *args)
 {
-    Py_buffer x, scores, labels, novelties;
-    if (!PyArg_ParseTuple(args, "y*w*w*w*", &x, &scores, &labels, &novelties)) {
+    Py_buffer x, scores, labels;
+    if (!PyArg_ParseTuple(args, "y*w*w*", &x, &scores, &labels)) {
         return NULL;
     }
     const Py_ssize_t size = mb_input_size(&self->model), classes = mb_classes(&self->model);
     Py_ssize_t n = 0;
     int ok = sample_count(self, &x, &n);
-    if (ok && (scores.len != n * classes * 4 || labels.len != n * 2 || (novelties.len != 0 && novelties.len != n * 4))) {
-        PyErr_SetString(PyExc_ValueError, "scores, labels or novelties do not fit the inputs");
+    if (ok && (scores.len != n * classes * 4 || labels.len != n * 2)) {
+        PyErr_SetString(PyExc_ValueError, "scores or labels do not fit the inputs");
         ok = 0;
     }
     mb_status status = MB_OK;
@@ -155,9 +154,6 @@ static PyObject *model_predict_many(Model *self, PyObject *args)
         for (; status == MB_OK && i < end; i++) {
             status = mb_predict(&self->model, (const char *)x.buf + i * size, (int32_t *)scores.buf + i * classes,
                                 (uint16_t *)labels.buf + i);
-            if (status == MB_OK && novelties.len != 0) {
-                status = mb_novelty(&self->model, (uint32_t *)novelties.buf + i);
-            }
         }
         Py_END_ALLOW_THREADS
         ok = PyErr_CheckSignals() == 0;
@@ -166,7 +162,6 @@ static PyObject *model_predict_many(Model *self, PyObject *args)
     PyBuffer_Release(&x);
     PyBuffer_Release(&scores);
     PyBuffer_Release(&labels);
-    PyBuffer_Release(&novelties);
     if (!ok) {
         return NULL;
     }

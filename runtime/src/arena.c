@@ -59,7 +59,6 @@ uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
     arena->carry = take(&next, most_inputs / 16u + kernel + 9u);
     arena->work = take(&next, most_work);
     arena->values = take(&next, graded);
-    arena->sizes = graded == 0 ? NULL : take(&next, 2);
     arena->scores = take(&next, mb_u16_at(m->image + MB_AT_CLASSES));
     if (MB_HAS_LEARN && mode == MB_LEARN) { /* after all that prediction takes, so that it lies the same in both modes */
         for (unsigned i = 0; i < count; i++) {
@@ -124,9 +123,6 @@ MB_SMALL mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *a
     }
 #if MB_HAS_GRADED
     const uint32_t size = mb_arena_plan(m, m->mode, &plan);
-    if (plan.sizes != NULL) { /* no sample has been seen or kept yet */
-        memset(plan.sizes, 0, 8);
-    }
     if (m->mode == MB_LEARN && plan.votes.slot != NULL) {
         uint8_t *from = (uint8_t *)plan.votes.slot;
         memset(from, 0, size - (uint32_t)(from - m->arena));

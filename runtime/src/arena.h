@@ -19,7 +19,6 @@ typedef struct mb_arena {
     uint32_t *bits[MB_MAX_LAYERS]; /* packed input of layer l, written by layer l - 1; of a dense layer on bytes, MB_BYTE_PLANES */
     uint32_t *work;                /* what a convolution or a layer on bytes keeps while it runs; nothing without one */
     int32_t *values;               /* (N) V of a graded layer's units, then their grades; nothing without one */
-    uint32_t *sizes;               /* inputs on, and 16 times the mean |V|, of a graded layer; nothing without one */
     int32_t *scores;               /* (classes) */
     uint32_t *mask[MB_MAX_LAYERS]; /* straight-through mask of layer l */
     int32_t *error[2];             /* (max N) each */

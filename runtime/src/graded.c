@@ -30,7 +30,7 @@ mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values)
         sum += mb_magnitude(values[i]);
     }
     const uint32_t mean = 16u * (sum / l->units) + 16u * (sum % l->units) / l->units; /* 16 sum / N, in 32 bits */
-    const mb_ramp ramp = {mean, (uint32_t)(((uint64_t)mean * l->low) >> 12), (uint32_t)(((uint64_t)mean * l->high) >> 12)};
+    const mb_ramp ramp = {(uint32_t)(((uint64_t)mean * l->low) >> 12), (uint32_t)(((uint64_t)mean * l->high) >> 12)};
     return ramp;
 }
 
@@ -86,19 +86,11 @@ static void average_values(const mb_layer *l, const mb_arena *arena, uint32_t ac
     }
 }
 
-void mb_grade_mean(const mb_layer *l, const mb_arena *arena, uint32_t active)
-{
-    const mb_ramp ramp = mb_ramp_of(l, arena->values);
-    arena->sizes[0] = active;
-    arena->sizes[1] = ramp.mean;
-    mb_grade(l, ramp, arena->values);
-}
-
 void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits)
 {
     const uint32_t active = mb_graded_inputs(l, bits, arena->list);
     average_values(l, arena, active);
-    mb_grade_mean(l, arena, active);
+    mb_grade(l, mb_ramp_of(l, arena->values), arena->values);
 }
 
 void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores)
@@ -124,36 +116,5 @@ void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores)
             on[c] = (2 * on[c] - sum) * l->scores[first + c] + l->scores[l->units + first + c];
         }
     }
-}
-
-/* Whole part of the square root. */
-static uint32_t root(uint32_t x)
-{
-    uint32_t r = 0;
-    for (uint32_t bit = 1u << 30; bit != 0; bit >>= 2) {
-        const uint32_t least = r + bit;
-        r = x >= least ? (r >> 1) + bit : r >> 1;
-        x -= x >= least ? least : 0;
-    }
-    return r;
-}
-
-mb_status mb_novelty(const mb_model *m, uint32_t *novelty)
-{
-    mb_arena arena;
-    if (m == NULL || novelty == NULL) {
-        return MB_E_NULL;
-    }
-    if (m->arena == NULL) {
-        return MB_E_DETACHED;
-    }
-    (void)mb_arena_plan(m, MB_INFER, &arena);
-    if (arena.sizes == NULL) {
-        return MB_E_GRADED;
-    }
-    const uint32_t on = arena.sizes[0] <= MB_MAX_UNITS ? arena.sizes[0] : MB_MAX_UNITS; /* whatever became of the arena */
-    const uint32_t mean = arena.sizes[1] != 0 ? arena.sizes[1] : 1u;
-    *novelty = (root(on * root(on << 16)) << 12) / mean; /* 256 on^(1/2), 16 on^(3/4) */
-    return MB_OK;
 }
 #endif

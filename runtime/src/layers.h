@@ -20,15 +20,14 @@ uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *lis
  * their sum. work: 4 * MB_PLANES_MAX words. */
 void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values, int32_t *work);
 
-/* Between which |V| the grades fall from 8 to -8; mean is 16 times that of |V|. */
+/* Between which |V| the grades fall from 8 to -8. */
 typedef struct mb_ramp {
-    uint32_t mean, low, high;
+    uint32_t low, high;
 } mb_ramp;
 
 mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values);
 void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values); /* V -> v, in place */
 void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits);
-void mb_grade_mean(const mb_layer *l, const mb_arena *arena, uint32_t active); /* V of the average weights -> what goes out */
 void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores);
 uint32_t mb_conv_bits_work(const mb_layer *l); /* words it takes of arena->work */
 void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *image, uint32_t *out);

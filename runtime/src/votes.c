@@ -252,7 +252,7 @@ MB_APART uint32_t sample_error(const mb_model *m, const mb_arena *arena, const m
         const int32_t *const v = passes + i;
         arena->values[i] = (v[0] + v[l->units] + v[2u * l->units] + v[3u * l->units]) / 4;
     }
-    mb_grade_mean(l, arena, active);
+    mb_grade(l, mb_ramp_of(l, arena->values), arena->values);
     mb_graded_output(&out, arena->values, arena->scores);
     return true_error / l->draws;
 }

@@ -42,9 +42,7 @@ def files() -> list[Path]:
 
 
 def test_the_sources_are_there() -> None:
-    assert sources() == sorted(
-        (Path(__file__).parents[2] / "runtime" / "src").glob("*.c")
-    )
+    assert sources() == sorted((Path(__file__).parents[2] / "runtime" / "src").glob("*.c"))
     assert (include_dir() / "metabit.h").is_file()
 
 
