@@ -29,6 +29,10 @@ __all__ = ["InputError", "Model", "ModelError", "Step", "Steps", "include_dir", 
 _FROZEN = "nothing to learn: no layer of this image learns; export it with 2 or more hidden bits"
 
 
+_TAKEN_OUT = {"sse2": "words", "avx512vbmi2": "avx512"}
+"""Names of vectors that a release before this one had, and what to use instead."""
+
+
 class ModelError(ValueError):
     """The image cannot be used. ``code`` is the runtime's error, e.g. -6 for MB_E_HEADER_CRC."""
 
@@ -140,7 +144,7 @@ class Model:
 
     @property
     def vectors(self) -> str:
-        """What it runs on here: "avx512vbmi2", "avx512", "avx2", "neon", "sse2", "words", or "none", which is the device's code."""
+        """The vectors that it runs on here: "avx512", "avx2", "neon", "words" (64 bits), or "none", the device's code."""
         return self._core.vectors
 
     def arena_size(self, mode: str = "learn") -> int:
@@ -228,6 +232,10 @@ class Model:
 
 def _wanted_vectors() -> str | None:
     wanted = os.environ.get("METABIT_VECTORS", "").lower() or None
+    if wanted in _TAKEN_OUT:
+        raise InputError(
+            f"METABIT_VECTORS={wanted}: these vectors were taken out; use {_TAKEN_OUT[wanted]}, or leave it unset"
+        )
     if wanted is not None and wanted not in _core.VECTORS_HERE:
         wrong = "this processor lacks them" if wanted in _core.VECTORS else "there are none of this name"
         raise InputError(

@@ -79,16 +79,14 @@ const char *mb_strerror(mb_status status);
 
 typedef enum mb_mode { MB_INFER = 0, MB_LEARN = 1 } mb_mode;
 
-/* Opaque by habit: read it through the functions below. 20 bytes on a 32-bit core. */
+/* Read it through the functions below. 24 bytes on a 32-bit core; the size does not depend on how the library is built. */
 typedef struct mb_model {
     const uint8_t *image;
-    uint8_t *state; /* NULL until attached */
-    uint8_t *arena;
+    uint8_t *state; /* NULL until attached, and while the model predicts from the image itself */
+    uint8_t *arena; /* NULL until attached */
     uint32_t image_size;
     mb_mode mode;
-#ifdef MB_WIDE /* host/wide.h */
-    uint8_t *wide;
-#endif
+    const struct mb_host *host; /* a host's vectors (runtime/host/wide.h); NULL on devices */
 } mb_model;
 
 /* Validates the whole image, once. `image` must stay readable and unchanged while the model is in use.

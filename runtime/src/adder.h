@@ -40,23 +40,23 @@
 #define MB_ADD_FOUR(x, p, a0, a1, a2, a3)                                                  \
     do {                                                                                   \
         uint32_t a = a0, b = a1, c = a2, d = a3;                                           \
-        MB_FOUR_HERE(a, b, c, d);                                                          \
+        MB_KEEP4(a, b, c, d);                                                          \
         b ^= a;                                                                            \
         d ^= c;                                                                            \
         MB_ADD_PAIRS(x, p, ones, a, b, c, d);                                              \
-        MB_TWO_HERE(x, p);                                                                 \
+        MB_KEEP2(x, p);                                                                 \
     } while (0)
 #define MB_ADD_INPUTS(x, p, at)                                                            \
     do {                                                                                   \
         uint32_t i = list[at], j = list[(at) + 1], k = list[(at) + 2], m = list[(at) + 3]; \
-        MB_FOUR_HERE(i, j, k, m);                                                          \
+        MB_KEEP4(i, j, k, m);                                                          \
         MB_ADD_FOUR(x, p, w[i], w[j], w[k], w[m]);                                         \
     } while (0)
 #define MB_ADD_TWO_FOURS(out, x, p, y, q)                                                  \
     do {                                                                                   \
         MB_ADD_PAIRS(x, p, twos, x, p, y, q);                                              \
         MB_ADD_PAIR(out, fours, x, p);                                                     \
-        MB_TWO_HERE(out, fours);                                                           \
+        MB_KEEP2(out, fours);                                                           \
     } while (0)
 #define MB_ADD_EIGHT(out, at)                                                              \
     do {                                                                                   \

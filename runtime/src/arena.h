@@ -1,38 +1,56 @@
-/* The scratch memory and its division. */
+/* The arena: scratch memory, divided anew at every call, and the table of functions by which a host takes over. arena.c. */
 #ifndef MB_ARENA_H
 #define MB_ARENA_H
 
 #include "image.h"
 
-/* What a layer that learns by votes keeps between calls; not there without one. */
+enum { MB_LEARN_WORDS = 128 }; /* room for 8 tables of 16 signed sums, 4 tables of 32, or as many visits */
+
+/* Memory that a layer keeps between calls if it learns by votes. */
 typedef struct mb_votes {
-    int32_t *passes;  /* [4][N] V of passes with weights drawn anew */
-    uint32_t *slot;   /* where the next sample goes */
+    int32_t *passes;  /* [4][N]: V of passes with sampled weights */
+    uint32_t *slot;   /* number of the slot that the next sample takes; NULL if no layer learns by votes */
     uint32_t *inputs; /* [P * K][batch / 32]: in which slots an input bit is on */
-    uint32_t *asked;  /* [batch][3][ceil(N / 32)]: which units asked down; bits 0 and 1 of their votes */
+    uint32_t *asked;  /* [batch][3][ceil(N / 32)]: which units ask for down; bits 0 and 1 of their number of votes */
 } mb_votes;
 
-/* The arena's parts, each 4-byte aligned; mb_arena_plan lays them out. Those from `mask` on exist only for learning. */
+/* The parts of the arena, each 4-byte aligned. `error`, `learn_scratch` and `votes` exist only for learning. */
 typedef struct mb_arena {
-    uint16_t *list;                /* (max K + 8) active inputs; K is 2 K + 24 where a dense layer is on bytes */
-    uint32_t *carry;               /* (max K / 16 + kernel + 9) words, carries of the adder tree */
-    uint32_t *bits[MB_MAX_LAYERS]; /* packed input of layer l, written by layer l - 1; of a dense layer on bytes, MB_BYTE_PLANES */
-    uint32_t *work;                /* what a convolution or a layer on bytes keeps while it runs; nothing without one */
-    int32_t *values;               /* (N) V of a graded layer's units, then their grades; nothing without one */
-    int32_t *scores;               /* (classes) */
-    uint32_t *mask[MB_MAX_LAYERS]; /* straight-through mask of layer l */
-    int32_t *error[2];             /* (max N) each */
-    int32_t *sums;                 /* MB_SUMS words: tables, then visits; or more, 3 for each 32 units of a ternary layer, by eights */
+    mb_layer *layers;         /* [count] all records, read once a call */
+    unsigned count;           /* layers */
+    unsigned lowest;          /* index of the lowest layer that learns; count if none does */
+    uint16_t *active;         /* [max K + 8] listed inputs; 2 K + 24 for a dense layer on bytes */
+    uint32_t *carry;          /* [max K / 16 + kernel + 9] words that the adder tree carries out */
+    uint32_t *kernel_scratch; /* memory of a convolution or of a layer on bytes while it runs */
+    int32_t *graded_values;   /* [N] V of a graded layer's units, then their grades */
+    int32_t *scores;          /* [classes] */
+    int32_t *error[2];        /* [max N] each */
+    int32_t *learn_scratch;   /* max(MB_LEARN_WORDS, 3 * round_up_8(ceil(N / 32)) of ternary layers) words, used in turn for the
+                               * backward tables, the ternary signs and the queue of visits */
     mb_votes votes;
 } mb_arena;
 
-uint32_t mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena); /* bytes */
+/* Divides the arena and reads all records into it. pre: the arena holds mb_arena_size(m, mode) bytes. */
+void mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena);
 
-#ifdef MB_WIDE /* on hosts (host/wide.c), while m->wide is set */
-void mb_wide_layer_at(const mb_model *m, unsigned index, mb_layer *layer); /* as mb_layer_at and mb_arena_plan, remembered */
-void mb_wide_arena(const mb_model *m, mb_arena *arena);
-int mb_wide_forward(const mb_model *m, const mb_arena *arena, const uint8_t *input, unsigned index, unsigned masks_from); /* 0: not done */
-void mb_wide_flip(const mb_layer *l, uint32_t input, uint32_t unit); /* after a weight of a layer with a copy flipped */
-#endif
+/* A host's faster kernels, behind functions. The library knows no more of a host than this table, and looks at it only in a build
+ * with MB_WIDE. */
+typedef struct mb_host_ops {
+    /* Runs a layer, which lies in mb_arena.layers, as mb_forward does. */
+    void (*forward)(const mb_layer *l, const uint8_t *input, int learning);
+    /* Is told that the weight from `input` to `unit` has flipped. */
+    void (*flip)(const mb_layer *l, uint32_t unit, uint32_t input);
+} mb_host_ops;
+
+/* A host's part of a model: mb_model.host points to it. */
+struct mb_host {
+    const mb_host_ops *ops;
+    mb_arena arena; /* divided and read once */
+};
+
+/* A host's copy of one layer's weights: mb_layer.host points to it, or is NULL where the library runs the layer. */
+struct mb_host_layer {
+    const mb_host_ops *ops;
+};
 
 #endif

@@ -12,7 +12,7 @@
 #error "metabit images are read in place: little-endian cores only"
 #endif
 
-/* Images hold words and half words in one memory, so both views may alias it. */
+/* Images hold words and lanes16 words in one memory, so both views may alias it. */
 #if defined(__GNUC__)
 typedef uint32_t __attribute__((may_alias)) mb_word;
 typedef uint16_t __attribute__((may_alias)) mb_half;
@@ -26,20 +26,20 @@ typedef int32_t mb_int;
 /* Inlined even when optimising for size: one copy for each constant argument beats one that asks every time. */
 #if defined(__GNUC__)
 #define MB_INLINE static inline __attribute__((always_inline))
-#define MB_APART static __attribute__((noinline)) /* so that no call carries the stack frame of another one's work */
+#define MB_NOINLINE static __attribute__((noinline)) /* so that no call carries the stack frame of another one's work */
 #else
 #define MB_INLINE static inline
-#define MB_APART static
+#define MB_NOINLINE static
 #endif
 
 /* f(flag, ...): a copy for each value of the flag, inlined. */
-#define MB_BOTH(flag, f, ...) ((flag) ? f(1, __VA_ARGS__) : f(0, __VA_ARGS__))
+#define MB_SPECIALISE(flag, f, ...) ((flag) ? f(1, __VA_ARGS__) : f(0, __VA_ARGS__))
 
 /* For what takes next to no time: clang would unroll and inline there. */
 #if defined(__clang__)
-#define MB_SMALL __attribute__((minsize))
+#define MB_MINSIZE __attribute__((minsize))
 #else
-#define MB_SMALL
+#define MB_MINSIZE
 #endif
 
 #define MB_WORDS(bits) (((uint32_t)(bits) + 31u) >> 5) /* words that hold so many bits */
@@ -68,18 +68,18 @@ typedef int32_t mb_int;
 /* Order for compilers that mix loads and sums until the registers do not suffice: everything before is done, in registers. */
 #if defined(__GNUC__)
 #if defined(__clang__) && defined(__OPTIMIZE_SIZE__) /* its code is shorter if they could have changed, though slower */
-#define MB_TWO_HERE(a, b) __asm__ volatile("" : "+r"(a), "+r"(b))
+#define MB_KEEP2(a, b) __asm__ volatile("" : "+r"(a), "+r"(b))
 #else
-#define MB_TWO_HERE(a, b) __asm__ volatile("" : : "r"(a), "r"(b))
+#define MB_KEEP2(a, b) __asm__ volatile("" : : "r"(a), "r"(b))
 #endif
-#define MB_FOUR_HERE(a, b, c, d) __asm__ volatile("" : : "r"(a), "r"(b), "r"(c), "r"(d))
+#define MB_KEEP4(a, b, c, d) __asm__ volatile("" : : "r"(a), "r"(b), "r"(c), "r"(d))
 #else
-#define MB_TWO_HERE(a, b) ((void)0)
-#define MB_FOUR_HERE(a, b, c, d) ((void)0)
+#define MB_KEEP2(a, b) ((void)0)
+#define MB_KEEP4(a, b, c, d) ((void)0)
 #endif
 
 /* Of every two of eight words `step` apart: the first one's bits in mask << shift and the second one's in mask change places. */
-MB_INLINE void mb_exchange(uint32_t *a, uint32_t shift, uint32_t step, uint32_t mask)
+MB_INLINE void mb_swap_bits(uint32_t *a, uint32_t shift, uint32_t step, uint32_t mask)
 {
     MB_UNROLLED
     for (uint32_t pair = 0; pair < 4u; pair++) {
@@ -134,7 +134,7 @@ static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
 }
 
 /* The same in whatever order is fastest, where sums do not care. */
-static inline uint16_t *mb_list_any(uint16_t *list, uint32_t v, uint32_t base)
+static inline uint16_t *mb_list_bits_unordered(uint16_t *list, uint32_t v, uint32_t base)
 {
 #if defined(__GNUC__) && defined(__ARM_FEATURE_CLZ) /* counting trailing zeros would take one more instruction each */
     base += 31u;
@@ -184,15 +184,15 @@ static inline uint32_t mb_bit_of_four(uint32_t bytes, unsigned b)
     return (((bytes >> b) & 0x01010101u) * 0x10204080u) >> 28;
 }
 
-/* Word number `index` of an array of 32 lanes each, or of 16; `half` is constant where it matters. */
-MB_INLINE uint32_t mb_lanes_at(const uint8_t *base, uint32_t index, uint32_t half)
+/* Word number `index` of an array of 32 lanes each, or of 16; `lanes16` is constant where it matters. */
+MB_INLINE uint32_t mb_lanes_at(const uint8_t *base, uint32_t index, uint32_t lanes16)
 {
-    return half ? ((const mb_half *)(const void *)base)[index] : ((const mb_word *)(const void *)base)[index];
+    return lanes16 ? ((const mb_half *)(const void *)base)[index] : ((const mb_word *)(const void *)base)[index];
 }
 
-MB_INLINE void mb_flip_lane(uint8_t *base, uint32_t index, uint32_t lane, uint32_t half)
+MB_INLINE void mb_flip_lane(uint8_t *base, uint32_t index, uint32_t lane, uint32_t lanes16)
 {
-    if (half) {
+    if (lanes16) {
         ((mb_half *)(void *)base)[index] ^= (mb_half)(1u << lane);
     } else {
         ((mb_word *)(void *)base)[index] ^= 1u << lane;
@@ -219,7 +219,7 @@ static inline uint32_t mb_sign_of_sum(const uint32_t *v, unsigned planes, int32_
 
 /* Those of the sums with `lowest` and with `highest`: where they differ, -highest <= value < -lowest. Both sums must
  * fit. */
-static inline uint32_t mb_is_between(const uint32_t *v, unsigned planes, int32_t lowest, int32_t highest)
+static inline uint32_t mb_range_mask(const uint32_t *v, unsigned planes, int32_t lowest, int32_t highest)
 {
     uint32_t low_carry = 0, high_carry = 0, low = (uint32_t)lowest, high = (uint32_t)highest;
     for (unsigned p = 0; p + 1 < planes; p++, low >>= 1, high >>= 1) {
@@ -247,7 +247,7 @@ static inline int32_t mb_lane_value(const uint32_t *v, unsigned planes, unsigned
 }
 
 /* Adds one to (or takes one from) the lanes in `mask` of bit-sliced planes. */
-static inline void mb_step_lanes(mb_word *v, unsigned planes, uint32_t mask, int up)
+static inline void mb_add_one_bit(mb_word *v, unsigned planes, uint32_t mask, int up)
 {
     for (unsigned p = 0; p < planes && mask != 0; p++) {
         const uint32_t old = v[p];

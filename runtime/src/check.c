@@ -14,7 +14,7 @@ typedef struct section {
 
 /* Takes an array of `bytes` at `offset` from what is left of a section. Arrays come in the order of their records, so none
  * can overlap another. All sizes here are below 2^31: see MB_MAX_UNITS. */
-static int claim(section *left, uint32_t offset, uint32_t bytes)
+static int take_array(section *left, uint32_t offset, uint32_t bytes)
 {
     if ((offset & 3u) != 0 || offset - left->begin > left->end - left->begin || /* below begin it wraps */
         bytes > left->end - offset) {
@@ -24,7 +24,7 @@ static int claim(section *left, uint32_t offset, uint32_t bytes)
     return 1;
 }
 
-MB_SMALL MB_APART int all_zero(const uint8_t *p, size_t n)
+MB_MINSIZE MB_NOINLINE int all_zero(const uint8_t *p, size_t n)
 {
     while (n-- > 0) {
         if (*p++ != 0) {
@@ -41,12 +41,12 @@ static int minor_is_known(const mb_model *m)
 }
 
 /* The lanes beyond the last unit, of all words of the last row. */
-MB_SMALL MB_APART uint32_t spare_lanes(const mb_layer *l, const uint8_t *words, uint32_t pitch)
+MB_MINSIZE MB_NOINLINE uint32_t spare_lanes(const mb_layer *l, const uint8_t *words, uint32_t pitch)
 {
     const uint32_t rows = MB_WORDS(l->units), spare = ~mb_last_mask(l->units); /* words of 16 lanes have one row */
     uint32_t bits = 0;
     for (uint32_t at = (rows - 1u) * pitch; at < rows * pitch; at++) {
-        bits |= mb_lanes_at(words, at, l->half) & spare;
+        bits |= mb_lanes_at(words, at, l->lanes16) & spare;
     }
     return bits;
 }
@@ -57,23 +57,23 @@ static int padding_is_zero(const mb_layer *l)
     const uint32_t pitch = l->inputs + 1u;
     uint32_t bits = spare_lanes(l, l->sign, pitch) | spare_lanes(l, l->levels, l->inputs * (l->bits - 1u));
     for (uint32_t row = 0; 32u * row < l->units; row++) {
-        bits |= mb_lanes_at(l->sign, row * pitch + l->inputs, l->half);
+        bits |= mb_lanes_at(l->sign, row * pitch + l->inputs, l->lanes16);
     }
     return bits == 0;
 }
 
 /* Whether its arrays lie where they should: of those that it does not have, the offset is 0. last: bytes of the last one. */
-MB_SMALL MB_APART int arrays_fit(const uint8_t *p, const mb_layer *l, uint32_t last, section *left)
+MB_MINSIZE MB_NOINLINE int arrays_fit(const uint8_t *p, const mb_layer *l, uint32_t last, section *left)
 {
     const uint32_t low_bits = l->bits - 1u, groups = MB_WORDS(l->units);
-    const uint32_t row = l->kind == MB_ENCODE ? 0 : l->half ? 2u : 4u * groups;
+    const uint32_t row = l->kind == MB_ENCODE ? 0 : l->lanes16 ? 2u : 4u * groups;
     const uint32_t bytes[6] = {row * (l->inputs + 1u), row * l->inputs * low_bits, 4u * groups * l->planes,
                                l->learns ? 4u << low_bits : 0, l->kind == MB_OUTPUT ? 8u * l->units : 0, last};
     const unsigned in_state = l->input == MB_PLUS_MINUS ? 3u : 2u; /* sign, levels, and perhaps fold */
     for (unsigned n = 0; n < 6u; n++) {
         section *const from = left + (n < in_state && l->learns);
         const uint32_t offset = mb_u32_at(p + 16u + 4u * n);
-        if (bytes[n] == 0 ? offset != 0 : !claim(from, offset, bytes[n])) {
+        if (bytes[n] == 0 ? offset != 0 : !take_array(from, offset, bytes[n])) {
             return 0;
         }
     }
@@ -136,7 +136,7 @@ static int scores_fit(const mb_layer *l, int grades)
     const uint32_t sum = grades ? 8u * l->inputs : (1u << l->planes) + 1u;
     const uint32_t most = grades ? (uint32_t)INT32_MAX / (2u * l->units) : (uint32_t)INT32_MAX;
     for (uint32_t c = 0; c < l->units; c++) {
-        const uint32_t mul = mb_magnitude(l->scores[c]), add = mb_magnitude(l->scores[l->units + c]);
+        const uint32_t mul = mb_magnitude(l->own.scores[c]), add = mb_magnitude(l->own.scores[l->units + c]);
         if (add > most || mul > (most - add) / sum) {
             return 0;
         }
@@ -145,7 +145,7 @@ static int scores_fit(const mb_layer *l, int grades)
 }
 
 /* Of every layer but an encoder. */
-MB_SMALL MB_APART mb_status check_weights(const uint8_t *p, const mb_layer *l, section *left)
+MB_MINSIZE MB_NOINLINE mb_status check_weights(const uint8_t *p, const mb_layer *l, section *left)
 {
     const int is_output = l->kind == MB_OUTPUT, bytes = MB_ON_BYTES(l), grades = MB_ON_GRADES(l), graded = MB_IS_GRADED(l);
     if (l->inputs == 0 || l->inputs > MB_MAX_UNITS || l->units == 0 || l->units > MB_MAX_UNITS) {
@@ -178,7 +178,7 @@ MB_SMALL MB_APART mb_status check_weights(const uint8_t *p, const mb_layer *l, s
         return MB_E_OFFSET;
     }
     for (uint32_t n = 1; n < needs; n++) {
-        if (l->need[n - 1u] > l->need[n]) {
+        if (l->own.need[n - 1u] > l->own.need[n]) {
             return MB_E_RULE;
         }
     }
@@ -279,7 +279,7 @@ static mb_status check_image(const mb_model *m)
 
 /// Public ///
 
-MB_SMALL mb_status mb_open(mb_model *m, const void *image, size_t image_len)
+MB_MINSIZE mb_status mb_open(mb_model *m, const void *image, size_t image_len)
 {
     const uint8_t *b = image;
     if (m == NULL || image == NULL) {

@@ -51,7 +51,7 @@ static void list_row(const mb_layer *l, const uint32_t *image, int32_t y, int32_
         if (inside && x >= 0 && x < l->width) {
             const uint32_t at = ((uint32_t)y * l->width + (uint32_t)x) * c;
             for (uint32_t k = 0; k < c; k += 32u) {
-                end = mb_list_any(end, mb_bits_at(image, at + k, c - k < 32u ? c - k : 32u), j + k);
+                end = mb_list_bits_unordered(end, mb_bits_at(image, at + k, c - k < 32u ? c - k : 32u), j + k);
             }
             j += c;
         } else {
@@ -92,7 +92,7 @@ void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *imag
 {
     const uint32_t groups = MB_WORDS(l->units), rows = mb_side(l, l->height) * l->pool, columns = mb_side(l, l->width) * l->pool;
     const int32_t above = mb_pad_before(l, l->height), before = mb_pad_before(l, l->width);
-    const strip s = strip_of(l, arena->work);
+    const strip s = strip_of(l, arena->kernel_scratch);
     memset(out, 0, 4u * MB_WORDS(mb_outputs(l)));
     for (uint32_t left = 0; left < columns; left += s.places) {
         const uint32_t here = columns - left < s.places ? columns - left : s.places;

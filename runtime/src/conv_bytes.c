@@ -74,7 +74,7 @@ static uint32_t place_at(const mb_layer *l, const place *p, uint32_t k)
 
 enum { TABLE = 16, TABLES = 8 }; /* entries for four inputs; tables for a word of weights */
 
-/* What one call shares among all places, in arena->work. */
+/* What one call shares among all places, in arena->kernel_scratch. */
 typedef struct units {
     uint32_t words; /* of a unit's row of weights */
     uint32_t *rows; /* (N, words) weights, bit j of a row from input j */
@@ -167,8 +167,8 @@ static void add_values(const mb_layer *l, const units *u, const uint8_t *values,
 
 void mb_conv_bytes(const mb_layer *l, const mb_arena *arena, const uint8_t *image, uint32_t *out)
 {
-    uint8_t *const values = (uint8_t *)arena->list; /* 2 (K + 8) bytes, and K counts as 16 at least */
-    const units u = prepare(l, arena->work);
+    uint8_t *const values = (uint8_t *)arena->active; /* 2 (K + 8) bytes, and K counts as 16 at least */
+    const units u = prepare(l, arena->kernel_scratch);
     place p;
     memset(out, 0, 4u * MB_WORDS(mb_outputs(l)));
     for (first_place(l, &p); is_place(&p); next_place(l, &p)) {

@@ -32,7 +32,7 @@ void mb_encode(const mb_layer *l, const uint8_t *features, uint32_t *bits)
     for (uint32_t pixel = 0; pixel < l->inputs; pixel += channels) {
         for (uint32_t at = pixel; at < l->units; at += l->inputs) { /* plane by plane */
             for (uint32_t c = 0; c < channels; c++) {
-                word |= (uint32_t)(features[pixel + c] >= l->thresholds[at + c]) << lane;
+                word |= (uint32_t)(features[pixel + c] >= l->own.thresholds[at + c]) << lane;
                 if (++lane == 32u) {
                     *bits++ = word;
                     word = 0;
@@ -61,7 +61,7 @@ void mb_dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t
         ADD_RUN(w, list, &all, 1, start, v, planes, carry);
         out[r] = ~mb_sign_of_sum(v, planes, -n);
         if (MB_HAS_LEARN && mask != NULL) { /* -window <= V <= window */
-            mask[r] = mb_is_between(v, planes, -window - 1 - n, window - n);
+            mask[r] = mb_range_mask(v, planes, -window - 1 - n, window - n);
         }
     }
     out[last] &= exist;
@@ -75,7 +75,7 @@ static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t a
 {
     mb_run some = mb_whole_list(active);
 #ifndef __OPTIMIZE_SIZE__
-    if (l->half) {
+    if (l->lanes16) {
         add_columns_16((const mb_half *)(const void *)l->sign, list, &some, 1, l->fold, v, l->planes, carry);
     } else {
         mb_sums(l, r, list, &some, 1, v, carry);
@@ -96,7 +96,7 @@ static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t a
 #endif
 }
 
-MB_SMALL void mb_output(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *scores, uint32_t *carry)
+MB_MINSIZE void mb_output(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *scores, uint32_t *carry)
 {
     for (uint32_t r = 0; 32u * r < l->units; r++) { /* of 16 lanes there is one */
         uint32_t v[MB_PLANES_MAX];
@@ -106,7 +106,7 @@ MB_SMALL void mb_output(const mb_layer *l, const uint16_t *list, uint32_t active
     }
     const int32_t twice = l->input == MB_PLUS_MINUS, odd = twice ? (int32_t)(l->inputs & 1u) : 0;
     for (uint32_t c = 0; c < l->units; c++) {
-        scores[c] = ((1 + twice) * scores[c] + odd) * l->scores[c] + l->scores[l->units + c];
+        scores[c] = ((1 + twice) * scores[c] + odd) * l->own.scores[c] + l->own.scores[l->units + c];
     }
 }
 

@@ -46,29 +46,29 @@ void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *bi
     const uint32_t groups = MB_WORDS(l->units), pitch = l->inputs + 1u;
     const mb_word *sign = (const mb_word *)(const void *)l->sign;
     uint32_t sum = 0;
-    memcpy(arena->work, l->fold, 4u * groups * l->planes);
+    memcpy(arena->kernel_scratch, l->fold, 4u * groups * l->planes);
     for (unsigned b = 0; b < 8u; b++, bits += MB_WORDS(l->inputs)) {
-        const uint32_t active = mb_active_inputs(bits, l->inputs, arena->list);
+        const uint32_t active = mb_active_inputs(bits, l->inputs, arena->active);
         const mb_run all = mb_whole_list(active);
-        uint32_t *v = arena->work + b;
+        uint32_t *v = arena->kernel_scratch + b;
         sum += active << b;
         for (uint32_t r = 0; r < groups; r++, v += l->planes) {
-            mb_add_columns(sign + r * pitch, arena->list, &all, 1, v, v, l->planes - b, arena->carry);
+            mb_add_columns(sign + r * pitch, arena->active, &all, 1, v, v, l->planes - b, arena->carry);
         }
     }
-    put_signs(l, arena->work, l->planes, sum, out);
+    put_signs(l, arena->kernel_scratch, l->planes, sum, out);
 }
 #else
 enum { PLACES = 9 }; /* of a byte's signed digits; each has a plane of plus ones and one of minus ones, but none of minus 256 */
 
 /* Words 0, 4, 1, 5, 2, 6, 3, 7 of 32 bytes become their eight planes. */
-static void cut(uint32_t *a)
+static void transpose_bytes(uint32_t *a)
 {
-    mb_exchange(a, 16, 2, 0x0000FFFFu);
-    mb_exchange(a, 8, 1, 0x00FF00FFu);
-    mb_exchange(a, 4, 4, 0x0F0F0F0Fu);
-    mb_exchange(a, 2, 2, 0x33333333u);
-    mb_exchange(a, 1, 1, 0x55555555u);
+    mb_swap_bits(a, 16, 2, 0x0000FFFFu);
+    mb_swap_bits(a, 8, 1, 0x00FF00FFu);
+    mb_swap_bits(a, 4, 4, 0x0F0F0F0Fu);
+    mb_swap_bits(a, 2, 2, 0x33333333u);
+    mb_swap_bits(a, 1, 1, 0x55555555u);
 }
 
 void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
@@ -90,7 +90,7 @@ void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
             any |= four;
         }
         if (any != 0) {
-            cut(a);
+            transpose_bytes(a);
         }
         for (unsigned p = 0; p < PLACES; p++, to += words) { /* an odd rest has digit 1, or -1 where the next bit is set */
             const uint32_t digit = a[p] ^ carry, minus = digit & a[p + 1u];
@@ -138,7 +138,7 @@ static uint32_t list_digits(const uint32_t *planes, uint32_t inputs, digits *d, 
  * adders as in columns.h, whose lowest plane is done when its place is: then the next place's is the lowest. Carries out of the
  * fourth plane go to `next`. A minus list counts down: 15 - (15 - sum + n) = sum - n, where 15 - x is a complement, and what is
  * carried out of it is to be taken off at 16 times the place: -c is its complement, less 1. */
-MB_APART void add_digits(const mb_word *w, const uint16_t *list, const digits *lists, uint32_t *v, uint32_t *next)
+MB_NOINLINE void add_digits(const mb_word *w, const uint16_t *list, const digits *lists, uint32_t *v, uint32_t *next)
 {
     uint32_t ones = v[0], twos = v[1], fours = v[2], eights = v[3], e;
     const uint16_t *count = lists->count + 2u * lists->first, *const end = lists->count + 2u * lists->last;
@@ -182,7 +182,7 @@ MB_APART void add_digits(const mb_word *w, const uint16_t *list, const digits *l
 
 /* Adds the carries to v, column by column. What a column carries out takes the place of the last words that went in, and so lies
  * before those of the next one. */
-MB_APART void add_carries(const digits *d, uint32_t *v, const uint32_t *end, uint32_t *at)
+MB_NOINLINE void add_carries(const digits *d, uint32_t *v, const uint32_t *end, uint32_t *at)
 {
     const uint16_t *stored = d->carries + d->first, *const none = d->carries + d->last;
     MB_ROLLED
@@ -219,18 +219,18 @@ void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *pl
     uint32_t extra = 0;
     d.last = 0;
     for (uint32_t r = 0; r < groups; r++) {
-        memcpy(arena->work + r * room, l->fold + r * l->planes, 4u * l->planes);
+        memcpy(arena->kernel_scratch + r * room, l->fold + r * l->planes, 4u * l->planes);
     }
     while (d.last < PLACES) {
         const mb_word *w = (const mb_word *)(const void *)l->sign;
-        uint32_t *v = arena->work;
-        extra += list_digits(planes, l->inputs, &d, arena->list);
+        uint32_t *v = arena->kernel_scratch;
+        extra += list_digits(planes, l->inputs, &d, arena->active);
         for (uint32_t r = 0; r < groups; r++, w += pitch, v += room) {
-            add_digits(w, arena->list, &d, v + 1u + d.first, arena->carry);
+            add_digits(w, arena->active, &d, v + 1u + d.first, arena->carry);
             add_carries(&d, v + 5u + d.first, v + room, arena->carry);
         }
     }
-    put_signs(l, arena->work, room, extra, out);
+    put_signs(l, arena->kernel_scratch, room, extra, out);
 }
 #endif
 

@@ -1,13 +1,15 @@
-/* Errors of a step: of the output, and of the layer below from the one above. */
+/* Errors of a learning step: at the output, and in a layer from the errors of the layer above. */
+#include "learn.h"
+
 #include <string.h>
 
-#include "synapse.h"
+#include "layers.h"
 
 #if MB_HAS_LEARN
 
-/// Error ///
+/// Output ///
 
-/* EXP[i] = round(32767 exp(-i / 16)); 0 from 178 on */
+/* EXP[i] = round(32767 exp(-i / 16)). The value is 0 for i >= 178. */
 static const uint16_t EXP[178] = {
     32767, 30782, 28917, 27165, 25519, 23973, 22520, 21156, 19874, 18670, 17539, 16476, 15478, 14540, 13659, 12832,
     12054, 11324, 10638, 9993, 9388, 8819, 8285, 7783, 7311, 6868, 6452, 6061, 5694, 5349, 5025, 4721,
@@ -23,7 +25,7 @@ static const uint16_t EXP[178] = {
     1, 1,
 };
 
-enum { ONE = 4096 }; /* probabilities and errors are in 1/4096 */
+enum { ONE = 4096 }; /* 1 in the fixed point of probabilities and errors */
 
 uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label)
 {
@@ -52,24 +54,24 @@ uint32_t mb_output_error(const int32_t *scores, uint32_t classes, uint16_t label
 
 /// Backward ///
 
-static inline mb_sizes counted(mb_sizes s, int32_t error)
+static inline mb_error_norm with(mb_error_norm norm, int32_t error)
 {
     const uint32_t size = mb_magnitude(error);
-    s.sum += size;
-    s.largest = size > s.largest ? size : s.largest;
-    return s;
+    norm.sum += size;
+    norm.max = size > norm.max ? size : norm.max;
+    return norm;
 }
 
-mb_sizes mb_sizes_of(const int32_t *error, uint32_t units)
+mb_error_norm mb_error_norm_of(const int32_t *error, uint32_t units)
 {
-    mb_sizes s = {0, 0};
+    mb_error_norm norm = {0, 0};
     for (const int32_t *const end = error + units; error != end; error++) {
-        s = counted(s, *error);
+        norm = with(norm, *error);
     }
-    return s;
+    return norm;
 }
 
-/* A table of sixteen signed sums serves four units with one look-up. */
+/* One table of 16 signed sums serves four units with one look-up. */
 void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, uint32_t count, int32_t *below, int32_t *tables)
 {
     memset(below, 0, sizeof(int32_t) * l->inputs);
@@ -78,7 +80,7 @@ void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, 
         const mb_word *const words = (const mb_word *)(const void *)l->sign + first / 32u * (l->inputs + 1u);
         int32_t *sums = tables;
         uint32_t any = 0;
-        for (uint32_t i = 0; i < 32u; i += 4u, sums += 16) { /* lanes beyond the last unit count as zero */
+        for (uint32_t i = 0; i < 32u; i += 4u, sums += 16) { /* units beyond the last one have error 0 */
             const int32_t a = i < here ? error[i] : 0, b = i + 1u < here ? error[i + 1u] : 0;
             const int32_t c = i + 2u < here ? error[i + 2u] : 0, d = i + 3u < here ? error[i + 3u] : 0;
             any |= (uint32_t)(a | b | c | d);
@@ -95,11 +97,12 @@ void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, 
     }
 }
 
-/* many: more than ten units. */
-MB_INLINE mb_sizes look_up_errors(uint32_t many, const mb_layer *l, const uint32_t *mask, int32_t *below, const int32_t *tables)
+/* many: more than ten units, so that all four tables are needed. */
+MB_INLINE mb_error_norm backward_lanes16(uint32_t many, const mb_layer *l, const uint32_t *mask, int32_t *below,
+                                         const int32_t *tables)
 {
     const mb_half *w = (const mb_half *)(const void *)l->sign, *const end = w + l->inputs;
-    mb_sizes sizes = {0, 0};
+    mb_error_norm norm = {0, 0};
     while (w != end) {
         const mb_half *const stop = end - w < 32 ? end : w + 32;
         uint32_t open = mask != NULL ? *mask++ : 0xFFFFFFFFu;
@@ -114,14 +117,14 @@ MB_INLINE mb_sizes look_up_errors(uint32_t many, const mb_layer *l, const uint32
                 error += tables[64u + ((units >> 10) & 31u)] + tables[96u + (units >> 15)];
             }
             *below = error;
-            sizes = counted(sizes, error);
+            norm = with(norm, error);
         }
     }
-    return sizes;
+    return norm;
 }
 
-/* Few units, and the whole sum at once: tables of 32 serve five units. */
-mb_sizes mb_backward_16(const mb_layer *l, const int32_t *error, const uint32_t *mask, int32_t *below, int32_t *tables)
+/* A table of 32 signed sums serves five units, so that the whole sum of an input is done at once. pre: N <= 16. */
+mb_error_norm mb_backward_lanes16(const mb_layer *l, const int32_t *error, const uint32_t *mask, int32_t *below, int32_t *tables)
 {
     int32_t e[20], *table = tables;
     memset(e, 0, sizeof e);
@@ -133,15 +136,14 @@ mb_sizes mb_backward_16(const mb_layer *l, const int32_t *error, const uint32_t 
             table[i] -= five[4];
         }
     }
-    return MB_BOTH(l->units > 10u, look_up_errors, l, mask, below, tables);
+    return MB_SPECIALISE(l->units > 10u, backward_lanes16, l, mask, below, tables);
 }
 
-/* Halves all errors, toward zero, until the largest is below 2^14: products and sums of any layer then fit 32 bits. */
-mb_sizes mb_rescale(int32_t *error, uint32_t units)
+mb_error_norm mb_rescale(int32_t *error, uint32_t units)
 {
-    const mb_sizes s = mb_sizes_of(error, units);
+    const mb_error_norm s = mb_error_norm_of(error, units);
     uint32_t shift = 0;
-    while ((s.largest >> shift) >= (1u << 14)) {
+    while ((s.max >> shift) >= (1u << 14)) {
         shift++;
     }
     if (shift == 0) {
@@ -151,21 +153,20 @@ mb_sizes mb_rescale(int32_t *error, uint32_t units)
         const int32_t e = (int32_t)(mb_magnitude(error[i]) >> shift);
         error[i] = error[i] < 0 ? -e : e;
     }
-    return mb_sizes_of(error, units);
+    return mb_error_norm_of(error, units);
 }
 
-mb_share mb_share_of(const mb_layer *l, uint32_t sum, uint32_t true_error)
+mb_visit_rate mb_visit_rate_of(const mb_layer *l, uint32_t sum, uint32_t true_error)
 {
-    mb_share s = {0, 0};
+    mb_visit_rate rate = {0, 0};
     const uint32_t total = (l->dose * true_error) >> 8;
     if (sum == 0 || total == 0) {
-        return s;
+        return rate;
     }
-    while (((total << s.shift) & 0x80000000u) == 0) {
-        s.shift++;
+    while (((total << rate.shift) & 0x80000000u) == 0) { /* post: 2^31 <= total << shift < 2^32 */
+        rate.shift++;
     }
-    s.each = (total << s.shift) / sum;
-    return s;
+    rate.per_error = (total << rate.shift) / sum;
+    return rate;
 }
-
 #endif

@@ -2,8 +2,7 @@
  * votes". */
 #include <string.h>
 
-#include "adder.h"
-#include "synapse.h"
+#include "layers.h"
 
 #if MB_HAS_GRADED
 
@@ -59,17 +58,17 @@ static void add_tops(const mb_layer *l, uint32_t r, const uint16_t *list, uint32
     }
 }
 
-/* V of all units: unsure weights count half. With S positive weights and T whose top bit is 1 among n, which is a sure one's if
+/* V of all units: unsure weights count lanes16. With S positive weights and T whose top bit is 1 among n, which is a sure one's if
  * it is its sign: V = 3 S + T - 2 (n + theta). */
 static void average_values(const mb_layer *l, const mb_arena *arena, uint32_t active)
 {
     const mb_run all = mb_whole_list(active);
     for (uint32_t r = 0; 32u * r < l->units; r++) {
         const uint32_t here = l->units - 32u * r < 32u ? l->units - 32u * r : 32u;
-        int32_t *const values = arena->values + 32u * r, lane[32];
+        int32_t *const values = arena->graded_values + 32u * r, lane[32];
         uint32_t v[MB_PLANES_MAX];
         mb_lane_values(l->fold + r * l->planes, l->planes, active, values, here); /* -n - theta */
-        mb_sums(l, r, arena->list, &all, 1, v, arena->carry);
+        mb_sums(l, r, arena->active, &all, 1, v, arena->carry);
         mb_lane_values(v, l->planes, active, lane, here); /* 2 S - n - theta */
         for (uint32_t i = 0; i < here; i++) {
             const int32_t s = (lane[i] - values[i]) / 2;
@@ -77,7 +76,7 @@ static void average_values(const mb_layer *l, const mb_arena *arena, uint32_t ac
         }
         if (l->bits > 1u) {
             memset(v, 0, sizeof v);
-            add_tops(l, r, arena->list, active, v);
+            add_tops(l, r, arena->active, active, v);
             mb_lane_values(v, l->planes, 0, lane, here);
             for (uint32_t i = 0; i < here; i++) {
                 values[i] += lane[i];
@@ -88,14 +87,14 @@ static void average_values(const mb_layer *l, const mb_arena *arena, uint32_t ac
 
 void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits)
 {
-    const uint32_t active = mb_graded_inputs(l, bits, arena->list);
+    const uint32_t active = mb_graded_inputs(l, bits, arena->active);
     average_values(l, arena, active);
-    mb_grade(l, mb_ramp_of(l, arena->values), arena->values);
+    mb_grade(l, mb_ramp_of(l, arena->graded_values), arena->graded_values);
 }
 
 void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores)
 {
-    const uint32_t lanes = l->half ? 16u : 32u;
+    const uint32_t lanes = l->lanes16 ? 16u : 32u;
     int32_t sum = 0;
     for (uint32_t j = 0; j < l->inputs; j++) {
         sum += grades[j];
@@ -113,7 +112,7 @@ void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores)
             }
         }
         for (uint32_t c = 0; c < here; c++) { /* twice what is on, less everything */
-            on[c] = (2 * on[c] - sum) * l->scores[first + c] + l->scores[l->units + first + c];
+            on[c] = (2 * on[c] - sum) * l->own.scores[first + c] + l->own.scores[l->units + first + c];
         }
     }
 }

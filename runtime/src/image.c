@@ -1,7 +1,7 @@
 /* The image, read in place, and the memories beside it. FORMAT.md is the specification; check.c made sure of it. */
-#include <string.h>
+#include "image.h"
 
-#include "arena.h"
+#include <string.h>
 
 /// Bytes ///
 
@@ -33,27 +33,22 @@ uint32_t mb_crc32(const uint8_t *p, uint32_t n, uint32_t hole)
 
 /// Fields ///
 
-/* What learns lies in the state, attached or not; mb_open made sure of it. The library writes only there. All are integers: an
- * offset may not have been checked yet. */
-MB_SMALL void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
+/* An array that learning changes lies in the state, or in the image while no state is attached; the library writes to no other.
+ * Addresses are computed as integers, because mb_open calls this before it has checked an offset. */
+MB_MINSIZE void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
 {
-#ifdef MB_WIDE
-    if (m->wide != NULL) {
-        mb_wide_layer_at(m, index, l);
-        return;
-    }
-    l->wide = NULL;
-#endif
     const uint8_t *p = mb_record_at(m->image, index);
-    *(mb_word *)(void *)l = mb_u32_at(p); /* kind, input, bits, planes */
-    l->ternary = l->kind == MB_TERNARY;
-    if (l->ternary) {
-        l->kind = MB_DENSE;
-    }
-    l->half = p[8] == 16;
+    l->ternary = p[0] == MB_TERNARY;
+    l->kind = l->ternary ? MB_DENSE : p[0];
+    l->input = p[1];
+    l->bits = p[2];
+    l->planes = p[3];
+    l->lanes16 = p[8] == 16;
     l->learns = p[9];
     l->inputs = mb_u16_at(p + 4);
     l->units = mb_u16_at(p + 6);
+    l->window = (uint16_t)mb_u16_at(p + 10);
+    l->dose = mb_u32_at(p + 12);
     l->channels = (uint16_t)mb_u16_at(p + 44);
     if (MB_IS_CONV(l)) {
         l->height = (uint16_t)mb_u16_at(p + 40);
@@ -71,17 +66,18 @@ MB_SMALL void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
         l->draws = p[47];
         l->batch = (uint16_t)(32u * p[48]);
     }
-    l->window = mb_u16_at(p + 10);
-    l->dose = mb_u32_at(p + 12);
     const uintptr_t image = (uintptr_t)m->image;
-    const uintptr_t learns = l->learns && m->state != NULL ? (uintptr_t)m->state - mb_u32_at(m->image + MB_AT_STATE) : image;
-    l->sign = (uint8_t *)(learns + mb_u32_at(p + 16));
-    l->levels = (uint8_t *)(learns + mb_u32_at(p + 20));
-    l->fold = (mb_word *)((l->input == MB_PLUS_MINUS ? learns : image) + mb_u32_at(p + 24));
+    const uintptr_t learned = l->learns && m->state != NULL ? (uintptr_t)m->state - mb_u32_at(m->image + MB_AT_STATE) : image;
+    l->sign = (uint8_t *)(learned + mb_u32_at(p + 16));
+    l->levels = (uint8_t *)(learned + mb_u32_at(p + 20));
+    l->fold = (mb_word *)((l->input == MB_PLUS_MINUS ? learned : image) + mb_u32_at(p + 24));
     l->tables = (const mb_half *)(image + mb_u32_at(p + 28));
-    l->scores = (const mb_int *)(image + mb_u32_at(p + 32));
-    l->thresholds = (const uint8_t *)(image + mb_u32_at(p + 36));
-    l->need = (const mb_half *)(const void *)l->thresholds;
+    if (l->kind == MB_OUTPUT) {
+        l->own.scores = (const mb_int *)(image + mb_u32_at(p + 32));
+    } else { /* thresholds of an encoder, need of a graded layer */
+        l->own.thresholds = (const uint8_t *)(image + mb_u32_at(p + 36));
+    }
+    l->host = NULL;
 }
 
 /// Public ///

@@ -1,81 +1,61 @@
-/* One learning step on one sample, in place, in integers. docs/learning-rule.md is the specification; its section names are
- * the banners here. train/device_rule.py is the independent reading of the same text. */
-#include <string.h>
+/* One learning step on one sample, in place, in integers. docs/learning-rule.md is the specification. */
+#include "learn.h"
 
-#include "synapse.h"
+#include "layers.h"
 
 #if MB_HAS_LEARN
 
-/// Step ///
-
-/* The error of the layer below, from this one's. mask: its units that let one through. */
-MB_APART mb_sizes error_below(const mb_layer *l, const mb_arena *arena, const uint32_t *mask, const int32_t *error,
-                              uint32_t largest, int32_t *below, uint32_t *generator)
+/* below [K] = error of the layer below, from error [N] of this layer. mask: straight-through mask of the layer below. */
+MB_NOINLINE mb_error_norm error_below(const mb_layer *l, const mb_arena *arena, const uint32_t *mask, const int32_t *error,
+                                      uint32_t max, int32_t *below, uint32_t *generator)
 {
-    if (l->half) {
-        return mb_backward_16(l, error, mask, below, arena->sums); /* of an output: no sum reaches 2^14 */
+    if (l->lanes16) { /* an output of at most 16 units: no sum reaches 2^14, so nothing is rescaled */
+        return mb_backward_lanes16(l, error, mask, below, arena->learn_scratch);
     }
-    const uint32_t open = mb_active_inputs(mask, l->inputs, arena->list);
+    const uint32_t open = mb_active_inputs(mask, l->inputs, arena->active);
     if (MB_HAS_TERNARY && l->ternary) {
-        mb_backward_drawn(l, error, largest, arena->list, open, below, (uint32_t *)arena->sums, generator);
+        mb_backward_ternary(l, error, max, arena->active, open, below, (uint32_t *)arena->learn_scratch, generator);
     } else {
-        mb_backward(l, error, arena->list, open, below, arena->sums);
+        mb_backward(l, error, arena->active, open, below, arena->learn_scratch);
     }
     return mb_rescale(below, l->inputs);
 }
 
-static unsigned lowest_learning(const mb_model *m, unsigned count)
+/* The step by visits, after the forward pass. */
+MB_NOINLINE void visit_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info)
 {
-    mb_layer l;
-    for (unsigned i = 0; i < count; i++) {
-        mb_layer_at(m, i, &l);
-        if (l.learns) {
-            return i;
-        }
-    }
-    return count;
-}
-
-/* Everything after the forward pass. */
-MB_APART void learn_step(const mb_model *m, const mb_arena *arena, unsigned count, unsigned lowest, uint16_t label,
-                         mb_learn_info *info)
-{
-    const uint32_t temperature = *(const mb_half *)(const void *)(m->image + MB_AT_TEMPERATURE);
-    const uint32_t margin = *(const mb_half *)(const void *)(m->image + MB_AT_MARGIN);
-    mb_counters *counters = (mb_counters *)(void *)m->state;
+    mb_counters *const counters = (mb_counters *)(void *)m->state;
+    const mb_layer *const lowest = arena->layers + arena->lowest, *l = arena->layers + arena->count - 1;
     int32_t *error = arena->error[0], *below = arena->error[1];
-    const uint32_t classes = mb_classes(m);
-    MB_MARK(MB_ERROR, count);
+    const uint32_t classes = l->units;
+    MB_MARK(MB_ERROR, arena->count);
+    const uint32_t temperature = mb_u16_at(m->image + MB_AT_TEMPERATURE);
     const uint32_t true_error = mb_output_error(arena->scores, classes, label, temperature, error);
-    mb_sizes sizes = mb_sizes_of(error, classes);
+    mb_error_norm norm = mb_error_norm_of(error, classes);
     info->predicted = mb_best_class(arena->scores, classes);
-    info->skipped = true_error == 0 || true_error < margin;
+    info->skipped = true_error == 0 || true_error < mb_u16_at(m->image + MB_AT_MARGIN);
     counters->steps++;
 
-    for (unsigned i = count; !info->skipped && i-- > lowest;) {
-        mb_layer l;
-        mb_sizes sizes_below = {0, 0};
-        mb_layer_at(m, i, &l);
-        if (i > lowest) { /* before the update: the error of the layer below belongs to the weights that made it */
-            MB_MARK(MB_BACKWARD, i);
-            if (MB_HAS_TERNARY && l.ternary && i == lowest + 1u) {
-                mb_layer_at(m, lowest, &l); /* in turn: two would take twice the stack */
-                mb_ask_half(&l, arena->bits[lowest], true_error, arena->mask[lowest], &counters->generator);
-                mb_layer_at(m, i, &l);
+    for (; !info->skipped && l >= lowest; l--) {
+        mb_error_norm norm_below = {0, 0};
+        if (l > lowest) { /* before the update, because the error below belongs to the weights that caused it */
+            MB_MARK(MB_BACKWARD, (unsigned)(l - arena->layers));
+            if (MB_HAS_TERNARY && l->ternary && l == lowest + 1) {
+                mb_thin_mask(lowest, true_error, &counters->generator);
             }
-            sizes_below = error_below(&l, arena, arena->mask[i - 1], error, sizes.largest, below, &counters->generator);
+            norm_below = error_below(l, arena, l[-1].mask, error, norm.max, below, &counters->generator);
         }
-        const mb_share share = mb_share_of(&l, sizes.sum, true_error);
-        if (l.learns && share.each != 0) {
-            MB_MARK(MB_UPDATE, i);
-            mb_update(&l, error, share, arena->bits[i], arena->list, (uint32_t *)arena->sums, &counters->generator, info);
+        const mb_visit_rate rate = mb_visit_rate_of(l, norm.sum, true_error);
+        if (l->learns && rate.per_error != 0) {
+            MB_MARK(MB_UPDATE, (unsigned)(l - arena->layers));
+            mb_update(l, error, rate, arena->active, (uint32_t *)arena->learn_scratch, &counters->generator, info);
         }
         int32_t *const done = error;
         error = below;
         below = done;
-        sizes = sizes_below;
+        norm = norm_below;
     }
-    MB_MARK(MB_DONE, count);
+    MB_MARK(MB_DONE, arena->count);
     counters->moved += info->moved;
     counters->flipped += info->flipped;
 }
@@ -93,16 +73,18 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
     if (label >= mb_classes(m)) {
         return MB_E_LABEL;
     }
-    const unsigned count = mb_layer_count(m), lowest = lowest_learning(m, count);
-    if (m->mode != MB_LEARN || lowest == count) {
+    if (m->mode != MB_LEARN) {
         return MB_E_FROZEN;
     }
-    (void)mb_arena_plan(m, MB_LEARN, &arena);
-    mb_forward(m, &arena, input, lowest); /* errors stop at the lowest layer that learns: no masks below it */
+    mb_arena_plan(m, MB_LEARN, &arena);
+    if (arena.lowest == arena.count) {
+        return MB_E_FROZEN;
+    }
+    mb_forward(&arena, input, 1);
     if (MB_HAS_GRADED && arena.votes.slot != NULL) {
         mb_vote_step(m, &arena, label, &mine);
     } else {
-        learn_step(m, &arena, count, lowest, label, &mine);
+        visit_step(m, &arena, label, &mine);
     }
     if (info != NULL) {
         *info = mine;

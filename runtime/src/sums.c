@@ -30,7 +30,7 @@ uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
     uint16_t *end = list;
     MB_ROLLED
     for (uint32_t base = 0; base < inputs; base += 32u) {
-        end = mb_list_any(end, *bits++, base);
+        end = mb_list_bits_unordered(end, *bits++, base);
     }
     return mb_pad_list(list, end, inputs);
 }
@@ -44,9 +44,9 @@ static void transpose(uint32_t *a)
         const uint32_t t = (a[i] ^ (a[i] >> 8)) & 0x0000FF00u;
         a[i] ^= t ^ (t << 8);
     }
-    mb_exchange(a, 4, 4, 0x0F0F0F0Fu);
-    mb_exchange(a, 2, 2, 0x33333333u);
-    mb_exchange(a, 1, 1, 0x55555555u);
+    mb_swap_bits(a, 4, 4, 0x0F0F0F0Fu);
+    mb_swap_bits(a, 2, 2, 0x33333333u);
+    mb_swap_bits(a, 1, 1, 0x55555555u);
 }
 
 /* Bits `lane`, 8 + lane, ... of up to eight planes, a byte for each lane. */

@@ -1,5 +1,5 @@
 /* The loop of columns.h and bytes.c by hand, for cores with eight low registers (Cortex-M0, M0+, M1), where compilers spill at every step and
- * take a third to a half longer. Only where MB_THUMB1 asks for it (metabit.h, "Build"): it needs all eight, so no frame pointer. The
+ * take a third to a lanes16 longer. Only where MB_THUMB1 asks for it (metabit.h, "Build"): it needs all eight, so no frame pointer. The
  * C beside it is the reference. */
 #ifndef MB_THUMB1_H
 #define MB_THUMB1_H
@@ -22,13 +22,13 @@
     "eors %[" d "], %[" c "]\n"                                                                \
     MB_T1_SECOND(s, a, c, d)
 
-/* Its first half: x becomes the OR, p is free then. */
+/* Its first lanes16: x becomes the OR, p is free then. */
 #define MB_T1_FIRST(s, x, p)                                                                   \
     "eors %[" x "], %[" s "]\n"                                                                \
     "orrs %[" x "], %[" p "]\n"                                                                \
     "eors %[" s "], %[" p "]\n"
 
-/* Its second half: y, that was the OR, becomes p, q is free then. */
+/* Its second lanes16: y, that was the OR, becomes p, q is free then. */
 #define MB_T1_SECOND(s, y, x, q)                                                               \
     "eors %[" x "], %[" s "]\n"                                                                \
     "bics %[" x "], %[" q "]\n"                                                                \

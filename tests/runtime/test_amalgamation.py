@@ -22,7 +22,7 @@ VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
 C99 = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror", "-ffreestanding")
 
 ZIG = (sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=undefined")
-STRING_H = f"-I{FIRMWARE / 'freestanding'}"  # a bare core has no <string.h>: neither zig nor an arm-none-eabi-gcc without newlib brings one
+STRING_H = f"-I{FIRMWARE / 'freestanding'}"  # zig and an arm-none-eabi-gcc without newlib bring no <string.h>
 COMPILERS = {
     "gcc": ("gcc",),
     "clang": ("clang",),
@@ -189,7 +189,7 @@ def test_every_file_is_in_it_and_system_headers_are_at_the_top(pair: Path) -> No
     parts = re.findall(r"^/\* ---- (.*) ---- \*/$", text, re.MULTILINE)
     files = {path.name: path.read_text() for path in sources()[0].parent.iterdir()}
     everything = "".join(files.values())
-    for name, content in files.items():
+    for name in files():
         template = name.endswith(".inc")
         assert parts.count(name) == (everything.count(f'#include "{name}"') if template else 1), name
     assert set(parts) == files.keys()
