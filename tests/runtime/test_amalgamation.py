@@ -189,7 +189,7 @@ def test_every_file_is_in_it_and_system_headers_are_at_the_top(pair: Path) -> No
     parts = re.findall(r"^/\* ---- (.*) ---- \*/$", text, re.MULTILINE)
     files = {path.name: path.read_text() for path in sources()[0].parent.iterdir()}
     everything = "".join(files.values())
-    for name in files():
+    for name in files:
         template = name.endswith(".inc")
         assert parts.count(name) == (everything.count(f'#include "{name}"') if template else 1), name
     assert set(parts) == files.keys()
