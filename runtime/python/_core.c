@@ -1,17 +1,17 @@
-/* The Python binding: memory, buffers and exceptions around metabit.h. No arithmetic of its own. */
+/* The Python binding: memory, buffers and exceptions around metabit.h. It does no arithmetic. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include "metabit.h"
 #include "wide.h"
 
-static PyObject *RuntimeFault; /* metabit.runtime._core.Fault: (code, sentence), which the Python side turns into its own */
+static PyObject *RuntimeFault; /* metabit.runtime._core.Fault(code, sentence); the Python side turns it into its own exception */
 
 typedef struct {
     PyObject_HEAD
     mb_model model;
     void *image, *state, *arena, *wide;
-    int busy; /* in a batch, without the interpreter lock */
+    int busy; /* 1 during a batch, which runs without the interpreter lock */
 } Model;
 
 static PyObject *fail(mb_status status)
@@ -26,7 +26,7 @@ static PyObject *fail(mb_status status)
 
 /// Life ///
 
-/* The vectors of this name, if this processor has them. */
+/* Finds the vectors of this name. Returns 0 and sets LookupError unless this processor runs them. */
 static int choose(const char *name, mb_vectors *vectors)
 {
     for (int v = 0; v < MB_VECTORS; v++) {
@@ -107,7 +107,8 @@ static void model_dealloc(Model *self)
 
 /// Use ///
 
-/* Both batch calls let other threads run, and look for Ctrl-C, every so many samples: what was learned so far stays learned. */
+/* Both batch calls let other threads run, and check for Ctrl-C, after this many samples. Steps made before Ctrl-C stay
+ * learnt. */
 enum { SAMPLES_AT_A_TIME = 16 };
 
 static int enter(Model *self)
@@ -289,7 +290,7 @@ static int core_exec(PyObject *module)
         return -1;
     }
     Py_DECREF(type);
-    PyObject *known = PyList_New(0), *here = PyList_New(0); /* names of vectors: all, and those that run on this processor */
+    PyObject *known = PyList_New(0), *here = PyList_New(0); /* names of all vectors, and of those that this processor runs */
     for (int v = 0; known != NULL && here != NULL && v < MB_VECTORS; v++) {
         PyObject *name = PyUnicode_FromString(mb_vectors_name((mb_vectors)v));
         if (name == NULL || PyList_Append(known, name) != 0 || (mb_vectors_runs((mb_vectors)v) && PyList_Append(here, name) != 0)) {

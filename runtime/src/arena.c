@@ -103,8 +103,6 @@ void mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
     (void)divide(m, mode, begin, (mb_layer *)((begin + sizeof(void *) - 1u) & ~(uintptr_t)(sizeof(void *) - 1u)), arena);
 }
 
-/// Public ///
-
 size_t mb_arena_size(const mb_model *m, mb_mode mode)
 {
     mb_arena arena;
@@ -116,18 +114,10 @@ MB_MINSIZE mb_status mb_attach(mb_model *m, void *state, size_t state_len, void 
     if (m != NULL) {
         m->host = NULL; /* it belongs to the memories before, which may be gone */
     }
-    if (m == NULL || m->image == NULL || (state == NULL && state_len != 0) || arena == NULL) {
-        return MB_E_NULL;
-    }
-    if ((((uintptr_t)state | (uintptr_t)arena) & 3u) != 0) {
-        return MB_E_ALIGN;
-    }
-    if (state != NULL && state_len < mb_u32_at(m->image + MB_AT_STATE_SIZE)) {
-        return MB_E_STATE_SIZE;
-    }
-    if (arena_len < mb_arena_size(m, MB_INFER)) {
-        return MB_E_ARENA_SIZE;
-    }
+    MB_REFUSE(MB_E_NULL, m == NULL || m->image == NULL || (state == NULL && state_len != 0) || arena == NULL);
+    MB_REFUSE(MB_E_ALIGN, (((uintptr_t)state | (uintptr_t)arena) & 3u) != 0);
+    MB_REFUSE(MB_E_STATE_SIZE, state != NULL && state_len < mb_u32_at(m->image + MB_AT_STATE_SIZE));
+    MB_REFUSE(MB_E_ARENA_SIZE, arena_len < mb_arena_size(m, MB_INFER));
     m->mode = MB_HAS_LEARN && state != NULL && arena_len >= mb_arena_size(m, MB_LEARN) ? MB_LEARN : MB_INFER;
     m->state = state;
     m->arena = arena;

@@ -1,4 +1,4 @@
-/* Dense layers on bits: encoder, hidden layer, output. */
+/* Layers on bits: encoder, hidden layer, output. None multiplies before the scores, and none keeps an array of sums. */
 #include <string.h>
 
 #include "adder.h"
@@ -21,16 +21,14 @@
 #include "add_columns.inc"
 #endif
 
-/// Inputs ///
-
-/* Thermometer code: a bit is features[f] >= thresholds[p][f], all planes of one pixel's channels side by side; without
+/* An input bit is features[f] >= thresholds[p][f]. All thermometer planes of one pixel's channels lie side by side; without
  * channels, all features are one pixel. */
 void mb_encode(const mb_layer *l, const uint8_t *features, uint32_t *bits)
 {
     const uint32_t channels = l->channels != 0 ? l->channels : l->inputs;
     uint32_t word = 0, lane = 0;
     for (uint32_t pixel = 0; pixel < l->inputs; pixel += channels) {
-        for (uint32_t at = pixel; at < l->units; at += l->inputs) { /* plane by plane */
+        for (uint32_t at = pixel; at < l->units; at += l->inputs) {
             for (uint32_t c = 0; c < channels; c++) {
                 word |= (uint32_t)(features[pixel + c] >= l->own.thresholds[at + c]) << lane;
                 if (++lane == 32u) {
@@ -46,9 +44,7 @@ void mb_encode(const mb_layer *l, const uint8_t *features, uint32_t *bits)
     }
 }
 
-/// Layers ///
-
-/* A unit is +1 where V >= 0: the activation word is the complement of V's sign. */
+/* A unit is +1 where V >= 0, so the activation word is the complement of V's sign. */
 void mb_dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *out, uint32_t *mask, uint32_t *carry)
 {
     const int32_t window = (int32_t)l->window, n = (int32_t)active;
@@ -60,7 +56,7 @@ void mb_dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t
         uint32_t v[MB_PLANES_MAX];
         ADD_RUN(w, list, &all, 1, start, v, planes, carry);
         out[r] = ~mb_sign_of_sum(v, planes, -n);
-        if (MB_HAS_LEARN && mask != NULL) { /* -window <= V <= window */
+        if (MB_HAS_LEARN && mask != NULL) {
             mask[r] = mb_range_mask(v, planes, -window - 1 - n, window - n);
         }
     }
@@ -70,7 +66,7 @@ void mb_dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t
     }
 }
 
-/* V + n of 32 or 16 units. */
+/* v [planes] = V + n of the 32 or 16 units of row r, where n = active. */
 static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v, uint32_t *carry)
 {
     mb_run some = mb_whole_list(active);
@@ -80,9 +76,9 @@ static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t a
     } else {
         mb_sums(l, r, list, &some, 1, v, carry);
     }
-#else /* words of 16 lanes as words of 32, some at a time: another adder tree would be a fifth of a library that only predicts */
+#else /* adds words of 16 lanes as words of 32, some at a time: a second adder tree would be a fifth of a library that only predicts */
     const uint16_t *const end = list + some.count;
-    enum { SOME = 32 }; /* each takes six bytes of stack */
+    enum { SOME = 32 }; /* each takes 6 bytes of stack */
     mb_word words[SOME];
     uint16_t all[SOME];
     memcpy(v, l->fold + r * l->planes, 4u * l->planes);
@@ -98,7 +94,7 @@ static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t a
 
 MB_MINSIZE void mb_output(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *scores, uint32_t *carry)
 {
-    for (uint32_t r = 0; 32u * r < l->units; r++) { /* of 16 lanes there is one */
+    for (uint32_t r = 0; 32u * r < l->units; r++) { /* words of 16 lanes have one row */
         uint32_t v[MB_PLANES_MAX];
         const uint32_t left = l->units - 32u * r;
         sums(l, r, list, active, v, carry);
@@ -110,7 +106,6 @@ MB_MINSIZE void mb_output(const mb_layer *l, const uint16_t *list, uint32_t acti
     }
 }
 
-/* Packed input bits, into words. */
 void mb_unpack(const mb_layer *l, const uint8_t *input, uint32_t *bits)
 {
     const uint32_t values = mb_values(l), words = MB_WORDS(values);

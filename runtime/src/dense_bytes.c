@@ -1,13 +1,9 @@
-/* Layers on 8-bit inputs. Both kernels are exact sums of K values times +-1; which is faster depends on the shape.
+/* Dense layers on 8-bit inputs. The input is cut into planes, and the columns of a plane's active inputs enter the counters
+ * at the plane's place. Zeros cost nothing, and many pictures are mostly zeros.
  *
- * A dense layer has many inputs and visits each once: the input is cut into planes, and the columns of a plane's active inputs
- * enter the counters at its place. Zeros cost nothing, and many pictures are mostly zeros. The planes are those of signed digits,
- * of which a byte has fewer than bits: 255 is 256 - 1. All places of 32 units follow one another, so that a place's sums stay in
- * registers while the next one's come on top. Where size counts, the planes are the eight bits and each is added by itself.
- *
- * A convolution has few inputs and visits them again at every place, where building eight lists would cost more than all sums
- * (measured: 3 to 10 times). There four inputs share a table of their 16 signed sums, and a unit looks up one entry for four
- * of its weights. */
+ * The fast kernel uses planes of signed digits, because a byte has fewer digits than bits: 255 is 256 - 1. All places of 32
+ * units follow one another, so that a place's sums stay in registers while the next place's come on top. The small kernel
+ * uses the eight bit planes and adds each by itself. */
 #include <string.h>
 
 #include "adder.h"
@@ -16,9 +12,7 @@
 
 #if MB_HAS_BYTES
 
-/// Dense ///
-
-/* From V + extra of all units, each 32 of them in `room` words. */
+/* out = activations, from V + extra of all units. Each 32 units take `room` words of v. */
 static void put_signs(const mb_layer *l, const uint32_t *v, uint32_t room, uint32_t extra, uint32_t *out)
 {
     for (uint32_t r = 0; r < MB_WORDS(l->units); r++, v += room) {
@@ -26,7 +20,7 @@ static void put_signs(const mb_layer *l, const uint32_t *v, uint32_t room, uint3
     }
 }
 
-#ifdef __OPTIMIZE_SIZE__ /* a kilobyte less, and slower by a third */
+#ifdef __OPTIMIZE_SIZE__ /* a kilobyte smaller and slower by a third */
 void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
 {
     const uint32_t words = MB_WORDS(n);
@@ -40,7 +34,7 @@ void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
     }
 }
 
-/* V = fold + twice the columns of plane b, 2^b times, minus the sum of the inputs (docs/learning-rule.md, "Sums"). */
+/* V = fold + 2 * sum over b of 2^b * (columns of plane b) - sum of the inputs (docs/learning-rule.md, "Sums"). */
 void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *bits, uint32_t *out)
 {
     const uint32_t groups = MB_WORDS(l->units), pitch = l->inputs + 1u;
@@ -59,9 +53,9 @@ void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *bi
     put_signs(l, arena->kernel_scratch, l->planes, sum, out);
 }
 #else
-enum { PLACES = 9 }; /* of a byte's signed digits; each has a plane of plus ones and one of minus ones, but none of minus 256 */
+enum { PLACES = 9 }; /* places of a byte's signed digits; each has a plane of +1 and one of -1, but 256 has no -1 */
 
-/* Words 0, 4, 1, 5, 2, 6, 3, 7 of 32 bytes become their eight planes. */
+/* Transposes 32 bytes into their eight planes. pre: a holds words 0, 4, 1, 5, 2, 6, 3, 7 of them. */
 static void transpose_bytes(uint32_t *a)
 {
     mb_swap_bits(a, 16, 2, 0x0000FFFFu);
@@ -78,7 +72,7 @@ void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
         uint32_t a[PLACES + 1u] = {0}, any = 0, carry = 0, *to = planes + word;
         for (uint32_t i = 0; i < 8u && n != 0; i++) {
             uint32_t four = 0;
-            if (n >= 4u) { /* a constant size needs no call */
+            if (n >= 4u) { /* a constant size compiles to one load */
                 memcpy(&four, input, 4);
                 input += 4;
                 n -= 4u;
@@ -92,7 +86,7 @@ void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
         if (any != 0) {
             transpose_bytes(a);
         }
-        for (unsigned p = 0; p < PLACES; p++, to += words) { /* an odd rest has digit 1, or -1 where the next bit is set */
+        for (unsigned p = 0; p < PLACES; p++, to += words) { /* if the rest is odd the digit is 1, or -1 where the next bit is set */
             const uint32_t digit = a[p] ^ carry, minus = digit & a[p + 1u];
             *to = digit ^ minus;
             if (p + 1u < PLACES) {
@@ -104,15 +98,15 @@ void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
     }
 }
 
-/* The listed inputs of places first .. last - 1, a place's plus list before its minus list, one after the other. */
+/* Lists of places first .. last - 1, each place's plus list before its minus list, one behind the other. */
 typedef struct digits {
     unsigned first, last;
-    uint16_t count[2 * PLACES]; /* filled up to a multiple of eight */
-    uint16_t carries[PLACES];   /* words that both lists of a place leave in arena->carry */
+    uint16_t count[2 * PLACES]; /* padded to a multiple of 8 */
+    uint16_t carries[PLACES];   /* words that both lists of a place put into arena->carry */
 } digits;
 
-/* Lists the places from d->last on, until more than K inputs are listed. Returns by how much the sums are then above V: by the
- * inputs, and by 16 times its place for each carry of a minus list, see add_digits. */
+/* Lists the places from d->last on until more than K inputs are listed. Returns by how much the sums will be above V: by the
+ * inputs, and by 16 times the place for each carry of a minus list (see add_digits). */
 static uint32_t list_digits(const uint32_t *planes, uint32_t inputs, digits *d, uint16_t *list)
 {
     const uint32_t words = MB_WORDS(inputs);
@@ -134,10 +128,11 @@ static uint32_t list_digits(const uint32_t *planes, uint32_t inputs, digits *d, 
     return extra;
 }
 
-/* v += twice the columns of the lists at their places; v begins with the first one's plane. Sixteen inputs pass through a tree of
- * adders as in columns.h, whose lowest plane is done when its place is: then the next place's is the lowest. Carries out of the
- * fourth plane go to `next`. A minus list counts down: 15 - (15 - sum + n) = sum - n, where 15 - x is a complement, and what is
- * carried out of it is to be taken off at 16 times the place: -c is its complement, less 1. */
+/* v += 2 * the columns of the lists at their places. v begins with the plane of the first place. Sixteen inputs pass through
+ * a tree of adders as in add_columns.inc; when a place is done its lowest plane is final, and the next place takes over the
+ * planes above. Carries out of the fourth plane go to `next`. A minus list counts down in complement: 15 - (15 - sum + n) =
+ * sum - n. A carry c out of it must be subtracted at 16 times the place; the complement 1 - c is stored, and list_digits
+ * accounts for the 1. */
 MB_NOINLINE void add_digits(const mb_word *w, const uint16_t *list, const digits *lists, uint32_t *v, uint32_t *next)
 {
     uint32_t ones = v[0], twos = v[1], fours = v[2], eights = v[3], e;
@@ -180,8 +175,8 @@ MB_NOINLINE void add_digits(const mb_word *w, const uint16_t *list, const digits
     v[0] = ones, v[1] = twos, v[2] = fours;
 }
 
-/* Adds the carries to v, column by column. What a column carries out takes the place of the last words that went in, and so lies
- * before those of the next one. */
+/* Adds the carries to v, column by column, in place: column p's carries overwrite the end of its own words, directly in
+ * front of column p + 1's words, and are added there. */
 MB_NOINLINE void add_carries(const digits *d, uint32_t *v, const uint32_t *end, uint32_t *at)
 {
     const uint16_t *stored = d->carries + d->first, *const none = d->carries + d->last;
@@ -210,11 +205,11 @@ MB_NOINLINE void add_carries(const digits *d, uint32_t *v, const uint32_t *end, 
     }
 }
 
-/* V = fold + twice the columns of place p, 2^p times, minus the sum of the inputs (docs/learning-rule.md, "Sums") and what
- * list_digits says. */
+/* V = fold + 2 * sum over p of 2^p * (columns of place p) - sum of the inputs (docs/learning-rule.md, "Sums"), plus what
+ * list_digits returns. */
 void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *planes, uint32_t *out)
 {
-    const uint32_t groups = MB_WORDS(l->units), pitch = l->inputs + 1u, room = l->planes + 2u; /* the last place reaches on */
+    const uint32_t groups = MB_WORDS(l->units), pitch = l->inputs + 1u, room = l->planes + 2u; /* the last place reaches two planes beyond */
     digits d;
     uint32_t extra = 0;
     d.last = 0;

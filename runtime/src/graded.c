@@ -1,5 +1,5 @@
-/* Graded units: gates that are open where the sum is small, normalised over the layer. docs/learning-rule.md, "Graded units and
- * votes". */
+/* Graded units: gates whose grade is high where the sum is small, scaled by the layer's mean |V|. docs/learning-rule.md,
+ * "Graded units and votes". */
 #include <string.h>
 
 #include "layers.h"
@@ -13,7 +13,7 @@ uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *lis
     for (uint32_t base = 0; base < mb_values(l); base += 32u) {
         end = mb_list_bits(end, *bits++, base);
     }
-    for (uint16_t *at = list; at != end; at++) { /* all planes share one weight */
+    for (uint16_t *at = list; at != end; at++) {
         while (*at - plane >= l->inputs) {
             plane += l->inputs;
         }
@@ -24,7 +24,7 @@ uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *lis
 
 mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values)
 {
-    uint32_t sum = 0; /* at most 2^10 units of at most 2^20 */
+    uint32_t sum = 0; /* post: < 2^30, from at most 2^10 units of at most 2^20 */
     for (uint32_t i = 0; i < l->units; i++) {
         sum += mb_magnitude(values[i]);
     }
@@ -44,7 +44,7 @@ void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values)
     }
 }
 
-/* v += the magnitudes' top bits of the listed inputs, 32 sums at once. */
+/* v [planes] += the top bit of each listed input's magnitude, for 32 sums at once. */
 static void add_tops(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v)
 {
     const uint32_t low_bits = (uint32_t)l->bits - 1u;
@@ -58,8 +58,8 @@ static void add_tops(const mb_layer *l, uint32_t r, const uint16_t *list, uint32
     }
 }
 
-/* V of all units: unsure weights count lanes16. With S positive weights and T whose top bit is 1 among n, which is a sure one's if
- * it is its sign: V = 3 S + T - 2 (n + theta). */
+/* graded_values [N] = V of the average weights: an unsure weight counts half a sure one. With n inputs, S positive weights
+ * and T levels whose top magnitude bit is set (a weight is sure if that bit equals its sign), V = 3 S + T - 2 (n + theta). */
 static void average_values(const mb_layer *l, const mb_arena *arena, uint32_t active)
 {
     const mb_run all = mb_whole_list(active);
@@ -111,7 +111,7 @@ void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores)
                 on[c] += grades[j] & (0 - (int32_t)((w >> c) & 1u));
             }
         }
-        for (uint32_t c = 0; c < here; c++) { /* twice what is on, less everything */
+        for (uint32_t c = 0; c < here; c++) { /* 2 * (grades with weight +1) - (all grades) */
             on[c] = (2 * on[c] - sum) * l->own.scores[first + c] + l->own.scores[l->units + first + c];
         }
     }

@@ -1,11 +1,11 @@
-/* The image, read in place, and the memories beside it. FORMAT.md is the specification; check.c made sure of it. */
+/* The image, read in place. FORMAT.md specifies it, and check.c has made sure of it. Checksums, layer records, sizes,
+ * mb_export. */
 #include "image.h"
 
 #include <string.h>
 
-/// Bytes ///
-
-/* The next byte is in the lowest bits already. Where size is no matter, four bits at a time: sixteen table words instead of 256. */
+/* Takes one byte into the CRC. The caller has XORed it into the lowest bits. Where size does not matter, four bits at a
+ * time: a table of 16 words instead of 256. */
 static uint32_t crc_of_byte(uint32_t crc)
 {
 #ifndef __OPTIMIZE_SIZE__
@@ -30,8 +30,6 @@ uint32_t mb_crc32(const uint8_t *p, uint32_t n, uint32_t hole)
     }
     return ~crc;
 }
-
-/// Fields ///
 
 /* An array that learning changes lies in the state, or in the image while no state is attached; the library writes to no other.
  * Addresses are computed as integers, because mb_open calls this before it has checked an offset. */
@@ -80,8 +78,6 @@ MB_MINSIZE void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
     l->host = NULL;
 }
 
-/// Public ///
-
 size_t mb_state_size(const mb_model *m)
 {
     return m == NULL || m->image == NULL ? 0 : mb_u32_at(m->image + MB_AT_STATE_SIZE);
@@ -108,18 +104,10 @@ static void put_u32(uint8_t *p, uint32_t v)
 mb_status mb_export(const mb_model *m, void *image, size_t image_len)
 {
     uint8_t *out = image;
-    if (m == NULL || image == NULL) {
-        return MB_E_NULL;
-    }
-    if ((const void *)m->image == image) {
-        return MB_E_SAME;
-    }
-    if (m->state == NULL) {
-        return MB_E_DETACHED;
-    }
-    if (image_len < m->image_size) {
-        return MB_E_TRUNCATED;
-    }
+    MB_REFUSE(MB_E_NULL, m == NULL || image == NULL);
+    MB_REFUSE(MB_E_SAME, (const void *)m->image == image);
+    MB_REFUSE(MB_E_DETACHED, m->state == NULL);
+    MB_REFUSE(MB_E_TRUNCATED, image_len < m->image_size);
     const uint32_t state_at = mb_u32_at(m->image + MB_AT_STATE), state_size = mb_u32_at(m->image + MB_AT_STATE_SIZE);
     memcpy(out, m->image, state_at);
     memcpy(out + state_at, m->state, state_size);

@@ -97,6 +97,14 @@ typedef struct mb_layer {
 
 /// Reading ///
 
+/* Leaves the function with an error if the condition holds. */
+#define MB_REFUSE(error, condition) \
+    do {                            \
+        if (condition) {            \
+            return error;           \
+        }                           \
+    } while (0)
+
 /* Reads a field of the header or of a record. pre: p is aligned to the field's size. */
 MB_INLINE uint32_t mb_u16_at(const uint8_t *p)
 {
@@ -162,8 +170,6 @@ static inline uint32_t mb_outputs(const mb_layer *l)
 {
     return MB_IS_CONV(l) ? mb_side(l, l->height) * mb_side(l, l->width) * l->units : l->units;
 }
-
-/// Profile ///
 
 #ifdef MB_PROFILE
 #define MB_MARK(phase, layer) mb_profile((phase), (layer))

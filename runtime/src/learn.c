@@ -64,22 +64,12 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
 {
     mb_arena arena;
     mb_learn_info mine = {0, 0, 0, 0, 0};
-    if (m == NULL || input == NULL) {
-        return MB_E_NULL;
-    }
-    if (m->arena == NULL) {
-        return MB_E_DETACHED;
-    }
-    if (label >= mb_classes(m)) {
-        return MB_E_LABEL;
-    }
-    if (m->mode != MB_LEARN) {
-        return MB_E_FROZEN;
-    }
+    MB_REFUSE(MB_E_NULL, m == NULL || input == NULL);
+    MB_REFUSE(MB_E_DETACHED, m->arena == NULL);
+    MB_REFUSE(MB_E_LABEL, label >= mb_classes(m));
+    MB_REFUSE(MB_E_FROZEN, m->mode != MB_LEARN);
     mb_arena_plan(m, MB_LEARN, &arena);
-    if (arena.lowest == arena.count) {
-        return MB_E_FROZEN;
-    }
+    MB_REFUSE(MB_E_FROZEN, arena.lowest == arena.count);
     mb_forward(&arena, input, 1);
     if (MB_HAS_GRADED && arena.votes.slot != NULL) {
         mb_vote_step(m, &arena, label, &mine);

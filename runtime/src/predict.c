@@ -60,12 +60,8 @@ uint16_t mb_best_class(const int32_t *scores, uint32_t classes)
 mb_status mb_predict(const mb_model *m, const void *input, int32_t *scores, uint16_t *label)
 {
     mb_arena arena;
-    if (m == NULL || input == NULL) {
-        return MB_E_NULL;
-    }
-    if (m->arena == NULL) {
-        return MB_E_DETACHED;
-    }
+    MB_REFUSE(MB_E_NULL, m == NULL || input == NULL);
+    MB_REFUSE(MB_E_DETACHED, m->arena == NULL);
     mb_arena_plan(m, MB_INFER, &arena);
     mb_forward(&arena, input, 0);
     const uint32_t classes = mb_u16_at(m->image + MB_AT_CLASSES);

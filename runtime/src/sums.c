@@ -1,4 +1,4 @@
-/* The counters: lists of inputs that are on, and bit-sliced sums of their columns. */
+/* Lists of active inputs, and bit-sliced sums of their columns. */
 #include "sums.h"
 
 #include "adder.h"
@@ -20,7 +20,7 @@ uint32_t mb_pad_list(uint16_t *list, uint16_t *end, uint32_t inputs)
     const uint32_t count = (uint32_t)(end - list);
     MB_ROLLED
     for (uint32_t i = count; (i & 7u) != 0; i++) {
-        *end++ = (uint16_t)inputs; /* the zero word after the last input */
+        *end++ = (uint16_t)inputs; /* index of the zero word that ends a row */
     }
     return count;
 }
@@ -36,7 +36,7 @@ uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
 }
 
 #ifndef __OPTIMIZE_SIZE__
-/* 16 x 16 bits change rows and columns: word i holds planes i and 8 + i, and then lanes i and 8 + i. */
+/* Transposes 16 x 16 bits. Word i holds planes i and 8 + i before, lanes i and 8 + i after. */
 static void transpose(uint32_t *a)
 {
     MB_UNROLLED
@@ -49,7 +49,7 @@ static void transpose(uint32_t *a)
     mb_swap_bits(a, 1, 1, 0x55555555u);
 }
 
-/* Bits `lane`, 8 + lane, ... of up to eight planes, a byte for each lane. */
+/* Collects lanes `lane`, 8 + lane, 16 + lane and 24 + lane of up to eight planes into one byte each. */
 MB_INLINE uint32_t lane_bytes(const uint32_t *v, unsigned planes, uint32_t lane)
 {
     uint32_t bytes = 0;
