@@ -78,13 +78,15 @@ static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t a
     }
 #else /* adds words of 16 lanes as words of 32, some at a time: a second adder tree would be a fifth of a library that only predicts */
     const uint16_t *const end = list + some.count;
+    const uint32_t row = r * (l->inputs + 1u); /* locals, because the stores below could alias *l */
+    const uint8_t *const sign = l->sign;
     enum { SOME = 32 }; /* each takes 6 bytes of stack */
     mb_word words[SOME];
     uint16_t all[SOME];
     memcpy(v, l->fold + r * l->planes, 4u * l->planes);
     while (list != end) {
         for (some.count = 0; some.count < SOME && list != end; some.count++) {
-            words[some.count] = mb_weights(l, r * (l->inputs + 1u) + *list++);
+            words[some.count] = mb_lanes_at(sign, row + *list++, l->lanes16);
             all[some.count] = (uint16_t)some.count;
         }
         mb_add_columns(words, all, &some, 1, v, v, l->planes, carry);

@@ -94,21 +94,22 @@ void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits)
 
 void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores)
 {
-    const uint32_t lanes = l->lanes16 ? 16u : 32u;
+    const uint32_t lanes = l->lanes16 ? 16u : 32u, inputs = l->inputs; /* locals, because the stores below could alias *l */
     int32_t sum = 0;
-    for (uint32_t j = 0; j < l->inputs; j++) {
+    for (uint32_t j = 0; j < inputs; j++) {
         sum += grades[j];
     }
     for (uint32_t first = 0; first < l->units; first += lanes) {
-        const uint32_t row = first / lanes * (l->inputs + 1u), here = l->units - first < lanes ? l->units - first : lanes;
+        const uint32_t row = first / lanes * (inputs + 1u), here = l->units - first < lanes ? l->units - first : lanes;
         int32_t *on = scores + first;
         for (uint32_t c = 0; c < here; c++) {
             on[c] = 0;
         }
-        for (uint32_t j = 0; j < l->inputs; j++) {
+        for (uint32_t j = 0; j < inputs; j++) {
             const uint32_t w = mb_weights(l, row + j);
+            const int32_t grade = grades[j];
             for (uint32_t c = 0; c < here; c++) {
-                on[c] += grades[j] & (0 - (int32_t)((w >> c) & 1u));
+                on[c] += grade & (0 - (int32_t)((w >> c) & 1u));
             }
         }
         for (uint32_t c = 0; c < here; c++) { /* 2 * (grades with weight +1) - (all grades) */

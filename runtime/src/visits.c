@@ -16,18 +16,18 @@ static uint32_t list_ascending(const uint32_t *bits, uint32_t inputs, uint16_t *
  * MB_LEARN_WORDS of them. */
 
 /* Makes the queued visits. lanes16, four: as mb_synapse_at. */
-MB_INLINE void visit_each(uint32_t lanes16, uint32_t four, const mb_layer *l, const uint32_t *visit, const uint32_t *end,
+MB_INLINE void visit_each(uint32_t lanes16, uint32_t four, const mb_layer *layer, const uint32_t *visit, const uint32_t *end,
                           uint32_t *generator, mb_learn_info *info)
 {
-    const mb_half *const tables = l->tables;
+    const mb_layer l = *layer; /* a copy that no store can change, and no call can see */
     mb_learn_info sum = {0, 0, 0, 0, 0}; /* a local sum stays in registers */
     uint32_t z = *generator;
     for (; visit != end; visit++) {
         const uint32_t up = *visit >> 31, unit = (*visit >> 16) & 0x7FFFu, input = *visit & 0xFFFFu;
-        const mb_synapse s = mb_synapse_at(l, lanes16, four, unit, input);
-        const int32_t entry = mb_entry(tables, s, up), chance = (int32_t)mb_draw(&z);
+        const mb_synapse s = mb_synapse_at(&l, lanes16, four, unit, input);
+        const int32_t entry = mb_entry(l.tables, s, up), chance = (int32_t)mb_draw(&z);
         if (chance < entry + (entry == 65535)) {
-            mb_move(l, lanes16, four, s, up, &sum);
+            mb_move(layer, lanes16, four, s, up, &sum);
         }
     }
     *generator = z;
@@ -35,18 +35,17 @@ MB_INLINE void visit_each(uint32_t lanes16, uint32_t four, const mb_layer *l, co
     info->flipped += sum.flipped;
 }
 
-MB_NOINLINE void visit(const mb_layer *layer, const uint32_t *first, const uint32_t *end, uint32_t *generator,
+MB_NOINLINE void visit(const mb_layer *l, const uint32_t *first, const uint32_t *end, uint32_t *generator,
                        mb_learn_info *info)
 {
-    const mb_layer l = *layer; /* a local copy, which no store to weights can change */
     info->visited += (uint32_t)(end - first);
 #ifndef __OPTIMIZE_SIZE__
-    if (l.bits == 4u) {
-        MB_SPECIALISE(l.lanes16, visit_each, 1, &l, first, end, generator, info);
+    if (l->bits == 4u) {
+        MB_SPECIALISE(l->lanes16, visit_each, 1, l, first, end, generator, info);
         return;
     }
 #endif
-    MB_SPECIALISE(l.lanes16, visit_each, 0, &l, first, end, generator, info);
+    MB_SPECIALISE(l->lanes16, visit_each, 0, l, first, end, generator, info);
 }
 
 /* Systematic sampling: put all (unit, input) pairs on a line, unit i with weight rate_i, and visit every 65536th point from a
