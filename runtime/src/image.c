@@ -94,13 +94,6 @@ uint16_t mb_classes(const mb_model *m)
 }
 
 #if MB_HAS_LEARN
-static void put_u32(uint8_t *p, uint32_t v)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        p[i] = (uint8_t)(v >> (8u * i));
-    }
-}
-
 mb_status mb_export(const mb_model *m, void *image, size_t image_len)
 {
     uint8_t *out = image;
@@ -111,8 +104,10 @@ mb_status mb_export(const mb_model *m, void *image, size_t image_len)
     const uint32_t state_at = mb_u32_at(m->image + MB_AT_STATE), state_size = mb_u32_at(m->image + MB_AT_STATE_SIZE);
     memcpy(out, m->image, state_at);
     memcpy(out + state_at, m->state, state_size);
-    put_u32(out + MB_AT_STATE_CRC, mb_crc32(out + state_at, state_size, state_size));
-    put_u32(out + MB_AT_HEADER_CRC, mb_crc32(out, mb_u32_at(m->image + MB_AT_CONST), MB_AT_HEADER_CRC));
+    uint32_t crc = mb_crc32(out + state_at, state_size, state_size);
+    memcpy(out + MB_AT_STATE_CRC, &crc, sizeof crc);
+    crc = mb_crc32(out, mb_u32_at(m->image + MB_AT_CONST), MB_AT_HEADER_CRC);
+    memcpy(out + MB_AT_HEADER_CRC, &crc, sizeof crc);
     return MB_OK;
 }
 #endif
