@@ -257,7 +257,8 @@ ENCODER(encode_words, BASELINE, ge_32_words)
 /* x >= t exactly where max(x, t) is x. */
 AVX2 static inline uint32_t ge_32_avx2(const uint8_t *x, const uint8_t *t)
 {
-    const __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)x), b = _mm256_loadu_si256((const __m256i *)(const void *)t);
+    const __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)x);
+    const __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)t);
     return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(a, b), a));
 }
 

@@ -165,7 +165,7 @@ static mb_status check_layers(const mb_model *m, section *left)
 {
     const unsigned count = mb_layer_count(m);
     unsigned before = MB_ENCODE;                /* kind of the layer before */
-    uint32_t values = 0, rows = 0, columns = 0; /* values that the layer before gives; its rows and columns if it is a convolution */
+    uint32_t values = 0, rows = 0, columns = 0; /* values of the layer before; rows and columns of a convolution */
     uint32_t channels = 0;                      /* channels of an encoder: only a convolution takes bits in their order */
     int learner = 0;                            /* 1 if some layer before learns */
     for (unsigned i = 0; i < count; i++) {

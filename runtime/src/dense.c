@@ -76,7 +76,7 @@ static void sums(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t a
     } else {
         mb_sums(l, r, list, &some, 1, v, carry);
     }
-#else /* adds words of 16 lanes as words of 32, some at a time: a second adder tree would be a fifth of a library that only predicts */
+#else /* adds words of 16 lanes as words of 32: a second adder tree would be a fifth of a library that only predicts */
     const uint16_t *const end = list + some.count;
     const uint32_t row = r * (l->inputs + 1u); /* locals, because the stores below could alias *l */
     const uint8_t *const sign = l->sign;

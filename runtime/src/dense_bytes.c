@@ -86,7 +86,7 @@ void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes)
         if (any != 0) {
             transpose_bytes(a);
         }
-        for (unsigned p = 0; p < PLACES; p++, to += words) { /* if the rest is odd the digit is 1, or -1 where the next bit is set */
+        for (unsigned p = 0; p < PLACES; p++, to += words) { /* an odd rest gives digit 1, or -1 where the next bit is set */
             const uint32_t digit = a[p] ^ carry, minus = digit & a[p + 1u];
             *to = digit ^ minus;
             if (p + 1u < PLACES) {
@@ -209,7 +209,7 @@ MB_NOINLINE void add_carries(const digits *d, uint32_t *v, const uint32_t *end, 
  * list_digits returns. */
 void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *planes, uint32_t *out)
 {
-    const uint32_t groups = MB_WORDS(l->units), pitch = l->inputs + 1u, room = l->planes + 2u; /* the last place reaches two planes beyond */
+    const uint32_t groups = MB_WORDS(l->units), pitch = l->inputs + 1u, room = l->planes + 2u; /* the last place needs two planes more */
     digits d;
     uint32_t extra = 0;
     d.last = 0;

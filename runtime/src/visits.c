@@ -65,7 +65,7 @@ MB_INLINE void find_visits(uint32_t on_off, const mb_layer *l, const int32_t *er
             next -= length;
             continue;
         }
-        const uint32_t if_off = unit | ((0u - (uint32_t)*error) & 0x80000000u); /* an input that is off moves it up if the error is positive */
+        const uint32_t if_off = unit | ((0u - (uint32_t)*error) & 0x80000000u); /* for x <= 0: up if the error is > 0 */
         uint32_t place = next / rate;
 #ifdef __ARM_ARCH_6M__ /* no divide instruction: divide at most twice a unit, not at every visit */
         uint32_t over = next - place * rate, stride = 0;
