@@ -7,12 +7,12 @@
 #define LANES mb_word
 #define SHIFT "2"
 #define LDR "ldr"
-#define ADD_COLUMNS MB_INLINE void add_columns /* inlined below, because clang schedules it better than the function itself */
+#define ADD_COLUMNS MB_INLINE void add_runs /* inlined below, because clang schedules it better than the function itself */
 #include "add_columns.inc"
 void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, uint32_t runs, const mb_word *start, uint32_t *v,
                     unsigned planes, uint32_t *carry)
 {
-    add_columns(w, lists, run, runs, start, v, planes, carry);
+    add_runs(w, lists, run, runs, start, v, planes, carry);
 }
 
 #define LANES uint32_t
