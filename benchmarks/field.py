@@ -99,9 +99,7 @@ def usps() -> Task:
         np.pad(x.reshape(-1, 16, 16), ((0, 0), (6, 6), (6, 6))).reshape(len(x), -1)
         for x in (images.x_train, images.x_test)
     )
-    return replace(
-        load("mnist").task(0), x_train=x_train, y_train=images.y_train, x_test=x_test, y_test=images.y_test
-    )
+    return replace(load("mnist").task(0), x_train=x_train, y_train=images.y_train, x_test=x_test, y_test=images.y_test)
 
 
 def people(numbers: range) -> Task:

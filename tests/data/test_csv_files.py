@@ -111,7 +111,11 @@ def test_a_counting_column_is_left_out_unless_it_is_wanted(
     number = RNG.permutation(40) + start
     contents = text(np.column_stack([X[:, 0], number, X[:, 1:], Y]), ["a", "id", "b", "c", "d", "y"] if named else None)
     task, notes = read(tmp_path / "a.csv", contents)
-    assert same(task, plain) and ("column 'id'" if named else "unnamed column 2") in notes[0] and "index=keep keeps it" in notes[0]
+    assert (
+        same(task, plain)
+        and ("column 'id'" if named else "unnamed column 2") in notes[0]
+        and "index=keep keeps it" in notes[0]
+    )
     kept, notes = read(tmp_path / "a.csv", contents, ",index=keep")
     assert kept.features == 5 and notes == []
 
