@@ -1,4 +1,4 @@
-"""One trial of `metabit tune`: a network with other settings learns a stream, and is tested on that stream and on other datasets."""
+"""One trial of `metabit tune`: a network learns a stream with other settings, and is tested on it and on other datasets."""
 
 from __future__ import annotations
 
