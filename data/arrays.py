@@ -117,7 +117,7 @@ def scenario_of(
         notes += said
     numbered, names, said = classes(name, labels, order=order, outputs=outputs)
     count = len(names) or max(int(part.max()) for part in numbered) + 1
-    ids = _task_names(raw.train)
+    ids = task_names(raw.train)
 
     def make(i: int, seed: int) -> Task:
         chosen = [_rows(part, ids[i] if ids else None, name) for _, part in parts]
@@ -137,12 +137,8 @@ def scenario_of(
     return found, [f"{name}: {note}" for note in (*notes, *said)]
 
 
-def task_names(raw: Raw) -> list[str]:
-    """Values of the file's ``task``, numbers in their order, then names; [] without it."""
-    return _task_names(raw.train)
-
-
-def _task_names(part: Part) -> list[str]:
+def task_names(part: Part) -> list[str]:
+    """Values of ``task``, numbers in their order, then names; [] without it."""
     if part.task is None:
         return []
     found = np.unique(part.task).tolist()

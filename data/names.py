@@ -95,7 +95,7 @@ def _file(text: str, outputs: int | None) -> tuple[Scenario, list[str]]:
     found, notes = scenario_of(title, raw, order=order, outputs=outputs)
     if not picked:
         return found, notes
-    ids = task_names(raw)
+    ids = task_names(raw.train)
     if picked not in ids:
         known = f"there are {', '.join(ids)}" if ids else f"it has no column or array named task, use {title}"
         raise DataError(f"{title} has no task {picked}: {known}")
