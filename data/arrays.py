@@ -17,9 +17,13 @@ from metabit.data.task import Bytes, Scenario, Task, held_out, split
 Warn = Callable[[str], None]
 
 
-def warn_python(text: str) -> None:
-    """The default of every ``warn``: a DataWarning at the caller's line."""
-    warnings.warn(text, DataWarning, stacklevel=3)
+def tell(notes: Sequence[str], warn: Warn | None) -> None:
+    """Hands each note to ``warn``; without it, each becomes a DataWarning at the line that called the caller."""
+    for note in notes:
+        if warn is None:
+            warnings.warn(note, DataWarning, stacklevel=3)
+        else:
+            warn(note)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +66,7 @@ def from_arrays(
     y_test: NDArray[Any] | None = None,
     *,
     seed: int = 0,
-    warn: Warn = warn_python,
+    warn: Warn | None = None,
 ) -> Task:
     """A task from arrays.
 
@@ -85,13 +89,17 @@ def from_arrays(
     if (x_test is None) != (y_test is None):
         raise DataError(f"task {name!r} has only one of x_test and y_test: give both, or neither for a random split")
     test = None if x_test is None else Part(np.asarray(x_test), np.asarray(y_test))
-    return scenario_of(name, Raw(Part(np.asarray(x), np.asarray(y)), test), warn=warn).task(0, seed)
+    found, notes = scenario_of(name, Raw(Part(np.asarray(x), np.asarray(y)), test))
+    tell(notes, warn)
+    return found.task(0, seed)
 
 
 def scenario_of(
-    name: str, raw: Raw, *, order: Sequence[str] = (), outputs: int | None = None, warn: Warn = warn_python
-) -> Scenario:
-    """A file's arrays as a scenario: one task, or one for each value of its ``task``, numbers in order, then names.
+    name: str, raw: Raw, *, order: Sequence[str] = (), outputs: int | None = None
+) -> tuple[Scenario, list[str]]:
+    """A file's arrays as a scenario, and notes about what was changed.
+
+    The scenario has one task, or one for each value of the file's ``task``, numbers in order, then names.
 
     Args:
         order, outputs: as `labels.classes` takes them.
@@ -108,10 +116,8 @@ def scenario_of(
         labels.append(checked)
         notes += said
     numbered, names, said = classes(name, labels, order=order, outputs=outputs)
-    for note in (*notes, *said):
-        warn(f"{name}: {note}")
     count = len(names) or max(int(part.max()) for part in numbered) + 1
-    ids = _task_names(raw.train)
+    ids = task_names(raw.train)
 
     def make(i: int, seed: int) -> Task:
         chosen = [_rows(part, ids[i] if ids else None, name) for _, part in parts]
@@ -127,15 +133,12 @@ def scenario_of(
             title, x[0][train], y[0][train], x[0][test], y[0][test], raw.shape, names, held_out(seed), scaling
         )  # fmt: skip
 
-    return Scenario(name, "your own data", max(1, len(ids)), count, make, max(1, len(ids)), names)
+    found = Scenario(name, "your own data", max(1, len(ids)), count, make, max(1, len(ids)), names)
+    return found, [f"{name}: {note}" for note in (*notes, *said)]
 
 
-def task_names(raw: Raw) -> list[str]:
-    """Values of the file's ``task``, numbers in their order, then names; [] without it."""
-    return _task_names(raw.train)
-
-
-def _task_names(part: Part) -> list[str]:
+def task_names(part: Part) -> list[str]:
+    """Values of ``task``, numbers in their order, then names; [] without it."""
     if part.task is None:
         return []
     found = np.unique(part.task).tolist()

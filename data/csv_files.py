@@ -23,7 +23,7 @@ LABELS = ("label", "class", "target", "y")
 DELIMITERS = ",;\t"
 
 SNIFFED = 20
-"""Rows that decide the delimiter."""
+"""Rows that decide the delimiter, and which columns hold numbers."""
 
 COUNTED = 10
 """Fewest samples of which a counting column is taken for a row index."""
@@ -148,25 +148,25 @@ def is_number(cell: str, decimal_comma: bool = False) -> bool:
 
 
 def _has_header(rows: Rows, decimal_comma: bool) -> tuple[bool, list[str]]:
-    """Whether the first row names the columns, and a note where that is not plain.
+    """True if the first row names the columns, and a note where that is not plain.
 
-    It does if at least half of the columns that hold numbers below it have something else in it, or if it counts the
-    columns from 0 or 1, as a table without column names is saved by pandas.
+    A first row names the columns if at least half of the columns that hold numbers below it have something else in it, or
+    if it counts the columns from 0 or 1, as pandas writes a table without column names.
     """
     if not rows:
         return False, []
     first, rest = rows[0][1], [cells for _, cells in rows[1:] if len(cells) == len(rows[0][1])]
     if not rest:
         return not all(is_number(cell, decimal_comma) for cell in first), []
-    columns = list(zip(*rest, strict=True))
-    numeric = [
-        i for i, column in enumerate(columns) if 2 * sum(is_number(c, decimal_comma) for c in column) >= len(column)
-    ]
+    numeric = []
+    for i, column in enumerate(zip(*rest[:SNIFFED], strict=True)):
+        if 2 * sum(is_number(cell, decimal_comma) for cell in column) >= len(column):
+            numeric.append(i)
     words = [i for i in numeric if not is_number(first[i], decimal_comma)]
     if words and 2 * len(words) >= len(numeric):
         return True, []
-    if any(first[i] in columns[i] for i in range(len(first)) if i not in numeric):
-        return False, []
+    if any(cells[i] == first[i] for i in range(len(first)) if i not in numeric for cells in rest):
+        return False, []  # a word that occurs again below is a label
     counted = [first[i] for i in range(len(first)) if i not in words and is_number(first[i], decimal_comma)]
     if len(counted) + bool(words) > 2 and any(
         counted == [str(i) for i in range(start, start + len(counted))] for start in (0, 1)
@@ -211,7 +211,11 @@ def _same_layout(path: Path, names: tuple[str, ...], header: bool, like: Layout)
 def _is_index(name: str | None, column: Sequence[str]) -> bool:
     if name is not None and _UNNAMED.fullmatch(name):
         return True
-    if len(column) < COUNTED or not all(cell.isdecimal() and cell.isascii() for cell in column):
+    if (
+        len(column) < COUNTED
+        or len(set(column)) < len(column)
+        or not all(cell.isdecimal() and cell.isascii() for cell in column)
+    ):
         return False
     numbers = sorted(map(int, column))
     return numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
@@ -222,7 +226,7 @@ def _features(
 ) -> NDArray[np.int64] | NDArray[np.float64]:
     """(n, F): int64 if no cell has a decimal mark or an exponent, else float64."""
     whole = True
-    found = np.empty((len(rows), len(layout.features)))
+    found = np.empty((len(layout.features), len(rows)))
     for at, i in enumerate(layout.features):
         column, marks = columns[i], set("".join(columns[i]))
         if decimal_comma and "," in marks:
@@ -232,12 +236,16 @@ def _features(
                     path, rows, layout, row, i, "write it with a decimal comma as the others, and no thousands mark"
                 )
             column, marks = [cell.replace(",", ".", 1) for cell in column], marks - {","} | {"."}
-        if not marks <= _NUMERIC or not all(map(is_number, column)):
+        try:
+            if not marks <= _NUMERIC:  # float() takes more than these: "1_0", "nan"
+                raise ValueError
+            found[at] = list(map(float, column))
+        except ValueError:
             row = next(row for row, cell in enumerate(column) if not is_number(cell))
-            raise _no_number(path, rows, layout, row, i, "fill gaps, and give words numbers")
-        found[:, at] = list(map(float, column))
+            raise _no_number(path, rows, layout, row, i, "fill gaps, and give words numbers") from None
         whole = whole and not marks & set(".eE")
-    return found.astype(np.int64) if whole and np.abs(found).max() < 2**53 else found
+    x = np.ascontiguousarray(found.T)
+    return x.astype(np.int64) if whole and np.abs(x).max() < 2**53 else x
 
 
 def _no_number(path: Path, rows: Rows, layout: Layout, row: int, column: int, remedy: str) -> DataError:

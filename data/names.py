@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from metabit.data.arrays import Raw, Warn, scenario_of, task_names, warn_python
+from metabit.data.arrays import Raw, Warn, scenario_of, task_names, tell
 from metabit.data.csv_files import read_csv
 from metabit.data.errors import DataError
 from metabit.data.image_folders import read_folder
@@ -25,7 +25,7 @@ def load(
     seed: int = 0,
     tasks: int | None = None,
     outputs: int | None = None,
-    warn: Warn = warn_python,
+    warn: Warn | None = None,
 ) -> Scenario:
     """What there is to learn, by name. Every command takes the same names.
 
@@ -60,7 +60,10 @@ def load(
         MissingExtraError: the data needs a package that is not installed.
     """
     text = str(name).removeprefix("file:")
-    found = SCENARIOS.get(text) or _part_of_builtin(text) or _file(text, outputs, warn)
+    found = SCENARIOS.get(text) or _part_of_builtin(text)
+    if found is None:
+        found, notes = _file(text, outputs)
+        tell(notes, warn)
     return replace(found.first(tasks), seed=seed)
 
 
@@ -74,7 +77,7 @@ def _part_of_builtin(text: str) -> Scenario | None:
     return row.only(int(number) - 1)
 
 
-def _file(text: str, outputs: int | None, warn: Warn) -> Scenario:
+def _file(text: str, outputs: int | None) -> tuple[Scenario, list[str]]:
     paths, options = _parts(text)
     picked = ""
     head, colon, tail = paths[0].rpartition(":")
@@ -89,14 +92,14 @@ def _file(text: str, outputs: int | None, warn: Warn) -> Scenario:
     raw = _read(paths, options)
     order = tuple(options["classes"].split("/")) if "classes" in options else ()
     title = ",".join(paths)
-    found = scenario_of(title, raw, order=order, outputs=outputs, warn=warn)
+    found, notes = scenario_of(title, raw, order=order, outputs=outputs)
     if not picked:
-        return found
-    ids = task_names(raw)
+        return found, notes
+    ids = task_names(raw.train)
     if picked not in ids:
         known = f"there are {', '.join(ids)}" if ids else f"it has no column or array named task, use {title}"
         raise DataError(f"{title} has no task {picked}: {known}")
-    return replace(found.only(ids.index(picked)), name=f"{title}:{picked}")
+    return replace(found.only(ids.index(picked)), name=f"{title}:{picked}"), notes
 
 
 def _parts(text: str) -> tuple[list[str], dict[str, str]]:

@@ -1,4 +1,4 @@
-"""How well a model tells classes apart: accuracy, recall by class, balanced accuracy and the confusion matrix."""
+"""Accuracy, recall by class, balanced accuracy and the confusion matrix of predictions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Confusion:
         return float(np.mean([share for share in self.recall.values() if share is not None]))
 
     def facts(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """All of it but the surer half, JSON-ready."""
         return {
             "accuracy": self.accuracy,
             "balanced_accuracy": self.balanced_accuracy,

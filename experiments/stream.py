@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.data import Task, load
-from metabit.data.arrays import Warn, warn_python
+from metabit.data.arrays import Warn
 from metabit.experiments.errors import UsageError
 from metabit.export import Frozen
 from metabit.export.bits import pack_rows
@@ -67,7 +67,7 @@ class Tally:
         return {name: getattr(self, name) / max(1, self.samples) for name in ("visited", "moved", "flipped", "skipped")}
 
 
-def open_task(name: str, frozen: Frozen, classes: bool = True, *, seed: int = 0, warn: Warn = warn_python) -> Task:
+def open_task(name: str, frozen: Frozen, classes: bool = True, *, seed: int = 0, warn: Warn | None = None) -> Task:
     """A dataset by name (`metabit.data.load`), all its tasks in order, as inputs of a network (`as_inputs`).
 
     Args:

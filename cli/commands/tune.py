@@ -125,7 +125,7 @@ def _plain(trial: Trial) -> str:
 
 
 def _verdict(best: Trial, gains: list[float]) -> str:
-    """Of the comparison at the end, in points; without one nothing led what there was before."""
+    """Summary of the final comparison, in percentage points; without one, no trial led the present settings."""
     if not gains:
         return "nothing leads the settings as they are"
     said = f"{100 * sum(gains) / len(gains):+.1f} points on {len(gains)} other seeds"
@@ -137,7 +137,7 @@ def _verdict(best: Trial, gains: list[float]) -> str:
 
 
 def _tell(found: list[Trial], data: str) -> None:
-    """The best trials, and what there was before wherever it stands."""
+    """Shows the best trials, and the present settings in their place."""
     if not found:
         return
     rows = []

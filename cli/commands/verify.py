@@ -28,7 +28,7 @@ QUICK_EPOCHS = 5
 
 @dataclass
 class Ran:
-    """What one engine made of the same inputs: scores int (n, C), and the state after each step, uint8 (steps, S)."""
+    """Results of one engine on the same inputs: scores int (n, C), and the state after each step, uint8 (steps, S)."""
 
     name: str
     scores: NDArray[np.integer[Any]]
@@ -102,7 +102,7 @@ def command(
 
 
 def _quick(task: Task, seed: int) -> Checkpoint:
-    """A briefly trained network whose every layer learns."""
+    """A network of which every layer learns, trained for `QUICK_EPOCHS` epochs."""
     from metabit import train
 
     spec = train.Spec(task.features, RECIPE.hidden, task.classes, thermometer(task.x_train, RECIPE.planes), seed=seed)
@@ -112,6 +112,7 @@ def _quick(task: Task, seed: int) -> Checkpoint:
 
 
 def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step: Callable[[str], None]) -> list[Ran]:
+    """Scores of the test part and states of the learning steps, by every engine; ``step`` is called after each."""
     from metabit import export, firmware_sim
     from metabit.export.bits import unpack_rows
     from metabit.export.files.onnx_file import run_onnx, write_onnx
@@ -121,7 +122,7 @@ def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step
     from metabit.runtime import Model
 
     def unpacked(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """What engines that know no packed bits take."""
+        """The inputs for engines that take one byte a bit."""
         return unpack_rows(x, frozen.input_bits).astype(np.uint8) if frozen.packed else x
 
     x, order = task.x_test, np.arange(steps) % len(task.y_train)
@@ -157,7 +158,7 @@ def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step
 
 
 def compare(ran: list[Ran]) -> list[dict[str, Any]]:
-    """How many samples and steps differ from the oracle's, the first engine."""
+    """Number of samples and of steps in which each engine differs from the oracle, the first one."""
     want = ran[0]
     assert want.states is not None
     rows = []

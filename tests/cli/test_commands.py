@@ -15,7 +15,6 @@ import pytest
 
 from metabit.cli import COMMANDS, commands
 from metabit.data import load
-from metabit.experiments.confusion import surer_half
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "analyse"])
@@ -227,12 +226,6 @@ def test_run_tells_sure_predictions_from_others(metabit: Any, tmp_path: Path) ->
     found = metabit("run", "learned.mbit", "--data", "digits", "--json").json()
     assert found["accuracy_before"]["digits"] < found["accuracy_surer_half"]["digits"] <= 1
     assert "of the surer half" in metabit("run", "learned.mbit", "--data", "digits").out
-
-
-def test_the_surer_half() -> None:
-    labels, y, margins = np.array([1, 1, 0, 2, 0]), np.array([1, 0, 0, 2, 1]), np.array([9, 1, 7, 8, 2])
-    assert surer_half(labels, margins, y) == 1.0  # the three surest are right, the others wrong
-    assert surer_half(labels, -margins, y) == 1 / 3
 
 
 def test_run_learns_saves_and_is_repeatable(metabit: Any, image: Path, data: Path) -> None:

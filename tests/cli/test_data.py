@@ -188,3 +188,26 @@ def test_the_split_is_that_of_the_seed(metabit: Any) -> None:
     metabit("fresh", "a.npz", "-o", "f.mbit", "--seed", 3)
     ran = metabit("run", "f.mbit", "--data", "a.npz", "--seed", 3)
     assert "drawn with seed 3" in ran.out
+
+
+def test_run_predicts_each_test_sample_once_before_and_once_after(
+    metabit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez("a.npz", x=X, y=Y)
+    metabit("fresh", "a.npz", "-o", "f.mbit", "--hidden", 32)
+    opened, predicted, open_model, predict = [], [], Model.open.__func__, Model._predict  # type: ignore[attr-defined]
+    monkeypatch.setattr(Model, "open", classmethod(lambda cls, path: (opened.append(path), open_model(cls, path))[1]))
+
+    def counted(self: Model, x: Any, *more: Any, **options: Any) -> Any:
+        predicted.append(len(x))
+        return predict(self, x, *more, **options)
+
+    monkeypatch.setattr(Model, "_predict", counted)
+    for words, times in (
+        (("run", "f.mbit", "--data", "a.npz"), 1),
+        (("run", "f.mbit", "--data", "a.npz", "--learn"), 2),
+    ):
+        opened.clear()
+        predicted.clear()
+        assert metabit(*words).code == 0
+        assert len(opened) == 1 and predicted == [24] * times

@@ -226,3 +226,24 @@ def test_however_a_table_is_written_the_same_is_learnt(
     contents = ("\ufeff" if mark else "") + text(rows, first if names else None, by).replace("\n", end)
     task, notes = read(tmp_path / "a.csv", contents)
     assert same(task, load(tmp_path / "a.npz").whole()) and len(notes) == index
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.lists(
+            st.text(st.sampled_from("019.,;-_eE\t \"aé'"), max_size=5) | st.sampled_from(["1", "", "y", "task", "nan"]),
+            max_size=4,
+        ),
+        max_size=12,
+    ),
+    st.sampled_from(",;\t"),
+    st.sampled_from(["", ",index=keep", ",header=yes", ",header=no", ",label=1"]),
+)
+def test_any_text_is_a_table_or_one_sentence(tmp_path: Path, rows: list[list[str]], by: str, options: str) -> None:
+    try:
+        task, _ = read(tmp_path / "a.csv", "\n".join(by.join(row) for row in rows), options)
+    except DataError as error:
+        assert "\n" not in str(error).replace(repr("\n"), "")
+    else:
+        assert task.x_train.dtype == np.uint8 and task.y_train.max() < task.classes
