@@ -17,7 +17,7 @@ In short::
 
     from metabit import data, train
 
-    task = data.load_task("digits")
+    task = data.load("digits").task(0)
     thresholds = data.thermometer(task.x_train, planes=4)
     spec = train.Spec(features=64, hidden=(512,), classes=10, encode=thresholds, norm="static", output="code")
     network = train.Network(spec)
@@ -104,8 +104,8 @@ _MOVED = {
     "SCENARIOS": "metabit.data.scenarios",
     "Scenario": "metabit.data.scenarios",
     "Task": "metabit.data",
-    "load_task": "metabit.data.task.load",
-    "scenario": "metabit.data.scenarios",
+    "load_task": "metabit.data",
+    "scenario": "metabit.data",
     "switch_signs": "metabit.experiments.analyses",
     "thermometer": "metabit.data",
 }

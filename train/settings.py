@@ -167,4 +167,4 @@ DEFAULTS: dict[str, Defaults] = {
 
 def defaults(scenario: str) -> Defaults:
     """The defaults of a scenario by name; those for the user's own data where it has no row in `DEFAULTS`."""
-    return DEFAULTS.get(scenario, _OWN)
+    return DEFAULTS.get(scenario) or DEFAULTS.get(scenario.rpartition(":")[0], _OWN)

@@ -23,9 +23,7 @@ NETWORK, DATA, RULE, OUT = "Network", "Tasks and their order", "Learning rule", 
 
 
 def command(
-    scenario: Annotated[
-        str, typer.Argument(help="A name of the list above, or the path of an .npz or .csv file.")
-    ] = "digits",
+    scenario: Annotated[str, typer.Argument(help="A name of the list above, or your own file or folder.")] = "digits",
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for all results.", rich_help_panel=OUT)] = Path(
         "out"
     ),
@@ -134,12 +132,13 @@ def command(
     json: show.Json = False,
 ) -> None:
     from metabit import train
-    from metabit.data.scenarios import scenario as find
+    from metabit.cli import datasets
+    from metabit.data import load
     from metabit.train import metrics
     from metabit.train.run import run
     from metabit.train.settings import Settings, defaults
 
-    row = find(scenario, tasks)
+    row = load(scenario, seed=seed, tasks=tasks, warn=datasets.warn)
     if inputs == "bits" and planes is None:
         planes = defaults(row.name).planes or 1
     elif inputs == "uint8":
@@ -170,7 +169,8 @@ def command(
     path = output / "checkpoint.safetensors"
     # A resumed run must end in the same bytes, so what was typed to resume it is left out.
     typed = show.command_line().replace(" --resume", "")
-    about = {"data": scenario, "seed": seed, "command": typed, "settings": settings.to_dict()}
+    names = {"class_names": list(row.class_names)} if row.class_names else {}
+    about = {"data": scenario, **names, "seed": seed, "command": typed, "settings": settings.to_dict()}
     ran.checkpoint(provenance=about).write(path)
     if ran.history:
         evaluated = any(row["accuracy"] for row in ran.history)
@@ -180,8 +180,9 @@ def command(
         _draw(ran, output)
     facts = _facts(ran, path, seconds)
     if json:
-        show.emit(facts)
+        show.emit({**facts, "read": row.facts()})
     else:
+        show.say(row.line())
         _tell(ran, facts, scenario)
     if ran.interrupted:
         raise typer.Exit(130)
@@ -263,10 +264,12 @@ What there is to learn:
 
 \b
 {chr(10).join(f"{row.name:<{_WIDTH}}  {row.summary}" for row in SCENARIOS.values())}
-{"my.npz":<{_WIDTH}}  your own: arrays x (n, features), 0..255 or 0..1, and y (n,), classes from 0
-{"my.csv":<{_WIDTH}}  your own: a row for each sample, the label in column y, label, class, target or the last
+{"my.npz":<{_WIDTH}}  your own: arrays x (n, features), 0..255 or 0..1, and y (n,), numbers or words
+{"my.csv":<{_WIDTH}}  your own: a row for each sample, the label in column label, class, target, y or the last
+{"pictures":<{_WIDTH}}  your own: a folder with a subfolder of pictures for each class
+{"a.csv,b.csv":<{_WIDTH}}  your own: a training part and a test part, two files or two folders
 
-An array or column named task makes your own data a sequence. Public data sets are downloaded once and kept;
-METABIT_DATA_DIR names a folder that has them already. Every option left out is the scenario's own choice, the paper's
-where the paper has it. Ctrl-C saves, and --resume goes on to the same result.
+An array or column named task makes your own data a sequence. NAME:2 is one task of it. Public datasets are downloaded
+once and kept; METABIT_DATA_DIR names a folder that has them already. Every option left out is the scenario's own choice,
+the paper's where the paper has it. Ctrl-C saves, and --resume goes on to the same result.
 """

@@ -16,7 +16,7 @@ SCRIPT = '''
 import sys
 import numpy as np
 import torch
-from metabit.data import load_task, thermometer
+from metabit.data import load, thermometer
 from metabit.train import Network, Spec
 from metabit.train import ddp, loop
 from metabit.train.rule.metaplastic import MetaplasticAdam
@@ -24,7 +24,7 @@ from metabit.train.penalties import EWC
 from metabit.train.network.spec import Conv
 
 torch.set_num_threads(1)
-task = load_task("digits")
+task = load("digits").whole()
 x, y = torch.from_numpy(task.x_train), torch.from_numpy(task.y_train)
 for kind, more in (("dense", {}), ("conv", {"image": (8, 8, 1), "conv": (Conv(channels=4, pool=2),)})):
     # In float64: a binary network multiplies the last bit of a float32 sum into other signs within these steps.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from metabit.data.task import Task, load, thermometer
+from metabit.data import Task, load, thermometer
 from metabit.train.errors import DivergedError, TrainError
 from metabit.train.loop import Epoch, evaluate, fit
 from metabit.train.network.module import Network
@@ -16,7 +16,7 @@ from metabit.train.network.spec import Spec
 
 @functools.cache
 def digits(name: str = "digits") -> Task:
-    return load(name)
+    return load(name).whole()
 
 
 def digits_network(units: int = 64, **more: Any) -> Network:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from metabit.data.scenarios import Scenario, scenario
+from metabit.data import Scenario, load
 from metabit.data.task import Task
 from metabit.train import run as run_module
 from metabit.train.errors import DivergedError, TrainError
@@ -21,7 +21,7 @@ from metabit.train.settings import Settings, defaults
 
 def toy(count: int = 3) -> Scenario:
     """Rotated digits, a quarter of each."""
-    whole = scenario("rotated-digits")
+    whole = load("rotated-digits")
 
     def make(i: int, seed: int) -> Task:
         task = whole.task(i, seed)
