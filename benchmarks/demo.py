@@ -18,7 +18,7 @@ import numpy as np
 
 from metabit import export, firmware_sim, train
 from metabit.data import load
-from metabit.experiments import demo
+from metabit.experiments import demo as road
 from metabit.experiments.demo_settings import RECIPE
 from metabit.firmware_sim.report.page import Deployment
 from metabit.runtime import Model
