@@ -25,7 +25,56 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 for helpers in (".", "export"):  # networks.py; frozen_reference.py. pytest's importlib mode leaves sys.path alone.
     sys.path.insert(0, str(Path(__file__).parent / helpers))
 
-SLOW: dict[str, tuple[str, ...]] = {}
+SLOW: dict[str, tuple[str, ...]] = {
+    "cli/test_analyse_and_sweep.py": ("test_switches", "test_quadratic"),
+    "cli/test_commands.py": (
+        "test_a_convolutional_checkpoint_goes_all_the_way",
+        "test_simulate_agrees_with_run",
+        "test_ctrl_c_keeps_what_was_learned",
+        "test_a_ternary_network_stays_one",
+    ),
+    "cli/test_errors.py": (
+        "test_bits_as_features_need_no_encoder",
+        "test_a_breached_budget_exits_3_with_value_and_limit",
+    ),
+    "cli/test_tune.py": (),
+    "data/test_download.py": ("test_the_real_ones",),
+    "experiments/test_analyses.py": (),
+    "experiments/test_plots.py": (),
+    "experiments/test_sweep.py": (),
+    "export/test_freeze.py": ("test_hidden_activations_of_a_trained_network_are_those_of_torch",),
+    "export/test_freeze_windows.py": (),
+    "firmware_sim/test_counts.py": (),
+    "firmware_sim/test_device.py": (),
+    "firmware_sim/test_faults.py": (),
+    "firmware_sim/test_kernels.py": (),
+    "firmware_sim/test_stack.py": (),
+    "flow/test_demo.py": (),
+    "flow/test_docs.py": ("test_commands_run",),
+    "flow/test_examples.py": ("test_own_data", "test_stream_chart"),
+    "flow/test_porting.py": (),
+    "flow/test_readme.py": ("test_the_commands_leave_what_they_say", "test_a_strangers_own_file"),
+    "flow/test_whole_path.py": (),
+    "runtime/test_amalgamation.py": (),
+    "runtime/test_fuzz.py": (),
+    "runtime/test_parts.py": (),
+    "runtime/test_sources.py": (),
+    "runtime/test_wide.py": (),
+    "runtime/test_windows.py": ("test_the_oracle_is_what_loops_say", "test_any_network_of_windows_is_the_oracle_s"),
+    "train/test_checkpoint.py": ("test_damage_is_an_error_or_a_valid_checkpoint",),
+    "train/test_ddp.py": (),
+    "train/test_loop.py": ("test_digits_are_learnt",),
+    "train/test_penalties.py": ("test_the_fisher_says_where_to_hold_on",),
+    "train/test_run.py": ("test_ctrl_c_and_resume_give_the_identical_end",),
+    "train/test_tensorboard.py": (),
+}
+"""File -> its slow test functions; all of its tests if none is named. `pytest -m fast` runs every other test."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keeps compiled firmware in pytest's cache: later runs and other workers use it, and the user's own cache stays as it is."""
+    if "METABIT_CACHE_DIR" not in os.environ and hasattr(config, "cache"):
+        os.environ["METABIT_CACHE_DIR"] = str(config.cache.mkdir("metabit"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
