@@ -12,9 +12,9 @@ import numpy as np
 
 from metabit.data.task import Bytes, Labels
 from metabit.train.errors import TrainError, extra
-from metabit.train.loop import EVALUATE_BATCH
 from metabit.train.network.binarize import BinaryLinear, binarize_activation, sign
 from metabit.train.network.module import Network
+from metabit.train.step import EVALUATE_BATCH
 
 with extra("torch"):
     import torch
