@@ -21,7 +21,8 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise TrainError(f"cannot read the settings in {path} ({error}): give a .toml or .json file") from None
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise TrainError(f"cannot read the settings in {path} ({why}): give a .toml or .json file") from None
     if path.suffix not in (".toml", ".json"):
         raise TrainError(f"{path} is no settings file: its name must end in .toml or .json")
     try:

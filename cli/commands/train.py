@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metabit.cli.removed import refusing
-from metabit.data.scenarios import SCENARIOS
 from metabit.experiments import show
-from metabit.train.network.presets import PRESETS
 
 if TYPE_CHECKING:
     from metabit.train.run import Run
@@ -45,7 +43,7 @@ def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for all results.", rich_help_panel=OUT)] = Path(
         "out"
     ),
-    preset: Annotated[str | None, typer.Option(help=f"Network: {', '.join(PRESETS)}.", rich_help_panel=WHAT)] = None,
+    preset: Annotated[str | None, typer.Option(help="Network: a name of the list above.", rich_help_panel=WHAT)] = None,
     hidden: Annotated[
         list[int] | None,
         typer.Option(help="Units of a dense hidden layer; repeat for more layers.", rich_help_panel=WHAT),
@@ -72,7 +70,6 @@ def command(
     plot: Annotated[bool, typer.Option("--plot", help="Also draw the results.", rich_help_panel=OUT)] = False,
     json: show.Json = False,
 ) -> None:
-    from metabit import train
     from metabit.data.scenarios import scenario as find
     from metabit.train import metrics
     from metabit.train.run import run
@@ -161,18 +158,35 @@ def _tell(ran: Run, facts: dict[str, Any], name: str) -> None:
     show.say(f"{facts['checkpoint']}: {facts['epochs']} epochs on {name}{reached}, {facts['seconds']} s")
 
 
-_WIDTH = max(map(len, SCENARIOS))
-# Typer reads the docstring. Its table is that of data/scenarios.py.
-command.__doc__ = f"""Train a metaplastic binary network on one task after another.
+class Command(refusing(REMOVED)):  # type: ignore[misc]  # the class is made at run time
+    """The command, whose help is made only when it is shown: its lists need NumPy."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from metabit.data.scenarios import SCENARIOS
+        from metabit.train.network.presets import PRESETS
+
+        self.help = HELP.format(
+            scenarios="\n".join(f"{row.name:<15}  {row.summary}" for row in SCENARIOS.values()),
+            presets="\n".join(f"{row.name:<15}  {row.summary}" for row in PRESETS.values()),
+        )
+        super().format_help(ctx, formatter)
+
+
+HELP = """Train a metaplastic binary network on one task after another.
 
 Example: [bold]metabit train rotated-digits -o out --epochs 20 --m 25[/]
 
 The scenarios:
 
 \b
-{chr(10).join(f"{row.name:<{_WIDTH}}  {row.summary}" for row in SCENARIOS.values())}
-{"my.npz":<{_WIDTH}}  your own: arrays x (n, features), 0..255 or 0..1, and y (n,), classes from 0
-{"my.csv":<{_WIDTH}}  your own: a row for each sample, the label in column y, label, class, target or the last
+{scenarios}
+my.npz           your own: arrays x (n, features), 0..255 or 0..1, and y (n,), classes from 0
+my.csv           your own: a row for each sample, the label in column y, label, class, target or the last
+
+The networks of --preset:
+
+\b
+{presets}
 
 An array or column named task makes your own data a sequence. Public datasets are downloaded once and kept;
 METABIT_DATA_DIR names a folder that has them already. Each scenario has its own defaults. docs/training.md lists the
@@ -180,4 +194,4 @@ settings for --set and --settings. Ctrl-C saves, and --resume continues to an eq
 """
 
 app = typer.Typer(rich_markup_mode="rich", add_completion=False)
-app.command("train", cls=refusing(REMOVED))(command)
+app.command("train", cls=Command, help=HELP)(command)

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from metabit.data.errors import DataError
 from metabit.train.checkpoint import Checkpoint, Rule, load, save
 from metabit.train.errors import TrainError
-from metabit.train.loop import Epoch, History
 from metabit.train.network.module import Network
 from metabit.train.network.spec import Spec
+from metabit.train.run import Epoch, History
 
 SPEC = Spec(6, (8, 5), 3, encode=(9, 99), output="code")
 
@@ -72,7 +73,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(TrainError, match=r"cannot write .* \(No space left on device\)"):
+    with pytest.raises(DataError, match=r"cannot write .* \(No space left on device\)"):
         saved(path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
@@ -82,7 +83,7 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
         load(tmp_path / "none")
     with pytest.raises(TrainError, match="does not exist or is not a file"):
         load(tmp_path)
-    with pytest.raises(TrainError, match="cannot write"):
+    with pytest.raises(DataError, match="cannot write"):
         saved(tmp_path / "no" / "folder")
     (tmp_path / "text").write_text("hello, this is no checkpoint at all")
     with pytest.raises(TrainError, match="text is truncated or not a safetensors file"):

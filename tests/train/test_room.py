@@ -60,3 +60,9 @@ def test_every_public_name_resolves() -> None:
         assert name in dir(train)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = train.nonsense
+
+
+def test_removed_names_say_what_replaces_them() -> None:
+    for name in ("Grid", "MetaplasticSGD", "ddp", "tensorboard"):
+        with pytest.raises(AttributeError, match=f"metabit.train.{name} was removed: "):
+            getattr(train, name)
