@@ -137,9 +137,9 @@ def with_(name: str, value: Any) -> Callable[[Tensors], Tensors]:
         (with_("layers.9.hidden", np.zeros(2)), "layers.9.hidden is unknown"),
         (
             with_("layers.0.hidden", np.zeros((8, 12))),
-            r"layers.0.hidden is float64 \(8, 12\): the spec asks for float32",
+            r"layers.0.hidden is float64 \(8, 12\): the spec needs float32",
         ),
-        (with_("layers.0.norm.bias", np.zeros(9, np.float32)), r"asks for float32 \(8,\)"),
+        (with_("layers.0.norm.bias", np.zeros(9, np.float32)), r"needs float32 \(8,\)"),
         (with_("layers.0.norm.mean", np.full(8, np.nan, np.float32)), "layers.0.norm.mean holds NaN or infinity"),
         (with_("layers.0.norm.var", np.full(8, -1, np.float32)), "layers.0.norm.var holds a negative variance"),
         (with_("layers.2.code", np.zeros((3, 5), np.int8)), "layers.2.code holds a value other than -1 and"),

@@ -47,7 +47,7 @@ def test_a_broken_dependency_keeps_its_traceback() -> None:
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    example = (train.__doc__ or "").partition("In short::")[2]
+    example = (train.__doc__ or "").partition("Example::")[2]
     code = "\n".join(line[4:] for line in example.splitlines() if line.startswith("    "))
     namespace: dict[str, Any] = {}
     exec(code, namespace)
