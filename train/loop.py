@@ -27,7 +27,7 @@ SAVE_SECONDS = 5.0
 """Least time between saves at the ends of epochs; twelve times as much between saves within an epoch."""
 
 Row = dict[str, Any]
-"""One finished epoch, as `Run.history` describes it."""
+"""Row of one finished epoch, as `Run.history` describes it."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Place:
 
 
 class Loop:
-    """One network learns the tasks of a scenario in order.
+    """Training of one network on the tasks of a scenario, in order.
 
     Attributes:
         network, learner, place: what is trained, what trains it, and where the loop stands.

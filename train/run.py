@@ -41,7 +41,7 @@ STATE = "state.safetensors"
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass of `fit` over the training samples.
+    """A pass of `fit` over the training samples.
 
     Args:
         number: from 1.

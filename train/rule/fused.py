@@ -50,7 +50,7 @@ class StepSettings:
 
 @dataclass(frozen=True)
 class Update:
-    """One parameter w, its gradient g and its two moments, all of one shape."""
+    """A parameter w, its gradient g and its two moments, all of one shape."""
 
     w: Tensor
     g: Tensor
