@@ -88,42 +88,6 @@ def forward_transfer(matrix: ArrayLike, baseline: ArrayLike) -> float:
     return float((r.diagonal(1) - b[1:]).mean()) if len(r) > 1 else 0.0
 
 
-def prequential(correct: ArrayLike, fading: float = 1.0) -> Floats:
-    """Return the prequential accuracy of a stream (Gama, Sebastião, Rodrigues, Machine Learning 90, 2013).
-
-    P[t] = Σ_{i<=t} a^{t-i} c[i] / Σ_{i<=t} a^{t-i}. With a = 1 it is the running mean; a = 0.99 weights about the last 100
-    samples.
-
-    Args:
-        correct: (n,), 1 or True if the prediction before learning from the sample was correct, else 0.
-        fading: a, in 0..1 without 0.
-
-    Returns:
-        float64 (n,).
-    """
-    c = np.asarray(correct, dtype=np.float64)
-    if c.ndim != 1 or not np.isin(c, (0, 1)).all():
-        raise TrainError(f"correct has shape {c.shape} or values other than 0 and 1: give one entry for each sample")
-    if not 0 < fading <= 1:
-        raise TrainError(f"fading={fading}: must be above 0 and at most 1")
-    result, hits, weight = np.empty(len(c)), 0.0, 0.0
-    for t, value in enumerate(c):
-        hits, weight = fading * hits + value, fading * weight + 1
-        result[t] = hits / weight
-    return result
-
-
-def flip_ratio(before: ArrayLike, after: ArrayLike) -> float:
-    """Return the share of weights, 0..1, whose sign differs; sign(0) = +1.
-
-    It takes hidden weights or signs: ``flip_ratio([1, -1], [1, 1])`` is 0.5.
-    """
-    a, b = np.asarray(before), np.asarray(after)
-    if a.shape != b.shape or a.size == 0:
-        raise TrainError(f"shapes {a.shape} and {b.shape}: must be equal and not empty")
-    return float(((a >= 0) != (b >= 0)).mean())
-
-
 def hidden_histograms(
     tensors: Mapping[str, ArrayLike], bins: int = 101, limit: float | None = None
 ) -> dict[str, tuple[NDArray[np.int64], Floats]]:
