@@ -51,61 +51,38 @@ if TYPE_CHECKING:
     from metabit.train.step import evaluate
 
 __all__ = [
-    "Checkpoint",
-    "Conv",
-    "DivergedError",
-    "History",
-    "MetaplasticAdam",
-    "MissingExtraError",
-    "Network",
-    "PENALTIES",
-    "PRESETS",
-    "Rule",
-    "Run",
-    "Settings",
-    "Spec",
-    "TrainError",
-    "evaluate",
-    "fit",
-    "load_checkpoint",
-    "run_scenario",
+    "Checkpoint", "Conv", "DivergedError", "History", "MetaplasticAdam", "MissingExtraError", "Network", "PENALTIES",
+    "PRESETS", "Rule", "Run", "Settings", "Spec", "TrainError", "evaluate", "fit", "load_checkpoint", "run_scenario",
     "save",
-]
+]  # fmt: skip
 
-_HOME = {
-    "Checkpoint": "checkpoint",
-    "Conv": "network.spec",
-    "DivergedError": "errors",
-    "History": "run",
-    "MetaplasticAdam": "rule.metaplastic",
-    "MissingExtraError": "errors",
-    "Network": "network.module",
-    "PENALTIES": "penalties",
-    "PRESETS": "network.presets",
-    "Rule": "checkpoint",
-    "Run": "run",
-    "Settings": "settings",
-    "Spec": "network.spec",
-    "TrainError": "errors",
-    "evaluate": "step",
-    "fit": "run",
-    "load_checkpoint": "checkpoint.load",
-    "run_scenario": "run.run",
-    "save": "checkpoint",
+_MODULES = {
+    "checkpoint": ("Checkpoint", "Rule", "save"),
+    "errors": ("DivergedError", "MissingExtraError", "TrainError"),
+    "network.module": ("Network",),
+    "network.presets": ("PRESETS",),
+    "network.spec": ("Conv", "Spec"),
+    "penalties": ("PENALTIES",),
+    "rule.metaplastic": ("MetaplasticAdam",),
+    "run": ("History", "Run", "fit"),
+    "settings": ("Settings",),
+    "step": ("evaluate",),
 }
-"""Public name -> module; checkpoint.load and run.run have another name there."""
+_HOME = {name: f"{__name__}.{module}:{name}" for module, names in _MODULES.items() for name in names}
+_HOME |= {"load_checkpoint": f"{__name__}.checkpoint:load", "run_scenario": f"{__name__}.run:run"}
+"""Public name -> "module:name there"."""
 
 _MOVED = {
     "Quadratic": "metabit.experiments.quadratic",
     "SCENARIOS": "metabit.data.scenarios",
     "Scenario": "metabit.data.scenarios",
     "Task": "metabit.data",
-    "load_task": "metabit.data.task.load",
-    "scenario": "metabit.data.scenarios",
+    "load_task": "metabit.data",
+    "scenario": "metabit.data",
     "switch_signs": "metabit.experiments.analyses",
     "thermometer": "metabit.data",
 }
-"""Names of 0.1 that are now in another room: re-exported with a warning for one release."""
+"""Names of 0.1 -> their present module; importable from here, with a warning, for one release."""
 
 _REMOVED = {
     "Grid": "train in floats and export with --bits",
@@ -115,22 +92,18 @@ _REMOVED = {
 }
 """Names of 0.1 -> what replaces them."""
 
-_RENAMED = {"checkpoint.load": "load_checkpoint", "run.run": "run_scenario"}
-
 
 def __getattr__(name: str) -> Any:
-    if name in _MOVED:
-        home = _MOVED[name]
-        module, attribute = (home.removesuffix(".load"), "load") if home.endswith(".load") else (home, name)
-        warnings.warn(f"metabit.train.{name} is {module}.{attribute} now", DeprecationWarning, stacklevel=2)
-        return getattr(import_module(module), attribute)
     if name in _REMOVED:
-        raise AttributeError(f"metabit.train.{name} was removed: {_REMOVED[name]}")
+        # Python would hide the message of an AttributeError in `from metabit.train import name`.
+        raise ImportError(f"metabit.train.{name} was removed: {_REMOVED[name]}")
+    if name in _MOVED:
+        warnings.warn(f"metabit.train.{name} is {_MOVED[name]}.{name} now", DeprecationWarning, stacklevel=2)
+        return getattr(import_module(_MOVED[name]), name)
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _HOME[name]
-    module, attribute = home.split(".") if home in _RENAMED else (home, name)
-    value = getattr(import_module(f"{__name__}.{module}"), attribute)
+    module, _, attribute = _HOME[name].partition(":")
+    value = getattr(import_module(module), attribute)
     globals()[name] = value
     return value
 
