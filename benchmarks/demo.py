@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from metabit import export, firmware_sim, train
-from metabit.data import load_task
+from metabit.data import load
 from metabit.experiments import demo as road
 from metabit.experiments.demo_settings import RECIPE
 from metabit.firmware_sim.report.page import Deployment
@@ -192,7 +192,7 @@ def on_boards(checkpoint: train.Checkpoint, seed: int) -> list[dict[str, Any]]:
     """The metaplastic deployment of one seed, measured on every board."""
     kind = road.kinds(seed=seed)[0]
     image = export.write_image(export.freeze(checkpoint, kind.options))
-    field = load_task(road.FIELD)
+    field = load(road.FIELD).whole()
     x, y = field.x_train[: road.MEASURED], field.y_train[: road.MEASURED]
     rows = []
     for name in firmware_sim.boards():

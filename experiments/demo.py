@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit import export, firmware_sim, train
-from metabit.data import load_task, thermometer
+from metabit.data import load, thermometer
 from metabit.experiments import show, stream
 from metabit.experiments.demo_settings import RECIPE, Recipe
 from metabit.export.files.image import with_state
@@ -56,7 +56,7 @@ def train_upright(
     seed: int, recipe: Recipe = RECIPE, progress: Callable[[str], None] = lambda text: None
 ) -> train.Checkpoint:
     """The lab: a network that has only ever seen upright digits."""
-    task = load_task(LAB)
+    task = load(LAB).whole()
     spec = train.Spec(
         task.features, recipe.hidden, task.classes, thermometer(task.x_train, recipe.planes),
         output=recipe.output, seed=seed,
@@ -84,7 +84,7 @@ def learn_sideways(
     learn and state belong to whatever runs the image, host or board. The curve is evaluated on the host from the learner's
     state: both compute the same integers, and the learner is not disturbed.
     """
-    upright, sideways = load_task(LAB), load_task(FIELD)
+    upright, sideways = load(LAB).whole(), load(FIELD).whole()
     tally = stream.Tally()
     layers = export.read_image(image).layers
 
@@ -93,7 +93,7 @@ def learn_sideways(
         return tally.samples, tuple(stream.accuracy(now.predict_many, t.x_test, t.y_test) for t in (upright, sideways))
 
     before, curve = state(), [point()]
-    for piece in stream.chunks(len(sideways.y_train), passes, None, seed, CHUNK):
+    for piece in stream.chunks(len(sideways.y_train), passes, None, seed, CHUNK, shuffle=True):
         if learn is None:
             tally.samples += len(piece)
         else:
@@ -126,7 +126,7 @@ def levels(image: bytes) -> dict[int, int]:
 def walk(folder: Path, seed: int, passes: int) -> Report:
     """The demo. Leaves the checkpoint and every exported file in `folder`; the caller writes the report."""
     folder.mkdir(parents=True, exist_ok=True)
-    field = load_task(FIELD)
+    field = load(FIELD).whole()
     points = -(-len(field.y_train) * passes // CHUNK)
     ways = kinds(seed=seed)
     with show.bar("training", RECIPE.epochs + len(ways) * points + 4) as bar:

@@ -128,13 +128,13 @@ def run_cell(cell: Mapping[str, Any], folder: str) -> dict[str, Any]:
         mean_accuracy, forgetting, backward_transfer, final_accuracy; just_learnt, each task's accuracy just after it
         was learnt; epochs; seconds of this attempt; machine, torch and date.
     """
-    from metabit.data.scenarios import scenario
+    from metabit.data import load
     from metabit.train.metrics import accuracy_matrix, summary
     from metabit.train.run import STATE, run
     from metabit.train.settings import Settings, defaults
 
     changes = dict(cell)
-    row = scenario(changes.pop("scenario"), changes.pop("tasks", None))
+    row = load(changes.pop("scenario"), tasks=changes.pop("tasks", None))
     settings = Settings.of(defaults(row.name), **changes)
     place = Path(folder) / hashlib.sha256(_key(cell).encode()).hexdigest()[:16]
     start = time.monotonic()

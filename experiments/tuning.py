@@ -59,13 +59,23 @@ class Bench:
     passes: int = 1
 
     @classmethod
-    def of(cls, start: Start, task: Task, others: Mapping[str, Task], passes: int = 1) -> Bench:
-        """Training parts only: the test parts stay unseen, to measure with what was tuned. Raises UsageError."""
+    def of(
+        cls, start: Start, task: Task, others: Mapping[str, Task], passes: int = 1, shuffle: int | None = None
+    ) -> Bench:
+        """A bench of training parts only. The test parts stay unseen, to measure the tuned network with.
+
+        Args:
+            shuffle: seed of a random order of the stream; None keeps file order.
+
+        Raises:
+            UsageError: too few samples.
+        """
         count = len(task.y_train)
         if count < 2 * HELD:
             raise UsageError(f"{task.name} has {count} samples to learn: tuning needs at least {2 * HELD}")
         kept = {name: (other.x_train[::HELD], other.y_train[::HELD]) for name, other in others.items()}
-        return cls(start, (task.x_train, task.y_train), kept, passes)
+        order = np.arange(count) if shuffle is None else np.random.default_rng(shuffle).permutation(count)
+        return cls(start, (task.x_train[order], task.y_train[order]), kept, passes)
 
     def digest(self) -> str:
         """Of all that a score depends on beside settings and seed."""

@@ -18,7 +18,7 @@ Example::
 
     from metabit import data, train
 
-    task = data.load_task("digits")
+    task = data.load("digits").task(0)
     thresholds = data.thermometer(task.x_train, planes=4)
     spec = train.Spec(features=64, hidden=(512,), classes=10, encode=thresholds, norm="static", output="code")
     network = train.Network(spec)

@@ -228,4 +228,4 @@ DEFAULTS: Mapping[str, Defaults] = {
 
 def defaults(scenario: str) -> Defaults:
     """Return the defaults of a scenario by name; a scenario without a row has those for the user's own data."""
-    return DEFAULTS.get(scenario, _OWN)
+    return DEFAULTS.get(scenario) or DEFAULTS.get(scenario.rpartition(":")[0], _OWN)

@@ -32,12 +32,12 @@ def switches(
 
     Example: [bold]metabit analyse switches out/checkpoint.safetensors --data digits --bins 8[/]
     """
-    from metabit.data.scenarios import scenario
+    from metabit.data import load
     from metabit.experiments.analyses import switch_signs
     from metabit.train import load_checkpoint
 
     network = load_checkpoint(checkpoint).to_network()
-    task = scenario(data).task(0, seed)
+    task = load(data, seed=seed, warn=show.warn).task(0)
     if task.features != network.spec.features:
         raise UsageError(f"--data {data} has {task.features} features, {checkpoint} takes {network.spec.features}")
     rows = switch_signs(

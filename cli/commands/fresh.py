@@ -9,24 +9,25 @@ from typing import Annotated
 
 import typer
 
-from metabit.data import Task, load_task
+from metabit.cli import datasets
+from metabit.data import Task
 from metabit.experiments import show
 
 DEFAULT = (0.16, 0.59)
 """Thresholds as shares of the largest feature: 40 and 150 of 255."""
 
 
-def thresholds_of(task: Task, asked: Sequence[int] | None = None) -> tuple[int, ...]:
-    """Those asked for, or DEFAULT of the task's largest feature; none twice."""
+def thresholds_of(task: Task, given: Sequence[int] | None = None) -> tuple[int, ...]:
+    """Thresholds of the inputs: the given ones, or `DEFAULT` shares of the largest feature. None occurs twice."""
     largest = int(task.x_train.max())
-    return tuple(dict.fromkeys(asked or [max(1, round(part * largest)) for part in DEFAULT]))
+    return tuple(dict.fromkeys(given or [max(1, round(part * largest)) for part in DEFAULT]))
 
 
 def command(
     data: Annotated[
         str,
         typer.Argument(
-            help="What it is to learn: digits, or an .npz file. Only its sizes and its largest feature are looked at."
+            help=f"Dataset that it will learn: {datasets.HELP} Only its sizes and its largest feature are read."
         ),
     ] = "digits",
     output: Annotated[Path, typer.Option("-o", "--output", help="The image to write.")] = Path("out/fresh.mbit"),
@@ -63,7 +64,7 @@ def command(
 
     seen = ""
     if features is None:
-        task = load_task(data)
+        task = datasets.loaded(data, seed)
         options = FreshOptions(bits=bits, thresholds=thresholds_of(task, threshold), seed=seed)
         image = write_image(fresh(task.features, hidden, task.classes, options))
     elif threshold:
@@ -75,15 +76,16 @@ def command(
             raise UsageError(f"--output {output} is the network whose features are wanted: name another file")
         below = read_image(features.read_bytes())
         seen = f" -> {below.layers[-2].outputs} of {features}" if len(below.layers) > 1 else ""
-        task = stream.open_task(data, below, classes=False)
+        task = stream.as_inputs(datasets.loaded(data, seed), below, classes=False)
         image = write_image(fresh_head(below, hidden, task.classes, replace(HEAD, bits=bits, seed=seed)))
     model = Model(image)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(output, image)
     sizes = {"flash: image": len(image), "RAM: state": model.state_size, "RAM: arena, learn": model.arena_size("learn")}
     if json:
-        show.emit({"image": str(output), "features": task.features, "hidden": hidden, "classes": task.classes,
+        show.emit({"image": str(output), "read": task.facts(), "features": task.features, "hidden": hidden, "classes": task.classes,
                    "bits": bits, "bytes": sizes})  # fmt: skip
         return
+    datasets.say(task)
     show.table(f"{output}", ["memory", "bytes"], [(name, f"{count:,}") for name, count in sizes.items()])
     show.say(f"{task.features}{seen} -> {hidden} -> {task.classes}, {bits} bits a synapse, nothing learnt yet")

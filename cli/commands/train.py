@@ -37,9 +37,7 @@ REMOVED = {
 
 
 def command(
-    scenario: Annotated[
-        str, typer.Argument(help="A name of the list above, or the path of an .npz or .csv file.")
-    ] = "digits",
+    scenario: Annotated[str, typer.Argument(help="A name of the list above, or your own file or folder.")] = "digits",
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for all results.", rich_help_panel=OUT)] = Path(
         "out"
     ),
@@ -70,7 +68,8 @@ def command(
     plot: Annotated[bool, typer.Option("--plot", help="Also draw the results.", rich_help_panel=OUT)] = False,
     json: show.Json = False,
 ) -> None:
-    from metabit.data.scenarios import scenario as find
+    from metabit.cli import datasets
+    from metabit.data import load
     from metabit.train import metrics
     from metabit.train.run import run
     from metabit.train.settings import Settings, defaults
@@ -78,9 +77,8 @@ def command(
 
     by_layer = m[0] if m and len(m) == 1 else m or None
     flags = {"preset": preset, "hidden": hidden or None, "epochs": epochs, "m": by_layer, "seed": seed}
-    changes = merge(file, pairs or (), flags)
-    row = find(scenario, tasks)
-    settings = Settings.of(defaults(row.name), **changes)
+    settings = Settings.of(defaults(scenario), **merge(file, pairs or (), flags))
+    row = load(scenario, seed=settings.seed, tasks=tasks, warn=datasets.warn)
     start = monotonic()
     phases = 1 if settings.interleaved else row.count
     with show.bar(f"training on {row.name}", phases * settings.epochs) as bar:
@@ -97,7 +95,10 @@ def command(
     path = output / "checkpoint.safetensors"
     # A resumed run must end in the same bytes, so the provenance leaves --resume out.
     typed = show.command_line().replace(" --resume", "")
-    about = {"data": scenario, "seed": settings.seed, "command": typed, "settings": settings.to_dict()}
+    names = {"class_names": list(row.class_names)} if row.class_names else {}
+    about = {
+        "data": scenario, **names, "seed": settings.seed, "command": typed, "settings": settings.to_dict(),
+    }  # fmt: skip
     ran.checkpoint(provenance=about).write(path)
     if ran.history:
         evaluated = any(row["accuracy"] for row in ran.history)
@@ -107,8 +108,9 @@ def command(
         _draw(ran, output)
     facts = _facts(ran, path, seconds)
     if json:
-        show.emit(facts)
+        show.emit({**facts, "read": row.facts()})
     else:
+        show.say(row.line())
         _tell(ran, facts, scenario)
     if ran.interrupted:
         raise typer.Exit(130)
@@ -180,17 +182,19 @@ The scenarios:
 
 \b
 {scenarios}
-my.npz           your own: arrays x (n, features), 0..255 or 0..1, and y (n,), classes from 0
-my.csv           your own: a row for each sample, the label in column y, label, class, target or the last
+my.npz           your own: arrays x (n, features), 0..255 or 0..1, and y (n,), numbers or words
+my.csv           your own: a row for each sample, the label in column label, class, target, y or the last
+pictures         your own: a folder with a subfolder of pictures for each class
+a.csv,b.csv      your own: a training part and a test part, two files or two folders
 
 The networks of --preset:
 
 \b
 {presets}
 
-An array or column named task makes your own data a sequence. Public datasets are downloaded once and kept;
-METABIT_DATA_DIR names a folder that has them already. Each scenario has its own defaults. docs/training.md lists the
-settings for --set and --settings. Ctrl-C saves, and --resume continues to an equal result.
+An array or column named task makes your own data a sequence. NAME:2 is one task of it. Public datasets are downloaded
+once and kept; METABIT_DATA_DIR names a folder that has them already. Each scenario has its own defaults. docs/training.md
+lists the settings for --set and --settings. Ctrl-C saves, and --resume continues to an equal result.
 """
 
 app = typer.Typer(rich_markup_mode="rich", add_completion=False)

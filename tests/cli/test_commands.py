@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from metabit.cli import COMMANDS, commands
-from metabit.data import load_task
-from metabit.experiments import stream
+from metabit.data import load
+from metabit.experiments.confusion import surer_half
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "analyse"])
@@ -191,7 +191,7 @@ def test_a_ternary_network_stays_one(metabit: Any) -> None:
 def test_a_convolutional_checkpoint_goes_all_the_way(metabit: Any) -> None:
     from metabit import train
 
-    task = load_task("digits")
+    task = load("digits").whole()
     conv = (train.Conv(6, 3, padding="same", pool=2), train.Conv(9, 3, stride=2))
     spec = train.Spec(64, (20,), 10, image=(8, 8, 1), conv=conv, input="uint8")
     checkpoint = train.Checkpoint(spec, train.Network(spec).tensors(), train.Rule.of(spec, 1.0))
@@ -231,8 +231,8 @@ def test_run_tells_sure_predictions_from_others(metabit: Any, tmp_path: Path) ->
 
 def test_the_surer_half() -> None:
     labels, y, margins = np.array([1, 1, 0, 2, 0]), np.array([1, 0, 0, 2, 1]), np.array([9, 1, 7, 8, 2])
-    assert stream.surer_half(labels, margins, y) == 1.0  # the three surest are right, the others wrong
-    assert stream.surer_half(labels, -margins, y) == 1 / 3
+    assert surer_half(labels, margins, y) == 1.0  # the three surest are right, the others wrong
+    assert surer_half(labels, -margins, y) == 1 / 3
 
 
 def test_run_learns_saves_and_is_repeatable(metabit: Any, image: Path, data: Path) -> None:

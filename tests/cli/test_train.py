@@ -15,7 +15,7 @@ import torch
 
 from metabit import train
 from metabit.cli.commands.train import REMOVED
-from metabit.data import load_task, thermometer
+from metabit.data import load, thermometer
 from metabit.data.scenarios import SCENARIOS
 from metabit.train import loop as loop_module
 from metabit.train.settings import Settings
@@ -55,7 +55,7 @@ def test_json_says_what_was_reached(metabit: Any) -> None:
 
 def test_a_single_task_is_what_fit_makes_of_it(metabit: Any) -> None:
     metabit("train", "digits", *SMALL, "--m", 9, "--seed", 4)
-    task = load_task("digits", seed=4)
+    task = load("digits", seed=4).whole()
     spec = train.Spec(64, (24,), 10, thermometer(task.x_train, 4), output="code", seed=4, image=(8, 8, 1))
     network = train.Network(spec)
     train.fit(network, task, epochs=2, batch=50, m=9.0, seed=4)
@@ -109,7 +109,7 @@ def test_ones_own_files(metabit: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("mnst",), "unknown scenario 'mnst'"),
+        (("mnst",), "unknown data 'mnst'"),
         (("digits", "--resume"), "there is nothing to resume"),
         (("digits", "--tasks", "2"), "tasks=2: digits has 1 to 1"),
         (("digits", "--preset", "huge"), "unknown preset 'huge'"),

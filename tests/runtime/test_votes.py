@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from agreement import agree_while_learning
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import conv, inputs, inputs_of_density, network, oracle_input, voting, windowed
+from networks import conv, inputs, inputs_of_density, oracle_input, voting, windowed
 
 from metabit.export.files.image import read_image, write_image
 from metabit.export.frozen import CERTAIN, Frozen
@@ -116,30 +115,9 @@ def test_prediction_of_a_frozen_graded_layer() -> None:
     np.testing.assert_array_equal(model.scores(x), expected)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_novelty_is_what_the_specification_says(seed: int) -> None:
-    """Of networks with and without input bits of their own, and of a sample with nothing on."""
-    frozen = voting(seed, planes=1 + seed, units=30 + seed, source=("encode", "bits", "encode")[seed])
-    x = inputs(frozen, 20, seed)
-    x[0] = 0
-    model, layer = Model(write_image(frozen)), frozen.layers[0]
-    expected = []
-    for row in x:
-        on = DeviceRule.planes_on(layer.graded, DeviceRule(frozen).encode(oracle_input(frozen, row))).sum(0)
-        u = layer.weights * (2 - DeviceRule.unsure(layer.hidden.astype(np.int64), layer.bits))
-        mean = 16 * int(np.abs(u @ on - 2 * layer.theta).sum()) // layer.units
-        n = int(on.sum())
-        expected.append((math.isqrt(n * math.isqrt(n << 16)) << 12) // max(1, mean))
-    found = model.novelties(x)
-    assert found.dtype == np.uint32 and found.tolist() == expected and len(set(expected)) > 10
-    assert model.novelties(x[:0]).shape == (0,)
-
-
-def test_only_graded_units_know_what_is_novel() -> None:
-    frozen = network(1, (8, 9, 4))
-    with pytest.raises(ModelError, match="no graded units: there is no novelty") as error:
-        Model(write_image(frozen)).novelties(inputs(frozen, 2))
-    assert error.value.code == -28
+def test_novelty_was_taken_out_and_names_what_replaces_it() -> None:
+    with pytest.raises(ModelError, match="taken out: rank predictions by Model.margins"):
+        Model(write_image(voting(0))).novelties(np.zeros((1, 1), np.uint8))
 
 
 def test_samples_not_yet_counted_are_lost_with_the_arena_and_nothing_else_is() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from metabit.data.task import Task, load, thermometer
+from metabit.data import Task, load, thermometer
 from metabit.train.errors import DivergedError, TrainError
 from metabit.train.network.module import Network
 from metabit.train.network.spec import Spec
@@ -17,7 +17,7 @@ from metabit.train.step import evaluate
 
 @functools.cache
 def digits(name: str = "digits") -> Task:
-    return load(name)
+    return load(name).whole()
 
 
 def digits_network(units: int = 64, **more: Any) -> Network:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from metabit.data.task import Task, load, thermometer
+from metabit.data import Task, load, thermometer
 from metabit.train.errors import TrainError
 from metabit.train.network.binarize import binarize_weight, set_gradient_products, sign
 from metabit.train.network.module import Network
@@ -36,7 +36,7 @@ def exact_products() -> Iterator[None]:
 
 @functools.cache
 def digits(name: str = "digits") -> Task:
-    return load(name)
+    return load(name).whole()
 
 
 def dense(seed: int = 0, units: int = 32, **more: Any) -> Network:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from metabit.data.scenarios import Scenario, scenario
+from metabit.data import Scenario, load
 from metabit.data.task import Task
 from metabit.train import loop as loop_module
 from metabit.train import resume_file
@@ -26,7 +26,7 @@ from metabit.train.step import evaluate
 
 def toy(count: int = 3) -> Scenario:
     """Rotated digits, a quarter of each."""
-    whole = scenario("rotated-digits")
+    whole = load("rotated-digits")
 
     def make(i: int, seed: int) -> Task:
         task = whole.task(i, seed)

@@ -1,21 +1,22 @@
-/* Four passes of a graded layer with weights drawn anew, side by side: docs/learning-rule.md, "Graded units and votes". Hosts
- * hold the same word of all four passes in one vector, cores without vectors one after the other. */
+/* Four passes of a graded layer with sampled weights, side by side: docs/learning-rule.md, "Graded units and votes". Where the
+ * core has vectors, one vector holds the same word of all four passes; elsewhere the four words lie in four arrays. */
 #include <string.h>
 
 #include "adder.h"
+#include "layers.h"
 #include "synapse.h"
 
 #if MB_HAS_GRADED && MB_HAS_LEARN
 
 #if defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
-typedef uint32_t four __attribute__((vector_size(16), aligned(4), may_alias)); /* in the arena, which knows words */
+typedef uint32_t four __attribute__((vector_size(16), aligned(4), may_alias)); /* aligned as the arena is */
 enum { PARTS = 1 };
 #define PUT(v, step, i, a, b, c, d) ((v)[i] = (four){(a), (b), (c), (d)})
 #define GET(v, step, i, pass) (v)[i][pass]
 #define LANES four
 #define ADD_EIGHT static void add_eight
 #define MORE(carry) 1
-#include "eight.h"
+#include "add_eight.inc"
 #else
 typedef mb_word four;
 enum { PARTS = 4 };
@@ -25,10 +26,11 @@ enum { PARTS = 4 };
 #define add_eight mb_add_eight
 #endif
 
-void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values, int32_t *work)
+void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values,
+                      int32_t *scratch)
 {
     const uint32_t low_bits = (uint32_t)l->bits - 1u, planes = l->planes;
-    four *const v = (four *)(void *)work;
+    four *const v = (four *)(void *)scratch;
     uint32_t z = *generator;
     for (uint32_t r = 0; 32u * r < l->units; r++) {
         const mb_word *sign = (const mb_word *)(const void *)l->sign + r * (l->inputs + 1u);
@@ -45,7 +47,7 @@ void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, 
             if (count < 8u) {
                 memset(w, 0, sizeof w);
             }
-            for (uint32_t k = 0; k < count; k++) { /* every unsure weight turns in one of the four */
+            for (uint32_t k = 0; k < count; k++) { /* each unsure weight is flipped in one of the four passes */
                 const uint32_t j = list[i + k], s = sign[j], unsure = low_bits != 0 ? s ^ top[j * low_bits] : 0;
                 const uint32_t one = unsure & mb_draw32(&z), none = unsure ^ one, other = z << 13 | z >> 19;
                 PUT(w, 8u, k, s ^ (one & other), s ^ (one & ~other), s ^ (none & other), s ^ (none & ~other));

@@ -1,4 +1,4 @@
-"""Through all the doors: train → export → host C → emulated C, equal bit for bit at every one of them."""
+"""All rooms in a row: train → export → host C → emulated C. Every engine agrees bit for bit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from metabit import export, firmware_sim, train
 from metabit.cli.commands.verify import compare, run_all
-from metabit.data import load_task, thermometer
+from metabit.data import load, thermometer
 from metabit.export.files.onnx_file import hidden_state_from_onnx
 from metabit.export.files.tflite_file import hidden_state_from_tflite
 from metabit.runtime import Model
@@ -19,11 +19,11 @@ from metabit.runtime import Model
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint whose every layer learns."""
-    task = load_task("digits")
+    task = load("digits").whole()
     spec = train.Spec(64, (96,), 10, thermometer(task.x_train, 3))
     network = train.Network(spec)
     train.fit(network, task, epochs=3, m=20.0)
-    path = tmp_path_factory.mktemp("road") / "checkpoint.safetensors"
+    path = tmp_path_factory.mktemp("path") / "checkpoint.safetensors"
     train.save(path, network, rule=train.Rule.of(spec, 20.0))
     return path
 
@@ -47,7 +47,7 @@ def test_every_engine_computes_and_learns_the_same(trained: Path, k: int) -> Non
     frozen = export.freeze(train.load_checkpoint(trained), export.Options(bits=k, seed=k))
     ran = run_all(
         frozen,
-        load_task("digits"),
+        load("digits").whole(),
         60,
         [firmware_sim.load_board(n) for n in firmware_sim.boards()],
         lambda text: None,
@@ -58,7 +58,7 @@ def test_every_engine_computes_and_learns_the_same(trained: Path, k: int) -> Non
 
 def test_a_learned_state_moves_from_the_board_to_the_host_and_on(trained: Path) -> None:
     """Learn on one board, save, go on on another: the same as learning everything on the host."""
-    task = load_task("digits:sideways")
+    task = load("digits:sideways").whole()
     image = export.write_image(export.freeze(train.load_checkpoint(trained), export.Options(bits=5)))
     x, y = task.x_train[:80], task.y_train[:80]
     host = Model(image)
