@@ -180,7 +180,7 @@ def test_bits_as_features_need_no_encoder(metabit: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 2, (200, 20)).astype(np.uint8)
     np.savez("bits.npz", x=x, y=x[:, 3])
-    assert metabit("train", "bits.npz", "--planes", "0", "--hidden", "40", "--epochs", "3").code == 0
+    assert metabit("train", "bits.npz", "--set", "planes=0", "--hidden", "40", "--epochs", "3").code == 0
     assert metabit("export").code == 0
     learned = metabit("run", "--data", "bits.npz", "--learn", "--json").json()
     assert learned["accuracy_after"]["bits.npz"] > 0.6 and learned["read"]["bits.npz"]["features"] == 20

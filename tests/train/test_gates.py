@@ -16,11 +16,11 @@ from metabit.export.frozen import Graded
 from metabit.export.oracle.device_rule import DeviceRule
 from metabit.train.checkpoint import Checkpoint, Rule
 from metabit.train.errors import TrainError
-from metabit.train.loop import fit
 from metabit.train.network.gates import Gates
 from metabit.train.network.module import Network
 from metabit.train.network.norms import SHARPNESS
 from metabit.train.network.spec import Spec
+from metabit.train.run import fit
 from metabit.train.settings import Defaults, Settings
 
 GRADED: dict[str, Any] = {
