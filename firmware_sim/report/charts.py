@@ -29,7 +29,7 @@ def course(rows: Sequence[tuple[int, float, float]], call: str, limit: float | N
     top = max(worst for _, _, worst in rows)
     if limit is not None and limit < 3 * top:  # a budget far above all calls would leave no room for the lines
         top = max(top, limit)
-    return _lines(curve, ("mean", "worst"), (0, 1.08 * top), "ms", f"{call}s, in order", lambda v: f"{v:.3g} ms", limit)
+    return _lines(curve, ("mean", "worst"), (0, 1.08 * top), "ms", f"{call}s, in order", lambda v: f"{v:.3g}", limit)
 
 
 def _lines(

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import importlib.metadata
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from metabit.firmware_sim.errors import require
 from metabit.firmware_sim.report import charts
 from metabit.firmware_sim.report.measure import Measurement
 
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|ms|KiB|MiB|B|MHz)(?!\w))")
+"""The space between a number and its unit, where no line may end."""
 _TEMPLATE = Path(__file__).parent / "report.html.jinja"
 
 
@@ -129,7 +132,7 @@ def as_html(report: Report) -> str:
     )
     environment.filters |= {"kib": _kib, "percent": _percent, "points": _points, "ms": _ms, "thousands": _thousands}
     page: str = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(report=report, charts=charts)
-    return page
+    return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", page)
 
 
 def _version(package: str) -> str:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metabit.data.errors import DataError
 from metabit.data.rows import append_row, read_rows, write_whole
 from metabit.train import metrics
-from metabit.data.errors import DataError
 from metabit.train.errors import TrainError
 
 MATRIX = [[0.9, 0.2, 0.1], [0.8, 0.95, 0.3], [0.6, 0.85, 0.9]]
