@@ -1,4 +1,4 @@
-"""One stream on an emulated board: accuracy before and after learning, and the cost of every call that ran."""
+"""Runs a stream on an emulated board: accuracy before and after learning, and the cost of every call that ran."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ from metabit.firmware_sim.report.measure import SECOND_BUILD, LayerCost, layer_c
 
 CHUNK = 50
 """Samples that one message to the emulator holds, and between two points of the prequential accuracy."""
+TEST_CHUNK = 500
+"""Predictions that one message to the emulator holds."""
 LAYER_SAMPLES = 200
 """Samples of the stream that the split by layer is measured with, at most."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run. datasets: by name; the first one is learnt if `learn` is set, all are tested before and after.
+    """Settings of a run. datasets: by name; the first one is learnt if `learn` is set, all are tested before and after.
 
     limit: learning steps at most, None for all. opt: option of the compiler. layers: also split the mean cost by layer.
     """
@@ -61,7 +63,8 @@ class Plan:
         """Number of times that `run` reports progress."""
         count = len(self.stream[1].y_train)
         chunks = stream.chunk_count(count, self.passes, self.limit if self.learn else 0, CHUNK)
-        return 1 + chunks + len(self.datasets) * (2 if self.learn else 1) + self.layers
+        tests = sum(-(-len(task.y_test) // TEST_CHUNK) for task in self.datasets.values())
+        return 1 + chunks + tests * (2 if self.learn else 1) + self.layers
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,12 @@ def run(plan: Plan, progress: Callable[[str], None] = lambda text: None) -> Ran:
         def accuracies(when: str) -> dict[str, float]:
             found = {}
             for other, tested in plan.datasets.items():
-                labels = meter.predict(tested.x_test, f"{other}, test part{when}").label
-                found[other] = float((labels == tested.y_test).mean())
-                progress(f"{board.name}: {other}")
+                right = 0
+                for part in np.array_split(np.arange(len(tested.y_test)), -(-len(tested.y_test) // TEST_CHUNK)):
+                    replies = meter.predict(tested.x_test[part], f"{other}, test part{when}", part)
+                    right += int((replies.label == tested.y_test[part]).sum())
+                    progress(f"{board.name}: testing {other}")
+                found[other] = right / len(tested.y_test)
             return found
 
         before = after = accuracies(" before learning" if plan.learn else "")

@@ -1,4 +1,4 @@
-"""What every command shares: a table for people, JSON for programs, a bar for patience, one sentence for errors."""
+"""Output that all commands share: tables for people, JSON for programs, a progress bar, warnings."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ out = Console()
 err = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Seed = Annotated[int, typer.Option(help="Of everything random; equal seeds give equal results.", min=0, max=2**32 - 1)]
+Seed = Annotated[
+    int, typer.Option(help="Seed of all random numbers; equal seeds give equal results.", min=0, max=2**32 - 1)
+]
 
 
 def emit(data: Any) -> None:
-    """JSON to standard output, and nothing else there."""
+    """Print a value as JSON. Commands with --json print nothing else to standard output."""
     sys.stdout.write(json.dumps(data, indent=2) + "\n")
 
 
@@ -69,17 +71,17 @@ def _widths(columns: Sequence[str], cells: Sequence[Sequence[Text]], available: 
 
 
 def say(text: str) -> None:
-    """A line for people; paths in it are neither wrapped nor taken for markup."""
+    """Print a line for people. Paths in it are not wrapped; brackets are not markup."""
     out.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def warn(text: str) -> None:
-    """A line on standard error, in the form every error has."""
+    """Print a line on standard error, in the form of all errors."""
     err.print(f"metabit: {text}", soft_wrap=True, markup=False, highlight=False)
 
 
 class Bar:
-    """One line of progress: `step` moves it on."""
+    """A progress bar; `step` advances it."""
 
     def __init__(self, progress: Progress, total: int, text: str) -> None:
         self._progress, self._task = progress, progress.add_task(text, total=total)
@@ -90,7 +92,7 @@ class Bar:
 
 @contextmanager
 def bar(text: str, total: int) -> Iterator[Bar]:
-    """A progress bar on standard error, which leaves nothing behind; silent where that is no terminal."""
+    """Show a progress bar on standard error until the block ends; nothing is shown if that is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         yield Bar(progress, total, text)
@@ -105,5 +107,5 @@ def size(count: float) -> str:
 
 
 def command_line() -> str:
-    """What the user typed, without the path of the program."""
+    """Return the command line as it was typed, without the path of the program."""
     return " ".join(["metabit", *sys.argv[1:]])

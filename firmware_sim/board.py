@@ -55,7 +55,7 @@ CORES = {
 
 @dataclass(frozen=True)
 class Region:
-    """One memory of a board, in bytes. boot: bytes at its start that a boot loader occupies."""
+    """A memory of a board, in bytes. boot: bytes at its start that a boot loader occupies."""
 
     origin: int
     size: int

@@ -46,7 +46,7 @@ class Budgets:
 
 @dataclass(frozen=True)
 class Check:
-    """One limit and the value measured for it."""
+    """A limit and the value measured for it."""
 
     board: str
     budget: str

@@ -16,7 +16,7 @@ MOST = 1 << 32
 
 
 class Table:
-    """One TOML table and its place in the file."""
+    """A TOML table and its place in the file."""
 
     def __init__(self, data: dict[str, Any], place: str) -> None:
         self._data, self.place = data, place

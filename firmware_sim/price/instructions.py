@@ -20,7 +20,7 @@ _SINKING = frozenset({"push", "vpush", "stmdb", "vstmdb"})
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction. Registers are numbers of capstone.
+    """A Thumb instruction. Registers are numbers of capstone.
 
     pointers: registers of the memory address. displacement: constant part of the address, bytes. accumulated: the register that a
     multiply-accumulate adds to, or that a store writes to memory. registers: number of registers that a load or store multiple

@@ -25,7 +25,7 @@ _TEMPLATE = Path(__file__).parent / "report.html.jinja"
 
 @dataclass(frozen=True)
 class Deployment:
-    """One image on one device that learnt a stream.
+    """A deployment: an image on a device that learnt a stream.
 
     datasets: names of the datasets it is tested on. Accuracies are fractions 0..1 in the same order.
     curve: (samples learnt, accuracy on each dataset); the first row is before learning, the last after it.

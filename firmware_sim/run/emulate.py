@@ -101,7 +101,7 @@ class Replies:
 
 
 class Device:
-    """One emulated board that runs a firmware. The end of its `with` block ends the emulator process.
+    """An emulated board that runs a firmware. The end of its `with` block ends the emulator process.
 
     Every call exchanges one message with that process, so prefer the `_many` forms for many samples.
 

@@ -54,7 +54,7 @@ _u32, _u64, _p = c.c_uint32, c.c_uint64, c.c_void_p
 
 
 class Machine:
-    """One board that runs one firmware, from reset on."""
+    """An emulated board and its firmware, from reset on."""
 
     def __init__(self, elf: bytes, spec: dict[str, Any]) -> None:
         self.program, self.spec = Program(elf), spec

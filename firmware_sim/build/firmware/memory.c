@@ -1,4 +1,4 @@
-/* The four functions that a C compiler may call on its own. They move whole words if both pointers are aligned. */
+/* The four functions that a C compiler may call on its own. memcpy and memset move whole words if both pointers are aligned. */
 #include <stdint.h>
 #include <string.h>
 
