@@ -1,6 +1,7 @@
 # make demo    the whole road: train, export, learn in place on an emulated board      -> out/demo/report.html
 # make test    everything CI runs                                                      (about ten minutes, installs included)
 # make check   ruff and mypy only
+# make results the pages of docs/results, README's tables and the pictures, from the rows in results/
 # make exact   every engine, the same integers, after every one of 500 learning steps
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check exact c-test install clean
+.PHONY: demo test check exact results c-test install clean
 
 demo: install
 	$(BIN)/metabit demo -o out/demo
@@ -23,6 +24,9 @@ check: install
 
 exact: install
 	$(BIN)/metabit verify --bits 2,4,8 --steps 500
+
+results: install
+	$(BIN)/python benchmarks/pages.py
 
 # The C library with warnings as errors, then its own tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 c-test: install

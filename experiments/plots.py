@@ -186,15 +186,12 @@ def curves(
     xlabel: str,
     ylabel: str,
     *,
-    limits: tuple[float, float] | None = None,
     log: bool = False,
 ) -> None:
     """Panels beside each other with a common y axis, a line for each name.
 
     Args:
-        panels: title -> {name of a line: (x (points,), y (points,) or (seeds, points))}. Of several seeds the mean is drawn,
-            with their range shaded. The legend is of the first panel.
-        limits: of y; None: what the lines need.
+        panels: title -> {name of a line: (x (points,), y (points,))}. The legend is of the first panel.
         log: the x axis is logarithmic.
 
     Raises:
@@ -206,12 +203,8 @@ def curves(
         all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (title, lines) in zip(all_axes, panels.items(), strict=True):
             for i, (name, (x, y)) in enumerate(lines.items()):
-                seeds = np.atleast_2d(np.asarray(y, dtype=np.float64))
-                colour, mark = COLOURS[i % len(COLOURS)], MARKS[i % len(MARKS)]
-                axes.plot(x, seeds.mean(0), color=colour, marker=mark, markersize=3, label=name)
-                if len(seeds) > 1:
-                    axes.fill_between(x, seeds.min(0), seeds.max(0), color=colour, alpha=0.15, linewidth=0)
-            axes.set(title=title, xlabel=xlabel, ylim=limits)
+                axes.plot(x, y, color=COLOURS[i % len(COLOURS)], marker=MARKS[i % len(MARKS)], label=name)
+            axes.set(title=title, xlabel=xlabel)
             axes.locator_params(nbins=5)
             if log:
                 axes.set_xscale("log")

@@ -29,7 +29,7 @@ from metabit.train.errors import MissingExtraError, TrainError
 Cell = dict[str, Any]
 
 RETRIES = 3
-"""How often a cell whose worker died is tried again."""
+"""Further tries of a cell whose worker died."""
 
 
 def cells(axes: Mapping[str, Sequence[Any]], **fixed: Any) -> list[Cell]:
@@ -107,7 +107,7 @@ def sweep(
 
 
 def finished(table: str | Path, asked: Sequence[Cell]) -> list[Cell | None]:
-    """What the table has for each of these cells: its row, or None; a row with an error is none. Raises TrainError as `sweep`."""
+    """The table's row of each of these cells, or None: none there, or one with an error. Raises TrainError as `sweep`."""
     keys = [_key(cell) for cell in asked]
     found = _read(Path(table), dict(zip(keys, asked, strict=True)))
     return [found.get(key) for key in keys]
