@@ -31,7 +31,9 @@ def index() -> str:
     rows = []
     for name in NAMES:
         found = benchmark(name)
-        pages = [path.removeprefix("docs/results/") for path in found.pages() if path.startswith("docs/results/")]
+        pages = [
+            path.removeprefix("docs/results/") for path in found.pages() if path.endswith(".md") and path != "README.md"
+        ]
         links = ", ".join(f"[{page.removesuffix('/README.md').removesuffix('.md')}]({page})" for page in pages)
         table = f"[{found.table.name}](../../results/{found.table.name})"
         rows.append([links, "; ".join(found.titles.values()), f"benchmarks/{name}.py", table])
