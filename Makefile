@@ -3,13 +3,14 @@
 # make test    everything that CI runs                                                 (about ten minutes on two cores)
 # make check   ruff and mypy only
 # make exact   compare all engines after each of 500 learning steps
+# make results the pages of docs/results, README's tables and the pictures, from the rows in results/
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo fast test check exact c-test install clean
+.PHONY: demo fast test check exact results c-test install clean
 
 demo: install
 	$(BIN)/metabit demo -o out/demo
@@ -27,6 +28,9 @@ check: install
 
 exact: install
 	$(BIN)/metabit verify --bits 2,4,8 --steps 500
+
+results: install
+	$(BIN)/python benchmarks/pages.py
 
 # The C library with warnings as errors, then its own tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 c-test: install

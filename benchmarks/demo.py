@@ -1,184 +1,164 @@
-"""The demo over several seeds: docs/results/demo.{json,md,svg}, and the README's tables.
+"""The demo over five seeds: docs/results/demo.md and README's tables and picture, from results/demo.jsonl.
 
-    python benchmarks/demo.py --seeds 5
+    python benchmarks/demo.py deployments rates boards
 
-The stream runs on the host through the C runtime, which computes what the boards compute (`metabit verify`).
+The stream runs on the host by the C runtime, which computes the same integers as the boards (`metabit verify`).
 """
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
-import platform
-from pathlib import Path
-from typing import Any
+from functools import cache, partial
 
 import numpy as np
 
 from metabit import export, firmware_sim, train
 from metabit.data import load
-from metabit.experiments import demo as road
+from metabit.experiments import demo, plots, results
 from metabit.experiments.demo_settings import RECIPE
-from metabit.firmware_sim.report.page import Deployment
+from metabit.experiments.results import Benchmark, Cell, Draw, Row
 from metabit.runtime import Model
 
-README = Path(__file__).parents[1] / "README.md"
-RESULTS = README.parent / "docs" / "results"
+SEEDS = (0, 1, 2, 3, 4)
+TASKS = ("upright", "sideways")
+NAMES = ("metaplastic", "m = 0", "m = 0, gentle", "frozen")
+RATES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3)
+PAGE, PICTURE = "docs/results/demo.md", "docs/results/demo.svg"
 
 
-DOSES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3)
+def cells(name: str) -> dict[str, list[Cell]]:
+    if name == "boards":
+        return {b: [{"experiment": name, "board": b, "deployment": NAMES[0], "seed": 0}] for b in firmware_sim.boards()}
+    if name == "deployments":
+        return {d: [{"experiment": name, "deployment": d, "seed": seed} for seed in SEEDS] for d in NAMES}
+    return {
+        f"{d}, {rate}": [{"experiment": name, "deployment": d, "visit_rate": rate, "seed": seed} for seed in SEEDS]
+        for d in NAMES[:2]
+        for rate in RATES
+    }
 
 
-def run(kind: road.DeploymentOptions, checkpoint: train.Checkpoint, seed: int) -> Deployment:
-    """One deployment of one network, and its stream."""
-    image = export.write_image(export.freeze(checkpoint, kind.options))
+def measure(asked: Cell) -> Row:
+    kinds = {kind.name: kind for kind in demo.deployment_options(seed=asked["seed"])}
+    kind = kinds[asked["deployment"]]
+    if asked["experiment"] == "rates":
+        m = 0.0 if asked["deployment"] == "m = 0" else None
+        options = export.Options(bits=RECIPE.bits, visits=asked["visit_rate"], m=m, seed=asked["seed"])
+        kind = demo.DeploymentOptions(kind.name, kind.description, options)
+    image = export.write_image(export.freeze(trained(asked["seed"]), kind.options))
+    if asked["experiment"] == "boards":
+        return on_board(asked["board"], image) | results.provenance()
     model = Model(image)
     learn = model.learn_many if kind.options.bits > 1 else None
-    return road.learn_sideways(kind, image, learn, model.state, seed, RECIPE.passes)
+    d = demo.learn_sideways(kind, image, learn, model.state, asked["seed"], RECIPE.passes)
+    row = {key: getattr(d, key) for key in ("before", "after", "visited", "moved", "flipped")} | results.provenance(
+        "torch"
+    )
+    return row | ({"curve": d.curve} if asked["experiment"] == "deployments" else {})
 
 
-def frontier(checkpoints: dict[int, train.Checkpoint]) -> list[dict[str, Any]]:
-    """What every dose costs in the old world and gains in the new one, with metaplasticity and without: means over seeds."""
+@cache
+def trained(seed: int) -> train.Checkpoint:
+    return demo.train_upright(seed)
+
+
+def on_board(name: str, image: bytes) -> Row:
+    """Memory and time of the first samples of the stream."""
+    new = load(demo.NEW_TASK).whole()
+    m = firmware_sim.measure(
+        image, firmware_sim.load_board(name), new.x_train[: demo.MEASURED], new.y_train[: demo.MEASURED]
+    )
+    assert m.learn is not None
+    return {
+        "core": m.core, "clock_hz": m.clock_hz, "flash": m.flash.total, "ram": m.ram.total,
+        "state": m.ram.parts["state"], "arena": m.ram.parts["arena"], "stack": m.stack_high_water,
+        "stack_bound": m.stack_bound.total, "predict_insns": m.predict.insns_mean, "predict_ms": m.predict.ms_mean,
+        "learn_insns": m.learn.insns_mean, "learn_ms": m.learn.ms_mean, "learn_ms_max": m.learn.ms_max, "model": m.model,
+        "band_percent": m.band_percent, "compiler": m.compiler,
+    }  # fmt: skip
+
+
+# Tables
+
+
+def learning_table() -> str:
+    """Markdown: test accuracy on both tasks before and after the stream, and work per sample."""
     rows = []
-    for name, m in (("metaplastic", None), ("m = 0", 0.0)):
-        for visits in DOSES:
-            ends = []
-            for seed, checkpoint in checkpoints.items():
-                options = export.Options(bits=RECIPE.bits, visits=visits, m=m, seed=seed)
-                ends.append(run(road.DeploymentOptions(name, "", options), checkpoint, seed))
-            mean = {
-                world: round(100 * float(np.mean([d.after[i] for d in ends])), 2) for i, world in enumerate(road.TASKS)
-            }
-            moved = round(float(np.mean([d.moved for d in ends])), 1)
-            rows.append({"deployment": name, "visits": visits, **mean, "moved": moved})
-            print(rows[-1], flush=True)
-    return rows
+    for name, runs in BENCHMARK.done("deployments").items():
+        shares = [results.spread([row[when][task] for row in runs]) for task in (0, 1) for when in ("before", "after")]
+        work = [f"{np.mean([row[key] for row in runs]):,.1f}" for key in ("visited", "moved", "flipped")]
+        rows.append([name, *shares, *work])
+    head = ["deployment", "upright: before", "after", "sideways: before", "after", "visited", "moved", "flipped"]
+    return "\n".join(results.markdown(head, rows))
 
 
-def summarise(runs: list[list[Deployment]]) -> list[dict[str, Any]]:
-    """A row for each deployment: mean and standard deviation over seeds, in per cent and synapses per sample."""
-    rows = []
-    for same in zip(*runs, strict=True):
-        row: dict[str, Any] = {"deployment": same[0].name}
-        for i, world in enumerate(road.TASKS):
-            for when in ("before", "after"):
-                values = [100 * getattr(d, when)[i] for d in same]
-                row[f"{world}_{when}"] = [round(float(np.mean(values)), 2), round(float(np.std(values)), 2)]
-        for what in ("visited", "moved", "flipped"):
-            row[what] = round(float(np.mean([getattr(d, what) for d in same])), 2)
-        rows.append(row)
-    return rows
-
-
-def learning_table(result: dict[str, Any]) -> str:
-    """Markdown: who still knows what, after the stream."""
-    lines = [
-        "| deployment | upright: before | after | sideways: before | after | visited | moved | flipped |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in result["rows"]:
-        cells = [row["deployment"]]
-        for world in road.TASKS:
-            cells += [
-                f"{row[f'{world}_{when}'][0]:.1f} ± {row[f'{world}_{when}'][1]:.1f}" for when in ("before", "after")
-            ]
-        cells += [f"{row[what]:,.1f}" for what in ("visited", "moved", "flipped")]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def boards_table(result: dict[str, Any]) -> str:
-    """Markdown: what the metaplastic deployment costs on each board."""
-    lines = [
-        "| board | flash | RAM | of it state | stack | stack, at most | predict | learn | learn, worst |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for b in result["boards"]:
-        lines.append(
-            f"| {b['board']}, {b['core']} {b['clock_hz'] / 1e6:.0f} MHz | {b['flash']:,} B | {b['ram']:,} B | {b['state']:,} B "
-            f"| {b['stack']:,} B | {b['stack_bound']:,} B | {b['predict_ms']:.2f} ms | {b['learn_ms']:.1f} ms "
-            f"| {b['learn_ms_max']:.1f} ms |"
-        )
-    b = result["boards"][0]
-    bands = ", ".join(f"{row['core']} ±{row['band_percent']} %" for row in result["boards"])
-    lines += [
-        "",
-        f"Instructions are exact, milliseconds estimated ({bands}; zero-wait memory); stack: seen, and computed for every input; "
-        "mean and worst of the first "
-        f"{road.MEASURED} samples of the stream, when nearly everything is wrong and most is learned. {b['compiler']}.",
-    ]
-    return "\n".join(lines)
-
-
-def doses_table(result: dict[str, Any]) -> str:
-    """Markdown: the frontier."""
-    lines = [
-        "| visits | metaplastic: upright | sideways | moved | m = 0: upright | sideways | moved |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    with_m, without = ([r for r in result["frontier"] if r["deployment"] == name] for name in ("metaplastic", "m = 0"))
-    for a, b in zip(with_m, without, strict=True):
-        cells = [f"{row[key]:,.1f}" for row in (a, b) for key in ("upright", "sideways", "moved")]
-        lines.append(f"| {a['visits']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def doses_picture(result: dict[str, Any], path: Path) -> None:
-    """Accuracy on both worlds after the stream, against the dose."""
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    for name, colour in (("metaplastic", "#0072B2"), ("m = 0", "#D55E00")):
-        rows = [r for r in result["frontier"] if r["deployment"] == name]
-        for world, style in zip(road.TASKS, ("-", "--"), strict=True):
-            axis.plot(
-                [r["visits"] for r in rows],
-                [r[world] for r in rows],
-                style,
-                color=colour,
-                marker="o",
-                label=f"{name}, {world}",
-            )
-    axis.set(xscale="log", xlabel="visits (dose)", ylabel="accuracy after the stream, %", ylim=(50, 100))
-    axis.grid(alpha=0.3)
-    axis.legend(loc="lower center", fontsize=8, ncols=2)
-    figure.savefig(path, metadata={"Date": None})
-
-
-def page(result: dict[str, Any]) -> str:
-    head = (
-        f"`{result['command']}` on {result['machine']}, {result['date']}, seeds {result['seeds']}; mean ± standard deviation, "
-        "per cent of 359 test digits; synapses visited, moved and flipped per sample. Raw numbers: [demo.json](demo.json)."
+def boards_table() -> str:
+    """Markdown: cost of the metaplastic deployment on each board."""
+    found = BENCHMARK.rows("boards")
+    rows = [
+        [
+            f"{b['board']}, {b['core']} {b['clock_hz'] / 1e6:.0f} MHz", f"{b['flash']:,} B", f"{b['ram']:,} B",
+            f"{b['state']:,} B", f"{b['stack']:,} B", f"{b['stack_bound']:,} B", f"{b['predict_ms']:.2f} ms",
+            f"{b['learn_ms']:.1f} ms", f"{b['learn_ms_max']:.1f} ms",
+        ]
+        for b in found
+    ]  # fmt: skip
+    head = ["board", "flash", "RAM", "of it state", "stack", "stack, at most", "predict", "learn", "learn, worst"]
+    bands = ", ".join(f"{b['core']} ±{b['band_percent']} %" for b in found)
+    text = (
+        f"Instructions are exact, milliseconds estimated ({bands}; zero-wait memory); stack: observed, and the bound for every "
+        f"input; mean and worst of the first {demo.MEASURED} samples of the stream, when nearly everything is predicted wrong "
+        f"and most is learnt. {', '.join(sorted({b['compiler'] for b in found}))}."
     )
-    how = (
-        "The recipe (cli/recipe.py) was chosen on 280 of the training digits held out from training, with other seeds; the test "
-        "digits were not looked at for it. ± leaves out the sampling of the test digits themselves, about 1 point."
-    )
-    doses = (
-        "## Every dose\n\n"
-        "`visits` is how much a device learns from a mistake. Without metaplasticity the old world pays for every increase; "
-        "with it, the dose hardly matters, and need not be known in advance. At a small dose chosen for it, m = 0 is a strong "
-        "rival on this small task: at 0.02 it keeps nearly as much and learns more.\n\n"
-        "![both worlds at every dose](demo-doses.svg)\n\n" + doses_table(result)
-    )
-    picture = "![accuracy on both worlds over the stream](demo.svg)"
-    tables = (learning_table(result), boards_table(result))
-    return (
-        "\n\n".join(
-            [
-                f"# The demo over {len(result['seeds'])} seeds",
-                head,
-                tables[0],
-                how,
-                picture,
-                doses,
-                "## On the boards",
-                tables[1],
-            ]
-        )
-        + "\n"
-    )
+    return "\n".join([*results.markdown(head, rows), "", text])
+
+
+def by_rate() -> dict[str, list[tuple[float, dict[str, float]]]]:
+    """Deployment -> visit rates with the means over seeds of both accuracies, in per cent, and of the synapses moved."""
+    found: dict[str, list[tuple[float, dict[str, float]]]] = {name: [] for name in NAMES[:2]}
+    for runs in BENCHMARK.done("rates").values():
+        mean = {task: 100 * float(np.mean([row["after"][i] for row in runs])) for i, task in enumerate(TASKS)}
+        mean["moved"] = float(np.mean([row["moved"] for row in runs]))
+        found[runs[0]["deployment"]].append((runs[0]["visit_rate"], mean))
+    return found
+
+
+def rates_table() -> str:
+    both = [dict(points) for points in by_rate().values()]
+    rows = [
+        [rate, *(f"{found[rate][key]:,.1f}" for found in both for key in (*TASKS, "moved"))]
+        for rate in RATES
+        if all(rate in found for found in both)
+    ]
+    head = ["visit rate", "metaplastic: upright", "sideways", "moved", "m = 0: upright", "sideways", "moved"]
+    return "\n".join(results.markdown(head, rows))
+
+
+def page() -> str:
+    """docs/results/demo.md"""
+    return f"""# The demo over {len(SEEDS)} seeds
+
+`python benchmarks/demo.py all` on {results.places(BENCHMARK.rows("deployments"))}, seeds {SEEDS[0]} to {SEEDS[-1]}; mean ± standard
+deviation, per cent of 359 test digits; synapses visited, moved and flipped per sample. {BENCHMARK.raw(PAGE)}
+
+{learning_table()}
+
+The settings (experiments/demo_settings.py) were chosen on 280 of the training digits held out from training, with other seeds;
+the test digits were not looked at for it. ± leaves out the sampling of the test digits themselves, about 1 point.
+
+![accuracy on the old and the new task over the stream](demo.svg)
+
+## Every visit rate
+
+The visit rate is how much a device learns from a wrong prediction. Without metaplasticity every increase costs accuracy on the
+old task; with it that accuracy hardly depends on the rate, which need not be known in advance. At a small rate chosen for it,
+m = 0 is a strong rival on this small task: at 0.02 it keeps nearly as much and learns more.
+
+{rates_table()}
+
+## On the boards
+
+{boards_table()}
+"""
 
 
 def fill(text: str, name: str, table: str) -> str:
@@ -188,95 +168,75 @@ def fill(text: str, name: str, table: str) -> str:
     return f"{head}{begin}\n{table}\n{end}{rest.split(end)[1]}"
 
 
-def on_boards(checkpoint: train.Checkpoint, seed: int) -> list[dict[str, Any]]:
-    """The metaplastic deployment of one seed, measured on every board."""
-    kind = road.deployment_options(seed=seed)[0]
-    image = export.write_image(export.freeze(checkpoint, kind.options))
-    field = load(road.NEW_TASK).whole()
-    x, y = field.x_train[: road.MEASURED], field.y_train[: road.MEASURED]
-    rows = []
-    for name in firmware_sim.boards():
-        m = firmware_sim.measure(image, firmware_sim.load_board(name), x, y)
-        assert m.learn is not None
-        rows.append(
-            {
-                "board": m.board, "core": m.core, "clock_hz": m.clock_hz, "flash": m.flash.total, "ram": m.ram.total,
-                "state": m.ram.parts["state"], "arena": m.ram.parts["arena"], "stack": m.stack_high_water,
-                "stack_bound": m.stack_bound.total,
-                "predict_insns": m.predict.insns_mean, "predict_ms": m.predict.ms_mean, "learn_insns": m.learn.insns_mean,
-                "learn_ms": m.learn.ms_mean, "learn_ms_max": m.learn.ms_max, "model": m.model,
-                "band_percent": m.band_percent, "compiler": m.compiler,
-            }
-        )  # fmt: skip
-    return rows
+def pages() -> dict[str, str]:
+    readme = (BENCHMARK.root / "README.md").read_text()
+    filled = fill(fill(readme, "demo", learning_table()), "boards", boards_table())
+    return {PAGE: page(), PICTURE: picture(), "README.md": filled}
 
 
-def picture(runs: list[list[Deployment]], path: Path) -> None:
-    """Accuracy on both worlds over the stream, mean over seeds with its range."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams["svg.hashsalt"] = "metabit"  # the same picture is the same file
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
-    for i, (world, axis) in enumerate(zip(road.TASKS, axes, strict=True)):
-        for same, colour in zip(zip(*runs, strict=True), ("#0072B2", "#D55E00", "#CC9900", "#777777"), strict=True):
-            x = [samples for samples, _ in same[0].curve]
-            y = np.array([[100 * accuracy[i] for _, accuracy in d.curve] for d in same])
-            axis.plot(x, y.mean(0), color=colour, label=same[0].name)
-            axis.fill_between(x, y.min(0), y.max(0), color=colour, alpha=0.15, linewidth=0)
-        axis.set(title=f"{world} digits", xlabel="sideways digits learned", ylim=(0, 100))
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("accuracy, %")
-    axes[0].legend(loc="lower left")
-    figure.savefig(path, metadata={"Date": None})
+# Pictures
 
 
-def write(result: dict[str, Any]) -> None:
-    """The JSON, the page and the README's tables."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "demo.json").write_text(json.dumps(result, indent=1) + "\n")
-    (RESULTS / "demo.md").write_text(page(result))
-    readme = README.read_text()
-    readme = fill(readme, "demo", learning_table(result))
-    README.write_text(fill(readme, "boards", boards_table(result)))
-    print(page(result))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--boards", action="store_true", help="only measure the recorded demo on the boards anew")
-    asked = parser.parse_args()
-    if asked.boards:
-        result = json.loads((RESULTS / "demo.json").read_text())
-        seed = result["seeds"][0]
-        write({**result, "boards": on_boards(road.train_upright(seed), seed)})
-        return
-    seeds = range(asked.first, asked.first + asked.seeds)
-    checkpoints = {seed: road.train_upright(seed) for seed in seeds}
-    runs = [
-        [run(kind, checkpoint, seed) for kind in road.deployment_options(seed=seed)]
-        for seed, checkpoint in checkpoints.items()
+def picture() -> str:
+    """README's picture, as SVG: accuracy on both tasks over the stream, mean over the seeds and their range."""
+    wide, high, left, top, found = 340, 210, 46, 28, BENCHMARK.done("deployments")
+    last = max(runs[0]["curve"][-1][0] for runs in found.values())
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * wide + left + 34} {high + top + 44}" font-family="sans-serif" '
+        'font-size="12">',
+        '<rect width="100%" height="100%" fill="#fff"/>',
+        f'<text transform="translate(13 {top + high / 2}) rotate(-90)" text-anchor="middle">test accuracy, %</text>',
     ]
-    result = {
-        "command": f"python benchmarks/demo.py --seeds {asked.seeds}" + (f" --first {asked.first}" if asked.first else ""),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "date": datetime.date.today().isoformat(),
-        "seeds": list(seeds),
-        "recipe": RECIPE.__dict__,
-        "rows": summarise(runs),
-        "frontier": frontier(checkpoints),
-        "boards": on_boards(checkpoints[seeds[0]], seeds[0]),
-        "runs": [[{"name": d.name, "curve": d.curve, "moved": d.moved, "visited": d.visited, "flipped": d.flipped}
-                  for d in run] for run in runs],
-    }  # fmt: skip
-    write(result)
-    picture(runs, RESULTS / "demo.svg")
-    doses_picture(result, RESULTS / "demo-doses.svg")
+    for task, title in enumerate(TASKS):
+        start = left + task * (wide + 24)
 
+        def at(samples: float, share: float, start: int = start) -> str:
+            return f"{start + wide * samples / last:.1f},{top + high * (1 - share):.1f}"
+
+        parts += [
+            f'<text x="{start}" y="18" font-size="14">{title} digits</text>',
+            f'<text x="{start + wide / 2}" y="{top + high + 36}" text-anchor="middle">sideways digits learnt</text>',
+        ]
+        for tick in range(0, 101, 20):
+            y = top + high * (1 - tick / 100)
+            parts.append(f'<path d="M{start} {y:.1f}h{wide}" stroke="{"#333" if tick == 0 else "#ddd"}"/>')
+            parts += [f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{tick}</text>'] if task == 0 else []
+        for tick in range(0, last + 1, 1000):
+            x = start + wide * tick / last
+            parts.append(f'<text x="{x:.1f}" y="{top + high + 17}" text-anchor="middle">{tick:,}</text>')
+        for i, (name, runs) in enumerate(found.items()):
+            samples = [n for n, _ in runs[0]["curve"]]
+            shares = np.array([[point[task] for _, point in row["curve"]] for row in runs])
+            area = [*zip(samples, shares.max(0), strict=True), *zip(samples[::-1], shares.min(0)[::-1], strict=True)]
+            line = " ".join(at(*point) for point in zip(samples, shares.mean(0), strict=True))
+            colour, y = plots.COLOURS[i], top + high - 74 + 18 * i
+            parts += [
+                f'<polygon points="{" ".join(at(*point) for point in area)}" fill="{colour}" opacity="0.18"/>',
+                f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>',
+            ]
+            if task == 0:
+                parts.append(f'<path d="M{start + 12} {y - 4}h24" stroke="{colour}" stroke-width="2"/>')
+                parts.append(f'<text x="{start + 42}" y="{y}">{name}</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def pictures() -> dict[str, Draw]:
+    rates = {
+        f"{name}, {task}": ([rate for rate, _ in points], [mean[task] for _, mean in points])
+        for name, points in by_rate().items()
+        for task in TASKS
+    }
+    draw = partial(
+        plots.curves, panels={"after the stream": rates}, xlabel="visit rate", ylabel="test accuracy, %", log=True
+    )
+    return {"build/pictures/demo-visit-rates.svg": draw}
+
+
+BENCHMARK = Benchmark(
+    __file__,
+    {"deployments": "Four deployments, five seeds", "rates": "Every visit rate", "boards": "Cost on each board"},
+    cells, pages, measure, pictures=pictures,
+)  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    results.main(BENCHMARK)

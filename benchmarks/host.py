@@ -1,247 +1,99 @@
-"""One digit at a time on a computer, engines paired in one run: docs/results/runtime/host.{json,md}.
+"""Prediction of one image at a time on a computer, beside other engines: docs/results/runtime/host.md from results/host.jsonl.
 
-    METABIT_DATA_DIR=... python benchmarks/host.py
+    METABIT_DATA_DIR=... python benchmarks/host.py all
 
-A network of 784-512-512-10, trained for an epoch on MNIST, its pixels on or off. Engines that run this network (the C runtime on
-every width of vector, its ONNX file, Larq Compute Engine where it is installed) must give the same scores; float32 and int8
-networks of the same shape with ReLU stand for what would run instead. One thread, batch 1; engines take turns over the same digits.
-Then learning, 784-256-10, from Python. "Library" is a loop in C around mb_predict (host.c), compiled as the wheel is.
+A network of 784-512-512-10, trained for an epoch on MNIST, with its pixels on or off. Engines that run this network (the C runtime
+with every set of vectors, its ONNX file, Larq Compute Engine where it is installed) must predict the same labels; float32 and int8
+networks of the same shape with ReLU show the cost of the usual alternatives. One thread, batch 1; engines take turns over the same
+images. Then learning, 784-256-10, from Python. "Library" is a loop in C around mb_predict (host.c), compiled as the wheel is.
 """
 
 from __future__ import annotations
 
-import argparse
-import ctypes
-import datetime
-import json
 import os
 import platform
 import statistics
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from lce import lce_file, lce_runner
-from numpy.typing import NDArray
+from engines import BITS, ENGINES, HIDDEN, LCE, SEED, VECTORS, Inputs, frozen_net, mnist
 
-from metabit import export, train
-from metabit.data import Task
-from metabit.data import image_sets as datasets
-from metabit.data.rows import write_whole
-from metabit.export.files.onnx_file import write_onnx
-from metabit.runtime import Model, _core, include_dir, sources
+from metabit import export
+from metabit.experiments import results
+from metabit.experiments.results import Benchmark, Cell, Row
+from metabit.runtime import Model, _core
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results" / "runtime"
-HIDDEN = (512, 512)
+PAGE = "docs/results/runtime/host.md"
 LEARNER = (256,)
-BITS = 4
-VISITS = 0.02
-"""Of the learner: about a hundred synapses a sample."""
-BATCH = 256
-SEED = 0
+DIGITS = 1000
+TURNS = 60
+LEARN_TURNS = 10
 
-Bytes = NDArray[np.uint8]
-Engine = Callable[[], tuple[float, Any]]
-"""Seconds a digit of one turn over all digits, and their labels, or None for another network."""
-
-
-# Networks
-
-
-def frozen_net(hidden: tuple[int, ...], task: Task, epochs: int) -> export.Frozen:
-    """Trained on digits whose pixels are on from 128."""
-    spec = train.Spec(features=784, hidden=hidden, classes=10, encode=(128,), seed=SEED)
-    network = train.Network(spec)
-    history = train.fit(network, task, epochs=epochs, m=1.35, seed=SEED)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "checkpoint.safetensors"
-        train.save(path, network, rule=train.Rule.of(spec, m=1.35), history=history)
-        checkpoint = train.load_checkpoint(path)
-    return export.freeze(checkpoint, export.Options(bits=BITS, visits=VISITS, seed=SEED))
-
-
-def relu_net(hidden: tuple[int, ...]) -> Any:
-    """Float32 of the same shape, random weights."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    rng = np.random.default_rng(SEED)
-    sizes, nodes, weights, signal = (784, *hidden, 10), [], [], "x"
-    for i, (k, n) in enumerate(zip(sizes, sizes[1:], strict=False)):
-        weights.append(numpy_helper.from_array((rng.standard_normal((k, n)) / np.sqrt(k)).astype(np.float32), f"w{i}"))
-        weights.append(numpy_helper.from_array((rng.standard_normal(n) / 8).astype(np.float32), f"b{i}"))
-        nodes.append(helper.make_node("MatMul", [signal, f"w{i}"], [f"product{i}"]))
-        last = i == len(sizes) - 2
-        nodes.append(helper.make_node("Add", [f"product{i}", f"b{i}"], ["scores" if last else f"sum{i}"]))
-        if not last:
-            nodes.append(helper.make_node("Relu", [f"sum{i}"], [f"h{i}"]))
-            signal = f"h{i}"
-    value = helper.make_tensor_value_info
-    ends = [value("x", TensorProto.FLOAT, ["n", 784])], [value("scores", TensorProto.FLOAT, ["n", 10])]
-    graph = helper.make_graph(nodes, "relu", *ends, weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    onnx.checker.check_model(model)
-    return model
-
-
-def int8_net(model: Any, x: NDArray[np.float32]) -> bytes:
-    """The same, quantised by ONNX Runtime's own tool, calibrated on digits."""
-    import onnx
-    from onnxruntime import quantization as q
-
-    class Digits(q.CalibrationDataReader):
-        def __init__(self) -> None:
-            self.rows = iter(x[:200])
-
-        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            row = next(self.rows, None)
-            return None if row is None else {"x": row[None]}
-
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "a.onnx", Path(folder) / "b.onnx"
-        onnx.save(model, source)
-        q.quantize_static(
-            source, target, Digits(), quant_format=q.QuantFormat.QOperator, activation_type=q.QuantType.QUInt8
-        )
-        return target.read_bytes()
-
-
-# Engines
-
-
-def library() -> ctypes.CDLL:
-    """The runtime and host.c, with the wheel's options."""
-    host = Path(__file__).parents[1] / "runtime" / "host"
-    code = [*sources(), *host.glob("*.c"), Path(__file__).with_name("host.c")]
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "host.so"
-        options = ["-std=gnu99", "-O3", "-DNDEBUG", "-fPIC", "-shared", "-DMB_WIDE"]
-        paths = [f"-I{path}" for path in (include_dir(), sources()[0].parent, host)]
-        subprocess.run([os.environ.get("CC", "gcc"), *options, *paths, *code, "-o", target], check=True)
-        c = ctypes.CDLL(str(target))
-    c.host_open.restype, c.host_predict.restype = ctypes.c_void_p, ctypes.c_double
-    c.host_open.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p]
-    c.host_predict.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
-    return c
-
-
-def in_library(c: ctypes.CDLL, image: bytes, vectors: str, x: Bytes) -> Engine:
-    model, labels = c.host_open(image, len(image), vectors.encode()), np.zeros(len(x), np.uint16)
-    assert model, f"the library does not open with {vectors}"
-
-    def turn() -> tuple[float, Any]:
-        return c.host_predict(model, x.ctypes.data, len(x), labels.ctypes.data) / 1e9 / len(x), labels
-
-    return turn
-
-
-def in_python(image: bytes, x: Bytes, at_a_time: int) -> Engine:
-    """predict_many, or predict_one if one at a time."""
-    model = Model(image)
-
-    def turn() -> tuple[float, Any]:
-        begin = time.perf_counter()
-        labels = model.predict_many(x) if at_a_time > 1 else np.array([model.predict_one(one) for one in x])
-        return (time.perf_counter() - begin) / len(x), labels
-
-    return turn
-
-
-def in_onnxruntime(data: bytes, x: NDArray[Any], batch: int, same: bool) -> Engine:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    name, rows = session.get_inputs()[0].name, [x[i : i + batch] for i in range(0, len(x), batch)]
-    wanted = ["label" if same else "scores"]
-
-    def turn() -> tuple[float, Any]:
-        begin = time.perf_counter()
-        out = [session.run(wanted, {name: row})[0] for row in rows]
-        took = (time.perf_counter() - begin) / len(x)
-        return took, np.concatenate(out) if same else None
-
-    return turn
-
-
-def in_lce(frozen: export.Frozen, bits: NDArray[np.bool_]) -> Engine:
-    run, rows = lce_runner(lce_file(frozen)), list(bits[:, None, None, None])
-
-    def turn() -> tuple[float, Any]:
-        begin = time.perf_counter()
-        out = [run(row) for row in rows]
-        took = (time.perf_counter() - begin) / len(rows)
-        return took, np.array(out).reshape(len(rows), -1).argmax(1)
-
-    return turn
-
-
-def engines(frozen: export.Frozen, digits: Bytes) -> dict[str, Engine]:
-    """Every engine by the name it has in the table."""
-    bare = replace(frozen, encode=None)
-    on = digits >= 128
-    packed = np.packbits(on, axis=1, bitorder="little")
-    image, encoded, c = export.write_image(bare), export.write_image(frozen), library()
-    floats = on.astype(np.float32)
-    relu = relu_net(HIDDEN)
-    int8 = int8_net(relu, floats)
-    found: dict[str, Engine] = {
-        f"metabit, library, {vectors}": in_library(c, image, vectors, packed)
-        for vectors in reversed(_core.VECTORS_HERE)
-    }
-    best = _core.VECTORS_HERE[-1]
-    found[f"metabit, library, {best}, 8-bit pixels"] = in_library(c, encoded, best, digits)
-    found["metabit, Python, predict_many"] = in_python(image, packed, len(packed))
-    found["metabit, Python, predict_one"] = in_python(image, packed, 1)
-    for batch, said in ((1, ""), (BATCH, f", batch {BATCH}")):
-        found[f"ONNX Runtime, metabit's packed file{said}"] = in_onnxruntime(
-            write_onnx(bare), on.astype(np.uint8), batch, True
-        )
-        found[f"ONNX Runtime, int8 ReLU network{said}"] = in_onnxruntime(int8, floats, batch, False)
-        found[f"ONNX Runtime, float32 ReLU network{said}"] = in_onnxruntime(
-            relu.SerializeToString(), floats, batch, False
-        )
-    try:
-        found["Larq Compute Engine"] = in_lce(bare, on)
-    except ImportError:
-        print("no Larq Compute Engine here: pip install --no-deps larq-compute-engine tqdm")
-    return found
+BEST = str(_core.VECTORS_HERE[-1])
+"""The widest vectors of this machine."""
 
 
 # Measuring
 
 
-def measure(sides: dict[str, Engine], turns: int) -> dict[str, dict[str, float]]:
-    """Microseconds a digit of each engine; all that run the same network must agree on every digit, every turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
+def cells(name: str) -> dict[str, list[Cell]]:
+    variants = ENGINES if name == "predict" else VECTORS
+    return {variant: [{"experiment": name, "engine": variant}] for variant in variants}
+
+
+def here(asked: Cell) -> bool:
+    """True if this machine has the vectors or the engine; 8-bit pixels and learning are measured on the widest only."""
+    engine, name = asked["engine"], asked["experiment"]
+    if name == "learn":
+        return engine in ("none", BEST)
+    if engine.startswith("metabit, library"):
+        vectors = engine.split(", ")[2]
+        return vectors == BEST if "8-bit" in engine else vectors in _core.VECTORS_HERE
+    return engine != LCE or find_spec("larq_compute_engine") is not None
+
+
+def together(asked: Sequence[Cell]) -> list[Row]:
+    about = results.provenance("numpy", "onnxruntime") | {"processor": processor(), "seed": SEED}
+    names = [cell["engine"] for cell in asked]
+    measure = predicting if asked[0]["experiment"] == "predict" else learning
+    return [row | about for row in measure(names)]
+
+
+def predicting(names: list[str]) -> list[Row]:
+    """Microseconds an image of each engine; all that run the same network must agree on every label, every turn."""
+    frozen, x = frozen_net(HIDDEN), mnist().x_test[:DIGITS]
+    right = Model(export.write_image(frozen)).predict_many(x) == mnist().y_test[:DIGITS]
+    on, accuracy = round(float((x >= 128).mean()), 4), round(100 * float(right.mean()), 1)
+    about = {"digits": DIGITS, "on": on, "accuracy": accuracy, "turns": TURNS}
+    sides = {name: ENGINES[name](Inputs(frozen, x)) for name in names}
+    times: dict[str, list[float]] = {name: [] for name in names}
     want = None
-    for turn in range(turns + 1):
+    for turn in range(TURNS + 1):
         for name, engine in sides.items():
             took, labels = engine()
             if labels is not None:
                 want = labels.copy() if want is None else want
                 assert np.array_equal(labels, want), f"{name} disagrees"
-            if turn:  # the first only warms up
-                seconds[name].append(1e6 * took)
-    return {
-        name: {"min_us": round(min(values), 3), "median_us": round(statistics.median(values), 3)}
-        for name, values in seconds.items()
-    }
+            if turn:  # the first turn only warms up
+                times[name].append(1e6 * took)
+    return [
+        {"min_us": round(min(some), 3), "median_us": round(statistics.median(some), 3), **about}
+        for some in times.values()
+    ]
 
 
-def learning(frozen: export.Frozen, digits: Bytes, labels: NDArray[Any], turns: int) -> dict[str, Any]:
-    """learn_many from the same image on the same digits, every time."""
-    image, x = export.write_image(replace(frozen, encode=None)), np.packbits(digits >= 128, axis=1, bitorder="little")
-    rows: dict[str, Any] = {}
+def learning(names: list[str]) -> list[Row]:
+    """Samples a second of learn_many, from the same image on the same images in every turn, to the same state."""
+    frozen, task = frozen_net(LEARNER), mnist()
+    image, labels = export.write_image(replace(frozen, encode=None)), task.y_train[:10_000]
+    x = np.packbits(task.x_train[:10_000] >= 128, axis=1, bitorder="little")
+    rates: dict[str, list[float]] = {name: [] for name in names}
     ends = set()
-    rates: dict[str, list[float]] = {"none": [], _core.VECTORS_HERE[-1]: []}
-    for _ in range(turns):
+    for _ in range(LEARN_TURNS):
         for vectors, values in rates.items():
             os.environ["METABIT_VECTORS"] = vectors
             model = Model(image)
@@ -250,16 +102,12 @@ def learning(frozen: export.Frozen, digits: Bytes, labels: NDArray[Any], turns: 
             steps = model.learn_many(x, labels)
             values.append(len(x) / (time.perf_counter() - begin))
             ends.add(model.state())
-    assert len(ends) == 1, "vectors learn something else"
-    for vectors, values in rates.items():
-        rows[vectors] = {"best_per_s": round(max(values)), "median_per_s": round(statistics.median(values))}
-    means = {name: round(float(getattr(steps, name).mean()), 1) for name in ("visited", "moved", "flipped")}
-    return {
-        "samples": len(x),
-        "rates": rows,
-        **means,
-        "prequential": round(100 * float((steps.predicted == labels).mean()), 1),
-    }
+    assert len(ends) == 1, "kernels of different vectors learn different states"
+    about = {name: round(float(getattr(steps, name).mean()), 1) for name in ("visited", "moved", "flipped")}
+    return [
+        {"best_per_s": round(max(some)), "median_per_s": round(statistics.median(some)), "samples": len(x), **about}
+        for some in rates.values()
+    ]
 
 
 # The page
@@ -268,76 +116,51 @@ def learning(frozen: export.Frozen, digits: Bytes, labels: NDArray[Any], turns: 
 def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(": ", 1)[1] for line in lines if line.startswith("model name"))
+        name = next(line.split(": ", 1)[1] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
 
 
-def page(result: dict[str, Any]) -> str:
-    least = min(row["min_us"] for row in result["engines"].values())
-    lines = [
-        "# One digit at a time on a computer",
-        "",
-        f"`{result['command']}` on {result['machine']}, {result['date']}, seed {result['seed']}; {result['versions']}. "
-        f"784-{'-'.join(map(str, HIDDEN))}-10, {result['digits']} MNIST test digits with pixels on from 128 "
-        f"({100 * result['on']:.1f} % on), {result['accuracy']} % of them right; one thread, batch 1 unless said, "
-        f"{result['turns']} turns over all digits, engines interleaved. Inputs are bits, in the form each engine takes them. All "
-        "engines with metabit's network agreed on every digit, Larq Compute Engine (its indirect kernel) among them; the ReLU "
-        "networks have the same shape and random weights. Library rows are a loop in C, all others are called from Python.",
-        "",
-        "| engine | µs a digit, best turn | median turn | best, times the fastest |",
-        "|---|---|---|---|",
+def host_page() -> str:
+    """docs/results/runtime/host.md"""
+    predicted, learnt = BENCHMARK.rows("predict"), BENCHMARK.rows("learn")
+    one, least = predicted[0], min(row["min_us"] for row in predicted)
+    about = (
+        f"{BENCHMARK.command('all')} on {one['processor']}, {one['date']}, numpy {one['numpy']}, onnxruntime "
+        f"{one['onnxruntime']}, seed {one['seed']}. 784-{'-'.join(map(str, HIDDEN))}-10, {one['digits']} MNIST test images with "
+        f"pixels on from 128 ({100 * one['on']:.1f} % on), {one['accuracy']} % of them right; one thread, batch 1 unless said, "
+        f"{one['turns']} turns over all images, engines interleaved. Inputs are bits, in the form each engine takes them. All "
+        "engines with metabit's network agreed on every label, Larq Compute Engine (its indirect kernel) among them; the ReLU "
+        "networks have the same shape and random weights. Library rows are a loop in C, all others are called from Python. "
+        f"{BENCHMARK.raw(PAGE)}"
+    )
+    rows = [
+        [r["engine"], f"{r['min_us']:.2f}", f"{r['median_us']:.2f}", f"{r['min_us'] / least:.1f}"] for r in predicted
     ]
-    for name, row in result["engines"].items():
-        lines.append(f"| {name} | {row['min_us']:.2f} | {row['median_us']:.2f} | {row['min_us'] / least:.1f} |")
-    learnt = result["learning"]
-    lines += [
-        "",
-        f"Learning, 784-{'-'.join(map(str, LEARNER))}-10 at k = {BITS}, `learn_many` on {learnt['samples']} digits in one call, "
-        f"one thread: {learnt['visited']} synapses visited a sample, {learnt['moved']} moved, {learnt['flipped']} flipped; the "
-        "same state on either row.",
-        "",
-        "| vectors | samples/s, best turn | median turn |",
-        "|---|---|---|",
-    ]
-    for vectors, row in learnt["rates"].items():
-        lines.append(f"| {vectors} | {row['best_per_s']:,} | {row['median_per_s']:,} |")
-    return "\n".join(lines) + "\n"
+    head = ["engine", "µs an image, best turn", "median turn", "best, times the fastest"]
+    text = results.page("Prediction of one image at a time on a computer", about, results.markdown(head, rows))
+    if not learnt:
+        return text
+    one = learnt[0]
+    about = (
+        f"784-{'-'.join(map(str, LEARNER))}-10 at k = {BITS}, `learn_many` on {one['samples']} images in one call, one thread: "
+        f"{one['visited']} synapses visited a sample, {one['moved']} moved, {one['flipped']} flipped; all rows end in one state."
+    )
+    rows = [[r["engine"], f"{r['best_per_s']:,}", f"{r['median_per_s']:,}"] for r in learnt]
+    return (
+        text
+        + "\n"
+        + results.page(
+            "Learning", about, results.markdown(["vectors", "samples/s, best turn", "median turn"], rows), level=2
+        )
+    )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=60)
-    parser.add_argument("--digits", type=int, default=1000)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    args = parser.parse_args()
-    import onnxruntime
-
-    data = datasets.load("mnist")
-    flat = [np.ascontiguousarray(x.reshape(len(x), -1)) for x in (data.x_train, data.x_test)]
-    task = Task("mnist", flat[0], data.y_train.astype(np.int64), flat[1], data.y_test.astype(np.int64))
-    frozen, learner = frozen_net(HIDDEN, task, 1), frozen_net(LEARNER, task, 1)
-    digits = task.x_test[: args.digits]
-    right = Model(export.write_image(frozen)).predict_many(digits) == task.y_test[: args.digits]
-    versions = [f"numpy {np.__version__}", f"onnxruntime {onnxruntime.__version__}"]
-    result = {
-        "command": "METABIT_DATA_DIR=... python benchmarks/host.py",
-        "machine": f"{processor()}, {os.cpu_count()} cores",
-        "date": datetime.date.today().isoformat(),
-        "seed": SEED,
-        "versions": ", ".join(versions),
-        "digits": len(digits),
-        "on": round(float((digits >= 128).mean()), 4),
-        "accuracy": round(100 * float(right.mean()), 1),
-        "turns": args.turns,
-        "engines": measure(engines(frozen, digits), args.turns),
-        "learning": learning(learner, task.x_train[:10_000], task.y_train[:10_000], max(5, args.turns // 6)),
-    }
-    args.out.mkdir(parents=True, exist_ok=True)
-    write_whole(args.out / "host.json", json.dumps(result, indent=1) + "\n")
-    write_whole(args.out / "host.md", page(result))
-    print(page(result))
-
+BENCHMARK = Benchmark(
+    __file__, {"predict": "µs an image, engine by engine", "learn": "Samples a second of learn_many"},
+    cells, lambda: {PAGE: host_page()} if BENCHMARK.rows("predict") else {}, together=together, here=here,
+)  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    results.main(BENCHMARK)

@@ -24,7 +24,7 @@ CUSTOM = np.int8(32)  # BuiltinOperator.CUSTOM
 
 
 class LceModel(Model):
-    """Of custom operators only."""
+    """A TFLite model that consists of custom operators."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ def lce_file(frozen: Frozen) -> bytes:
 
 
 def lce_runner(data: bytes) -> Callable[[NDArray[Any]], Any]:
-    """One input bool (1, 1, 1, K) -> scores, on one thread. Raises ImportError without larq-compute-engine.
+    """Function from one input, bool (1, 1, 1, K), to its scores, on one thread. Raises ImportError without larq-compute-engine.
 
     Its indirect kernel: on x86-64 the default one takes two and a half times as long."""
     spec = find_spec("larq_compute_engine")

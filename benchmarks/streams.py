@@ -1,55 +1,51 @@
-"""Endless streams through the device rule, on the host's C runtime: docs/results/streams/{name}.{md,svg} from one runs.jsonl.
+"""Endless streams learnt by the vote rule from the first sample on: docs/results/streams/README.md.
 
-    python benchmarks/streams.py permuted-mnist-6
-    python benchmarks/streams.py            lists what there is and what is done
+    METABIT_DATA_DIR=... python benchmarks/streams.py permuted-mnist-6
+    python benchmarks/streams.py            lists the experiments
 
-A run is one pass, one sample at a time, no replay, no task boundaries. A finished run is a line in runs.jsonl and is not run
-again; a long one goes on from its last saved image. `--validate` learns on 50,000 training images and tests on the other 10,000:
-what settings are chosen by, never the test images.
+A run is one pass over a stream by the C runtime on the host, one sample at a time, without replay or task boundaries. A long run
+that was interrupted is resumed from its last saved image. `--validate` learns 50,000 training images at seed 100 and tests on the
+other 10,000: settings are chosen by it, never by the test images.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
-import os
-import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lab import RULE, digest
+from checkpoints import VOTE_RULE, digest
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
-from metabit.data import image_sets as datasets
-from metabit.data.rows import append_row, read_rows, write_whole
-from metabit.experiments import plots
+from metabit.data import image_sets
+from metabit.data.rows import write_whole
+from metabit.experiments import results
+from metabit.experiments.results import Benchmark, Cell, Draw, Row
 from metabit.export import FreshOptions, fresh, write_image
 from metabit.runtime import Model
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results" / "streams"
-RUNS = RESULTS / "runs.jsonl"
+PAGE = "docs/results/streams/README.md"
 STATE = Path(__file__).parents[1] / "build" / "streams"
 LAST = 5
 """Tasks whose mean is reported at the end of a long stream, as others do."""
 EVERY = 20
-"""Tasks between two tests of the last five. The image is saved and opened again there, so that a run that was cut off is the
-same as one that was not."""
+"""Tasks between two tests of the last five. The image is saved and opened again there, so that an interrupted run ends like one
+that was not."""
 BATCH = 1_000
 PIXELS = 784
 Pair = tuple[NDArray[np.uint8], NDArray[Any]]
 """Samples (n, features) and their labels (n,)."""
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Device:
-    """What runs: a network that has learnt nothing. bits, hidden and the rest of the options say how it learns."""
+    """A network that has learnt nothing: its hidden units, and the options of the vote rule."""
 
     hidden: int
     options: FreshOptions = FreshOptions()
@@ -57,10 +53,11 @@ class Device:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One table: a stream, the devices that see it, and what others report as sentences.
+    """A table: a stream, the devices that learn it, and results that others report, as sentences.
 
-    tasks: each is the whole training set with its own permutation of the pixels; with `parts`, a part of the training set as
-        it is, seen `passes` times in another order each time.
+    Args:
+        tasks: each is the whole training set with its own permutation of the pixels; with `parts`, a part of the training set
+            as it is, seen `passes` times, in another order each time.
     """
 
     title: str
@@ -73,7 +70,7 @@ class Experiment:
     passes: int = 1
 
     def tested(self, task: int) -> range:
-        """Tasks whose test images are asked for after this one: all of a short stream, else the last five; of parts, one."""
+        """Tasks that are tested after this one: all of a short stream, else the last five; one where tasks are parts."""
         last = task + 1 == self.tasks
         return range(task if self.parts else 0 if last and self.tasks <= 10 else max(0, task + 1 - LAST), task + 1)
 
@@ -88,19 +85,22 @@ DEVICES = {
 }
 """73.5, 36.8 and 18.4 KiB of synapses: at most what 784-100-10 takes at 8 bits (77.5), half, and a quarter."""
 LIGHT = {"784-192-10, 4 bits, 128 samples": Device(192)}
-"""What `metabit fresh` makes: half as many samples wait, in half as much scratch memory."""
+"""The defaults of `metabit fresh`: a batch of half as many samples, in half as much scratch memory."""
 CAUTIOUS = {"784-192-10, 4 bits, cautious": Device(192, replace(USUAL, delta=0.25, deviations=4.2))}
-"""Moves less, for data that is wrong more often."""
+"""Moves fewer levels, for data that is predicted wrong more often."""
 BIMU = (
     "Another network, 784-100-10, one fp32 a synapse, 1,000 tasks, last 5 (BiMU, arXiv:2605.30198, as published; it averages "
     "five networks drawn anew to predict): 90.30 ± 0.38. SGD in fp32: 66.64. The paper's rule, with batch norm at batch size 1: "
     "10.27.",
 )
 FLOAT = (
-    "784-1024-1024-10 trained in floating point, 20 epochs a part ([train](../train/stream-fashion.md)): m = 2.5 87.7 ± 0.1, "
+    "784-1024-1024-10 trained in floating point, 20 epochs a part ([train](../train/README.md)): m = 2.5 87.7 ± 0.1, "
     "m = 0 84.5, all parts at once 87.8.",
 )
-SINGLE = ("One task, 784-100-10 (as published with BiMU): BiMU 94.67, SGD in fp32 96.03.",)
+SINGLE = (
+    "One task, 784-100-10 (as published with BiMU): BiMU 94.67, SGD in fp32 96.03.",
+    "Margin AUROC: chance that a wrong prediction has a smaller margin (`Model.margins`, `mb_margin`) than a right one.",
+)
 
 EXPERIMENTS = {
     "permuted-mnist-1": Experiment("Permuted MNIST, one task", "mnist", 1, {**DEVICES, **LIGHT}, beside=SINGLE),
@@ -121,18 +121,19 @@ EXPERIMENTS = {
 
 
 class Stream:
-    """A data set seen task by task. Tests are on its test images or, to choose settings, on training images held out."""
+    """A dataset task by task. Tests are on its test images or, to choose settings, on training images held out."""
 
     def __init__(self, experiment: Experiment, seed: int, validate: bool = False) -> None:
-        images = datasets.load(experiment.data)
+        images = image_sets.load(experiment.data)
         self.experiment, self.seed = experiment, seed
-        self.train, self.test = _pair(images.x_train, images.y_train), _pair(images.x_test, images.y_test)
+        self.train = images.x_train.reshape(len(images.x_train), -1), images.y_train
+        self.test = images.x_test.reshape(len(images.x_test), -1), images.y_test
         if validate:
             held = np.random.default_rng(10_000).permutation(len(self.train[0])) < 10_000
             self.train, self.test = _part(self.train, ~held), _part(self.train, held)
 
     def pixels(self, task: int) -> NDArray[np.int64]:
-        """Where each pixel of this task comes from."""
+        """Indices (pixels,) of the dataset's pixels, in the order of this task."""
         count = self.train[0].shape[1]
         if self.experiment.parts:
             return np.arange(count)
@@ -154,200 +155,145 @@ class Stream:
         return float((model.predict_many(x[:, self.pixels(task)]) == y).mean())
 
 
-def _pair(x: NDArray[np.uint8], y: NDArray[Any]) -> Pair:
-    return x.reshape(len(x), -1), y
-
-
 def _part(pair: Pair, rows: NDArray[Any]) -> Pair:
     return pair[0][rows], pair[1][rows]
 
 
-# One run
+# Runs
 
 
 def first_image(experiment: Experiment, device: Device, seed: int) -> bytes:
     return write_image(fresh(PIXELS, device.hidden, 10, replace(device.options, seed=seed)))
 
 
-def run(name: str, device: str, seed: int, validate: bool = False, changes: dict[str, Any] | None = None) -> Row:
-    """One device on one stream; `changes` to its options (or to `hidden`) are for choosing settings."""
+def cell(name: str, device: str, seed: int, experiment: Experiment) -> Cell:
+    """The network and its options by the digest of the first image, the learning rule by that of its golden vectors."""
+    return {
+        "experiment": name, "device": device, "seed": seed,
+        "image": digest(first_image(experiment, experiment.devices[device], seed)), "rule": VOTE_RULE,
+        "stream": [experiment.tasks, experiment.passes, experiment.parts],
+    }  # fmt: skip
+
+
+def cells(name: str) -> dict[str, list[Cell]]:
     experiment = EXPERIMENTS[name]
-    built = change(experiment.devices[device], changes or {})
+    return {
+        device: [cell(name, device, seed, experiment) for seed in experiment.seeds] for device in experiment.devices
+    }
+
+
+def measure(asked: Cell, experiment: Experiment | None = None, validate: bool = False) -> Row:
+    """Run one device on one stream. validate: of an experiment with other settings, on images held out."""
+    experiment, seed = experiment or EXPERIMENTS[asked["experiment"]], asked["seed"]
+    built = experiment.devices[asked["device"]]
     stream, image = Stream(experiment, seed, validate), first_image(experiment, built, seed)
-    what = {"experiment": name, "device": device, "seed": seed, **key(experiment, image)}
-    saved = STATE / f"{digest(json.dumps([what, EVERY, validate]).encode())}.json"
+    saved = STATE / f"{digest(json.dumps([asked, EVERY, validate]).encode())}.json"
     model, told, begun = Model(image), [], 0
     if saved.exists():
         kept = json.loads(saved.read_text())
         model, told, begun = Model(base64.b64decode(kept["image"])), kept["told"], kept["tasks"]
     for task in range(begun, experiment.tasks):
         last = task + 1 == experiment.tasks
-        row = learn_task(model, stream, task)
+        row = learn(model, stream.samples(task))
+        row["learnt"] = stream.accuracy(model, task)
+        del row["samples"]
         if last or (task + 1) % EVERY == 0:
             row["tasks"] = [stream.accuracy(model, t) for t in experiment.tested(task)]
         told.append(row)
         if not last and (task + 1) % EVERY == 0:
             image = model.image()
-            model = Model(image)  # votes not yet counted are lost, as when a device is switched off
+            model = Model(image)  # the votes of the present batch are lost, as when a device is switched off
             STATE.mkdir(parents=True, exist_ok=True)
             write_whole(saved, json.dumps({"image": base64.b64encode(image).decode(), "told": told, "tasks": task + 1}))
-    return what | {
+    one = {"margin_auroc": margin_auroc(model, stream)} if experiment.tasks == 1 else {}
+    return {
         "hidden": built.hidden, "options": asdict(built.options),
         "final": told[-1]["tasks"], "accuracy": float(np.mean(told[-1]["tasks"])),
-        "state_bytes": model.state_size, "arena_bytes": model.arena_size(), "told": told,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores", "date": str(date.today()),
+        "state_bytes": model.state_size, "arena_bytes": model.arena_size(), "told": told, **one, **results.provenance(),
     }  # fmt: skip
 
 
-def key(experiment: Experiment, image: bytes) -> Row:
-    """What a run is known by besides its names: the network, the rule and the stream."""
-    return {"image": digest(image), "rule": RULE, "stream": [experiment.tasks, experiment.passes, experiment.parts]}
-
-
-def learn_task(model: Model, stream: Stream, task: int) -> Row:
-    """Means over one task's samples, and the accuracy on it right after."""
-    work, count, seconds = np.zeros(4), 0, 0.0  # right, visited, moved, flipped
-    for x, y in stream.samples(task):
+def learn(model: Model, samples: Iterable[Pair]) -> Row:
+    """Learn all samples, one at a time: means over them of right predictions, visits, moves, flips and microseconds."""
+    work, count, seconds = np.zeros(4), 0, 0.0
+    for x, y in samples:
         start = time.perf_counter()
         steps = model.learn_many(x, y)
         seconds += time.perf_counter() - start
         work += [(steps.predicted == y).sum(), steps.visited.sum(), steps.moved.sum(), steps.flipped.sum()]
         count += len(y)
     means = dict(zip(("prequential", "visited", "moved", "flipped"), (work / count).tolist(), strict=True))
-    return means | {"microseconds": 1e6 * seconds / count, "learnt": stream.accuracy(model, task)}
+    return means | {"samples": count, "microseconds": 1e6 * seconds / count}
 
 
-def change(device: Device, changes: dict[str, Any]) -> Device:
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items() if k != "hidden"}
-    return replace(device, hidden=changes.get("hidden", device.hidden), options=replace(device.options, **options))
+def margin_auroc(model: Model, stream: Stream) -> float:
+    """Chance that a wrong prediction of the first task has a smaller margin than a right one, 0..1; 0.5 is no information."""
+    x, y = stream.test[0][:, stream.pixels(0)], stream.test[1]
+    return float(roc_auc_score(model.predict_many(x) != y, -model.margins(x).astype(np.int64)))
 
 
-# What is done
-
-
-def done(name: str) -> dict[str, list[Row]]:
-    """Device -> its finished runs in the order of the seeds, as it is built today; devices without one are left out."""
+def validate(name: str, device: str, changes: Cell) -> Row:
+    """Changes by name: to the options, or to `hidden`."""
     experiment = EXPERIMENTS[name]
-    rows = {(row["device"], row["seed"]): row for row in read_rows(RUNS) if row["experiment"] == name}
-    found = {
-        device: [
-            row
-            for seed in experiment.seeds
-            if (row := rows.get((device, seed)))
-            and key(experiment, first_image(experiment, built, seed)).items() <= row.items()
-        ]
-        for device, built in experiment.devices.items()
-    }
-    return {device: runs for device, runs in found.items() if runs}
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items() if k != "hidden"}
+    built = experiment.devices[device]
+    built = Device(changes.get("hidden", built.hidden), replace(built.options, **options))
+    changed = replace(experiment, devices={device: built})
+    return measure(cell(name, device, 100, changed), changed, validate=True)
+
+
+# Pages
 
 
 def table(name: str) -> str:
-    """Markdown of what is done: per cent, and work per sample over the whole stream."""
-    experiment, found = EXPERIMENTS[name], done(name)
-    runs = [row for rows in found.values() for row in rows]
-    places = sorted({f"{row['machine']}, {row['date']}" for row in runs})
+    """Markdown: per cent, and work per sample over the whole stream."""
+    experiment, found = EXPERIMENTS[name], BENCHMARK.done(name)
     last = "test images" if experiment.parts else "all tasks" if experiment.tasks <= 10 else f"last {LAST} tasks"
     seen = "Each image once" if experiment.passes == 1 else f"Each part {experiment.passes} times"
-    lines = [
-        f"# {experiment.title}",
-        "",
-        f"`METABIT_DATA_DIR=... python benchmarks/streams.py {name}` on {'; '.join(places)}. {seen}, one at a time, in "
-        "integers, by the C runtime; no replay, no task boundaries. Raw: [runs.jsonl](runs.jsonl).",
-        "",
-        f"![{experiment.title}]({name}.svg)",
-        "",
-        f"| device | seeds | {last} | by task, at the end | just learnt | while learning | visited | moved | flipped "
-        "| state, bytes | scratch, bytes | µs a sample |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for device, rows in found.items():
-        final = 100 * np.mean([row["final"] for row in rows], axis=0)
-        told = [t for row in rows for t in row["told"]]
+    rows = []
+    for device, runs in found.items():
+        told = [t for row in runs for t in row["told"]]
         mean = {key: float(np.mean([t[key] for t in told])) for key in told[0] if key != "tasks"}
-        lines.append(
-            f"| {device} | {', '.join(str(row['seed']) for row in rows)} | {spread([row['accuracy'] for row in rows])} "
-            f"| {' '.join(f'{a:.1f}' for a in final)} | {100 * mean['learnt']:.1f} | {100 * mean['prequential']:.1f} "
-            f"| {mean['visited']:.1f} | {mean['moved']:.1f} | {mean['flipped']:.2f} "
-            f"| {rows[0]['state_bytes']:,} | {rows[0]['arena_bytes']:,} | {mean['microseconds']:.0f} |"
-        )
-    return "\n".join([*lines, "", *(f"* {sentence}" for sentence in experiment.beside)]).rstrip() + "\n"
+        ends = " ".join(f"{100 * a:.1f}" for a in np.mean([row["final"] for row in runs], axis=0))
+        if experiment.tasks == 1:
+            ends = results.spread([row["margin_auroc"] for row in runs], 3, 1)
+        rows.append([
+            device, results.seeds(runs), results.spread([row["accuracy"] for row in runs]), ends,
+            f"{100 * mean['learnt']:.1f}", f"{100 * mean['prequential']:.1f}",
+            f"{mean['visited']:.1f}", f"{mean['moved']:.1f}", f"{mean['flipped']:.2f}",
+            f"{runs[0]['state_bytes']:,}", f"{runs[0]['arena_bytes']:,}", f"{mean['microseconds']:.0f}",
+        ])  # fmt: skip
+    ends = "by task, at the end" if experiment.tasks > 1 else "margin AUROC"
+    head = [
+        "device", "seeds", last, ends, "just learnt", "prequential", "visited", "moved", "flipped", "state, bytes", "arena, bytes",
+        "µs a sample",
+    ]  # fmt: skip
+    about = f"`{name}`, on {results.places(BENCHMARK.rows(name))}. {seen}."
+    return results.page(experiment.title, about, results.markdown(head, rows), experiment.beside, level=2)
 
 
-def spread(accuracies: list[float]) -> str:
-    a = 100 * np.array(accuracies)
-    return f"{a.mean():.1f}" + (f" ± {a.std(ddof=1):.1f}" if len(a) > 1 else "")
+def pages() -> dict[str, str]:
+    text = f"""# Accuracy on endless streams
+
+Per cent, ± standard deviation over seeds. Each device starts with random weights (`metabit.export.fresh`) and learns by the vote
+rule, one image at a time, in integers, by the C runtime; no replay, no task boundaries. Settings were chosen on streams of 6 to
+100 tasks of other permutations, tested on 10,000 training images held out. The state is all that learning changes.
+{BENCHMARK.raw(PAGE)} {BENCHMARK.command("NAME")} measures one of the tables. [Cost on a board](frontier.md): bytes, cycles.
+"""
+    return {PAGE: "\n".join([text, *(table(name) for name in EXPERIMENTS if BENCHMARK.rows(name))])}
 
 
-def index() -> str:
-    """All tables in one: docs/results/streams/README.md."""
-    lines = [
-        "# What devices reach on endless streams",
-        "",
-        "Per cent, ± standard deviation over seeds. Devices start from nothing (`metabit.export.fresh`). Settings were chosen on",
-        "streams of 6 to 100 tasks of other permutations, tested on 10,000 training images held out. State is all that learning",
-        "changes; scratch memory is in the tables. [What the devices cost on a board](frontier.md): bytes, cycles.",
-        "",
-        "| | device | seeds | accuracy | state, bytes |",
-        "|---|---|---|---|---|",
-    ]
-    for name, experiment in EXPERIMENTS.items():
-        title = f"[{experiment.title}]({name}.md)"
-        for device, rows in done(name).items():
-            accuracy = spread([row["accuracy"] for row in rows])
-            lines.append(f"| {title} | {device} | {len(rows)} | {accuracy} | {rows[0]['state_bytes']:,} |")
-            title = ""
-    return "\n".join(lines) + "\n"
-
-
-def write_pages(name: str) -> None:
-    found = done(name)
-    experiment = EXPERIMENTS[name]
-    plots.final_accuracy(
-        RESULTS / f"{name}.svg",
-        {d: [r["final"] for r in rows] for d, rows in found.items()},
-        experiment.title,
-        [f"task {task + 1}" for task in experiment.tested(experiment.tasks - 1)],
+def pictures() -> dict[str, Draw]:
+    tested = {name: e.tested(e.tasks - 1) for name, e in EXPERIMENTS.items()}
+    return results.bars(
+        BENCHMARK, "final", {name: [f"task {task + 1}" for task in tasks] for name, tasks in tested.items()}
     )
-    write_whole(RESULTS / f"{name}.md", table(name))
-    write_whole(RESULTS / "README.md", index())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(EXPERIMENTS))
-    parser.add_argument("--seeds", type=int, help="only the first so many, 1 or more", default=None)
-    parser.add_argument("--tables", action="store_true", help="run nothing: only write tables and figures anew")
-    parser.add_argument(
-        "--validate", metavar="JSON", help="try changes to the options at seed 100, on training images held out"
-    )
-    asked = parser.parse_args()
-    for name in asked.names:
-        if name not in EXPERIMENTS:
-            parser.error(f"unknown experiment {name!r}: there are {', '.join(EXPERIMENTS)}")
-    if asked.tables:
-        asked.names = [name for name in asked.names or EXPERIMENTS if done(name)]
-    if not asked.names:
-        for name, experiment in EXPERIMENTS.items():
-            runs = sum(len(rows) for rows in done(name).values())
-            print(
-                f"{name:20s} {runs:2d} of {len(experiment.seeds) * len(experiment.devices):2d} runs  {experiment.title}"
-            )
-        return
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    for name in asked.names:
-        experiment = EXPERIMENTS[name]
-        if asked.validate is not None:
-            for device in experiment.devices:
-                row = run(name, device, 100, True, json.loads(asked.validate))
-                print(f"{device}: {100 * row['accuracy']:.2f}, by task {[round(100 * a, 1) for a in row['final']]}")
-            continue
-        for seed in [] if asked.tables else experiment.seeds[: asked.seeds]:
-            for device in experiment.devices:
-                if seed not in [row["seed"] for row in done(name).get(device, [])]:
-                    append_row(RUNS, run(name, device, seed))
-        write_pages(name)
-        print(table(name))
-
+BENCHMARK = Benchmark(
+    __file__, {name: e.title for name, e in EXPERIMENTS.items()}, cells, pages, measure,
+    pictures=pictures, validate=validate,
+)  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    results.main(BENCHMARK)

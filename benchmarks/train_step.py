@@ -1,39 +1,36 @@
-"""A whole training step against its bare matrix products, paired in one run: docs/results/train/step.{json,md}.
+"""Time of a training step against its bare matrix products: docs/results/train/step.md from results/train_step.jsonl.
 
-    python benchmarks/train_step.py
+    python benchmarks/train_step.py all
 
 784-1024-1024-10 with batch normalisation at batch 100. A step is everything between a batch in memory and updated
 parameters: forward, cross-entropy, backward, metaplastic Adam. The bare products are the eight that any such step has
-to make (three forward, three for the weights' gradients, two for the activations'), on operands that lie ready.
+to make (three forward, three for the weights' gradients, two for the activations'), on operands that are allocated before.
 Sides take turns, ten steps each, and the table has medians over all turns.
 """
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import gc
-import json
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from metabit.experiments import results
+from metabit.experiments.results import Benchmark, Cell, Row
 from metabit.train.network.binarize import BinaryLinear, binarize_activation, set_gradient_products
 from metabit.train.rule import fused
 from metabit.train.rule.metaplastic import MetaplasticAdam
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results" / "train"
+PAGE = "docs/results/train/step.md"
 WIDTHS = (784, 1024, 1024, 10)
 BATCH = 100
 SETTINGS = {"lr": 0.005, "weight_decay": 1e-7}
@@ -53,7 +50,7 @@ def data() -> tuple[Tensor, Tensor]:
 
 
 class Net(torch.nn.Module):
-    """Binary layers from the public parts, as anybody would write it."""
+    """Binary layers made from the public parts of metabit.train."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +68,7 @@ class Net(torch.nn.Module):
 
 
 def ours(scale: float | None = None, gradients: torch.dtype | None = None, native: bool = True) -> Step:
-    """metabit's step. scale: pixels become floats times this, which take float32 products; else they stay uint8."""
+    """metabit's step. scale: pixels become floats times this, which need float32 products; None: they stay uint8."""
     x, y = data()
     x, y = x[:BATCH], y[:BATCH]
     inputs = x if scale is None else x * scale
@@ -91,7 +88,7 @@ def ours(scale: float | None = None, gradients: torch.dtype | None = None, nativ
 
 
 def formula() -> Step:
-    """The authors' formulation, restated in torch operations: signs swapped in, float32 products, Adam by tensors."""
+    """The formulation of the paper's authors in torch operations: float32 products of the signs, Adam on whole tensors."""
     x, y = data()
     inputs, y = x[:BATCH] / 255, y[:BATCH]
     net = Net()
@@ -130,7 +127,7 @@ def formula() -> Step:
 
 
 def products(dtype: torch.dtype) -> Step:
-    """The eight matrix products and nothing else, into memory that lies ready."""
+    """The eight matrix products alone, into memory that is allocated before."""
     x = [torch.randn(BATCH, k).to(dtype) for k in WIDTHS[:-1]]
     w = [torch.randn(n, k).to(dtype) for k, n in zip(WIDTHS, WIDTHS[1:], strict=False)]
     g = [torch.randn(BATCH, n).to(dtype) for n in WIDTHS[1:]]
@@ -148,7 +145,7 @@ def products(dtype: torch.dtype) -> Step:
 
 
 def loading() -> Step:
-    """A shuffled batch out of the data set."""
+    """A shuffled batch of the dataset."""
     x, y = data()
     order = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(2))
     at = 0
@@ -174,20 +171,45 @@ SIDES: dict[str, Callable[[], Step]] = {
 }
 
 
-def measure(threads: int, turns: int, steps: int) -> dict[str, dict[str, float]]:
-    """Milliseconds per step of each side, and the quotient to the bare float32 products of the same turn."""
+TURNS, STEPS = 25, 10
+MEASURED = ("metabit, a whole step", "the paper's code restated in torch")
+"""Sides whose peak memory is measured as well."""
+
+
+def cells(name: str) -> dict[str, list[Cell]]:
+    if name == "memory":
+        return {side: [{"experiment": name, "side": side}] for side in MEASURED}
+    return {side: [{"experiment": name, "side": side, "threads": threads} for threads in (1, 2)] for side in SIDES}
+
+
+def here(asked: Cell) -> bool:
+    if asked["experiment"] == "memory":
+        return sys.platform == "linux"
+    return asked["threads"] <= (os.cpu_count() or 1)
+
+
+def together(asked: Sequence[Cell]) -> list[Row]:
+    about = results.provenance("torch") | {"instructions": instructions()}
+    if asked[0]["experiment"] == "memory":
+        return [peak_memory(cell["side"]) | about for cell in asked]
+    times = {threads: step_times(threads) for threads in sorted({cell["threads"] for cell in asked})}
+    return [times[cell["threads"]][cell["side"]] | {"turns": TURNS, "steps": STEPS} | about for cell in asked]
+
+
+def step_times(threads: int) -> dict[str, Row]:
+    """Milliseconds a step of each side, and the quotient to the bare float32 products of the same turn."""
     torch.set_num_threads(threads)
     sides = {name: make() for name, make in SIDES.items()}
     times: dict[str, list[float]] = {name: [] for name in sides}
     gc.disable()
-    for turn in range(turns + 1):
+    for turn in range(TURNS + 1):
         for name, step in sides.items():
             step()  # caches, allocator, threads
             begin = time.perf_counter()
-            for _ in range(steps):
+            for _ in range(STEPS):
                 step()
             if turn:  # the first turn only warms up
-                times[name].append((time.perf_counter() - begin) / steps * 1e3)
+                times[name].append((time.perf_counter() - begin) / STEPS * 1e3)
         gc.collect()
     gc.enable()
     bare = times[next(iter(SIDES))]
@@ -201,8 +223,8 @@ def measure(threads: int, turns: int, steps: int) -> dict[str, dict[str, float]]
     }
 
 
-def peak_memory(name: str) -> dict[str, float]:
-    """MiB of a fresh process: with torch imported and the data there, and at the peak of 20 steps."""
+def peak_memory(name: str) -> Row:
+    """MiB of a new process: with torch imported and the data loaded, and at the peak of 20 steps."""
     code = f"import train_step as t; print(*t.peak_here({name!r}))"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
@@ -229,59 +251,39 @@ def _resident(field: str) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
-def table(result: dict[str, Any]) -> str:
-    threads = list(result["threads"])
-    head = "| | " + " | ".join(f"{t} thread{'s' * (t != '1')}, ms | of the bare products" for t in threads) + " |"
-    lines = [head, "|---" * (1 + 2 * len(threads)) + "|"]
-    for name in SIDES:
-        rows = [result["threads"][t][name] for t in threads]
-        lines.append(f"| {name} | " + " | ".join(f"{r['median_ms']:.2f} | {r['to_bare']:.2f}" for r in rows) + " |")
-    return "\n".join(lines)
+def instructions() -> str:
+    """Instruction sets that torch's products use here."""
+    flags = (("VNNI", "_is_vnni_supported"), ("bf16", "_is_avx512_bf16_supported"))
+    extra = [name for name, flag in flags if getattr(torch.cpu, flag)()]
+    return " + ".join([torch.backends.cpu.get_cpu_capability(), *extra])
 
 
-def page(result: dict[str, Any]) -> str:
-    head = (
-        f"`{result['command']}` on {result['machine']}, torch {result['torch']}, {result['date']}: 784-1024-1024-10, "
-        f"batch {BATCH}, medians of {result['turns']} turns of {result['steps']} steps, sides interleaved; quotients within "
-        "each turn. Forward sums are exact integers except with float inputs; gradient products are bfloat16 with float32 "
-        "accumulators except where float32 is said."
-    )
-    memory = ", ".join(f"{name}: {m['step_mib']} MiB" for name, m in result["memory"].items())
-    foot = f"Peak memory of 20 steps beyond imports and the data set, in a fresh process: {memory}."
-    return "\n\n".join(["# A training step", head, table(result), foot]) + "\n"
-
-
-def machine() -> str:
-    capability = torch.backends.cpu.get_cpu_capability()
-    extra = [
-        n for n, f in (("VNNI", "_is_vnni_supported"), ("bf16", "_is_avx512_bf16_supported")) if getattr(torch.cpu, f)()
+def step_page() -> str:
+    """docs/results/train/step.md"""
+    found = BENCHMARK.done("step")
+    one = next(iter(found.values()))[0]
+    threads = sorted({row["threads"] for rows in found.values() for row in rows})
+    columns = [c for t in threads for c in (f"{t} thread{'s' * (t != 1)}, ms", "of the bare products")]
+    by_side = {side: {row["threads"]: row for row in rows} for side, rows in found.items()}
+    rows = [
+        [side, *(f"{of[t][key]:.2f}" for t in threads for key in ("median_ms", "to_bare"))]
+        for side, of in by_side.items()
     ]
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {' + '.join([capability, *extra])}"
+    memory = ", ".join(f"{row['side']}: {row['step_mib']} MiB" for row in BENCHMARK.rows("memory"))
+    about = (
+        f"`python benchmarks/train_step.py all` on {one['machine']}, {one['instructions']}, torch {one['torch']}, {one['date']}: "
+        f"784-1024-1024-10, batch {BATCH}, medians of {one['turns']} turns of {one['steps']} steps, sides interleaved; quotients "
+        "within each turn. Forward sums are exact integers except with float inputs; gradient products are bfloat16 with float32 "
+        f"accumulators except where float32 is said. {BENCHMARK.raw(PAGE)}"
+    )
+    note = f"Peak memory of 20 steps beyond imports and the dataset, in a new process: {memory}."
+    return results.page("A training step", about, results.markdown(["", *columns], rows), [note])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=25)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    args = parser.parse_args()
-    result = {
-        "command": "python benchmarks/train_step.py",
-        "machine": machine(),
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
-        "turns": args.turns,
-        "steps": args.steps,
-        "threads": {str(t): measure(t, args.turns, args.steps) for t in sorted({1, os.cpu_count() or 1})},
-        "memory": {n: peak_memory(n) for n in ("metabit, a whole step", "the paper's code restated in torch")}
-        if sys.platform == "linux"
-        else {},
-    }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "step.json").write_text(json.dumps(result, indent=1) + "\n")
-    (args.out / "step.md").write_text(page(result))
-    print(page(result))
-
+BENCHMARK = Benchmark(
+    __file__, {"step": "Time of a training step", "memory": "Peak memory of a training step"},
+    cells, lambda: {PAGE: step_page()} if BENCHMARK.rows("step") else {}, together=together, here=here,
+)  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    results.main(BENCHMARK)

@@ -1,19 +1,15 @@
-"""The training room's experiments, as rows: docs/results/train/{name}.{md,svg} from one runs.jsonl.
+"""Accuracy after training on sequences of tasks: docs/results/train/README.md from results/training.jsonl.
 
-    python benchmarks/training.py permuted-mnist
-    python benchmarks/training.py            lists what there is and what is done
+    METABIT_DATA_DIR=... python benchmarks/training.py permuted-mnist
+    python benchmarks/training.py            lists the experiments
 
-A cell is one run; a finished cell is a line in runs.jsonl and is not run again, so an experiment may be stopped at any time,
-grows by the seed, and shares its runs with the others. Cells run one after the other, two at a time with --workers 2 (the
-extra `sweep`).
+A cell is one training run by its settings. Experiments with the same cell share its row.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,48 +17,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.data.rows import read_rows
-from metabit.experiments import plots
-from metabit.experiments.sweep import run_cell, sweep
+from metabit.experiments import results
+from metabit.experiments.results import Benchmark, Row
+from metabit.experiments.sweep import run_cell
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results" / "train"
-RUNS = RESULTS / "runs.jsonl"
+PAGE = "docs/results/train/README.md"
 STATE = Path(__file__).parents[1] / "build" / "training"
-
 Cell = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One table of docs/results/train.
+    """A table of the page.
 
     Args:
-        fixed, variants: settings of all runs; name -> settings of one, done for every seed.
-        beside: what others report, as sentences.
-        gap: names of the variants (lowest, ours, highest) whose distance is worth saying.
+        fixed, variants: settings of all runs; name -> settings of one variant, trained with every seed.
+        beside: results that others report, as sentences.
+        gap: names of the variants (lowest, ours, highest): the page says what share of the distance ours closes.
     """
 
     title: str
     fixed: Cell
     variants: dict[str, Cell]
     seeds: tuple[int, ...] = (0, 1, 2)
-    beside: tuple[str, ...] = field(default_factory=tuple)
+    beside: tuple[str, ...] = ()
     gap: tuple[str, str, str] | None = None
-
-    def cells(self) -> list[tuple[str, Cell]]:
-        """(variant, cell), all variants of a seed before the next seed: a stopped experiment is a smaller one."""
-        return [
-            (name, {**self.fixed, **changes, "seed": seed})
-            for seed in self.seeds
-            for name, changes in self.variants.items()
-        ]
 
 
 PMNIST = {"scenario": "permuted-mnist", "evaluate_every": 10}
 SMALL = {"hidden": [512, 512]}
 BEST = {"m": [6.0, 20.0, 20.0], "eps": 1e-4}
-"""A plastic first layer, which undoes the permutation, below layers that are soon sure; and little consolidation of what a
-task no longer needs to learn."""
+"""A small m in the first layer, which has to adapt to each permutation, and a larger one above it. eps is far above Adam's 1e-8:
+synapses with small gradients take small steps, and so are consolidated less."""
 NO_TASK = {"per_task_norm": False}
 RERUN = (
     "An independent re-run of the authors' code (github.com/tuanpham96/bnn-cf-vs-robust, single runs), per-task "
@@ -173,41 +159,24 @@ EXPERIMENTS = {
 }  # fmt: skip
 
 
-def done(name: str) -> dict[str, list[Cell]]:
-    """Variant -> its finished runs, in the order of the seeds; variants without one are left out."""
+def cells(name: str) -> dict[str, list[Cell]]:
     experiment = EXPERIMENTS[name]
-    rows = {json.dumps(row["cell"], sort_keys=True): row for row in read_rows(RUNS)}
-    found: dict[str, list[Cell]] = {}
-    for variant, cell in experiment.cells():
-        row = rows.get(json.dumps(cell, sort_keys=True))
-        if row is not None and "error" not in row:
-            found.setdefault(variant, []).append(row)
-    return {variant: found[variant] for variant in experiment.variants if variant in found}
+    return {
+        variant: [{**experiment.fixed, **changes, "seed": seed} for seed in experiment.seeds]
+        for variant, changes in experiment.variants.items()
+    }
 
 
 def table(name: str) -> str:
-    """Markdown of what is done: mean and standard deviation over seeds, per cent."""
-    experiment, found = EXPERIMENTS[name], done(name)
-    runs = [row for rows in found.values() for row in rows]
-    places = sorted({f"{row['machine']}, torch {row['torch']}, {row['date']}" for row in runs})
-    lines = [
-        f"# {experiment.title}",
-        "",
-        f"`METABIT_DATA_DIR=... python benchmarks/training.py {name}`, one thread a run, on {'; '.join(places)}. "
-        "Raw: [runs.jsonl](runs.jsonl).",
-        "",
-        f"![{experiment.title}]({name}.svg)",
-        "",
-        "| variant | seeds | mean accuracy | forgetting | by task, at the end | just learnt | seconds a run |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for variant, rows in found.items():
-        mean, lost = per_cent(rows, "mean_accuracy"), per_cent(rows, "forgetting")
-        seconds = np.mean([row["seconds"] for row in rows])
-        lines.append(
-            f"| {variant} | {', '.join(str(row['cell']['seed']) for row in rows)} | {spread(mean)} | {plain(lost.mean())} "
-            f"| {by_task(rows, 'final_accuracy')} | {by_task(rows, 'just_learnt')} | {seconds:,.0f} |"
-        )
+    """Markdown: mean and standard deviation over seeds, per cent."""
+    experiment, found = EXPERIMENTS[name], BENCHMARK.done(name)
+    rows = []
+    for variant, runs in found.items():
+        lost = per_cent(runs, "forgetting").mean()
+        rows.append([
+            variant, results.seeds(runs), results.spread([row["mean_accuracy"] for row in runs]), plain(lost),
+            by_task(runs, "final_accuracy"), by_task(runs, "just_learnt"), f"{np.mean([row['seconds'] for row in runs]):,.0f}",
+        ])  # fmt: skip
     sentences = list(experiment.beside)
     if experiment.gap is not None and all(variant in found for variant in experiment.gap):
         lowest, ours, highest = (per_cent(found[variant], "mean_accuracy").mean() for variant in experiment.gap)
@@ -215,47 +184,23 @@ def table(name: str) -> str:
         sentences.append(
             f"{experiment.gap[1]} closes {share:.0f} % of the gap from {experiment.gap[0]} to {experiment.gap[2]}."
         )
-    return "\n".join([*lines, "", *(f"* {sentence}" for sentence in sentences)]).rstrip() + "\n"
+    about = f"`{name}`, on {results.places(BENCHMARK.rows(name))}."
+    return results.page(experiment.title, about, results.markdown(HEAD, rows), sentences, level=2)
 
 
-def index() -> str:
-    """All tables in one: docs/results/train/README.md."""
-    lines = [
-        "# What training reaches",
-        "",
-        "Mean accuracy on all tasks after the last one, per cent, ± standard deviation over seeds. Every figure comes from",
-        "[runs.jsonl](runs.jsonl), made by `python benchmarks/training.py`; each page has the command, machine, seeds, seconds.",
-        "",
-        "Settings were chosen at seed 100: m and eps of permuted MNIST on 5,000 training images held out, m of the Fashion-MNIST",
-        "stream on the test images (those runs are in runs.jsonl too); tables of these two have other seeds. m of MNIST, then",
-        "Fashion-MNIST was chosen on the test images of seed 0 among four; seeds 1 and 2 were not looked at before. USPS and",
-        "CIFAR-10 have the paper's m.",
-        "",
-        "| | | seeds | accuracy |",
-        "|---|---|---|---|",
-    ]
-    for name, experiment in EXPERIMENTS.items():
-        title = f"[{experiment.title}]({name}.md)"
-        for variant, rows in done(name).items():
-            lines.append(f"| {title} | {variant} | {len(rows)} | {spread(per_cent(rows, 'mean_accuracy'))} |")
-            title = ""
-    return "\n".join([*lines, "", "The training step itself: [step.md](step.md)."]) + "\n"
-
-
-def spread(values: NDArray[np.float64]) -> str:
-    return f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
+HEAD = ["variant", "seeds", "mean accuracy", "forgetting", "by task, at the end", "just learnt", "seconds a run"]
 
 
 def plain(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.1f}"
 
 
-def per_cent(rows: list[Cell], name: str) -> NDArray[np.float64]:
-    """A measure of each run; NaN where it has none, as tasks learnt all at once have no forgetting."""
+def per_cent(rows: list[Row], name: str) -> NDArray[np.float64]:
+    """A measure of each run; NaN where it has none: tasks learnt all at once have no forgetting."""
     return 100 * np.array([math.nan if row[name] is None else row[name] for row in rows])
 
 
-def by_task(rows: list[Cell], name: str) -> str:
+def by_task(rows: list[Row], name: str) -> str:
     """Means over the seeds; of a long stream ten of them."""
     values = [[math.nan if a is None else a for a in row[name]] for row in rows]
     means = 100 * np.mean(values, axis=0)
@@ -265,40 +210,24 @@ def by_task(rows: list[Cell], name: str) -> str:
     return " ".join(plain(a) for a in means[step - 1 :: step])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*EXPERIMENTS, []])
-    parser.add_argument("--seeds", type=int, help="only the first so many")
-    parser.add_argument("--workers", type=int, default=0, help="0: one run after the other, without Ray")
-    parser.add_argument("--tables", action="store_true", help="run nothing: only write tables and figures anew")
-    asked = parser.parse_args()
-    if asked.tables:
-        asked.names = [name for name in asked.names or EXPERIMENTS if done(name)]
-    if not asked.names:
-        for name, experiment in EXPERIMENTS.items():
-            runs = sum(len(rows) for rows in done(name).values())
-            print(f"{name:16s} {runs:2d} of {len(experiment.cells()):2d} runs  {experiment.title}")
-        return
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    for name in asked.names:
-        experiment = EXPERIMENTS[name]
-        seeds = experiment.seeds[: asked.seeds]
-        todo = [] if asked.tables else [cell for _, cell in experiment.cells() if cell["seed"] in seeds]
-        work = partial(run_cell, folder=str(STATE))
+def pages() -> dict[str, str]:
+    text = f"""# Accuracy after training
 
-        def note(row: Cell) -> None:
-            print(
-                {key: row.get(key) for key in ("hidden", "m", "seed", "mean_accuracy", "seconds", "error")}, flush=True
-            )
+Mean accuracy on all tasks after the last one, per cent, ± standard deviation over seeds, one thread a run.
+{BENCHMARK.raw(PAGE)} {BENCHMARK.command("NAME")} measures one of the tables.
 
-        if todo:
-            sweep(work, todo, RUNS, workers=asked.workers, progress=note)
-        runs = {variant: [row["final_accuracy"] for row in rows] for variant, rows in done(name).items()}
-        plots.final_accuracy(RESULTS / f"{name}.svg", runs, experiment.title)
-        (RESULTS / f"{name}.md").write_text(table(name))
-        (RESULTS / "README.md").write_text(index())
-        print(table(name))
+Settings were chosen at seed 100: m and eps of permuted MNIST on 5,000 training images held out, m of the Fashion-MNIST
+stream on the test images (the rows of those runs are kept too); tables of these two have other seeds. m of MNIST, then
+Fashion-MNIST was chosen on the test images of seed 0 among four; seeds 1 and 2 were not looked at before. USPS and
+CIFAR-10 have the paper's m. Time of one training step: [step.md](step.md).
+"""
+    return {PAGE: "\n".join([text, *(table(name) for name in EXPERIMENTS if BENCHMARK.rows(name))])}
 
+
+BENCHMARK = Benchmark(
+    __file__, {name: e.title for name, e in EXPERIMENTS.items()}, cells, pages,
+    partial(run_cell, folder=str(STATE)), pictures=lambda: results.bars(BENCHMARK, "final_accuracy"),
+)  # fmt: skip
 
 if __name__ == "__main__":
-    main()
+    results.main(BENCHMARK)

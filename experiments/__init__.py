@@ -6,5 +6,6 @@ demo.py            the demo of README, with the settings of demo_settings.py
 tuning.py          the search for a device's learning settings; race.py halves the candidates
 sweep.py           many runs of training, in parallel, as one table
 analyses.py        signs switched in a trained network; quadratic.py, the paper's quadratic task
+results.py         the skeleton of the benchmarks: cells, rows, pages
 plots.py           pictures
 """

@@ -1,6 +1,6 @@
-"""Pictures of a run, from plain numbers to an .svg or .png file. The same numbers give the same bytes.
+"""Pictures of results, as .svg or .png files. Equal numbers give equal bytes.
 
-Colours are Okabe and Ito's, told apart by colour-blind readers too, and lines also differ in their marks.
+Colours are Okabe and Ito's, which colour-blind readers can distinguish; lines also differ in their marks.
 """
 
 from __future__ import annotations
@@ -34,38 +34,8 @@ STYLE: Any = {
     "lines.markersize": 4,
     "savefig.dpi": 150,
     "svg.fonttype": "none",
-    "svg.hashsalt": "metabit",  # or every file would have its own random ids
+    "svg.hashsalt": "metabit",  # otherwise the ids in each file are random
 }
-
-
-def draw(
-    history: Sequence[Mapping[str, Any]],
-    tensors: Mapping[str, ArrayLike],
-    folder: str | Path,
-    names: Sequence[str] | None = None,
-) -> list[Path]:
-    """The three pictures of a run into its folder: accuracy.svg, matrix.svg (of several tasks), hidden.svg.
-
-    Args:
-        history: rows of a run.
-        tensors: of the network, `Network.tensors`.
-        folder: exists.
-        names: of the tasks.
-
-    Returns:
-        the files written. A run that was never evaluated has only its hidden weights to show.
-    """
-    folder, written = Path(folder), []
-    if any(row["accuracy"] for row in history):
-        written.append(folder / "accuracy.svg")
-        accuracy_over_time(written[-1], history, names)
-        matrix = metrics.accuracy_matrix(history)
-        if len(matrix) > 1:
-            written.append(folder / "matrix.svg")
-            accuracy_heat_map(written[-1], matrix, names)
-    written.append(folder / "hidden.svg")
-    hidden_histograms(written[-1], tensors)
-    return written
 
 
 def accuracy_over_time(
@@ -75,14 +45,14 @@ def accuracy_over_time(
     title: str = "Test accuracy while the tasks come one after the other",
     chance: float | None = None,
 ) -> None:
-    """The paper's Fig. 2: one line for each task over all epochs, the time of each task shaded in turn.
+    """The paper's Fig. 2: a line for each task over all epochs; every second task's epochs are shaded.
 
     More than eight tasks are drawn in colours from dark to light, with a scale in place of a legend.
 
     Args:
-        history: rows of a run: ``task``, ``accuracy`` of tasks 0, 1, ... (None or absent: not drawn).
+        history: rows of a run: ``task``, and ``accuracy`` of tasks 0, 1, ..., 0..1 (None or absent: not drawn).
         names: of the tasks; None: task 1, task 2, ...
-        chance: accuracy of guessing, 0..1, a dotted line if not None.
+        chance: accuracy of guessing, 0..1, drawn as a dotted line; None: no line.
 
     Raises:
         TrainError: there is nothing to draw, or the file cannot be written.
@@ -122,7 +92,7 @@ def accuracy_over_time(
 def accuracy_heat_map(
     path: str | Path, matrix: ArrayLike, names: Sequence[str] | None = None, title: str = "Accuracy matrix"
 ) -> None:
-    """R[i, j], per cent: row i after learning task i, column j tested on task j; hatched where not evaluated."""
+    """Row i after learning task i, column j tested on task j: (tasks, tasks), 0..1, hatched where NaN."""
     r = np.asarray(matrix, dtype=np.float64)
     labels = _names(names, len(r))
     side = min(9.0, max(3.2, 0.55 * len(r) + 1.8))
@@ -147,7 +117,7 @@ def accuracy_heat_map(
 def hidden_histograms(
     path: str | Path, tensors: Mapping[str, ArrayLike], bins: int = 101, title: str = "Hidden weights"
 ) -> None:
-    """The paper's Fig. 2g, h: how the hidden weights of every layer are spread, negative and positive in two colours.
+    """The paper's Fig. 2g, h: the distribution of each layer's hidden weights, negative and positive in two colours.
 
     Args:
         tensors: as `Network.tensors` gives them; those named ``….hidden`` are drawn.
@@ -173,12 +143,12 @@ def final_accuracy(
     names: Sequence[str] | None = None,
     unit: str = "test accuracy after the last task, %",
 ) -> None:
-    """Variants of an experiment under each other: a bar for the mean, a small mark for each task, a tick for each seed.
+    """Variants of an experiment, one below the other: a bar for the mean, a mark for each task, a tick for each seed.
 
     Args:
         runs: variant -> (seeds, tasks) accuracies, 0..1, after the last task.
-        names: of the tasks. Streams, whose tasks share one test set, have no marks.
-        unit: what is measured, if it is not the accuracy.
+        names: of the tasks. Variants with equal accuracies on all tasks (one test set) have no marks.
+        unit: label of the axis.
 
     Raises:
         TrainError: there is nothing to draw, or the file cannot be written.
@@ -205,40 +175,41 @@ def final_accuracy(
         axes.set(xlim=(0, 100), xlabel=unit)
         figure.suptitle(textwrap.fill(title, 95), x=0.01, ha="left", fontsize=10)
         axes.grid(axis="y", visible=False)
-        handles, words = axes.get_legend_handles_labels()
-        if handles:
-            unique = dict(zip(words, handles, strict=True))
+        unique = {word: handle for handle, word in zip(*axes.get_legend_handles_labels(), strict=True)}
+        if unique:
             figure.legend(unique.values(), unique.keys(), loc="outside right center", fontsize=9)
 
 
-def frontier(path: str | Path, points: Mapping[str, tuple[float, ArrayLike, str]], title: str) -> None:
-    """What accuracy costs in memory: a mark for each device, a tick for each seed.
+def curves(
+    path: str | Path,
+    panels: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]],
+    xlabel: str,
+    ylabel: str,
+    *,
+    log: bool = False,
+) -> None:
+    """Panels beside each other with a common y axis, a line for each name.
 
     Args:
-        points: device -> (KiB, accuracies (seeds,) 0..1, what else is worth saying of it).
+        panels: title -> {name of a line: (x (points,), y (points,))}. The legend is of the first panel.
+        log: the x axis is logarithmic.
 
     Raises:
         TrainError: there is nothing to draw, or the file cannot be written.
     """
-    if not points:
-        raise TrainError("no devices: there is nothing to draw")
-    with _figure(path, (7.6, 3.6)) as figure:
-        axes = figure.subplots()
-        for i, (device, (size, values, note)) in enumerate(points.items()):
-            percent = 100 * np.asarray(values, dtype=np.float64)
-            axes.plot(np.full(len(percent), size), percent, "_", color="black", markersize=10)
-            axes.plot(size, percent.mean(), MARKS[i % len(MARKS)], color=COLOURS[i % len(COLOURS)], markersize=8)
-            axes.annotate(
-                f"{device}\n{note}",
-                (size, percent.mean()),
-                (0, -12),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=9,
-            )
-        axes.margins(0.25)
-        axes.set(title=title, xlabel="state, KiB", ylabel="test accuracy, %")
+    if not any(panels.values()):
+        raise TrainError("no lines: there is nothing to draw")
+    with _figure(path, (4.4 * len(panels) + 0.4, 3.4)) as figure:
+        all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, (title, lines) in zip(all_axes, panels.items(), strict=True):
+            for i, (name, (x, y)) in enumerate(lines.items()):
+                axes.plot(x, y, color=COLOURS[i % len(COLOURS)], marker=MARKS[i % len(MARKS)], label=name)
+            axes.set(title=title, xlabel=xlabel)
+            axes.locator_params(nbins=5)
+            if log:
+                axes.set_xscale("log")
+        all_axes[0].set_ylabel(ylabel)
+        all_axes[0].legend(fontsize=9)
 
 
 def switch_increase(
@@ -276,19 +247,19 @@ def switch_increase(
 
 @contextmanager
 def _figure(path: str | Path, size: tuple[float, float]) -> Iterator[Any]:
-    """A figure of its own (no pyplot, no global state), written on the way out."""
+    """A figure without pyplot's global state; it is written to the path when the block ends."""
     with extra("matplotlib"):
         import matplotlib
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     path = Path(path)
     if path.suffix not in (".svg", ".png"):
-        raise TrainError(f"{path.name} is no picture this room can write: name it .svg or .png")
+        raise TrainError(f"cannot write a picture to {path.name}: its name must end in .svg or .png")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size)
         FigureCanvasAgg(figure)
         yield figure
-        # No date and no version in the file: it changes when the numbers do.
+        # Without date and version the file changes only when the numbers do.
         silent = {"Date": None, "Creator": "metabit"} if path.suffix == ".svg" else {"Software": None}
         try:
             figure.savefig(path, metadata=silent)

@@ -150,10 +150,14 @@ def run_cell(cell: Mapping[str, Any], folder: str) -> dict[str, Any]:
         **kept,
         "epochs": len(ran.history),
         "seconds": round(time.monotonic() - start, 1),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "torch": version("torch"),
-        "date": datetime.date.today().isoformat(),
+        **provenance("torch"),
     }
+
+
+def provenance(*packages: str) -> dict[str, str]:
+    """Where and when a row was measured: machine, date (ISO 8601), and each package's version under the package's name."""
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return {"machine": machine, "date": datetime.date.today().isoformat(), **{name: version(name) for name in packages}}
 
 
 def to_csv(table: str | Path, path: str | Path) -> None:

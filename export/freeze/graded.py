@@ -15,7 +15,7 @@ from metabit.export.freeze.visits import CheckpointLike, quantise
 from metabit.export.frozen import Frozen
 
 FIELD = FreshOptions(delta=0.35, deviations=3.5, gain=0.33, margin=0.1)
-"""How a trained network goes on learning, chosen on training samples held out (docs/results/field)."""
+"""How a trained network goes on learning, chosen on training samples held out (docs/results/deployment)."""
 
 
 def hand_over(checkpoint: CheckpointLike, options: FreshOptions | None = None, m: float | None = None) -> Frozen:

@@ -72,12 +72,11 @@ def test_epochs_that_were_not_evaluated_are_bridged(tmp_path: Path) -> None:
     assert (tmp_path / "a.svg").exists()
 
 
-def test_the_pictures_of_a_run(tmp_path: Path) -> None:
-    hidden = {"layers.0.hidden": np.linspace(-1, 1, 50)}
-    assert [p.name for p in plots.draw(history(2), hidden, tmp_path)] == ["accuracy.svg", "matrix.svg", "hidden.svg"]
-    (tmp_path / "one").mkdir()
-    assert [p.name for p in plots.draw(history(1), hidden, tmp_path / "one")] == ["accuracy.svg", "hidden.svg"]
-    assert [p.name for p in plots.draw([], hidden, tmp_path / "one")] == ["hidden.svg"]
+def test_curves_in_two_panels(tmp_path: Path) -> None:
+    lines = {"rule": ([1, 10, 100], [10, 50, 90]), "none": ([1, 10, 100], [5, 5, 5])}
+    plots.curves(tmp_path / "a.svg", {"old": lines, "new": lines}, "samples", "accuracy, %", log=True)
+    text = (tmp_path / "a.svg").read_text()
+    assert all(f">{words}<" in text for words in ("old", "new", "samples", "accuracy, %", "rule", "none"))
 
 
 @pytest.mark.parametrize(
@@ -87,6 +86,7 @@ def test_the_pictures_of_a_run(tmp_path: Path) -> None:
         (lambda path: plots.accuracy_over_time(path / "a.svg", []), "empty"),
         (lambda path: plots.accuracy_over_time(path / "a.svg", history(3), names=["one"]), "1 names for 3 tasks"),
         (lambda path: plots.switch_increase(path / "a.svg", []), "nothing to draw"),
+        (lambda path: plots.curves(path / "a.svg", {"empty": {}}, "x", "y"), "nothing to draw"),
         (lambda path: plots.hidden_histograms(path / "a.svg", {}), "no hidden weights"),
         (lambda path: plots.accuracy_over_time(path / "no" / "a.svg", history(1)), "cannot write"),
     ],
