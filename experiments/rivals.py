@@ -114,7 +114,8 @@ class NearestMean(_Scaled):
 
     def predict(self, x: NDArray[Any]) -> Labels:
         scores = 2 * self.scaled(x) @ self._mean.T - (self._mean**2).sum(1)
-        return np.where(self._count > 0, scores, _EMPTY).argmax(1)
+        labels: Labels = np.where(self._count > 0, scores, _EMPTY).argmax(1)
+        return labels
 
     def learn(self, x: NDArray[Any], y: int) -> None:
         self._count[y] += 1
@@ -159,7 +160,8 @@ class SLDA(_Scaled):
             self._offset = -0.5 * (self._weight * self._mean).sum(1)
             self._stale = 0
         scores = self.scaled(x) @ self._weight.T + self._offset
-        return np.where(self._count > 0, scores, _EMPTY).argmax(1)
+        labels: Labels = np.where(self._count > 0, scores, _EMPTY).argmax(1)
+        return labels
 
     def learn(self, x: NDArray[Any], y: int) -> None:
         residual = self.scaled(x) - self._mean[y]
@@ -205,7 +207,8 @@ class Softmax(_Scaled):
                 self._step(z[i], int(y[i]))
 
     def predict(self, x: NDArray[Any]) -> Labels:
-        return (self._inputs(x) @ self._weight.T).argmax(1)
+        labels: Labels = (self._inputs(x) @ self._weight.T).argmax(1)
+        return labels
 
     def learn(self, x: NDArray[Any], y: int) -> None:
         self._step(self._inputs(x[None])[0], y)
