@@ -56,12 +56,13 @@ class Trained:
             DataError: features that the encoder refuses (`Encoder.quantise`).
         """
         bits = torch.from_numpy(self.encoder.to_bits(x))
-        scores: NDArray[np.float32] = torch.cat([self.network(part) for part in bits.split(_CHUNK)]).numpy()
+        scores: NDArray[np.float32] = torch.cat([self.network(part) for part in torch.split(bits, _CHUNK)]).numpy()
         return scores
 
     def predict(self, x: NDArray[Any]) -> NDArray[np.int64]:
         """Numbers (n, F) -> int64 (n,), the class with the highest score. Raises as `scores`."""
-        return self.scores(x).argmax(1)
+        labels: NDArray[np.int64] = self.scores(x).argmax(1)
+        return labels
 
 
 def fit_recipe(
@@ -146,7 +147,7 @@ def _train(
 def _set_norm(network: NormedGates, inputs: Tensor) -> None:
     """Put the mean and variance of the sums over all samples in place of the averages that training kept."""
     total = torch.zeros(2, network.linear.hidden.shape[0], dtype=torch.float64)
-    for part in inputs.split(_CHUNK):
+    for part in torch.split(inputs, _CHUNK):
         sums = network.sums(part).to(torch.float64)
         total += torch.stack([sums.sum(0), sums.square().sum(0)])
     mean, square = total / len(inputs)

@@ -7,6 +7,7 @@ eighths, 8 where z is near 0. `metabit.export.oracle.gates` computes the same le
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from metabit.train.errors import TrainError, extra
@@ -92,7 +93,7 @@ class LevelOutput(torch.nn.Module):
     @property
     def unit(self) -> float:
         """u, the score of one level times one eighth of an activation."""
-        return 2 * _RANGE / (STEPS * self.largest * float(self.weight.shape[1]) ** 0.5)
+        return 2 * _RANGE / (STEPS * self.largest * math.sqrt(self.weight.shape[1]))
 
     def forward(self, v: Tensor) -> Tensor:
         """(batch, units) in -1..1 -> (batch, classes)."""
