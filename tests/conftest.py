@@ -26,12 +26,16 @@ for helpers in (".", "export"):  # networks.py; frozen_reference.py. pytest's im
     sys.path.insert(0, str(Path(__file__).parent / helpers))
 
 SLOW: dict[str, tuple[str, ...]] = {
-    "cli/test_analyse_and_sweep.py": ("test_switches", "test_quadratic"),
+    "cli/test_analyse_and_sweep.py": (),
     "cli/test_commands.py": (
         "test_a_convolutional_checkpoint_goes_all_the_way",
         "test_simulate_agrees_with_run",
         "test_ctrl_c_keeps_what_was_learned",
         "test_a_ternary_network_stays_one",
+    ),
+    "cli/test_data.py": (
+        "test_what_was_trained_on_a_table_goes_through_every_command_by_its_name",
+        "test_run_keeps_file_order_unless_told_to_shuffle",
     ),
     "cli/test_errors.py": (
         "test_bits_as_features_need_no_encoder",
@@ -51,7 +55,12 @@ SLOW: dict[str, tuple[str, ...]] = {
     "firmware_sim/test_stack.py": (),
     "flow/test_demo.py": (),
     "flow/test_docs.py": ("test_commands_run",),
-    "flow/test_examples.py": ("test_own_data", "test_stream_chart"),
+    "flow/test_examples.py": (
+        "test_own_data",
+        "test_stream_chart",
+        "test_the_port_answers_as_python_does",
+        "test_the_port_compiles_for_a_chip",
+    ),
     "flow/test_porting.py": (),
     "flow/test_readme.py": ("test_the_commands_leave_what_they_say", "test_a_strangers_own_file"),
     "flow/test_whole_path.py": (),
@@ -59,14 +68,14 @@ SLOW: dict[str, tuple[str, ...]] = {
     "runtime/test_fuzz.py": (),
     "runtime/test_parts.py": (),
     "runtime/test_sources.py": (),
+    "runtime/test_votes.py": ("test_slots_wrap_and_inputs_beyond_a_batch_are_counted",),
     "runtime/test_wide.py": (),
     "runtime/test_windows.py": ("test_the_oracle_is_what_loops_say", "test_any_network_of_windows_is_the_oracle_s"),
+    "test_c_layout.py": (),
     "train/test_checkpoint.py": ("test_damage_is_an_error_or_a_valid_checkpoint",),
-    "train/test_ddp.py": (),
     "train/test_loop.py": ("test_digits_are_learnt",),
     "train/test_penalties.py": ("test_the_fisher_says_where_to_hold_on",),
     "train/test_run.py": ("test_ctrl_c_and_resume_give_the_identical_end",),
-    "train/test_tensorboard.py": (),
 }
 """File -> its slow test functions; all of its tests if none is named. `pytest -m fast` runs every other test."""
 
@@ -110,9 +119,9 @@ OPTIONAL: dict[str, tuple[Callable[[], bool], str]] = {
     "native training step (_fused)": (lambda: _package("metabit.train.rule._fused")(), r"_fused"),
     "a user who is not root": (lambda: os.name != "posix" or os.geteuid() != 0, r"\broot\b"),
     **{name: (_package(name), rf"\b{name}\b") for name in
-       ("torch", "onnx", "onnxruntime", "flatbuffers", "ai_edge_litert", "tensorboard", "ray")},
+       ("torch", "onnx", "onnxruntime", "flatbuffers", "ai_edge_litert", "ray")},
 }  # fmt: skip
-"""Optional tool -> is it here, and the reason that tests without it give for not running."""
+"""Optional tool -> True if it is here, and the words by which a skipped test names it."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -165,3 +165,16 @@ def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
 def test_the_whole_c_runtime_is_small() -> None:
     assert sum(len(path.read_text().splitlines()) for path in RUNTIME_C) < RUNTIME_LIMIT
     assert len((ROOT / "runtime" / "include" / "metabit.h").read_text().splitlines()) < HEADER_LIMIT
+
+
+def test_the_list_of_slow_tests_names_tests_that_exist() -> None:
+    """A renamed test would otherwise become a fast one without anybody's notice."""
+    tests = ROOT / "tests"
+    tree = ast.parse((tests / "conftest.py").read_text())
+    (slow,) = (
+        node.value for node in tree.body if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "SLOW"
+    )
+    assert slow is not None
+    for file, functions in ast.literal_eval(slow).items():
+        text = (tests / file).read_text()
+        assert all(f"def {function}(" in text for function in functions), file
