@@ -20,10 +20,14 @@ In four lines::
     export.export_all(frozen, "out")
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 from metabit.export.bundle import FORMATS, Written, export_all
 from metabit.export.errors import ExportError, MissingExtra
 from metabit.export.files.image import read_image, write_image
-from metabit.export.freeze.fresh import HEAD, FreshOptions, fresh, fresh_head
+from metabit.export.freeze.fresh import FreshOptions, fresh
 from metabit.export.freeze.graded import FIELD, hand_over
 from metabit.export.freeze.retune import retune, space
 from metabit.export.freeze.visits import Options, freeze
@@ -32,7 +36,6 @@ from metabit.export.frozen import Counters, Encode, Frozen, Graded, Layer, Rule,
 __all__ = [
     "FIELD",
     "FORMATS",
-    "HEAD",
     "Counters",
     "Encode",
     "ExportError",
@@ -48,10 +51,15 @@ __all__ = [
     "export_all",
     "freeze",
     "fresh",
-    "fresh_head",
     "hand_over",
     "read_image",
     "retune",
     "space",
     "write_image",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("HEAD", "fresh_head"):
+        raise AttributeError(f"metabit.export.{name} is gone: use FreshOptions with fresh, on the data itself")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,7 @@ votes"). No training on a computer comes before it, and no checkpoint.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,11 +98,6 @@ class FreshOptions:
         return round(self.low * 256), round(self.high * 256)
 
 
-HEAD = FreshOptions(deviations=2.5)
-"""How a head learns on a network's features, half of which are on: they vote less alike than pixels do. Chosen on CIFAR-10's
-training images held out (docs/results/head)."""
-
-
 def fresh(features: int, hidden: int, classes: int, options: FreshOptions | None = None) -> Frozen:
     """A network features -> hidden -> classes with random weights; its hidden layer learns on the device.
 
@@ -118,35 +113,6 @@ def fresh(features: int, hidden: int, classes: int, options: FreshOptions | None
     )
     thresholds = np.repeat(np.array(o.thresholds, np.uint8)[:, None], features, axis=1)
     return voting(*_nothing(features, hidden, classes, o), thresholds, o.ramp, o)
-
-
-def fresh_head(
-    features: Frozen, hidden: int, classes: int | None = None, options: FreshOptions | None = None
-) -> Frozen:
-    """A head that has learnt nothing, on what a trained network sees: its layers up to the output stay as they are, at one bit
-    a synapse, and a graded layer of `hidden` units learns above them.
-
-    features: a network with at least one convolution or hidden dense layer, and no graded one. classes: as many as it has,
-    if None. options: `HEAD` if None; their thresholds are not looked at.
-
-    Raises ExportError if there is nothing to build on, or a size is outside its range.
-    """
-    o, below = options or HEAD, features.layers[:-1]
-    if not below:
-        raise ExportError(
-            "the network is a single layer: it has no features to learn on; use `fresh` on the data itself"
-        )
-    if below[-1].graded:
-        raise ExportError(
-            "the network ends in graded units, which learn by themselves: there is nothing to put above them"
-        )
-    inputs = below[-1].outputs
-    levels, code = _nothing(inputs, hidden, features.classes if classes is None else classes, o)
-    still = tuple(
-        replace(a, hidden=np.where(a.hidden >= 0, 0, -1).astype(np.int8), bits=1, window=0, rule=None) for a in below
-    )
-    head = voting(levels, code, np.zeros((1, inputs), np.uint8), o.ramp, o)
-    return replace(head, layers=(*still, *head.layers), encode=features.encode)
 
 
 def _nothing(inputs: int, hidden: int, classes: int, o: FreshOptions) -> tuple[NDArray[np.int8], NDArray[np.int8]]:

@@ -68,46 +68,15 @@ def test_a_fresh_network_learns_from_its_first_sample(metabit: Any, tmp_path: Pa
     assert ran["accuracy_after"]["digits"] > 0.7 > ran["accuracy_before"]["digits"]
 
 
-def test_a_head_learns_on_features_of_a_trained_network(metabit: Any, tmp_path: Path) -> None:
-    """The layers below are the trained ones, and what is above them learns: better than a guess at once, in their memory."""
-    metabit("train", "digits", "-o", tmp_path, "--preset", "mlp-tiny", "--epochs", 3)
-    metabit("export", tmp_path / "checkpoint.safetensors", "-o", tmp_path)
-    told = metabit(
-        "fresh", "digits", "--features", tmp_path / "model.mbit", "-o", tmp_path / "head.mbit", "--hidden", 64
+def test_features_were_removed_and_the_error_names_the_replacement(metabit: Any) -> None:
+    ran = metabit("fresh", "digits", "--features", "model.mbit", "-o", "x.mbit")
+    assert (
+        ran.code != 0
+        and "--features was removed" in ran.err
+        and "metabit export" in ran.err
+        and ran.err.count("\n") == 1
     )
-    assert "of " in told.out and "-> 64 -> 10" in told.out
-    layers = [metabit("inspect", tmp_path / name, "--json").json()["layers"] for name in ("model.mbit", "head.mbit")]
-    assert [(layer["kind"], layer["learns"]) for layer in layers[1][-3:]] == [
-        ("dense", False), ("graded", True), ("output", False)
-    ]  # fmt: skip
-    assert layers[1][-2]["inputs"] == layers[0][-2]["units"]
-    ran = metabit("run", tmp_path / "head.mbit", "--data", "digits", "--learn", "--passes", 3, "--json").json()
-    assert ran["accuracy_after"]["digits"] > 0.7 > ran["accuracy_before"]["digits"]
-
-
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        (("--threshold", 3, "-o", "x.mbit"), "--threshold belongs to inputs"),
-        (("-o", "x.mbit"), "graded units, which learn by themselves"),
-        (("-o", "fresh.mbit"), "is the network whose features are wanted"),
-    ],
-    ids=["thresholds", "on graded units", "over itself"],
-)
-def test_features_that_do_not_fit_are_refused(metabit: Any, options: tuple[object, ...], named: str) -> None:
-    metabit("fresh", "digits", "-o", "fresh.mbit", "--hidden", 32)
-    before = Path("fresh.mbit").read_bytes()
-    ran = metabit("fresh", "digits", "--features", "fresh.mbit", *options)
-    assert ran.code != 0 and named in ran.err and ran.err.count("\n") == 1
-    assert not Path("x.mbit").exists() and Path("fresh.mbit").read_bytes() == before
-
-
-def test_a_head_may_have_other_classes_than_its_features_had(metabit: Any, image: Path, tmp_path: Path) -> None:
-    width = metabit("inspect", image, "--json").json()["layers"][0]["inputs"]
-    x, y = np.random.default_rng(0).integers(0, 256, (60, width)).astype(np.uint8), np.arange(60) % 23
-    np.savez(tmp_path / "many.npz", x=x, y=y)
-    told = metabit("fresh", tmp_path / "many.npz", "--features", image, "-o", tmp_path / "head.mbit", "--json").json()
-    assert told["classes"] == 23
+    assert not Path("x.mbit").exists()
 
 
 def test_a_folder_is_no_file(metabit: Any) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from frozen_reference import assert_same
-from networks import network
 
-from metabit.export import ExportError, FreshOptions, fresh, fresh_head, read_image, write_image
+from metabit import export
+from metabit.export import ExportError, FreshOptions, fresh, read_image, write_image
 from metabit.export.freeze.visits import generator_state
 from metabit.export.frozen import Frozen
 from metabit.export.oracle.device_rule import DeviceRule
@@ -61,21 +61,10 @@ def test_what_is_beyond_the_format_is_clipped() -> None:
     assert fresh(4, 1, 2, FreshOptions(scale=1e-9)).temperature == 1
 
 
-def test_a_head_needs_features_below_it() -> None:
-    with pytest.raises(ExportError, match="a single layer: it has no features to learn on"):
-        fresh_head(network(1, (8, 3)), 16)
-    with pytest.raises(ExportError, match="ends in graded units"):
-        fresh_head(fresh(8, 4, 3), 16)
-
-
-def test_a_head_leaves_what_is_below_it_as_it_is() -> None:
-    below = network(1, (9, 7, 4))
-    frozen = fresh_head(below, 16, 5, FreshOptions(seed=3))
-    first, head, output = frozen.layers
-    assert np.array_equal(first.weights, below.layers[0].weights) and np.array_equal(first.theta, below.layers[0].theta)
-    assert first.bits == 1 and not first.learns and head.learns and not output.learns
-    assert head.hidden.shape == (16, 7) and frozen.classes == 5 and head.graded.planes == 1
-    assert_same(read_image(write_image(frozen)), frozen)
+def test_heads_on_features_are_gone_and_say_so() -> None:
+    for name in ("HEAD", "fresh_head"):
+        with pytest.raises(AttributeError, match=f"{name} is gone: use FreshOptions with fresh, on the data itself"):
+            getattr(export, name)
 
 
 def test_seeds_differ_and_repeat() -> None:
