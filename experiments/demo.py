@@ -35,20 +35,20 @@ class Kind:
 
     name: str
     description: str
-    options: export.Options
+    options: export.VisitOptions
 
 
 def kinds(recipe: Recipe = RECIPE, seed: int = 0) -> tuple[Kind, ...]:
     """The demo's deployments; everything but what their names say is the same."""
 
-    def options(visits: float, m: float | None = None) -> export.Options:
-        return export.Options(bits=recipe.bits, visits=visits, m=m, seed=seed)
+    def options(visits: float, m: float | None = None) -> export.VisitOptions:
+        return export.VisitOptions(bits=recipe.bits, visit_rate=visits, m=m, seed=seed)
 
     return (
         Kind("metaplastic", "hidden state exported; weakening gated by how sure a synapse is", options(recipe.visits)),
         Kind("m = 0", "the same hidden state and dose, every move allowed", options(recipe.visits, m=0)),
         Kind("m = 0, gentle", "every move allowed, at the dose that suits it best", options(recipe.gentle_visits, m=0)),
-        Kind("frozen", "weights only, no learning", export.Options(bits=1, seed=seed)),
+        Kind("frozen", "weights only, no learning", export.VisitOptions(bits=1, seed=seed)),
     )
 
 

@@ -1,9 +1,9 @@
-"""Which settings suit best: tried side by side, the better half tried again and again, until few are left.
+"""Search for the best settings by successive halving: all are tried, the better half is tried again, until few are left.
 
-A trial is a dict of settings. What it scores depends on chance as well, so every round repeats the trials that are left with
-another seed and drops the worse half of them. Of many trials one is first by luck alone, so at the end it meets the first
-trial, what there was before anything was tuned, on seeds that neither has run with. Runs are cells of a `sweep`: in one
-table, on as many machines, finished once.
+A trial is a dict of settings. Its score depends on chance as well, so every round repeats the remaining trials with another seed
+and drops the worse half. The first of many trials may be first by luck, so at the end it is compared with trial 0, the present
+settings, on seeds that neither has run with. Runs are cells of a `sweep`: they share one table, can run on several machines,
+and are never run twice.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from metabit.experiments.sweep import Cell, finished, sweep
 from metabit.train.errors import TrainError
 
 DUEL = 2
-"""Seeds of the comparison at the end, for each round."""
+"""Seeds of the comparison at the end, as a multiple of the rounds."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """number: 0 is what there was before. rows: what its finished runs found, at least one, each with a ``score``."""
+    """number: 0 stands for the present settings. rows: results of its finished runs, at least one, each with a ``score``."""
 
     number: int
     settings: Cell
     rows: tuple[Cell, ...]
 
     def mean(self, name: str) -> float:
-        """Of a result over the runs."""
+        """Mean of result `name` over this trial's runs."""
         return float(np.mean([row[name] for row in self.rows]))
 
 
 @dataclass(frozen=True)
 class Race:
-    """What is to be tried.
+    """A search over trials.
 
     Args:
-        settings: of each trial, JSON-ready, no two alike; the first is what there was before.
-        rounds: the survivors of the last one have run so often. At least 1.
-        seed: of the first round; the others count on, and so do the DUEL · rounds seeds of the comparison at the end.
-        fixed: belongs to every cell, to tell the runs of this race from others in the table.
+        settings: of each trial, JSON-ready, no two alike. The first stands for the present settings.
+        rounds: at least 1; the trials that remain in the last round have run so often.
+        seed: of the first round. Later rounds, and the DUEL · rounds runs of the comparison at the end, use the next seeds.
+        fixed: part of every cell; distinguishes the runs of this race from others in the table.
     """
 
     settings: Sequence[Cell]
@@ -59,7 +59,7 @@ class Race:
 
     @property
     def sizes(self) -> list[int]:
-        """Trials in each round: the first of them and half of the others, rounded up, go on."""
+        """Trials in each round: trial 0 and half of the others, rounded up, go on."""
         sizes = [len(self.settings)]
         for _ in range(self.rounds - 1):
             sizes.append(1 + sizes[-1] // 2)
@@ -67,11 +67,11 @@ class Race:
 
     @property
     def runs(self) -> int:
-        """As many as there can be; fewer if the first trial leads."""
+        """Largest possible number of runs; there are fewer if trial 0 leads."""
         return sum(self.sizes) + 2 * DUEL * self.rounds
 
     def cell(self, trial: int, round_: int) -> Cell:
-        """What `work` gets: ``settings``, ``seed`` and all that is fixed."""
+        """Argument of `work`: ``settings``, ``seed`` and everything fixed."""
         return {**(self.fixed or {}), "settings": dict(self.settings[trial]), "seed": self.seed + round_}
 
     def run(
@@ -82,9 +82,9 @@ class Race:
         workers: int | None = 0,
         progress: Callable[[Cell], None] | None = None,
     ) -> list[Trial]:
-        """Runs what the table does not have yet, and returns `ranking`. Arguments and errors are `sweep`'s.
+        """Runs the cells that the table does not have, and returns `ranking`. Arguments and errors are those of `sweep`.
 
-        work: returns ``score``, larger is better, and whatever else it found.
+        work: returns ``score``, where larger is better, and any other results.
         """
         left = list(range(len(self.settings)))
         for round_, size in enumerate(self.sizes):
@@ -99,7 +99,7 @@ class Race:
         return ranking
 
     def _duel(self, number: int) -> list[tuple[Cell, Cell]]:
-        """Trial and trial 0 side by side, on seeds that no round had."""
+        """Pairs of cells, of a trial and of trial 0, on seeds that no round has."""
         return [
             (self.cell(number, at), self.cell(0, at)) for at in range(self.rounds, self.rounds + DUEL * self.rounds)
         ]
@@ -116,10 +116,23 @@ class Race:
             if "error" in row:
                 raise TrainError(row["error"])
 
+    def _finished(self, table: str | Path, cells: Sequence[Cell]) -> list[Cell | None]:
+        """Row of each cell, or None. Raises TrainError for a row without a score, or a result that is not a finite number."""
+        rows = finished(table, cells)
+        for cell, row in zip(cells, rows, strict=True):
+            results = {} if row is None else {"score": None} | {name: row[name] for name in row if name not in cell}
+            for name, value in results.items():
+                numbers = value.values() if isinstance(value, dict) else [value]
+                if not all(isinstance(one, int | float) and np.isfinite(one) for one in numbers):
+                    raise TrainError(
+                        f"{table}: {name} of a finished run is {value!r}, not a finite number: delete that line"
+                    )
+        return rows
+
     def gains(self, table: str | Path, number: int) -> list[float]:
-        """What this trial scored above trial 0 on each seed of the comparison at the end that both have finished."""
+        """Score of this trial minus that of trial 0, for each seed of the comparison at the end that both have finished."""
         pairs = self._duel(number)
-        rows = finished(table, [cell for pair in pairs for cell in pair])
+        rows = self._finished(table, [cell for pair in pairs for cell in pair])
         return [
             mine["score"] - theirs["score"]
             for mine, theirs in zip(rows[::2], rows[1::2], strict=True)
@@ -127,8 +140,8 @@ class Race:
         ]
 
     def winner(self, table: str | Path) -> Trial | None:
-        """The first of the ranking if it beat trial 0 in the comparison at the end by more than twice the standard error of their
-        mean difference; else trial 0. None if no run of trial 0 has finished."""
+        """The first of the ranking if its mean gain over trial 0 exceeds twice the standard error of that mean, else trial 0.
+        None if no run of trial 0 has finished."""
         ranking = self.ranking(table)
         before = next((trial for trial in ranking if trial.number == 0), None)
         gains = self.gains(table, ranking[0].number) if before is not None and ranking[0] is not before else []
@@ -137,12 +150,13 @@ class Race:
         return ranking[0] if np.mean(gains) > 2 * np.std(gains, ddof=1) / len(gains) ** 0.5 else before
 
     def ranking(self, table: str | Path, rounds: int | None = None) -> list[Trial]:
-        """Trials that have finished a run, best first: those that went further before those that were dropped, then by mean
-        score, then by number. What there was before stays in to the end, so it stands where its score puts it.
+        """Trials that have finished a run, best first: by rounds, then by mean score, then by number. Trial 0 is never dropped.
 
-        rounds: only the runs of so many, from the first: a table may hold later ones, of a race with fewer trials."""
+        rounds: counts only the runs of the first so many rounds; a table may hold later ones, of a race with fewer trials.
+        """
         count, most = len(self.settings), self.rounds if rounds is None else rounds
-        rows = finished(table, [self.cell(number, round_) for number in range(count) for round_ in range(most)])
+        cells = [self.cell(number, round_) for number in range(count) for round_ in range(most)]
+        rows = self._finished(table, cells)
         found = []
         for number in range(count):
             own = [row for row in rows[number * most : (number + 1) * most] if row is not None]

@@ -1,4 +1,4 @@
-"""One trial of `metabit tune`: a network with other settings learns the stream, and is asked what it learnt and what it kept."""
+"""One trial of `metabit tune`: a network with other settings learns the stream, and is tested on the new task and on old ones."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from numpy.typing import NDArray
 from metabit.data import Task
 from metabit.experiments import stream
 from metabit.experiments.errors import UsageError
-from metabit.export import FreshOptions, Frozen, fresh, read_image, retune, space, write_image
-from metabit.export.freeze.visits import generator_state
+from metabit.export import Frozen, VoteOptions, fresh, read_image, retune, tunable_settings, write_image
+from metabit.export.freeze.levels import generator_state
 from metabit.runtime import Model
 
 HELD = 10
-"""Of so many samples in a row one is never learnt: those show at the end what of the whole stream is still known."""
+"""One of so many samples in a row is never learnt. At the end these samples measure what is kept of the whole stream."""
 
 Pair = tuple[stream.Bytes, stream.Labels]
 
 
 @dataclass(frozen=True)
 class Start:
-    """What learns: an image, its generator seeded anew for each run, or a fresh network drawn anew."""
+    """The network before learning: an image with another generator for each run, or a fresh network with other random levels."""
 
     image: bytes | None
     sizes: tuple[int, int, int] = (0, 0, 0)
-    options: FreshOptions = field(default_factory=FreshOptions)
+    options: VoteOptions = field(default_factory=VoteOptions)
 
     def network(self, settings: Mapping[str, Any], seed: int) -> Frozen:
         if self.image is None:
@@ -40,7 +40,7 @@ class Start:
         return retune(frozen, settings)
 
     def tuned(self, settings: Mapping[str, Any]) -> bytes:
-        """What goes to the device: nothing of the stream is learnt yet, and an image keeps its generator."""
+        """The image for the device. It has learnt nothing of the stream, and an image keeps its own generator."""
         if self.image is None:
             return write_image(self.network(settings, self.options.seed))
         return write_image(retune(read_image(self.image), settings))
@@ -48,9 +48,9 @@ class Start:
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything a trial needs; it goes to whatever machine the trial runs on.
+    """Everything that a trial needs, in a form that can be sent to another machine.
 
-    stream: in its order. kept: other worlds that are only asked about.
+    stream: samples and labels in their order. kept: old tasks, which are only tested.
     """
 
     start: Start
@@ -60,7 +60,7 @@ class Bench:
 
     @classmethod
     def of(cls, start: Start, task: Task, others: Mapping[str, Task], passes: int = 1) -> Bench:
-        """Training parts only: the test parts stay unseen, to measure with what was tuned. Raises UsageError."""
+        """Takes the training parts only: the test parts stay unseen, to test the tuned network. Raises UsageError."""
         count = len(task.y_train)
         if count < 2 * HELD:
             raise UsageError(f"{task.name} has {count} samples to learn: tuning needs at least {2 * HELD}")
@@ -68,7 +68,7 @@ class Bench:
         return cls(start, (task.x_train, task.y_train), kept, passes)
 
     def digest(self) -> str:
-        """Of all that a score depends on beside settings and seed."""
+        """Digest of everything besides settings and seed that a score depends on."""
         sha = hashlib.sha256(repr((self.passes, list(self.kept))).encode())
         sha.update(write_image(self.start.network({}, 0)))
         for x, y in (self.stream, *self.kept.values()):
@@ -76,8 +76,8 @@ class Bench:
         return sha.hexdigest()[:16]
 
     def __call__(self, cell: Mapping[str, Any]) -> dict[str, Any]:
-        """prequential: accuracy of each prediction before it was learnt. retention: accuracy at the end on what was held out.
-        kept: the same on each other world. score: the mean of them all. moved: levels a sample."""
+        """Runs one trial. Accuracies 0..1: prequential, of each sample before it is learnt; retention, at the end on the samples
+        held out; kept, at the end on each old task; score, their mean. moved: moves for each sample."""
         model = Model(write_image(self.start.network(cell["settings"], cell["seed"])))
         x, y = self.stream
         held = held_out(len(y), cell["seed"])
@@ -97,8 +97,8 @@ class Bench:
 
 
 def held_out(samples: int, seed: int) -> NDArray[np.bool_]:
-    """bool (samples,), True for one of every HELD in a row, the last few left out: at random, or a stream in which classes take
-    turns would keep some of them back whole."""
+    """Mask (samples,), True for one random sample of every HELD in a row. At fixed places a stream in which classes take turns
+    would hold out whole classes. An incomplete last group is learnt."""
     rows = np.arange(samples // HELD) * HELD
     held = np.zeros(samples, np.bool_)
     held[rows + np.random.default_rng([seed, HELD]).integers(HELD, size=len(rows))] = True
@@ -106,11 +106,11 @@ def held_out(samples: int, seed: int) -> NDArray[np.bool_]:
 
 
 def draw(frozen: Frozen, trials: int, seed: int) -> list[dict[str, Any]]:
-    """The settings to try: none, which is what there is, and so many at random; more trials begin with the same ones.
+    """Settings to try: first none, which leaves the network as it is, then `trials` at random.
 
-    One to all of the settings are changed, the others stay: what is there is rarely wrong in everything.
+    Each changes one to all of the settings, because the present ones are rarely all wrong. More trials begin with the same ones.
     """
-    ranges = space(frozen)
+    ranges = tunable_settings(frozen)
     drawn: list[dict[str, Any]] = [{}]
     numbers = itertools.count()
     while len(drawn) <= trials:

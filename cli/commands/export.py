@@ -25,19 +25,27 @@ def command(
     m: Annotated[
         str | None,
         typer.Option(
-            help="Metaplasticity on the device, by default what training used; 0 switches it off, auto suits it to the levels."
+            help="Metaplasticity on the device, by default that of training; 0 switches it off, auto chooses it from the levels."
         ),
     ] = None,
     strengthen: Annotated[
-        str, typer.Option(help="certain: only weakening is gated (the paper); same: both are, for endless streams.")
+        str,
+        typer.Option(
+            help="certain: only weakening has a probability below 1 (the paper); same: both have, for endless streams."
+        ),
     ] = "certain",
     visits: Annotated[
         float | None,
-        typer.Option(help="Share of the eligible synapses that a wholly wrong sample visits; default 0.12."),
+        typer.Option(help="Share of the eligible synapses that a completely wrong sample visits; default 0.12."),
     ] = None,
-    margin: Annotated[float, typer.Option(help="Skip samples whose true class has an error below this, 0..1.")] = 0.02,
+    margin: Annotated[
+        float, typer.Option(help="Skip a sample if the error of its true class is below this, 0..1.")
+    ] = 0.02,
     backward: Annotated[
-        str, typer.Option(help="How errors pass hidden layers: exact, or ternary, as signs drawn, for fewer cycles.")
+        str,
+        typer.Option(
+            help="How errors pass hidden layers: exact, or ternary: as signs drawn at random, for fewer cycles."
+        ),
     ] = "exact",
     formats: Annotated[str, typer.Option(help="Comma-separated: mbit, onnx, tflite.")] = "mbit,onnx,tflite",
     seed: show.Seed = 1,
@@ -45,45 +53,53 @@ def command(
 ) -> None:
     """Freeze a network into integers and write it for every engine.
 
-    Writes model.mbit, model.onnx, model.tflite, vectors.npz and manifest.json, reads each back, and says done only when every
-    engine gives the same integer scores. From an image the learning options stay as they are in it.
+    Writes model.mbit, model.onnx, model.tflite, vectors.npz and manifest.json. Each file is read back, and nothing is written
+    unless every engine gives the same integer scores. An image keeps its own learning options.
 
     Example: [bold]metabit export out/checkpoint.safetensors --bits 4[/]
     """
     from metabit import export, train
     from metabit.runtime import Model
 
-    options = export.Options(
-        bits=bits, m=_metaplasticity(m), strengthen=strengthen, visits=visits, margin=margin, backward=backward, seed=seed  # type: ignore[arg-type]
-    )  # fmt: skip
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
     if not wanted:
         raise UsageError("--formats is empty: choose from mbit, onnx, tflite")
+    plain = (
+        bits == RECIPE.bits and m is None and (strengthen, visits, margin, backward) == ("certain", None, 0.02, "exact")
+    )
     if source.suffix == ".mbit":
         if output is None:
             raise UsageError(
-                f"say with -o where the files of {source} are to go: beside it they could replace the original's"
+                f"-o is missing: next to {source} the files could replace those of the original, name a folder"
             )
-        if options != export.Options(bits=RECIPE.bits, seed=1):
+        if not plain or seed != 1:
             raise UsageError(
                 "an image brings its own learning options: give --bits, --m and the like with a checkpoint"
             )
         frozen = export.read_image(source.read_bytes())
     else:
         checkpoint = train.load_checkpoint(source)
-        if checkpoint.spec.units == "graded":
-            plain = export.Options(bits=bits, m=options.m, seed=seed)
-            if bits < 2 or options != plain:
+        metaplasticity = _metaplasticity(m)
+        try:
+            options = export.VisitOptions(
+                bits=bits, m=metaplasticity, strengthen=strengthen, visit_rate=visits, skip_below=margin, backward=backward,  # type: ignore[arg-type]
+                seed=seed,
+            )  # fmt: skip
+            if checkpoint.spec.units != "graded":
+                frozen = export.freeze(checkpoint, options)
+            elif bits < 2 or options != export.VisitOptions(bits=bits, m=metaplasticity, seed=seed):
                 raise UsageError(
-                    "graded units learn by votes, in 2 to 8 bits: --strengthen, --visits, --margin and --backward are of other "
-                    "networks; metabit tune sets theirs"
+                    "graded units learn by votes, in 2 to 8 bits: --strengthen, --visits, --margin and --backward belong to other "
+                    "networks; metabit tune sets the options of the vote rule"
                 )
-            asked = (
-                None if isinstance(options.m, str) else options.m
-            )  # by itself a level is as wide as suits the tables: auto
-            frozen = export.hand_over(checkpoint, replace(export.FIELD, bits=bits, seed=seed), asked)
-        else:
-            frozen = export.freeze(checkpoint, options)
+            else:
+                votes = replace(export.VOTES_AFTER_TRAINING, bits=bits, seed=seed)
+                fixed = None if isinstance(metaplasticity, str) else metaplasticity  # auto is what happens without --m
+                frozen = export.freeze_graded(checkpoint, votes, fixed)
+        except export.ExportError as wrong:
+            raise UsageError(
+                str(wrong).replace("visit_rate=", "--visits ").replace("skip_below=", "--margin ")
+            ) from None
     written = export.export_all(
         frozen,
         output or source.parent,

@@ -50,7 +50,7 @@ def command(
     """
     from metabit.cli.errors import UsageError
     from metabit.data.rows import write_whole
-    from metabit.export import FreshOptions, fresh, write_image
+    from metabit.export import VoteOptions, fresh, write_image
     from metabit.runtime import Model
 
     if features is not None:
@@ -59,7 +59,7 @@ def command(
             "on the data itself, or let the trained network learn on: metabit export, then metabit run --learn"
         )
     task = load_task(data)
-    options = FreshOptions(bits=bits, thresholds=thresholds_of(task, threshold), seed=seed)
+    options = VoteOptions(bits=bits, thresholds=thresholds_of(task, threshold), seed=seed)
     image = write_image(fresh(task.features, hidden, task.classes, options))
     model = Model(image)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,7 @@ def command(
     from metabit.cli import BREACH
     from metabit.cli.boards import on_board
     from metabit.cli.errors import UsageError
-    from metabit.export import read_image
+    from metabit.export import Votes, read_image
     from metabit.firmware_sim import Device, breaches, build, check, load_board, load_budgets, measure
     from metabit.runtime import Model
 
@@ -86,7 +86,7 @@ def command(
                     else before[name]
                 )
                 bar.step()
-    batch = max((layer.rule.votes.batch for layer in frozen.layers if layer.rule and layer.rule.votes), default=0)
+    batch = max((layer.rule.batch for layer in frozen.layers if isinstance(layer.rule, Votes)), default=0)
     measured = slice(MEASURED + batch)  # a step counts most when every slot is taken
     y = task.y_train[measured] if learns else None
     found = measure(blob, chip, task.x_train[measured], y, opt=f"-{opt.value}", budgets=limits)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metabit.export.files.image import read_image
-from metabit.export.frozen import Layer
+from metabit.export.frozen import ConvLayer, Layer
 from metabit.firmware_sim.board import Board
 from metabit.firmware_sim.build.elf import Program
 from metabit.firmware_sim.build.toolchain import Compiler, build, compiler_version
@@ -163,9 +163,9 @@ def layer_names(image: bytes) -> Sequence[str]:
 
 
 def _layer_name(layer: Layer) -> str:
-    c = layer.conv
-    if c is None:
+    if not isinstance(layer, ConvLayer):
         return f"{layer.kind} {layer.inputs}→{layer.units}"
+    c = layer.geometry
     height, width = c.pooled
     return f"conv {c.kernel}x{c.kernel} {c.height}x{c.width}x{c.channels}→{height}x{width}x{layer.units}"
 

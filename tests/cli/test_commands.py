@@ -146,7 +146,7 @@ def test_a_convolutional_checkpoint_goes_all_the_way(metabit: Any) -> None:
     table, data = metabit("inspect", "model.mbit"), metabit("inspect", "model.mbit", "--json").json()
     assert "conv 3x3, same, pool 2" in table.out and "8x8x1 uint8" in table.out and "conv 3x3, stride 2" in table.out
     first, second, *rest = data["layers"]
-    assert first["conv"]["outputs"] == [4, 4, 6] and second["conv"]["outputs"] == [1, 1, 9] and first["uint8"]
+    assert first["conv"]["outputs"] == [4, 4, 6] and second["conv"]["outputs"] == [1, 1, 9] and first["takes"] == "bytes"
     assert [layer["learns"] for layer in data["layers"]] == [False, False, True, True]
     assert all("conv" not in layer for layer in rest)
 

@@ -19,7 +19,7 @@ from metabit.export.bundle import FORMATS, Format, export_all
 from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, write_image
 from metabit.export.frozen import Frozen
-from metabit.export.oracle.device_rule import DeviceRule
+from metabit.export.oracle import Oracle
 from metabit.export.vectors import write_vectors
 from metabit.runtime import Model
 
@@ -111,7 +111,7 @@ def test_the_vectors_hold_every_layer(frozen: Frozen) -> None:
     always = {"features": np.uint8, "input_bits": np.uint8, "scores": np.int64, "labels": np.int64}
     v.pop("allow_pickle", None)  # see below
     assert {name: array.dtype for name, array in v.items()} == always | hidden | learn
-    oracle = DeviceRule(frozen)
+    oracle = Oracle(frozen)
     for n, x in enumerate(v["features"]):
         inputs, _, scores = oracle.forward(oracle_input(frozen, x))
         np.testing.assert_array_equal(v["input_bits"][n], inputs[0])

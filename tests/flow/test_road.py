@@ -29,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_file_carries_the_same_hidden_state(trained: Path, tmp_path: Path) -> None:
-    frozen = export.freeze(train.load_checkpoint(trained), export.Options(bits=4))
+    frozen = export.freeze(train.load_checkpoint(trained), export.VisitOptions(bits=4))
     export.export_all(frozen, tmp_path, device=lambda image, x: Model(image).scores(x))
     onnx = hidden_state_from_onnx((tmp_path / "model.onnx").read_bytes())
     tflite = hidden_state_from_tflite((tmp_path / "model.tflite").read_bytes())
@@ -44,7 +44,7 @@ def test_every_file_carries_the_same_hidden_state(trained: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("k", [2, 4, 8])
 def test_every_engine_computes_and_learns_the_same(trained: Path, k: int) -> None:
-    frozen = export.freeze(train.load_checkpoint(trained), export.Options(bits=k, seed=k))
+    frozen = export.freeze(train.load_checkpoint(trained), export.VisitOptions(bits=k, seed=k))
     ran = run_all(
         frozen,
         load_task("digits"),
@@ -59,7 +59,7 @@ def test_every_engine_computes_and_learns_the_same(trained: Path, k: int) -> Non
 def test_a_learned_state_moves_from_the_board_to_the_host_and_on(trained: Path) -> None:
     """Learn on one board, save, go on on another: the same as learning everything on the host."""
     task = load_task("digits:sideways")
-    image = export.write_image(export.freeze(train.load_checkpoint(trained), export.Options(bits=5)))
+    image = export.write_image(export.freeze(train.load_checkpoint(trained), export.VisitOptions(bits=5)))
     x, y = task.x_train[:80], task.y_train[:80]
     host = Model(image)
     host.learn_many(x, y)
