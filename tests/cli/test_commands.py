@@ -40,6 +40,16 @@ def test_inspect(metabit: Any, image: Path) -> None:
     assert sum(data["layers"][1]["levels"].values()) == data["layers"][1]["synapses"] == 128 * 40
 
 
+def test_inspect_checks_the_folder_of_an_export(metabit: Any, image: Path, tmp_path: Path) -> None:
+    assert metabit("export", image, "-o", "out", "--formats", "mbit").code == 0
+    assert metabit("inspect", "out", "--json").json()["image"] == str(Path("out/model.mbit"))
+    Path("out/vectors.npz").write_bytes(b"of another export")
+    ran = metabit("inspect", "out")
+    assert (
+        ran.code == 1 and "vectors.npz is not the file that manifest.json lists" in ran.err and ran.err.count("\n") == 1
+    )
+
+
 def test_sources_with_an_image(metabit: Any, image: Path, tmp_path: Path) -> None:
     table = metabit("sources", "port", "--single-file", "--image", image)
     assert table.code == 0 and "metabit.c" in table.out
@@ -128,7 +138,7 @@ def test_a_ternary_network_stays_one(metabit: Any) -> None:
     assert metabit("export", "lab/model.mbit", "-o", "again", "--formats", "mbit").code == 0
     for image in ("lab/model.mbit", "again/model.mbit"):
         layers = metabit("inspect", image, "--json").json()["layers"]
-        assert [layer.get("ternary") for layer in layers[-3:]] == [False, True, False]
+        assert [bool(layer.get("ternary")) for layer in layers[-3:]] == [False, True, False]
         assert metabit("inspect", image).out.count("dense, ternary") == 1
 
 
@@ -146,7 +156,9 @@ def test_a_convolutional_checkpoint_goes_all_the_way(metabit: Any) -> None:
     table, data = metabit("inspect", "model.mbit"), metabit("inspect", "model.mbit", "--json").json()
     assert "conv 3x3, same, pool 2" in table.out and "8x8x1 uint8" in table.out and "conv 3x3, stride 2" in table.out
     first, second, *rest = data["layers"]
-    assert first["conv"]["outputs"] == [4, 4, 6] and second["conv"]["outputs"] == [1, 1, 9] and first["takes"] == "bytes"
+    assert (
+        first["conv"]["outputs"] == [4, 4, 6] and second["conv"]["outputs"] == [1, 1, 9] and first["takes"] == "bytes"
+    )
     assert [layer["learns"] for layer in data["layers"]] == [False, False, True, True]
     assert all("conv" not in layer for layer in rest)
 
