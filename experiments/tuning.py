@@ -1,4 +1,4 @@
-"""One trial of `metabit tune`: a network with other settings learns the stream, and is tested on the new task and on old ones."""
+"""A trial of `metabit tune`: a network with other settings learns the stream, and is tested on the new task and on old ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from metabit.export.freeze.levels import generator_state
 from metabit.runtime import Model
 
 HELD = 10
-"""One of so many samples in a row is never learnt. At the end these samples measure what is kept of the whole stream."""
+"""Samples in a row of which one is held out and never learnt. At the end these samples measure what is kept of the whole stream."""
 
 Pair = tuple[stream.Bytes, stream.Labels]
 

@@ -45,35 +45,10 @@ from metabit.export.frozen import (
 from metabit.export.oracle import Oracle
 
 __all__ = [
-    "FORMATS",
-    "VOTES_AFTER_TRAINING",
-    "ConvGeometry",
-    "ConvLayer",
-    "Counters",
-    "DenseLayer",
-    "Encode",
-    "ExportError",
-    "Frozen",
-    "GradedLayer",
-    "Layer",
-    "MissingExtra",
-    "Oracle",
-    "OutputLayer",
-    "Rule",
-    "VisitOptions",
-    "VoteOptions",
-    "Votes",
-    "Written",
-    "check_bundle",
-    "export_all",
-    "freeze",
-    "freeze_graded",
-    "fresh",
-    "read_image",
-    "retune",
-    "tunable_settings",
-    "write_image",
-]
+    "FORMATS", "VOTES_AFTER_TRAINING", "ConvGeometry", "ConvLayer", "Counters", "DenseLayer", "Encode", "ExportError", "Frozen",
+    "GradedLayer", "Layer", "MissingExtra", "Oracle", "OutputLayer", "Rule", "VisitOptions", "VoteOptions", "Votes", "Written",
+    "check_bundle", "export_all", "freeze", "freeze_graded", "fresh", "read_image", "retune", "tunable_settings", "write_image",
+]  # fmt: skip
 
 _RENAMED = {
     "FIELD": ("VOTES_AFTER_TRAINING", ""),

@@ -10,24 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.data.task import MAX_PLANES
+from metabit.export import frozen as f
 from metabit.export.counters import fold_constants
 from metabit.export.errors import ExportError
-from metabit.export.frozen import (
-    BATCHES,
-    MAX_IMAGE,
-    MAX_VOTES,
-    PASSES,
-    ConvGeometry,
-    ConvLayer,
-    DenseLayer,
-    Encode,
-    Frozen,
-    GradedLayer,
-    Layer,
-    OutputLayer,
-    Rule,
-    Votes,
-)
 from metabit.train.network.spec import MAX_GRADED, MAX_LAYERS, MAX_RAMP, MAX_UNITS
 
 MAX_STE_WINDOW = 32767
@@ -40,7 +25,7 @@ def need(ok: bool, sentence: str) -> None:
         raise ExportError(sentence)
 
 
-def check_layers(frozen: Frozen) -> None:
+def check_layers(frozen: f.Frozen) -> None:
     """Raises ExportError if the kinds, sizes or inputs of the layers do not follow from one another."""
     kinds = [layer.kind for layer in frozen.layers]
     ordered = [kind for known in ("conv", "dense", "graded", "output") for kind in kinds if kind == known]
@@ -48,9 +33,9 @@ def check_layers(frozen: Frozen) -> None:
     need(kinds == ordered and kinds.count("output") == 1,
          f"a network is convolutions, dense layers and one output layer, in this order, not {kinds}")  # fmt: skip
     for i, layer in enumerate(frozen.layers):
-        if isinstance(layer, ConvLayer):
+        if isinstance(layer, f.ConvLayer):
             _check_geometry(i, layer, layer.geometry)
-        if isinstance(layer, GradedLayer):
+        if isinstance(layer, f.GradedLayer):
             need(1 <= layer.planes <= MAX_PLANES, f"layer {i} has {layer.planes} planes, outside 1..{MAX_PLANES}")
             for other, beside in enumerate(frozen.layers):
                 need(beside is layer or not beside.learns, f"layer {other} learns, but nothing else learns beside the graded "
@@ -64,7 +49,7 @@ def check_layers(frozen: Frozen) -> None:
          f"layer 0 takes {first.takes}: a hidden first layer takes bits, signs or bytes, an output bits or signs")  # fmt: skip
 
 
-def _check_geometry(i: int, layer: ConvLayer, g: ConvGeometry) -> None:
+def _check_geometry(i: int, layer: f.ConvLayer, g: f.ConvGeometry) -> None:
     for name, side in (("kernel", g.kernel), ("stride", g.stride), ("pool", g.pool)):
         need(1 <= side <= 31, f"layer {i} has {name} {side}, outside 1..31")
     fits = min(g.height, g.width, g.channels) >= 1 and (g.same or g.kernel <= min(g.height, g.width))
@@ -73,8 +58,8 @@ def _check_geometry(i: int, layer: ConvLayer, g: ConvGeometry) -> None:
          f"{g.kernel} x {g.kernel} x {g.channels}")  # fmt: skip
 
 
-def _check_step(i: int, below: Layer, layer: Layer) -> None:
-    if isinstance(below, ConvLayer) and isinstance(layer, ConvLayer):
+def _check_step(i: int, below: f.Layer, layer: f.Layer) -> None:
+    if isinstance(below, f.ConvLayer) and isinstance(layer, f.ConvLayer):
         here, there = (layer.geometry.height, layer.geometry.width), below.geometry.pooled
         need(here == there, f"layer {i} takes an image of {here}, layer {i - 1} gives {there}")
     need(layer.values == below.outputs, f"layer {i} takes {layer.values} inputs, layer {i - 1} gives {below.outputs}")
@@ -82,7 +67,7 @@ def _check_step(i: int, below: Layer, layer: Layer) -> None:
          f"layer {i} takes {layer.takes}, but layer {i - 1} gives {below.gives}")  # fmt: skip
 
 
-def _check_encode(encode: Encode, first: Layer) -> None:
+def _check_encode(encode: f.Encode, first: f.Layer) -> None:
     bits, features, channels = encode.planes * encode.features, encode.features, encode.channels
     need(bits == first.values, f"the encoder makes {bits} bits, the first layer takes {first.values}")
     need(first.takes == "bits", f"layer 0 takes {first.takes}, but the encoder gives bits")
@@ -92,7 +77,7 @@ def _check_encode(encode: Encode, first: Layer) -> None:
          f"the encoder has {channels} channels, but layer 0 is no convolution: leave channels at 0")  # fmt: skip
 
 
-def check_limits(frozen: Frozen) -> None:
+def check_limits(frozen: f.Frozen) -> None:
     """Raises ExportError for layers that do not fit together or exceed a limit of the `.mbit` format."""
     check_layers(frozen)
     count = len(frozen.layers) + (frozen.encode is not None)
@@ -120,19 +105,19 @@ def check_limits(frozen: Frozen) -> None:
         )
         if layer.rule is not None:
             _check_rule(i, layer, layer.rule)
-        if isinstance(layer, ConvLayer):
+        if isinstance(layer, f.ConvLayer):
             most = max(layer.values, layer.outputs)
-            need(most <= MAX_IMAGE, f"layer {i} has an image of {most} values, the format holds {MAX_IMAGE}: smaller, or more "
+            need(most <= f.MAX_IMAGE, f"layer {i} has an image of {most} values, the format holds {f.MAX_IMAGE}: smaller, or more "
                  "pooling")  # fmt: skip
-        elif isinstance(layer, DenseLayer):
+        elif isinstance(layer, f.DenseLayer):
             _check_dense(i, layer)
-        elif isinstance(layer, GradedLayer):
+        elif isinstance(layer, f.GradedLayer):
             _check_graded(i, layer)
-        elif isinstance(layer, OutputLayer):
+        elif isinstance(layer, f.OutputLayer):
             _check_output(i, layer)
 
 
-def _check_dense(i: int, layer: DenseLayer) -> None:
+def _check_dense(i: int, layer: f.DenseLayer) -> None:
     need(0 <= layer.ste_window <= MAX_STE_WINDOW,
          f"layer {i} has ste_window {layer.ste_window}, the format holds 0..{MAX_STE_WINDOW}")  # fmt: skip
     learning = [name for name, used in (("a rule", layer.rule), ("an ste_window", layer.ste_window), ("ternary", layer.ternary))
@@ -141,7 +126,7 @@ def _check_dense(i: int, layer: DenseLayer) -> None:
          "no error reaches it, leave that out")  # fmt: skip
 
 
-def _check_graded(i: int, layer: GradedLayer) -> None:
+def _check_graded(i: int, layer: f.GradedLayer) -> None:
     need(layer.units <= MAX_GRADED,
          f"layer {i} has {layer.units} graded units, the format holds 1..{MAX_GRADED}: fewer units")  # fmt: skip
     need(layer.values <= MAX_UNITS,
@@ -152,7 +137,7 @@ def _check_graded(i: int, layer: GradedLayer) -> None:
         _check_votes(i, layer.rule, layer.planes)
 
 
-def _check_output(i: int, layer: OutputLayer) -> None:
+def _check_output(i: int, layer: f.OutputLayer) -> None:
     grades, most = layer.takes == "grades", int(_score_reach(layer).max())
     what = "differences of scores, times the classes," if grades else "scores"
     need(most < 2**31, f"{what} could reach {most}, beyond 32 bits: smaller mul or add")
@@ -161,7 +146,7 @@ def _check_output(i: int, layer: OutputLayer) -> None:
         need(layer.bits == 1, f"layer {i} has {layer.bits} bits a level, above a graded layer the format holds 1")
 
 
-def _score_reach(layer: OutputLayer) -> NDArray[np.int64]:
+def _score_reach(layer: f.OutputLayer) -> NDArray[np.int64]:
     """Largest integers on the way to each score, int64 (N,); they must stay below 2**31."""
     mul, add = np.abs(layer.mul.astype(np.int64)), np.abs(layer.add.astype(np.int64))
     if layer.takes == "grades":  # the error is computed from differences of scores, times the classes
@@ -169,7 +154,7 @@ def _score_reach(layer: OutputLayer) -> NDArray[np.int64]:
     return np.asarray(mul * (2 ** fold_constants(layer)[1] + 1) + add)
 
 
-def _check_rule(i: int, layer: Layer, rule: Rule) -> None:
+def _check_rule(i: int, layer: f.Layer, rule: f.Rule) -> None:
     need(layer.bits >= 2, f"layer {i} learns and so needs at least 2 bits a level, not {layer.bits}")
     need(1 <= rule.dose <= MAX_DOSE, f"layer {i} has dose {rule.dose}, outside 1..{MAX_DOSE}")
     entries = 2 ** (layer.bits - 1)
@@ -178,10 +163,10 @@ def _check_rule(i: int, layer: Layer, rule: Rule) -> None:
              f"({entries},)")  # fmt: skip
 
 
-def _check_votes(i: int, votes: Votes, planes: int) -> None:
-    need(votes.batch in BATCHES,
+def _check_votes(i: int, votes: f.Votes, planes: int) -> None:
+    need(votes.batch in f.BATCHES,
          f"layer {i} counts {votes.batch} samples, the format holds a multiple of 32 from 32 to 256")  # fmt: skip
-    entries, needed = MAX_VOTES * votes.batch * planes + 1, votes.votes_needed
+    entries, needed = f.MAX_VOTES * votes.batch * planes + 1, votes.votes_needed
     need(needed.shape == (entries,), f"layer {i}: votes_needed has shape {needed.shape}, {votes.batch} samples of {planes} planes "
          f"need ({entries},)")  # fmt: skip
     falls = needed[1:] < needed[:-1]
@@ -192,15 +177,15 @@ def _check_votes(i: int, votes: Votes, planes: int) -> None:
     need(
         1 <= votes.chance_per_vote <= 65535, f"layer {i} has chance_per_vote {votes.chance_per_vote}, outside 1..65535"
     )
-    need(votes.passes in PASSES, f"layer {i} has {votes.passes} passes, the format holds 4 or 8")
+    need(votes.passes in f.PASSES, f"layer {i} has {votes.passes} passes, the format holds 4 or 8")
 
 
-def _way_out(frozen: Frozen, i: int) -> str:
+def _way_out(frozen: f.Frozen, i: int) -> str:
     """Advice for a layer with too many units or inputs."""
     layer = frozen.layers[i]
     if layer.units > MAX_UNITS:
         return "fewer units"
-    if isinstance(layer, ConvLayer):
+    if isinstance(layer, f.ConvLayer):
         return "a smaller kernel or fewer channels"
     if i > 0:  # the units of a dense layer below have been checked, so a convolution is below
         return f"more pooling, a larger stride or fewer units in layer {i - 1}"

@@ -12,11 +12,11 @@ from metabit.data import Task, load_task
 from metabit.experiments import show
 
 DEFAULT = (0.16, 0.59)
-"""Thresholds as shares of the largest feature: 40 and 150 of 255."""
+"""Thresholds as shares of the largest feature; 40 and 150 where that is 255."""
 
 
 def thresholds_of(task: Task, asked: Sequence[int] | None = None) -> tuple[int, ...]:
-    """Those asked for, or DEFAULT of the task's largest feature; none twice."""
+    """Thresholds for the encoder: `asked`, or DEFAULT times the largest feature of the training part; each only once."""
     largest = int(task.x_train.max())
     return tuple(dict.fromkeys(asked or [max(1, round(part * largest)) for part in DEFAULT]))
 
@@ -24,9 +24,7 @@ def thresholds_of(task: Task, asked: Sequence[int] | None = None) -> tuple[int, 
 def command(
     data: Annotated[
         str,
-        typer.Argument(
-            help="What it is to learn: digits, or an .npz file. Only its sizes and its largest feature are looked at."
-        ),
+        typer.Argument(help="Data to learn: digits, or an .npz file. Only its sizes and its largest feature are used."),
     ] = "digits",
     output: Annotated[Path, typer.Option("-o", "--output", help="The image to write.")] = Path("out/fresh.mbit"),
     hidden: Annotated[int, typer.Option(help="Hidden units, 1..1024; multiples of 32 waste no memory.")] = 192,
@@ -34,17 +32,17 @@ def command(
     threshold: Annotated[
         list[int] | None,
         typer.Option(
-            help="Of the inputs, 0..255; repeatable: an input counts how many it reaches. By default 16 % and 59 % of the largest."
+            help="Threshold 0..255, repeatable; an input counts those its feature reaches. Default: 16 % and 59 % of the largest."
         ),
     ] = None,
     features: Annotated[str | None, typer.Option(hidden=True)] = None,
     seed: show.Seed = 0,
     json: show.Json = False,
 ) -> None:
-    """Write a network that has learnt nothing, to learn on the device from its first sample on.
+    """Write a network that has learnt nothing, and learns on the device from its first sample.
 
-    It learns endless streams by votes (docs/learning-rule.md), without a training run on a computer before. `metabit run` and
-    `metabit simulate` take it from there.
+    It learns endless streams by votes (docs/learning-rule.md) and needs no training on a computer. Use it with `metabit run` and
+    `metabit simulate`.
 
     Example: [bold]metabit fresh digits -o out/fresh.mbit --hidden 192[/]
     """

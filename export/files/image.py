@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,77 +12,51 @@ from numpy.typing import NDArray
 from metabit.export import bits
 from metabit.export.counters import fold_constants
 from metabit.export.errors import ExportError
-from metabit.export.files.image_layout import (
-    ENCODE,
-    HEADER,
-    INPUTS,
-    KINDS,
-    MAGIC,
-    MAJOR,
-    MINOR,
-    RECORD,
-    STATE,
-    TERNARY,
-    Header,
-    lanes_of,
-)
+from metabit.export.files import image_layout as layout
 from metabit.export.files.image_reader import read_image
-from metabit.export.frozen import (
-    ConvLayer,
-    Counters,
-    DenseLayer,
-    Encode,
-    Frozen,
-    GradedLayer,
-    Layer,
-    OutputLayer,
-    Votes,
-)
+from metabit.export.frozen import ConvLayer, DenseLayer, Encode, Frozen, GradedLayer, Layer, OutputLayer, Votes
 from metabit.export.validate import check_limits
+
+HEADER, RECORD, STATE = layout.HEADER, layout.RECORD, layout.STATE
 
 __all__ = ["HEADER", "RECORD", "STATE", "read_image", "sections", "with_state", "write_image"]
 
 
 def sections(image: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
     """(offset, size) in bytes of the constant and of the state section. Raises ExportError for what is not an image."""
-    h = Header.read(image)
+    h = layout.Header.read(image)
     return (h.const_offset, h.const_size), (h.state_offset, h.state_size)
-
-
-# Writing
 
 
 def write_image(frozen: Frozen) -> bytes:
     """The device image of a network. Raises ExportError if a layer exceeds a limit of the format."""
     check_limits(frozen)
-    count = len(frozen.layers) + (frozen.encode is not None)
-    const_offset = HEADER.size + RECORD.size * count
-    constants = _Section()
-    state = _Section(STATE.pack(frozen.generator, *_counters(frozen.counters)))
-    plans = []
-    if frozen.encode is not None:
-        plans.append(_encode_plan(frozen.encode, constants))
-    plans += [_layer_plan(layer, constants, state) for layer in frozen.layers]
+    count, c = len(frozen.layers) + (frozen.encode is not None), frozen.counters
+    constants = _Section(HEADER.size + RECORD.size * count)
+    state = _Section(0, STATE.pack(frozen.generator, c.steps, c.moved, c.flipped))
+    records = [] if frozen.encode is None else [_encode_record(frozen.encode, constants)]
+    records += [_layer_record(layer, constants, state) for layer in frozen.layers]
 
-    const = constants.bytes()
-    state_offset = const_offset + len(const)
-    records = b"".join(plan.record(const_offset, state_offset) for plan in plans)
-    tail = state.bytes()
+    const, tail, state_offset = bytes(constants.data), bytes(state.data), constants.begin + len(constants.data)
+    packed = b"".join(
+        RECORD.pack(*head, *(at + state_offset * learned for at, learned in places), *end)
+        for head, places, end in records
+    )
 
     def header(crc: int) -> bytes:
         return HEADER.pack(
-            MAGIC, MAJOR, _minor(frozen), state_offset + len(tail), crc,
-            const_offset, len(const), zlib.crc32(const), state_offset, len(tail), zlib.crc32(tail),
+            layout.MAGIC, layout.MAJOR, _minor(frozen), state_offset + len(tail), crc,
+            constants.begin, len(const), zlib.crc32(const), state_offset, len(tail), zlib.crc32(tail),
             count, frozen.input_bytes, frozen.classes, 0, frozen.temperature, frozen.skip_below,
         )  # fmt: skip
 
-    return header(zlib.crc32(header(0) + records)) + records + const + tail
+    return header(zlib.crc32(header(0) + packed)) + packed + const + tail
 
 
 def _minor(frozen: Frozen) -> int:
     """The lowest minor version that holds the network, so that the oldest possible reader accepts it."""
     if any(_ternary(layer) for layer in frozen.layers):
-        return MINOR
+        return layout.MINOR
     if any(layer.kind == "graded" for layer in frozen.layers):
         return 2
     channels = frozen.encode is not None and frozen.encode.channels != 0
@@ -94,73 +67,56 @@ def _ternary(layer: Layer) -> bool:
     return isinstance(layer, DenseLayer) and layer.ternary
 
 
+Place = tuple[int, bool]
+"""Offset of an array, and True if it counts from the start of the state section, whose place is not known yet."""
+ABSENT: Place = (0, False)
+Record = tuple[tuple[int, ...], list[Place], tuple[int, ...]]
+"""Fields before the six offsets, the offsets, fields after them."""
+
+
 class _Section:
-    """Bytes of a section, to which 4-byte aligned arrays are appended."""
+    """Bytes of a section, to which 4-byte aligned arrays are appended. begin: of the constants in the image; 0 for the state."""
 
-    def __init__(self, head: bytes = b"") -> None:
-        self._data = bytearray(head)
+    def __init__(self, begin: int, head: bytes = b"") -> None:
+        self.begin, self.data = begin, bytearray(head)
 
-    def add(self, array: NDArray[Any]) -> int:
-        """Appends an array and returns its offset in the section."""
-        at = len(self._data)
-        data = np.ascontiguousarray(array).tobytes()
-        self._data += data + bytes(-len(data) % 4)
-        return at
-
-    def bytes(self) -> bytes:
-        return bytes(self._data)
+    def add(self, array: NDArray[Any]) -> Place:
+        """Appends an array and returns its place."""
+        at, data = self.begin + len(self.data), np.ascontiguousarray(array).tobytes()
+        self.data += data + bytes(-len(data) % 4)
+        return at, self.begin == 0
 
 
-@dataclass
-class _Plan:
-    """A layer record whose offsets count from the start of their section: (section, offset), or None for no array."""
-
-    head: tuple[int, ...]
-    constants: _Section
-    offsets: tuple[tuple[_Section, int] | None, ...]
-    tail: tuple[int, ...] = (0,) * 7
-    """height, width, channels, kernel, stride, pool, padding; for a graded layer lo, hi, gain, depth, draws, batch / 32, 0"""
-
-    def record(self, const_offset: int, state_offset: int) -> bytes:
-        place = [
-            0 if at is None else at[1] + (const_offset if at[0] is self.constants else state_offset)
-            for at in self.offsets
-        ]
-        return RECORD.pack(*self.head, *place, *self.tail)
-
-
-def _encode_plan(encode: Encode, constants: _Section) -> _Plan:
+def _encode_record(encode: Encode, constants: _Section) -> Record:
     planes, features = encode.thresholds.shape
-    head = (ENCODE, 0, planes, 0, features, planes * features, 0, 0, 0, 0)
-    offsets = (None,) * 5 + ((constants, constants.add(encode.thresholds)),)
-    return _Plan(head, constants, offsets, (0, 0, encode.channels, 0, 0, 0, 0))
+    head = (layout.ENCODE, 0, planes, 0, features, planes * features, 0, 0, 0, 0)
+    return head, [*[ABSENT] * 5, constants.add(encode.thresholds)], (0, 0, encode.channels, 0, 0, 0, 0)
 
 
-def _layer_plan(layer: Layer, constants: _Section, state: _Section) -> _Plan:
-    lanes, rule = lanes_of(layer.kind == "output", layer.units), layer.rule
+def _layer_record(layer: Layer, constants: _Section, state: _Section) -> Record:
+    lanes, rule = layout.lanes_of(layer.kind == "output", layer.units), layer.rule
     planes = window = 0
     home = state if layer.learns else constants
-    fold_home = state if layer.learns and layer.takes == "signs" else constants
     sign = bits.pack_columns(layer.hidden >= 0, lanes)
     padded = np.zeros((sign.shape[0], sign.shape[1] + 1), sign.dtype)  # each row ends in a zero word
     padded[:, :-1] = sign
-    offsets: list[tuple[_Section, int] | None] = [(home, home.add(padded)), *[None] * 5]
+    places = [home.add(padded), *[ABSENT] * 5]
     if layer.bits > 1:
-        offsets[1] = (home, home.add(bits.pack_level_columns(layer.hidden, layer.bits, lanes)))
+        places[1] = home.add(bits.pack_level_columns(layer.hidden, layer.bits, lanes))
     if layer.takes != "grades":
         fold, planes, window = fold_constants(layer)
-        offsets[2] = (fold_home, fold_home.add(bits.slice_planes(fold, planes, 32)))
+        places[2] = (home if layer.takes == "signs" else constants).add(bits.slice_planes(fold, planes, 32))
     if rule is not None:
-        offsets[3] = (constants, constants.add(np.stack([rule.strengthen, rule.weaken]).astype("<u2")))
+        places[3] = constants.add(np.stack([rule.strengthen, rule.weaken]).astype("<u2"))
     if isinstance(layer, OutputLayer):
-        offsets[4] = (constants, constants.add(np.stack([layer.mul, layer.add]).astype("<i4")))
+        places[4] = constants.add(np.stack([layer.mul, layer.add]).astype("<i4"))
     if isinstance(rule, Votes):
-        offsets[5] = (constants, constants.add(rule.votes_needed.astype("<u2")))
+        places[5] = constants.add(rule.votes_needed.astype("<u2"))
     head = (
-        TERNARY if _ternary(layer) else KINDS[layer.kind], INPUTS.index(layer.takes), layer.bits, planes,
+        layout.TERNARY if _ternary(layer) else layout.KINDS[layer.kind], layout.INPUTS.index(layer.takes), layer.bits, planes,
         layer.inputs, layer.units, lanes, int(layer.learns), window, rule.dose if rule else 0,
     )  # fmt: skip
-    return _Plan(head, constants, tuple(offsets), _tail(layer))
+    return head, places, _tail(layer)
 
 
 def _tail(layer: Layer) -> tuple[int, ...]:
@@ -175,13 +131,9 @@ def _tail(layer: Layer) -> tuple[int, ...]:
     return (0,) * 7
 
 
-def _counters(c: Counters) -> tuple[int, int, int]:
-    return c.steps, c.moved, c.flipped
-
-
 def with_state(image: bytes, state: bytes) -> bytes:
     """The image with another state section, as a device that holds that state would save it. Raises ExportError."""
-    h = Header.read(image)
+    h = layout.Header.read(image)
     if len(state) != h.state_size:
         raise ExportError(f"the state has {len(state)} bytes, this image takes {h.state_size}")
     out = bytearray(image[: h.size])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from collections import namedtuple
 
 from metabit.export.bits import Lanes
 from metabit.export.errors import ExportError
@@ -32,25 +32,15 @@ def lanes_of(output: bool, units: int) -> Lanes:
     return 16 if output and units <= 16 else 32
 
 
-@dataclass
-class Header:
-    magic: bytes
-    major: int
-    minor: int
-    size: int
-    crc: int
-    const_offset: int
-    const_size: int
-    const_crc: int
-    state_offset: int
-    state_size: int
-    state_crc: int
-    layers: int
-    input_size: int
-    classes: int
-    reserved: int
-    temperature: int
-    margin: int
+_Fields = namedtuple(
+    "_Fields",
+    "magic major minor size crc const_offset const_size const_crc state_offset state_size state_crc layers input_size classes "
+    "reserved temperature margin",
+)
+
+
+class Header(_Fields):
+    """The header's fields, after a check of sizes, version and checksums."""
 
     @classmethod
     def read(cls, image: bytes) -> Header:

@@ -87,17 +87,13 @@ class _Reader:
         need(layout.DENSE <= kind <= layout.TERNARY and source < len(layout.INPUTS),
              f"kind {kind} or input {source} of record {i} is unknown: a newer metabit wrote it")  # fmt: skip
         takes, conv, graded = layout.INPUTS[source], kind == layout.CONV, kind == layout.GRADED
-        unused = (
-            conv and learns,
-            (conv or graded or takes in ("bytes", "grades")) and window,
-            not learns and dose,
-            graded and source,
-        )
+        no_error = conv or graded or takes in ("bytes", "grades")
+        unused = no_error and window, conv and learns, not learns and dose, graded and source
         need(not any(unused) and learns <= 1 and padding <= conv and not (graded and not learns and (chance or passes or slots)),
              f"record {i} of kind {kind} sets a field that its kind does not use")  # fmt: skip
+        lane = layout.lanes_of(kind == layout.OUTPUT, units)
         need(
-            1 <= k <= 8 and lanes == layout.lanes_of(kind == layout.OUTPUT, units),
-            f"record {i} has {k} bits and {lanes} lanes",
+            1 <= k <= 8 and lanes == lane, f"record {i} has {k} bits and {lanes} lanes: the format has 1..8 and {lane}"
         )
         fewest, most = PLANES[takes == "bytes"] if takes != "grades" else (0, 0)
         reach = inputs * (255 if takes == "bytes" else depth if graded else 1) | window
@@ -115,8 +111,8 @@ class _Reader:
         )
 
         hidden = bits.unpack_level_columns(low_bits, sign[:, :-1], units)
-        need(not sign[:, -1].any() and np.array_equal(bits.pack_columns(hidden >= 0, lanes), sign[:, :-1]) and
-             np.array_equal(bits.pack_level_columns(hidden, k, lanes), low_bits),
+        need(not sign[:, -1].any() and np.array_equal(bits.pack_columns(hidden >= 0, lane), sign[:, :-1]) and
+             np.array_equal(bits.pack_level_columns(hidden, k, lane), low_bits),
              f"record {i} has weights in the padding of its rows")  # fmt: skip
         rule = Rule(strengthen, weaken, dose) if learns else None
         if kind == layout.OUTPUT:

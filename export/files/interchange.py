@@ -37,7 +37,6 @@ from metabit.export.frozen import (
     Layer,
     OutputLayer,
     Rule,
-    Takes,
 )
 from metabit.export.validate import check_layers, need
 
@@ -99,7 +98,9 @@ def rebuild(page: str, named: Tensors) -> Frozen:
             raise ExportError(f"file format version {told['format']} is not the {FORMAT} that this metabit reads")
         frozen = Frozen(
             layers=tuple(_layer(f"layer{i}", layer, named) for i, layer in enumerate(told["layers"])),
-            encode=_encode(told, named) if told["encode"] else None,
+            encode=Encode(_array(named, "encode.thresholds", np.uint8, (-1, -1)), int(told.get("channels", 0)))
+            if told["encode"]
+            else None,
             temperature=int(told["temperature"]),
             skip_below=int(told["margin"]),
             generator=int(told["generator"]),
@@ -134,10 +135,6 @@ def _layer_facts(layer: Layer) -> dict[str, Any]:
     return page
 
 
-def _encode(told: dict[str, Any], named: Tensors) -> Encode:
-    return Encode(_array(named, "encode.thresholds", np.uint8, (-1, -1)), int(told.get("channels", 0)))
-
-
 def _geometry(told: dict[str, Any]) -> ConvGeometry:
     sizes = {name: int(told[name]) for name in ("height", "width", "channels", "kernel", "stride", "pool")}
     if not isinstance(told["same"], bool):
@@ -153,7 +150,7 @@ def _layer(name: str, told: dict[str, Any], named: Tensors) -> Layer:
     if not np.array_equal(planes[-1], signs):
         raise ExportError(f"{name}: the level planes and the sign plane of this file disagree")
     hidden = levels_from_planes(planes, inputs)
-    takes: Takes = "bytes" if told.get("uint8", False) else "bits" if told["on_off"] else "signs"
+    takes: Any = "bytes" if told.get("uint8", False) else "bits" if told["on_off"] else "signs"
     rule = rule and Rule(_table(rule["strengthen"], bits), _table(rule["weaken"], bits), int(rule["dose"]))
 
     def integers(what: str) -> NDArray[np.int32]:

@@ -184,11 +184,6 @@ def read_onnx(data: bytes) -> Frozen:
     return rebuild(pages[FACTS], arrays)
 
 
-def hidden_state_from_onnx(data: bytes) -> list[NDArray[np.int8]]:
-    """Levels int8 (N, K) of every layer, first to last. Levels of a layer with k = 1 are 0 and -1. Raises as `read_onnx` does."""
-    return [layer.hidden for layer in read_onnx(data).layers]
-
-
 def run_onnx(data: bytes, x: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Scores int32 (n, classes) by onnxruntime on one thread; x is uint8 (n, F), or 0 and 1 (n, K) for a network that takes bits.
 

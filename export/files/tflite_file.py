@@ -61,11 +61,6 @@ def read_tflite(data: bytes) -> Frozen:
     return rebuild(pages[FACTS], arrays)
 
 
-def hidden_state_from_tflite(data: bytes) -> list[NDArray[np.int8]]:
-    """Levels int8 (N, K) of every layer, first to last. Levels of a layer with k = 1 are 0 and -1. Raises as `read_tflite` does."""
-    return [layer.hidden for layer in read_tflite(data).layers]
-
-
 def run_tflite(data: bytes, x: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Scores int32 (n, classes) by TFLite on one thread; x is uint8 (n, F), or 0 and 1 (n, K) for a network that takes bits.
 
@@ -81,7 +76,7 @@ def run_tflite(data: bytes, x: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 
 def _runtime() -> Any:
-    """Google's runtime under the name that this Python has wheels for."""
+    """Google's runtime, under whichever of its two names is installed."""
     for module in ("tflite_runtime.interpreter", "ai_edge_litert.interpreter"):
         with suppress(MissingExtra):
             return require(module)
@@ -89,7 +84,7 @@ def _runtime() -> Any:
 
 
 class _Graph:
-    """Builds "infer". Signals between layers are float32 [n, width]: +1 / -1, or 1 / 0 after the encoder, or uint8 values."""
+    """Builds "infer". Signals between layers are float32 [n, width]: signs -1 and +1, bits 0 and 1, or bytes 0..255."""
 
     def __init__(self, subgraph: Subgraph, arrays: Tensors) -> None:
         self.subgraph, self.arrays = subgraph, arrays

@@ -68,7 +68,7 @@ def tunable_settings(frozen: Frozen) -> dict[str, Range]:
 
 
 def retune(frozen: Frozen, settings: Mapping[str, Any]) -> Frozen:
-    """The same network with these learning settings. `tunable_settings` that are left out stay as they are.
+    """A copy of the network with these learning settings. `tunable_settings` that are left out stay as they are.
 
     Raises ExportError for a setting that the network does not have, a value outside its range, or a network that does not learn.
     """

@@ -15,17 +15,7 @@ import numpy as np
 from metabit.export.errors import ExportError, need_number
 from metabit.export.freeze import batchnorm
 from metabit.export.freeze.levels import auto_m, check_finite, code_levels, dose_of, generator_state, quantise, tables
-from metabit.export.frozen import (
-    ConvGeometry,
-    ConvLayer,
-    DenseLayer,
-    Encode,
-    Frozen,
-    Layer,
-    OutputLayer,
-    Rule,
-    Takes,
-)
+from metabit.export.frozen import ConvGeometry, ConvLayer, DenseLayer, Encode, Frozen, Layer, OutputLayer, Rule, Takes
 from metabit.export.validate import MAX_DOSE
 from metabit.train.checkpoint import Checkpoint
 from metabit.train.network.spec import Spec

@@ -43,7 +43,7 @@ class Oracle(Visits):
         self.voted = 0
 
     def learn(self, features: NDArray[np.uint8], label: int) -> Step:
-        """One learning step on one sample, in place. features: as `forward`; label: 0..C-1."""
+        """Learns one sample, in place. features: as `forward`; label: 0..C-1."""
         inputs, masks, scores = self.forward(features)
         self.steps = (self.steps + 1) % 2**32
         done = Done()

@@ -283,7 +283,7 @@ def flip(at: int) -> bytes:
         ),
         (
             lie(128 + 16, "I", 4096),
-            "the image's records contradict each other: an array of 48 bytes at 4096 lies outside",
+            "the image's records contradict each other: an array of 52 bytes at 4096 lies outside",
         ),
         (
             lie(46, "H", 1),

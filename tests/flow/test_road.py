@@ -11,8 +11,8 @@ import pytest
 from metabit import export, firmware_sim, train
 from metabit.cli.commands.verify import compare, run_all
 from metabit.data import load_task, thermometer
-from metabit.export.files.onnx_file import hidden_state_from_onnx
-from metabit.export.files.tflite_file import hidden_state_from_tflite
+from metabit.export.files.onnx_file import read_onnx
+from metabit.export.files.tflite_file import read_tflite
 from metabit.runtime import Model
 
 
@@ -31,8 +31,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_file_carries_the_same_hidden_state(trained: Path, tmp_path: Path) -> None:
     frozen = export.freeze(train.load_checkpoint(trained), export.VisitOptions(bits=4))
     export.export_all(frozen, tmp_path, device=lambda image, x: Model(image).scores(x))
-    onnx = hidden_state_from_onnx((tmp_path / "model.onnx").read_bytes())
-    tflite = hidden_state_from_tflite((tmp_path / "model.tflite").read_bytes())
+    onnx = read_onnx((tmp_path / "model.onnx").read_bytes()).layers
+    tflite = read_tflite((tmp_path / "model.tflite").read_bytes()).layers
     image = export.read_image((tmp_path / "model.mbit").read_bytes())
     for layer, again, a, b in zip(frozen.layers, image.layers, onnx, tflite, strict=True):
         assert np.array_equal(layer.hidden, again.hidden)
