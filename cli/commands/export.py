@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from metabit.cli.errors import UsageError
 from metabit.experiments import show
 from metabit.experiments.demo_settings import RECIPE
+
+if TYPE_CHECKING:
+    from metabit.export import Frozen, VisitOptions
 
 
 def command(
@@ -58,48 +61,20 @@ def command(
 
     Example: [bold]metabit export out/checkpoint.safetensors --bits 4[/]
     """
-    from metabit import export, train
+    from metabit import export
     from metabit.runtime import Model
 
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
     if not wanted:
         raise UsageError("--formats is empty: choose from mbit, onnx, tflite")
-    plain = (
-        bits == RECIPE.bits and m is None and (strengthen, visits, margin, backward) == ("certain", None, 0.02, "exact")
-    )
-    if source.suffix == ".mbit":
-        if output is None:
-            raise UsageError(
-                f"-o is missing: next to {source} the files could replace those of the original, name a folder"
-            )
-        if not plain or seed != 1:
-            raise UsageError(
-                "an image brings its own learning options: give --bits, --m and the like with a checkpoint"
-            )
-        frozen = export.read_image(source.read_bytes())
-    else:
-        checkpoint = train.load_checkpoint(source)
-        metaplasticity = _metaplasticity(m)
-        try:
-            options = export.VisitOptions(
-                bits=bits, m=metaplasticity, strengthen=strengthen, visit_rate=visits, skip_below=margin, backward=backward,  # type: ignore[arg-type]
-                seed=seed,
-            )  # fmt: skip
-            if checkpoint.spec.units != "graded":
-                frozen = export.freeze(checkpoint, options)
-            elif bits < 2 or options != export.VisitOptions(bits=bits, m=metaplasticity, seed=seed):
-                raise UsageError(
-                    "graded units learn by votes, in 2 to 8 bits: --strengthen, --visits, --margin and --backward belong to other "
-                    "networks; metabit tune sets the options of the vote rule"
-                )
-            else:
-                votes = replace(export.VOTES_AFTER_TRAINING, bits=bits, seed=seed)
-                fixed = None if isinstance(metaplasticity, str) else metaplasticity  # auto is what happens without --m
-                frozen = export.freeze_graded(checkpoint, votes, fixed)
-        except export.ExportError as wrong:
-            raise UsageError(
-                str(wrong).replace("visit_rate=", "--visits ").replace("skip_below=", "--margin ")
-            ) from None
+    try:
+        options = export.VisitOptions(
+            bits=bits, m=_metaplasticity(m), strengthen=strengthen, visit_rate=visits, skip_below=margin, backward=backward,  # type: ignore[arg-type]
+            seed=seed,
+        )  # fmt: skip
+        frozen = _frozen(source, output, options)
+    except export.ExportError as wrong:
+        raise UsageError(str(wrong).replace("visit_rate=", "--visits ").replace("skip_below=", "--margin ")) from None
     written = export.export_all(
         frozen,
         output or source.parent,
@@ -112,6 +87,32 @@ def command(
         return
     show.table(f"{output or source.parent}", ["file", "bytes"], [(f, f"{n:,}") for f, n in written.files.items()])
     show.say(f"{', '.join(written.engines)}: equal integer scores on {written.inputs} inputs")
+
+
+def _frozen(source: Path, output: Path | None, o: VisitOptions) -> Frozen:
+    """The network of an image, or of a checkpoint with these options."""
+    from metabit import export, train
+
+    if source.suffix == ".mbit":
+        if output is None:
+            raise UsageError(
+                f"-o is missing: next to {source} the files could replace those of the original, name a folder"
+            )
+        if o != export.VisitOptions(bits=RECIPE.bits, seed=1):
+            raise UsageError(
+                "an image brings its own learning options: give --bits, --m and the like with a checkpoint"
+            )
+        return export.read_image(source.read_bytes())
+    checkpoint = train.load_checkpoint(source)
+    if checkpoint.spec.units != "graded":
+        return export.freeze(checkpoint, o)
+    if o.bits < 2 or o != export.VisitOptions(bits=o.bits, m=o.m, seed=o.seed):
+        raise UsageError(
+            "graded units learn by votes, in 2 to 8 bits: --strengthen, --visits, --margin and --backward belong to other "
+            "networks; metabit tune sets the options of the vote rule"
+        )
+    votes = replace(export.VOTES_AFTER_TRAINING, bits=o.bits, seed=o.seed)
+    return export.freeze_graded(checkpoint, votes, None if isinstance(o.m, str) else o.m)  # auto is the default
 
 
 def _metaplasticity(m: str | None) -> float | Literal["auto"] | None:
