@@ -147,7 +147,15 @@ def check_bundle(folder: str | os.PathLike[str]) -> dict[str, int]:
     export was killed while it replaced files, or a file was changed later.
     """
     folder = Path(folder)
-    listed = _listed(folder)
+    path = folder / "manifest.json"
+    try:
+        listed: dict[str, str] = json.loads(path.read_bytes())["sha256"]
+        if not all(Path(name).name == name for name in listed):
+            raise ValueError(listed)
+    except FileNotFoundError:
+        raise ExportError(f"{path} does not exist: give a folder that metabit export wrote") from None
+    except (ValueError, KeyError, TypeError):
+        raise ExportError(f"{path} is not a manifest of metabit export: export again") from None
     sizes = {}
     for name, digest in listed.items():
         if not (folder / name).is_file():
@@ -162,20 +170,6 @@ def check_bundle(folder: str | os.PathLike[str]) -> dict[str, int]:
             raise ExportError(f"{folder / form.file} is not listed in manifest.json: it is of another export, delete it or export "
                               "again with its format")  # fmt: skip
     return sizes
-
-
-def _listed(folder: Path) -> dict[str, str]:
-    """File name -> sha256, from manifest.json."""
-    path = folder / "manifest.json"
-    try:
-        listed = json.loads(path.read_bytes())["sha256"]
-        if all(isinstance(name, str) and Path(name).name == name and isinstance(d, str) for name, d in listed.items()):
-            return dict(listed)
-    except FileNotFoundError:
-        raise ExportError(f"{path} does not exist: give a folder that metabit export wrote") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    raise ExportError(f"{path} is not a manifest of metabit export: export again")
 
 
 @contextlib.contextmanager

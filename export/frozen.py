@@ -24,7 +24,6 @@ CERTAIN = 65535
 
 Takes = Literal["bits", "signs", "bytes", "grades"]
 """Values that a layer receives: bits 0 or 1, signs -1 or +1, bytes 0..255, grades -8..8."""
-Gives = Literal["signs", "grades", "scores"]
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class Layer:
     takes: Takes
 
     kind: ClassVar[Literal["conv", "dense", "graded", "output"]]
-    gives: ClassVar[Gives] = "signs"
+    gives: ClassVar[Literal["signs", "grades", "scores"]] = "signs"
 
     @property
     def rule(self) -> Rule | None:

@@ -24,20 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metabit.export import frozen as f
 from metabit.export.bits import hidden_planes, levels_from_planes
 from metabit.export.errors import ExportError
-from metabit.export.frozen import (
-    CERTAIN,
-    ConvGeometry,
-    ConvLayer,
-    Counters,
-    DenseLayer,
-    Encode,
-    Frozen,
-    Layer,
-    OutputLayer,
-    Rule,
-)
 from metabit.export.validate import check_layers, need
 
 FORMAT = 1
@@ -47,7 +36,7 @@ FACTS = "metabit"
 Tensors = Mapping[str, NDArray[Any]]
 
 
-def named_tensors(frozen: Frozen) -> dict[str, NDArray[Any]]:
+def named_tensors(frozen: f.Frozen) -> dict[str, NDArray[Any]]:
     """Every array of the table above.
 
     Raises ExportError if the layers do not fit together, for a graded layer, or for a level that its layer's bits cannot hold.
@@ -61,9 +50,9 @@ def named_tensors(frozen: Frozen) -> dict[str, NDArray[Any]]:
         named[f"layer{i}.sign_plane"] = planes[-1]
         if layer.bits > 1:
             named[f"layer{i}.hidden_planes"] = planes
-        if isinstance(layer, ConvLayer | DenseLayer):
+        if isinstance(layer, f.ConvLayer | f.DenseLayer):
             named[f"layer{i}.threshold"] = layer.theta
-        elif isinstance(layer, OutputLayer):
+        elif isinstance(layer, f.OutputLayer):
             named[f"layer{i}.mul"] = layer.mul
             named[f"layer{i}.add"] = layer.add
         else:
@@ -71,7 +60,7 @@ def named_tensors(frozen: Frozen) -> dict[str, NDArray[Any]]:
     return named
 
 
-def facts(frozen: Frozen) -> str:
+def facts(frozen: f.Frozen) -> str:
     """Everything that is not an array, as JSON. Equal networks give equal text."""
     page = {
         "format": FORMAT,
@@ -87,7 +76,7 @@ def facts(frozen: Frozen) -> str:
     return json.dumps(page, sort_keys=True, separators=(",", ":"))
 
 
-def rebuild(page: str, named: Tensors) -> Frozen:
+def rebuild(page: str, named: Tensors) -> f.Frozen:
     """The network that `facts` and `named_tensors` described.
 
     Raises ExportError if the text is not ours, is of another format version, or contradicts the arrays.
@@ -96,15 +85,16 @@ def rebuild(page: str, named: Tensors) -> Frozen:
         told = json.loads(page)
         if told["format"] != FORMAT:
             raise ExportError(f"file format version {told['format']} is not the {FORMAT} that this metabit reads")
-        frozen = Frozen(
+        encode = None
+        if told["encode"]:
+            encode = f.Encode(_array(named, "encode.thresholds", np.uint8, (-1, -1)), int(told.get("channels", 0)))
+        frozen = f.Frozen(
             layers=tuple(_layer(f"layer{i}", layer, named) for i, layer in enumerate(told["layers"])),
-            encode=Encode(_array(named, "encode.thresholds", np.uint8, (-1, -1)), int(told.get("channels", 0)))
-            if told["encode"]
-            else None,
+            encode=encode,
             temperature=int(told["temperature"]),
             skip_below=int(told["margin"]),
             generator=int(told["generator"]),
-            counters=Counters(**told["counters"]),
+            counters=f.Counters(**told["counters"]),
         )
     except ExportError:
         raise
@@ -114,7 +104,7 @@ def rebuild(page: str, named: Tensors) -> Frozen:
     return frozen
 
 
-def _layer_facts(layer: Layer) -> dict[str, Any]:
+def _layer_facts(layer: f.Layer) -> dict[str, Any]:
     rule = layer.rule and {
         "strengthen": layer.rule.strengthen.tolist(),
         "weaken": layer.rule.weaken.tolist(),
@@ -125,24 +115,24 @@ def _layer_facts(layer: Layer) -> dict[str, Any]:
         "inputs": layer.inputs,
         "bits": layer.bits,
         "on_off": layer.takes in ("bits", "bytes"),
-        "window": layer.ste_window if isinstance(layer, DenseLayer) else 0,
+        "window": layer.ste_window if isinstance(layer, f.DenseLayer) else 0,
         "rule": rule,
     }
     if layer.takes == "bytes":
         page["uint8"] = True
-    if isinstance(layer, ConvLayer):
+    if isinstance(layer, f.ConvLayer):
         page["conv"] = vars(layer.geometry)
     return page
 
 
-def _geometry(told: dict[str, Any]) -> ConvGeometry:
+def _geometry(told: dict[str, Any]) -> f.ConvGeometry:
     sizes = {name: int(told[name]) for name in ("height", "width", "channels", "kernel", "stride", "pool")}
     if not isinstance(told["same"], bool):
         raise ExportError(f"the file's description of a convolution is damaged: {told}")
-    return ConvGeometry(**sizes, same=told["same"])
+    return f.ConvGeometry(**sizes, same=told["same"])
 
 
-def _layer(name: str, told: dict[str, Any], named: Tensors) -> Layer:
+def _layer(name: str, told: dict[str, Any], named: Tensors) -> f.Layer:
     kind, bits, inputs, rule = told["kind"], int(told["bits"]), int(told["inputs"]), told["rule"]
     signs = _array(named, f"{name}.sign_plane", np.uint8, (-1, -1))
     units, octets = signs.shape
@@ -151,18 +141,18 @@ def _layer(name: str, told: dict[str, Any], named: Tensors) -> Layer:
         raise ExportError(f"{name}: the level planes and the sign plane of this file disagree")
     hidden = levels_from_planes(planes, inputs)
     takes: Any = "bytes" if told.get("uint8", False) else "bits" if told["on_off"] else "signs"
-    rule = rule and Rule(_table(rule["strengthen"], bits), _table(rule["weaken"], bits), int(rule["dose"]))
+    rule = rule and f.Rule(_table(rule["strengthen"], bits), _table(rule["weaken"], bits), int(rule["dose"]))
 
     def integers(what: str) -> NDArray[np.int32]:
         return _array(named, f"{name}.{what}", np.int32, (units,))
 
     if kind == "conv":
         need(rule is None, f"{name} is a convolution with a rule: convolutions do not learn on the device")
-        return ConvLayer(hidden, bits, takes, integers("threshold"), _geometry(told["conv"]))
+        return f.ConvLayer(hidden, bits, takes, integers("threshold"), _geometry(told["conv"]))
     if kind == "dense":
-        return DenseLayer(hidden, bits, takes, integers("threshold"), int(told["window"]), rule)
+        return f.DenseLayer(hidden, bits, takes, integers("threshold"), int(told["window"]), rule)
     if kind == "output":
-        return OutputLayer(hidden, bits, takes, integers("mul"), integers("add"), rule)
+        return f.OutputLayer(hidden, bits, takes, integers("mul"), integers("add"), rule)
     raise ExportError(f"{name} is of kind {kind!r}, which this metabit does not know: a newer one wrote it")
 
 
@@ -176,6 +166,6 @@ def _array(named: Tensors, name: str, dtype: type[np.generic], shape: tuple[int,
 
 
 def _table(entries: list[int], bits: int) -> NDArray[np.uint16]:
-    if len(entries) != 1 << (bits - 1) or not all(0 <= entry <= CERTAIN for entry in entries):
-        raise ExportError(f"a rule table of {bits} hidden bits has {1 << (bits - 1)} entries of 0..{CERTAIN}")
+    if len(entries) != 1 << (bits - 1) or not all(0 <= entry <= f.CERTAIN for entry in entries):
+        raise ExportError(f"a rule table of {bits} hidden bits has {1 << (bits - 1)} entries of 0..{f.CERTAIN}")
     return np.array(entries, np.uint16)

@@ -109,7 +109,9 @@ def freeze(checkpoint: Checkpoint, options: VisitOptions | None = None) -> Froze
         most = inputs * (255 if takes == "bytes" else 1)
         hidden, theta = batchnorm.thresholds(hidden, gain, centre, offset, most)
         if i < len(spec.conv):
-            layers.append(ConvLayer(hidden, k, takes, theta, _geometry(spec, i)))
+            c = spec.conv[i]
+            geometry = ConvGeometry(*spec.images[i], c.kernel, c.stride, c.padding == "same", c.pool)
+            layers.append(ConvLayer(hidden, k, takes, theta, geometry))
         else:
             ste_window = 0 if still else batchnorm.ste_window(gain, o.ste_window)
             ternary = o.backward == "ternary" and any(layer.learns for layer in layers)
@@ -140,11 +142,6 @@ def _check_supported(spec: Spec) -> None:
         raise ExportError(
             f"{found}: statistics taken at test cannot fold into thresholds, train with --norm batch --statistics running"
         )
-
-
-def _geometry(spec: Spec, i: int) -> ConvGeometry:
-    conv = spec.conv[i]
-    return ConvGeometry(*spec.images[i], conv.kernel, conv.stride, conv.padding == "same", conv.pool)
 
 
 def _dose(rate: float | None, units: int) -> int:
