@@ -1,17 +1,21 @@
-# make demo    the whole road: train, export, learn in place on an emulated board      -> out/demo/report.html
-# make test    everything CI runs                                                      (about ten minutes, installs included)
+# make demo    train, export, learn in place on an emulated board                     -> out/demo/report.html
+# make fast    the tests that take about a minute
+# make test    everything that CI runs                                                 (about ten minutes on two cores)
 # make check   ruff and mypy only
-# make exact   every engine, the same integers, after every one of 500 learning steps
+# make exact   compare all engines after each of 500 learning steps
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check exact c-test install clean
+.PHONY: demo fast test check exact c-test install clean
 
 demo: install
 	$(BIN)/metabit demo -o out/demo
+
+fast: install
+	$(BIN)/python -m pytest -q -m fast
 
 test: check c-test
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
@@ -28,14 +32,14 @@ exact: install
 c-test: install
 	$(BIN)/cmake -S runtime -B build/c -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DMETABIT_SANITIZE=ON -DMETABIT_TESTS=ON -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
 	$(BIN)/cmake --build build/c
-	$(BIN)/ctest --test-dir build/c --output-on-failure
+	$(BIN)/ctest --test-dir build/c --output-on-failure --parallel 2
 
 install: $(INSTALLED)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# Reinstalled when the build or any C file changes; Python files are read in place.
+# Installs again when the build or a C file changes. Python files are used where they lie.
 $(INSTALLED): $(VENV)/bin/python pyproject.toml CMakeLists.txt runtime/CMakeLists.txt $(wildcard runtime/src/* runtime/host/* runtime/include/* runtime/python/* train/rule/native/*)
 	$(BIN)/python -m pip install -q --disable-pip-version-check "torch>=2.6,<2.14"
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[test]"

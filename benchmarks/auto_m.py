@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit import export, train
-from metabit.data import Task, load_task, thermometer
-from metabit.data import download as datasets
+from metabit.data import Task, load, thermometer
+from metabit.data import image_sets as datasets
 from metabit.data.rows import append_row, read_rows, write_whole
 from metabit.experiments.demo_settings import RECIPE
 from metabit.runtime import Model
@@ -61,7 +61,7 @@ PAIRS = {
 def world(name: str, seed: int, validate: bool) -> Task:
     """Training and test part; with validate the test part is of the training images, and they are not learnt."""
     if name.startswith("digits"):
-        task = load_task(name)
+        task = load(name).whole()
         if not validate:
             return task
         held = np.random.default_rng(seed).permutation(len(task.y_train)) < len(task.y_train) // 5

@@ -27,9 +27,8 @@ from lab import digest, trained
 from numpy.typing import NDArray
 from streams import spread
 
-from metabit.data import Task
+from metabit.data import Task, load
 from metabit.data.rows import append_row, read_rows, write_whole
-from metabit.data.scenarios import scenario
 from metabit.export import Options, freeze, write_image
 from metabit.runtime import Model
 from metabit.train.settings import Defaults, Settings
@@ -67,7 +66,7 @@ PAIRS = (Pair("MNIST", "MNIST turned by 90°"), Pair("MNIST", "Fashion-MNIST"))
 
 def world(name: str, validate: bool) -> Task:
     """With validate the test is on training images that nothing learns."""
-    task = scenario("fashion" if name == "Fashion-MNIST" else "mnist").task(0)
+    task = load("fashion" if name == "Fashion-MNIST" else "mnist").task(0)
     task = turned(task) if "turned" in name else task
     if not validate:
         return task

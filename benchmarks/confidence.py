@@ -22,7 +22,7 @@ from lab import RULE, digest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from metabit.data import download as datasets
+from metabit.data import image_sets as datasets
 from metabit.data.rows import append_row, read_rows, write_whole
 from metabit.experiments import plots
 from metabit.export import FreshOptions, fresh, read_image, write_image

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from metabit import export, firmware_sim, train
-from metabit.data import load_task
+from metabit.data import load
 from metabit.experiments import demo as road
 from metabit.experiments.demo_settings import RECIPE
 from metabit.firmware_sim.report.page import Deployment
@@ -30,7 +30,7 @@ RESULTS = README.parent / "docs" / "results"
 DOSES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3)
 
 
-def run(kind: road.Kind, checkpoint: train.Checkpoint, seed: int) -> Deployment:
+def run(kind: road.DeploymentOptions, checkpoint: train.Checkpoint, seed: int) -> Deployment:
     """One deployment of one network, and its stream."""
     image = export.write_image(export.freeze(checkpoint, kind.options))
     model = Model(image)
@@ -46,9 +46,9 @@ def frontier(checkpoints: dict[int, train.Checkpoint]) -> list[dict[str, Any]]:
             ends = []
             for seed, checkpoint in checkpoints.items():
                 options = export.Options(bits=RECIPE.bits, visits=visits, m=m, seed=seed)
-                ends.append(run(road.Kind(name, "", options), checkpoint, seed))
+                ends.append(run(road.DeploymentOptions(name, "", options), checkpoint, seed))
             mean = {
-                world: round(100 * float(np.mean([d.after[i] for d in ends])), 2) for i, world in enumerate(road.WORLDS)
+                world: round(100 * float(np.mean([d.after[i] for d in ends])), 2) for i, world in enumerate(road.TASKS)
             }
             moved = round(float(np.mean([d.moved for d in ends])), 1)
             rows.append({"deployment": name, "visits": visits, **mean, "moved": moved})
@@ -61,7 +61,7 @@ def summarise(runs: list[list[Deployment]]) -> list[dict[str, Any]]:
     rows = []
     for same in zip(*runs, strict=True):
         row: dict[str, Any] = {"deployment": same[0].name}
-        for i, world in enumerate(road.WORLDS):
+        for i, world in enumerate(road.TASKS):
             for when in ("before", "after"):
                 values = [100 * getattr(d, when)[i] for d in same]
                 row[f"{world}_{when}"] = [round(float(np.mean(values)), 2), round(float(np.std(values)), 2)]
@@ -79,7 +79,7 @@ def learning_table(result: dict[str, Any]) -> str:
     ]
     for row in result["rows"]:
         cells = [row["deployment"]]
-        for world in road.WORLDS:
+        for world in road.TASKS:
             cells += [
                 f"{row[f'{world}_{when}'][0]:.1f} ± {row[f'{world}_{when}'][1]:.1f}" for when in ("before", "after")
             ]
@@ -131,7 +131,7 @@ def doses_picture(result: dict[str, Any], path: Path) -> None:
     figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
     for name, colour in (("metaplastic", "#0072B2"), ("m = 0", "#D55E00")):
         rows = [r for r in result["frontier"] if r["deployment"] == name]
-        for world, style in zip(road.WORLDS, ("-", "--"), strict=True):
+        for world, style in zip(road.TASKS, ("-", "--"), strict=True):
             axis.plot(
                 [r["visits"] for r in rows],
                 [r[world] for r in rows],
@@ -190,9 +190,9 @@ def fill(text: str, name: str, table: str) -> str:
 
 def on_boards(checkpoint: train.Checkpoint, seed: int) -> list[dict[str, Any]]:
     """The metaplastic deployment of one seed, measured on every board."""
-    kind = road.kinds(seed=seed)[0]
+    kind = road.deployment_options(seed=seed)[0]
     image = export.write_image(export.freeze(checkpoint, kind.options))
-    field = load_task(road.FIELD)
+    field = load(road.NEW_TASK).whole()
     x, y = field.x_train[: road.MEASURED], field.y_train[: road.MEASURED]
     rows = []
     for name in firmware_sim.boards():
@@ -220,7 +220,7 @@ def picture(runs: list[list[Deployment]], path: Path) -> None:
 
     plt.rcParams["svg.hashsalt"] = "metabit"  # the same picture is the same file
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
-    for i, (world, axis) in enumerate(zip(road.WORLDS, axes, strict=True)):
+    for i, (world, axis) in enumerate(zip(road.TASKS, axes, strict=True)):
         for same, colour in zip(zip(*runs, strict=True), ("#0072B2", "#D55E00", "#CC9900", "#777777"), strict=True):
             x = [samples for samples, _ in same[0].curve]
             y = np.array([[100 * accuracy[i] for _, accuracy in d.curve] for d in same])
@@ -257,7 +257,10 @@ def main() -> None:
         return
     seeds = range(asked.first, asked.first + asked.seeds)
     checkpoints = {seed: road.train_upright(seed) for seed in seeds}
-    runs = [[run(kind, checkpoint, seed) for kind in road.kinds(seed=seed)] for seed, checkpoint in checkpoints.items()]
+    runs = [
+        [run(kind, checkpoint, seed) for kind in road.deployment_options(seed=seed)]
+        for seed, checkpoint in checkpoints.items()
+    ]
     result = {
         "command": f"python benchmarks/demo.py --seeds {asked.seeds}" + (f" --first {asked.first}" if asked.first else ""),
         "machine": f"{platform.system()} {platform.machine()}",

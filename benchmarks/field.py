@@ -27,11 +27,10 @@ from lab import trained as in_lab
 from numpy.typing import NDArray
 from streams import spread
 
-from metabit.data import Task
-from metabit.data import download as datasets
+from metabit.data import Task, load
+from metabit.data import image_sets as datasets
 from metabit.data import wrist_imu as watch
 from metabit.data.rows import append_row, read_rows, write_whole
-from metabit.data.scenarios import scenario
 from metabit.data.task import thermometer
 from metabit.experiments import plots
 from metabit.export import FIELD, FreshOptions, Frozen, fresh, hand_over, write_image
@@ -100,9 +99,7 @@ def usps() -> Task:
         np.pad(x.reshape(-1, 16, 16), ((0, 0), (6, 6), (6, 6))).reshape(len(x), -1)
         for x in (images.x_train, images.x_test)
     )
-    return replace(
-        scenario("mnist").task(0), x_train=x_train, y_train=images.y_train, x_test=x_test, y_test=images.y_test
-    )
+    return replace(load("mnist").task(0), x_train=x_train, y_train=images.y_train, x_test=x_test, y_test=images.y_test)
 
 
 def people(numbers: range) -> Task:
@@ -131,16 +128,16 @@ def ends(task: Task) -> NDArray[np.bool_]:
 EXPERIMENTS = {
     "mnist-fashion": Experiment(
         "MNIST in the lab, Fashion-MNIST in the field", ("MNIST", "Fashion-MNIST"),
-        lambda: (scenario("mnist").task(0), scenario("fashion").task(0)), Lab(hidden=512, lr=0.3),
+        lambda: (load("mnist").task(0), load("fashion").task(0)), Lab(hidden=512, lr=0.3),
         gentle=replace(FIELD, deviations=6.0, gain=0.07),
     ),
     "turned-mnist": Experiment(
         "MNIST upright in the lab, turned by 90° in the field", ("upright", "turned"),
-        lambda: (scenario("mnist").task(0), turned(scenario("mnist").task(0))), Lab(hidden=512, lr=0.3),
+        lambda: (load("mnist").task(0), turned(load("mnist").task(0))), Lab(hidden=512, lr=0.3),
         replace(FIELD, delta=0.5, deviations=4.0, margin=0.2), replace(FIELD, delta=0.5, deviations=7.0, gain=0.07),
     ),
     "mnist-usps": Experiment(
-        "MNIST in the lab, USPS in the field", ("MNIST", "USPS"), lambda: (scenario("mnist").task(0), usps()),
+        "MNIST in the lab, USPS in the field", ("MNIST", "USPS"), lambda: (load("mnist").task(0), usps()),
         Lab(hidden=512, lr=0.3), gentle=replace(FIELD, deviations=5.0, gain=0.03), passes=5,
     ),
     "watch": Experiment(

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from streams import spread
 
 from metabit.data import Task
-from metabit.data import download as datasets
+from metabit.data import image_sets as datasets
 from metabit.data.rows import append_row, read_rows, write_whole
 from metabit.experiments import plots
 from metabit.export import HEAD, FreshOptions, freeze, fresh_head, write_image

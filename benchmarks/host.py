@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from metabit import export, train
 from metabit.data import Task
-from metabit.data import download as datasets
+from metabit.data import image_sets as datasets
 from metabit.data.rows import write_whole
 from metabit.export.files.onnx_file import write_onnx
 from metabit.runtime import Model, _core, include_dir, sources

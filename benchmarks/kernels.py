@@ -22,7 +22,7 @@ from lab import digest
 from numpy.typing import NDArray
 
 from metabit import firmware_sim
-from metabit.data.download import load
+from metabit.data.image_sets import load
 from metabit.data.rows import write_whole
 from metabit.export.files.image import write_image
 from metabit.export.frozen import Frozen, Layer, Rule, Window

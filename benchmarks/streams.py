@@ -26,7 +26,7 @@ import numpy as np
 from lab import RULE, digest
 from numpy.typing import NDArray
 
-from metabit.data import download as datasets
+from metabit.data import image_sets as datasets
 from metabit.data.rows import append_row, read_rows, write_whole
 from metabit.experiments import plots
 from metabit.export import FreshOptions, fresh, write_image

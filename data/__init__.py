@@ -1,16 +1,67 @@
-"""What there is to learn: names and files -> arrays, checked.
+"""Datasets: names and files -> arrays, checked. Every command and every script loads them by `load`.
 
-task.py         Task: uint8 features and integer labels, of a name, a file or arrays
-csv_files.py    CSV tables
-download.py     public data sets, fetched once and verified by hash
-wrist_imu.py    exercises on a wrist, one person a task
-scenarios.py    sequences of tasks, a table by name
-rows.py         files written whole, and tables of JSON lines
+names.py          load: a built-in name, a file, a folder of pictures, or a training file and a test file -> Scenario
+task.py           Task, a training part and a test part; Scenario, a sequence of tasks
+scenarios.py      SCENARIOS: the built-in names, one row each
+arrays.py         arrays of any sensible dtype -> tasks; labels.py: labels of any kind -> classes 0..C-1
+csv_files.py      tables as text
+npz_files.py      .npz archives
+image_folders.py  pictures, one subfolder for each class
+image_sets.py     MNIST, Fashion-MNIST, USPS and CIFAR-10
+wrist_imu.py      exercises recorded on a wrist, one person a task
+download.py       public files, fetched once and checked by their hashes
+rows.py           files that are written whole, and tables of JSON lines
+
+In short::
+
+    from metabit import data
+
+    task = data.load("digits").task(0)            # task.x_train: uint8 (1438, 64)
+    print(data.load("my.csv").whole().line())     # what was read, in one line
 """
 
-from metabit.data.errors import DataError, MissingExtraError
-from metabit.data.scenarios import SCENARIOS, Scenario, scenario
-from metabit.data.task import Task, thermometer
-from metabit.data.task import load as load_task
+from __future__ import annotations
 
-__all__ = ["SCENARIOS", "DataError", "MissingExtraError", "Scenario", "Task", "load_task", "scenario", "thermometer"]
+import warnings
+from typing import Any
+
+from metabit.data.arrays import from_arrays
+from metabit.data.errors import DataError, DataWarning, MissingExtraError
+from metabit.data.names import load
+from metabit.data.scenarios import SCENARIOS
+from metabit.data.task import Scenario, Task, thermometer
+
+__all__ = [
+    "SCENARIOS",
+    "DataError",
+    "DataWarning",
+    "MissingExtraError",
+    "Scenario",
+    "Task",
+    "from_arrays",
+    "load",
+    "thermometer",
+]
+
+
+def _load_task(name: str, *, seed: int = 0) -> Task:
+    return load(name, seed=seed).whole()
+
+
+def _scenario(name: str, tasks: int | None = None) -> Scenario:
+    return load(name, tasks=tasks)
+
+
+_OLD: dict[str, tuple[Any, str]] = {
+    "load_task": (_load_task, "load(name).whole()"),
+    "scenario": (_scenario, "load(name)"),
+}
+"""Names of 0.1 -> what they still do for one release, and their replacement."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OLD:
+        old, new = _OLD[name]
+        warnings.warn(f"metabit.data.{name} is metabit.data.{new} now", DeprecationWarning, stacklevel=2)
+        return old
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

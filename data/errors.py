@@ -1,13 +1,18 @@
-"""The errors of this room. Every message is one sentence: the value, the limit, the way out."""
+"""Errors and warnings of this room. Each message is one sentence: the value, the limit, the way out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class DataError(ValueError):
-    """A name, a file or an array that cannot be used as data."""
+    """A name, a file or an array cannot be used as data."""
+
+
+class DataWarning(UserWarning):
+    """The reader made a choice that changes what is learnt, such as leaving a column out."""
 
 
 class MissingExtraError(ImportError):
@@ -27,3 +32,8 @@ def extra(package: str, room: str = "data") -> Iterator[None]:
         if error.name is None or error.name.partition(".")[0] != package:
             raise
         raise MissingExtraError(f"metabit.{room} needs {package}: pip install 'metabit[train]'", name=package) from None
+
+
+def damaged(path: Path, reason: object) -> DataError:
+    """The error for a file of a public dataset that cannot be read."""
+    return DataError(f"{path} is damaged ({reason}): delete it and fetch it again")

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and tables that survive whatever kills their writer."""
+"""Files that are written whole or not at all, and tables of JSON lines that survive the end of their writer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metabit.data.errors import DataError
 
 
 def write_whole(path: str | Path, data: bytes | str) -> None:
-    """Beside the target first, then moved over it, so that no reader ever sees half a file. Text is UTF-8.
+    """Writes a file beside the target and moves it over the target, so that no reader sees half of it. Text becomes UTF-8.
 
     Raises:
         DataError: the folder does not exist or cannot be written, or the path is a folder itself.
@@ -22,7 +22,7 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
     path = Path(path)
     if path.is_dir():
         raise DataError(f"cannot write {path}: it is a folder, name a file in it")
-    # not tempfile's: its files are for one user only, and the result would be as well
+    # tempfile makes files that only one user can read, so it is not used here
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with temporary.open("xb") as file:
@@ -38,7 +38,7 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
 
 
 def append_row(path: str | Path, row: Mapping[str, Any]) -> None:
-    """Add one JSON object as one line, and have it on the disk before returning. One writer at a time.
+    """Appends one JSON object as one line and returns when it is on the disk. Only one process may write at a time.
 
     Raises:
         DataError: the row is not plain JSON, or the file cannot be written.
@@ -57,10 +57,10 @@ def append_row(path: str | Path, row: Mapping[str, Any]) -> None:
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of a table; none if there is no such file. A last line cut short is removed from the file.
+    """The rows of a table; [] without such a file. An incomplete last line is removed from the file.
 
     Raises:
-        DataError: another line is not a JSON object: this is no table of ours, and nothing is changed.
+        DataError: another line is not a JSON object; then the file is left as it is.
     """
     path = Path(path)
     if not path.exists():

@@ -1,6 +1,6 @@
-"""What a hidden magnitude is worth: the paper's question whether large hidden weights are the important ones.
+"""Loss increase of switched signs by hidden magnitude: the paper tests with it if large hidden weights are important.
 
-The same question on a problem that can be solved is `metabit.experiments.quadratic`.
+`metabit.experiments.quadratic` does so on a problem whose solution is known.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import numpy as np
 
 from metabit.data.task import Bytes, Labels
 from metabit.train.errors import TrainError, extra
-from metabit.train.loop import EVALUATE_BATCH
 from metabit.train.network.binarize import BinaryLinear, binarize_activation, sign
 from metabit.train.network.module import Network
+from metabit.train.step import EVALUATE_BATCH
 
 with extra("torch"):
     import torch
     from torch import Tensor
 
 SHARE = 0.002
-"""Of a layer's synapses are switched at once by default: the paper has 0.1 to 0.2 % in its large layers."""
+"""Default share of a layer's synapses that are switched together; the paper's is 0.1 to 0.2 % in its large layers."""
 
 
 @torch.no_grad()
@@ -35,28 +35,28 @@ def switch_signs(
     draws: int = 20,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """By how much the loss grows when the signs of synapses of one hidden magnitude are switched (the paper's Fig. 5c-e).
+    """Measure the loss increase when signs of synapses of one hidden magnitude are switched (the paper's Fig. 5c-e).
 
-    The synapses of a layer are put into bins of equal width by |W| / max |W|. In each bin that holds enough of them, a
-    number is drawn at random and switched, the mean cross-entropy of x is measured in evaluation mode, and they are
-    switched back; several times. The network ends as it began.
+    The function divides the synapses of a layer into bins of equal width by |W| / max |W|. In each bin with enough
+    synapses it draws some at random, switches their signs, measures the mean cross-entropy of x in evaluation mode, and
+    switches them back. It repeats this several times. The network is unchanged at the end.
 
     Args:
         x: uint8 (n, F).
         y: int64 (n,).
         bins: >= 1.
-        switches: how many at once, one number or one for each trained layer (the paper's 784-1024-1024-10: 1000, 2000,
-            100); None: `SHARE` of each layer, at least 1.
-        draws: >= 1, for each bin; the paper's is 100.
-        seed: of the draws.
+        switches: synapses switched together, one number or one for each trained layer (1000, 2000, 100 in the paper's
+            784-1024-1024-10); None is `SHARE` of each layer, at least 1.
+        draws: repetitions for each bin, >= 1; the paper's is 100.
+        seed: of the random draws.
 
     Returns:
-        a row for each layer and bin with enough synapses: ``layer`` (as "layers.0"), ``bin``, ``magnitude`` (mean
+        one row for each layer and bin with enough synapses: ``layer`` (as "layers.0"), ``bin``, ``magnitude`` (mean
         |W| / max |W| of those switched), ``synapses`` (in the bin), ``switches``, ``draws``, ``increase`` (nats for each
-        switched synapse, mean over draws), ``deviation`` (standard deviation over draws).
+        switched synapse, mean over the repetitions), ``deviation`` (standard deviation over them).
 
     Raises:
-        TrainError: data and network do not go together, or a number is out of range.
+        TrainError: data and network do not fit together, or a number is out of range.
     """
     layers = [(i, layer.linear) for i, layer in enumerate(network.layers()) if isinstance(layer.linear, BinaryLinear)]
     counts = _counts(switches, [linear.hidden.numel() for _, linear in layers])
@@ -112,11 +112,11 @@ def _counts(switches: int | Sequence[int] | None, sizes: Sequence[int]) -> list[
 def _switch(hidden: Tensor, chosen: Any) -> None:
     flat = hidden.view(-1)
     indices = torch.from_numpy(chosen).to(hidden.device)
-    flat[indices] = -sign(flat[indices])  # not -W: minus zero is still +1
+    flat[indices] = -sign(flat[indices])  # not -W: the sign of minus zero is +1
 
 
 def _inputs_of(network: Network, index: int, x: Bytes, y: Labels) -> list[tuple[Tensor, Tensor]]:
-    """What reaches a layer, in batches with their labels: the layers before it need to run but once."""
+    """Return the inputs of a layer with their labels, in batches, so that the layers before it run only once."""
     caught: list[Tensor] = []
     device = next(network.parameters()).device
     hook = network.layers()[index].register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0]))
@@ -129,7 +129,7 @@ def _inputs_of(network: Network, index: int, x: Bytes, y: Labels) -> list[tuple[
 
 
 def _loss(network: Network, index: int, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
-    """Mean cross-entropy in nats, from a layer's inputs on."""
+    """Return the mean cross-entropy in nats, computed from the inputs of a layer."""
     *hidden, output = network.layers()[index:]
     total, samples = 0.0, 0
     for z, y in batches:

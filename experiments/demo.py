@@ -1,4 +1,4 @@
-"""The whole road on real input, as the demo walks it: train → export → learn in place on an emulated board → measure."""
+"""The demo: train on upright digits, export, learn sideways digits in place on an emulated board, measure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit import export, firmware_sim, train
-from metabit.data import load_task, thermometer
+from metabit.data import load, thermometer
 from metabit.experiments import show, stream
 from metabit.experiments.demo_settings import RECIPE, Recipe
 from metabit.export.files.image import with_state
@@ -18,8 +18,8 @@ from metabit.firmware_sim.build.toolchain import compiler_version
 from metabit.firmware_sim.report.page import Deployment, Provenance, Report
 from metabit.runtime import Model
 
-LAB, FIELD = "digits", "digits:sideways"
-WORLDS = ("upright", "sideways")
+OLD_TASK, NEW_TASK = "digits", "digits:sideways"
+TASKS = ("upright", "sideways")
 LEARNS_ON = "nrf52840"
 CHUNK = 200
 """Samples between two points of the accuracy curve."""
@@ -30,33 +30,43 @@ Learn = Callable[[NDArray[np.uint8], NDArray[np.int64]], stream.StepsLike]
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One way to deploy the trained network."""
+class DeploymentOptions:
+    """One deployment of the trained network: its name in tables, and how the device learns."""
 
     name: str
     description: str
     options: export.VisitOptions
 
 
-def kinds(recipe: Recipe = RECIPE, seed: int = 0) -> tuple[Kind, ...]:
-    """The demo's deployments; everything but what their names say is the same."""
+def deployment_options(recipe: Recipe = RECIPE, seed: int = 0) -> tuple[DeploymentOptions, ...]:
+    """The deployments of the demo. They differ only in what their names say."""
 
     def options(visits: float, m: float | None = None) -> export.VisitOptions:
         return export.VisitOptions(bits=recipe.bits, visit_rate=visits, m=m, seed=seed)
 
     return (
-        Kind("metaplastic", "hidden state exported; weakening gated by how sure a synapse is", options(recipe.visits)),
-        Kind("m = 0", "the same hidden state and dose, every move allowed", options(recipe.visits, m=0)),
-        Kind("m = 0, gentle", "every move allowed, at the dose that suits it best", options(recipe.gentle_visits, m=0)),
-        Kind("frozen", "weights only, no learning", export.VisitOptions(bits=1, seed=seed)),
+        DeploymentOptions(
+            "metaplastic",
+            "learns with metaplasticity: the higher a level, the rarer a step toward zero",
+            options(recipe.visits),
+        ),
+        DeploymentOptions(
+            "m = 0", "the same levels and visit rate without metaplasticity", options(recipe.visits, m=0)
+        ),
+        DeploymentOptions(
+            "m = 0, gentle",
+            "without metaplasticity, at the visit rate that suits it best",
+            options(recipe.gentle_visits, m=0),
+        ),
+        DeploymentOptions("frozen", "weights only, no learning", export.VisitOptions(bits=1, seed=seed)),
     )
 
 
 def train_upright(
     seed: int, recipe: Recipe = RECIPE, progress: Callable[[str], None] = lambda text: None
 ) -> train.Checkpoint:
-    """The lab: a network that has only ever seen upright digits."""
-    task = load_task(LAB)
+    """A network trained on upright digits only. Equal seeds give equal checkpoints."""
+    task = load(OLD_TASK).whole()
     spec = train.Spec(
         task.features, recipe.hidden, task.classes, thermometer(task.x_train, recipe.planes),
         output=recipe.output, seed=seed,
@@ -67,11 +77,13 @@ def train_upright(
         progress=lambda epoch: progress(f"training, test accuracy {show.percent(epoch.test_accuracy)}"),
     )  # fmt: skip
     epochs = [{"number": e.number, "loss": e.loss, "test_accuracy": e.test_accuracy} for e in history.epochs]
-    return train.Checkpoint(spec, network.tensors(), train.Rule.of(spec, recipe.m), epochs, {"data": LAB, "seed": seed})
+    return train.Checkpoint(
+        spec, network.tensors(), train.Rule.of(spec, recipe.m), epochs, {"data": OLD_TASK, "seed": seed}
+    )
 
 
 def learn_sideways(
-    kind: Kind,
+    deployment: DeploymentOptions,
     image: bytes,
     learn: Learn | None,
     state: Callable[[], bytes],
@@ -79,12 +91,12 @@ def learn_sideways(
     passes: int,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Deployment:
-    """The field: the stream of sideways digits, with the accuracy on both worlds every CHUNK samples.
+    """Learns the stream of sideways digits and tests on both tasks every CHUNK samples.
 
-    learn and state belong to whatever runs the image, host or board. The curve is evaluated on the host from the learner's
-    state: both compute the same integers, and the learner is not disturbed.
+    learn and state are those of the host or of the board that runs the image; learn is None for a frozen one. The
+    curve is computed on the host from the state: both compute the same integers.
     """
-    upright, sideways = load_task(LAB), load_task(FIELD)
+    upright, sideways = load(OLD_TASK).whole(), load(NEW_TASK).whole()
     tally = stream.Tally()
     layers = export.read_image(image).layers
 
@@ -93,18 +105,18 @@ def learn_sideways(
         return tally.samples, tuple(stream.accuracy(now.predict_many, t.x_test, t.y_test) for t in (upright, sideways))
 
     before, curve = state(), [point()]
-    for piece in stream.chunks(len(sideways.y_train), passes, None, seed, CHUNK):
+    for piece in stream.chunks(len(sideways.y_train), passes, None, seed, CHUNK, shuffle=True):
         if learn is None:
             tally.samples += len(piece)
         else:
             tally.learned(len(piece), learn(sideways.x_train[piece], sideways.y_train[piece]))
         curve.append(point())
-        progress(kind.name)
+        progress(deployment.name)
     per_sample = tally.per_sample()
     return Deployment(
-        name=kind.name,
-        description=kind.description,
-        worlds=WORLDS,
+        name=deployment.name,
+        description=deployment.description,
+        worlds=TASKS,
         curve=curve,
         visited=per_sample["visited"],
         moved=per_sample["moved"],
@@ -123,50 +135,50 @@ def levels(image: bytes) -> dict[int, int]:
     return {int(level): int(count) for level, count in zip(found, counts, strict=True)}
 
 
-def walk(folder: Path, seed: int, passes: int) -> Report:
-    """The demo. Leaves the checkpoint and every exported file in `folder`; the caller writes the report."""
+def run(folder: Path, seed: int, passes: int) -> Report:
+    """Runs the demo and writes the checkpoint and all exported files into `folder`. The caller writes the report."""
     folder.mkdir(parents=True, exist_ok=True)
-    field = load_task(FIELD)
-    points = -(-len(field.y_train) * passes // CHUNK)
-    ways = kinds(seed=seed)
-    with show.bar("training", RECIPE.epochs + len(ways) * points + 4) as bar:
+    new = load(NEW_TASK).whole()
+    points = -(-len(new.y_train) * passes // CHUNK)
+    chosen = deployment_options(seed=seed)
+    with show.bar("training", RECIPE.epochs + len(chosen) * points + 4) as bar:
 
         def step(text: str) -> None:
             bar.step(text=text)
 
         checkpoint = train_upright(seed, progress=step)
         checkpoint.write(folder / "checkpoint.safetensors")
-        frozen = {kind.name: export.freeze(checkpoint, kind.options) for kind in ways}
+        frozen = {deployment.name: export.freeze(checkpoint, deployment.options) for deployment in chosen}
         images = {name: export.write_image(network) for name, network in frozen.items()}
-        export.export_all(frozen[ways[0].name], folder, device=lambda image, x: Model(image).scores(x))
+        export.export_all(frozen[chosen[0].name], folder, device=lambda image, x: Model(image).scores(x))
         step("exported, engines agree")
 
         chip = firmware_sim.load_board(LEARNS_ON)
         deployments = []
-        for kind in ways:
-            image = images[kind.name]
+        for deployment in chosen:
+            image = images[deployment.name]
             with firmware_sim.Device(firmware_sim.build(image, chip), chip) as device:
-                learn = device.learn_many if kind.options.bits > 1 else None
-                deployments.append(learn_sideways(kind, image, learn, device.state, seed, passes, step))
-                if learn is not None and kind is ways[0]:
+                learn = device.learn_many if deployment.options.bits > 1 else None
+                deployments.append(learn_sideways(deployment, image, learn, device.state, seed, passes, step))
+                if learn is not None and deployment is chosen[0]:
                     Model(with_state(image, device.state())).save(folder / "learned.mbit")
         boards = []
         for name in firmware_sim.boards():
             chip = firmware_sim.load_board(name)
-            x, y = field.x_train[:MEASURED], field.y_train[:MEASURED]
-            boards.append(firmware_sim.measure(images[ways[0].name], chip, x, y))
+            x, y = new.x_train[:MEASURED], new.y_train[:MEASURED]
+            boards.append(firmware_sim.measure(images[chosen[0].name], chip, x, y))
             step(f"measuring {name}")
     checks = [check for found in boards for check in firmware_sim.check(found)]
     first, second, third = deployments[:3]
     return Report(
-        title="Upright digits in the lab, sideways digits in the field",
+        title="Upright digits before deployment, sideways digits after it",
         summary=(
-            f"One network, trained on upright digits and exported with {RECIPE.bits} bits a synapse. Mounted sideways, each device "
-            f"learned {len(field.y_train):,} turned digits, one at a time, {passes} times over, and never saw an upright one. "
-            f"With metaplasticity it still reads {show.percent(first.after[0])} of the upright digits and "
+            f"One network, trained on upright digits and exported with {RECIPE.bits} bits a synapse. After deployment each device "
+            f"learnt {len(new.y_train):,} sideways digits, one at a time, in {passes} passes, and saw no upright one. "
+            f"With metaplasticity it predicts {show.percent(first.after[0])} of the upright digits correctly, and "
             f"{show.percent(first.after[1])} of the sideways ones; with m = 0, {show.percent(second.after[0])} and "
-            f"{show.percent(second.after[1])}, or {show.percent(third.after[0])} and {show.percent(third.after[1])} if its dose is "
-            "chosen to suit it."
+            f"{show.percent(second.after[1])}, or {show.percent(third.after[0])} and {show.percent(third.after[1])} at the "
+            "visit rate that suits it best."
         ),
         network=" → ".join(
             str(n) for n in (checkpoint.spec.input_bits, *checkpoint.spec.hidden, checkpoint.spec.classes)
@@ -176,7 +188,7 @@ def walk(folder: Path, seed: int, passes: int) -> Report:
         checks=checks,
         provenance=Provenance.now(show.command_line(), seed, compiler=compiler_version()),
         notes=(
-            f"All learning ran on the emulated {LEARNS_ON}; the curves were evaluated from its state memory on the host, which "
+            f"All learning ran on the emulated {LEARNS_ON}; the curves were evaluated from its state on the host, which "
             "computes the same integers.",
             f"One seed of training and stream ({seed}); the mean over five is in docs/results/demo.md.",
         ),

@@ -1,4 +1,4 @@
-"""The defaults of the road, in one place: the demo's network and how its device learns.
+"""Settings of the demo, and the defaults of commands: the network and how its device learns.
 
 Chosen on a validation part of the training digits (docs/results/demo.md), never on the test digits.
 """
@@ -11,9 +11,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Recipe:
-    """hidden, planes, output, m, epochs: training. bits, visits: export. passes: over the stream.
+    """Settings of training (hidden, planes, output, m, epochs), of export (bits, visits) and of the stream (passes).
 
-    gentle_visits is what suits m = 0 best: without consolidation, only a small dose keeps the old world.
+    visits: visit rate (docs/glossary.md). gentle_visits: the visit rate that suits m = 0 best, because without consolidation only
+    a small one keeps the old task.
     """
 
     hidden: tuple[int, ...] = (512,)

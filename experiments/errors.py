@@ -2,4 +2,4 @@
 
 
 class UsageError(ValueError):
-    """Options or data that do not go together."""
+    """Options, or data and a model, that do not go together."""

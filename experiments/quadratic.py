@@ -1,20 +1,18 @@
-"""The quadratic binary task (QBT): the paper's explanation of hidden weights, small enough to be checked to the digit.
+"""The quadratic binary task of the paper, which explains hidden magnitudes and has a known solution.
 
-Minimise over signs b ∈ {-1, +1}^d, by gradient steps on hidden weights W that feel the gradient at their signs::
+The task is to minimise L over signs b ∈ {-1, +1}^d, by steps on hidden weights W along the gradient at their signs::
 
     L(b) = 1/2 (b - W*)ᵀ H (b - W*)          W = W - η H (sign(W) - W*)
 
-(arXiv:2003.03533, the figure of the quadratic binary task). What can be known beforehand, and what the tests hold the
-run to:
+(arXiv:2003.03533, the figure of the quadratic binary task). The tests check these facts:
 
 * Switching sign i alone changes the loss by exactly 2 (H_ii - b_i g_i), with g = H (b - W*).
 * The steps add up: (W(T) - W(0)) / (η T) = -H (b̄ - W*), with b̄ the mean of the signs over the T steps.
-* So W stays bounded only where the gradient at b̄ vanishes, and grows without end where b̄_i = ±1 and the gradient still
-  pushes outward: these are the optimality conditions of L over the box [-1, 1]^d. b̄ tends to that optimum x, whose loss
-  bounds that of every sign vector from below, and the growth |W_i| / (η T) tends to the price |g_i(x)| of holding i to
-  the box. A hidden magnitude is a price.
-* Hence for a synapse that has settled, the loss increase of its switch is about 2 (|W_i| / (η T) + H_ii): linear in its
-  hidden magnitude. That is why magnitude may decide which synapses to protect.
+* So W_i stays bounded only if the gradient at b̄ is zero, and grows without end if b̄_i = ±1 and the gradient points out of
+  the box [-1, 1]^d. These are the optimality conditions of L over the box. b̄ tends to the optimum x over the box, whose
+  loss is a lower bound for all sign vectors, and |W_i| / (η T) tends to |g_i(x)|, the Lagrange multiplier of bound i.
+* Hence for a synapse whose sign no longer changes, a switch increases the loss by about 2 (|W_i| / (η T) + H_ii), which is
+  linear in its hidden magnitude. This justifies protecting synapses by their magnitude.
 """
 
 from __future__ import annotations
@@ -33,13 +31,13 @@ Floats = NDArray[np.float64]
 MAX_EXHAUSTIVE = 20
 
 
-@dataclass(frozen=True, eq=False)  # == on arrays has no one answer
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value for ==
 class Quadratic:
-    """A task.
+    """A quadratic binary task.
 
     Args:
         curvature: H, float (d, d), symmetric and positive definite.
-        target: W*, float (d,): the minimum over the reals, where L is 0.
+        target: W*, float (d,), the minimum over the real vectors; L is 0 there.
 
     Raises:
         TrainError: the shapes differ, or H is not symmetric and positive definite.
@@ -55,7 +53,7 @@ class Quadratic:
 
     @staticmethod
     def random(d: int = 500, seed: int = 1) -> Quadratic:
-        """The paper's distribution: eigenvalues of H uniform in 10.5..29.5 in random directions, W* uniform in ±4."""
+        """Return a task of the paper's distribution: eigenvalues of H uniform in 10.5..29.5, W* uniform in ±4."""
         if d < 1:
             raise TrainError(f"d={d}: must be at least 1")
         generator = np.random.default_rng(seed)
@@ -73,22 +71,22 @@ class Quadratic:
         return g
 
     def switch_increase(self, b: ArrayLike) -> Floats:
-        """(d,), by how much the loss grows if sign i alone is switched, exactly."""
+        """Return (d,), the exact loss increase if sign i alone is switched."""
         signs = np.asarray(b, dtype=np.float64)
         increase: Floats = 2.0 * (self.curvature.diagonal() - signs * self.gradient(signs))
         return increase
 
     def box_optimum(self, tolerance: float = 1e-9) -> Floats:
-        """x (d,), the minimum over [-1, 1]^d, by accelerated projected gradient. Its loss is a lower bound for signs.
+        """Return x (d,), the minimum over [-1, 1]^d, by accelerated projected gradient; its loss bounds that of all signs.
 
-        At x either x_i is inside and the gradient is 0, or x_i = ±1 and the gradient pushes outward.
+        For each i, either |x_i| < 1 and the gradient is 0, or x_i = ±1 and the gradient points outward.
         """
         reach = float(np.linalg.eigvalsh(self.curvature)[-1])
         x = ahead = np.clip(self.target, -1, 1)
         momentum = 1.0
         for _ in range(100_000):
             new = np.clip(ahead - self.gradient(ahead) / reach, -1, 1)
-            if (ahead - new) @ (new - x) > 0:  # overshot: forget the momentum
+            if (ahead - new) @ (new - x) > 0:  # the step went too far: restart the momentum
                 momentum = 1.0
             following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
             ahead = new + (momentum - 1) / following * (new - x)
@@ -98,7 +96,7 @@ class Quadratic:
         return x
 
     def best_signs(self) -> Floats:
-        """The exact optimum (d,) by trying all 2^d sign vectors, d <= 20. If H is diagonal it is sign(W*)."""
+        """Return the exact optimum (d,) by evaluating all 2^d sign vectors, d <= 20."""
         d = len(self.target)
         if d > MAX_EXHAUSTIVE:
             raise TrainError(f"d={d}: only up to {MAX_EXHAUSTIVE} can all sign vectors be tried; see box_optimum")
@@ -113,12 +111,12 @@ class Quadratic:
         return best
 
     def train(self, steps: int = 1000, lr: float = 0.01, start: ArrayLike | None = None, seed: int = 0) -> Trained:
-        """Gradient steps on hidden weights, with the paper's d = 500 defaults.
+        """Take gradient steps on hidden weights; the defaults are the paper's for d = 500.
 
         Args:
             steps: T >= 1.
             lr: η > 0.
-            start: W(0) (d,); None: uniform in ±0.05.
+            start: W(0) (d,); None is uniform in ±0.05.
             seed: of W(0).
         """
         if steps < 1 or not 0 < lr < math.inf:
@@ -135,7 +133,7 @@ class Quadratic:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What `Quadratic.train` leaves.
+    """Result of `Quadratic.train`.
 
     Args:
         hidden: W(T), (d,).
@@ -157,16 +155,16 @@ class Trained:
 
     @property
     def price(self) -> Floats:
-        """(d,), |W_i| / (η T): the gradient that each synapse has been holding against, on average."""
+        """Return (d,), |W_i| / (η T): the mean gradient against which each synapse kept its sign."""
         price: Floats = np.abs(self.hidden) / (self.lr * self.steps)
         return price
 
 
 def switch_rows(task: Quadratic, trained: Trained, bins: int = 15) -> list[dict[str, Any]]:
-    """The paper's figure as a table: mean loss increase of single switches, by bins of equal width of |W| / max |W|.
+    """Return the paper's figure as rows: mean loss increase of single switches in bins of equal width of |W| / max |W|.
 
     Returns:
-        a row for each bin that is not empty: ``bin``, ``magnitude`` (mean of the bin, 0..1), ``synapses``, ``increase``
+        one row for each bin that is not empty: ``bin``, ``magnitude`` (mean of the bin, 0..1), ``synapses``, ``increase``
         (mean), ``deviation`` (standard deviation), ``predicted`` (mean of 2 (|W_i| / (η T) + H_ii)).
     """
     if bins < 1:

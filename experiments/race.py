@@ -1,9 +1,9 @@
-"""Search for the best settings by successive halving: all are tried, the better half is tried again, until few are left.
+"""Successive halving: search for the best settings by repeated trials, of which each round drops the worse half.
 
-A trial is a dict of settings. Its score depends on chance as well, so every round repeats the remaining trials with another seed
-and drops the worse half. The first of many trials may be first by luck, so at the end it is compared with trial 0, the present
-settings, on seeds that neither has run with. Runs are cells of a `sweep`: they share one table, can run on several machines,
-and are never run twice.
+A trial is a dict of settings. Its score also depends on chance, so every round runs the remaining trials with another
+seed and drops the worse half of them. The best of many trials may lead by luck alone, so at the end it is compared with
+the first trial, the present settings, on seeds that neither has used. All runs are cells of a `sweep` in one table, so
+a finished run is never repeated.
 """
 
 from __future__ import annotations
@@ -19,31 +19,40 @@ from metabit.experiments.sweep import Cell, finished, sweep
 from metabit.train.errors import TrainError
 
 DUEL = 2
-"""Seeds of the comparison at the end, as a multiple of the rounds."""
+"""Seeds of the final comparison for each round."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """number: 0 stands for the present settings. rows: results of its finished runs, at least one, each with a ``score``."""
+    """A trial with its finished runs.
+
+    Args:
+        number: 0 is the trial of the present settings.
+        settings: of the trial.
+        rows: results of its finished runs, at least one, each with a ``score``.
+    """
 
     number: int
     settings: Cell
     rows: tuple[Cell, ...]
 
     def mean(self, name: str) -> float:
-        """Mean of result `name` over this trial's runs."""
+        """Return the mean of result `name` over this trial's runs."""
         return float(np.mean([row[name] for row in self.rows]))
 
 
 @dataclass(frozen=True)
 class Race:
-    """A search over trials.
+    """A search by successive halving.
 
     Args:
-        settings: of each trial, JSON-ready, no two alike. The first stands for the present settings.
-        rounds: at least 1; the trials that remain in the last round have run so often.
-        seed: of the first round. Later rounds, and the DUEL · rounds runs of the comparison at the end, use the next seeds.
-        fixed: part of every cell; distinguishes the runs of this race from others in the table.
+        settings: of each trial, JSON-ready, no two equal; the first are the present settings.
+        rounds: number of rounds, >= 1; the trials of the last round have run that often.
+        seed: of the first round. Round i has seed + i, and the DUEL · rounds seeds of the final comparison follow.
+        fixed: part of every cell; it distinguishes the runs of this search from others in the table.
+
+    Raises:
+        TrainError: there are no settings, or rounds is below 1.
     """
 
     settings: Sequence[Cell]
@@ -59,7 +68,7 @@ class Race:
 
     @property
     def sizes(self) -> list[int]:
-        """Trials in each round: trial 0 and half of the others, rounded up, go on."""
+        """Number of trials in each round: the first trial and half of the others, rounded up, remain."""
         sizes = [len(self.settings)]
         for _ in range(self.rounds - 1):
             sizes.append(1 + sizes[-1] // 2)
@@ -67,11 +76,11 @@ class Race:
 
     @property
     def runs(self) -> int:
-        """Largest possible number of runs; there are fewer if trial 0 leads."""
+        """Largest number of runs; there are fewer if the first trial leads."""
         return sum(self.sizes) + 2 * DUEL * self.rounds
 
     def cell(self, trial: int, round_: int) -> Cell:
-        """Argument of `work`: ``settings``, ``seed`` and everything fixed."""
+        """Return the argument of `work`: ``settings``, ``seed`` and everything in `fixed`."""
         return {**(self.fixed or {}), "settings": dict(self.settings[trial]), "seed": self.seed + round_}
 
     def run(
@@ -82,9 +91,10 @@ class Race:
         workers: int | None = 0,
         progress: Callable[[Cell], None] | None = None,
     ) -> list[Trial]:
-        """Runs the cells that the table does not have, and returns `ranking`. Arguments and errors are those of `sweep`.
+        """Run what is not in the table, and return `ranking`. Arguments and errors are those of `sweep`.
 
-        work: returns ``score``, where larger is better, and any other results.
+        Args:
+            work: returns ``score``, of which larger is better, and any other results.
         """
         left = list(range(len(self.settings)))
         for round_, size in enumerate(self.sizes):
@@ -99,7 +109,7 @@ class Race:
         return ranking
 
     def _duel(self, number: int) -> list[tuple[Cell, Cell]]:
-        """Pairs of cells, of a trial and of trial 0, on seeds that no round has."""
+        """Return the cells of a trial and of trial 0 with the seeds of the final comparison, which no round has."""
         return [
             (self.cell(number, at), self.cell(0, at)) for at in range(self.rounds, self.rounds + DUEL * self.rounds)
         ]
@@ -130,7 +140,7 @@ class Race:
         return rows
 
     def gains(self, table: str | Path, number: int) -> list[float]:
-        """Score of this trial minus that of trial 0, for each seed of the comparison at the end that both have finished."""
+        """Return score of this trial minus score of trial 0 for each seed of the final comparison that both finished."""
         pairs = self._duel(number)
         rows = self._finished(table, [cell for pair in pairs for cell in pair])
         return [
@@ -140,8 +150,8 @@ class Race:
         ]
 
     def winner(self, table: str | Path) -> Trial | None:
-        """The first of the ranking if its mean gain over trial 0 exceeds twice the standard error of that mean, else trial 0.
-        None if no run of trial 0 has finished."""
+        """Return the first of the ranking if it beat trial 0 in the final comparison by more than twice the standard error of
+        the mean difference, else trial 0; None if no run of trial 0 has finished."""
         ranking = self.ranking(table)
         before = next((trial for trial in ranking if trial.number == 0), None)
         gains = self.gains(table, ranking[0].number) if before is not None and ranking[0] is not before else []
@@ -150,9 +160,10 @@ class Race:
         return ranking[0] if np.mean(gains) > 2 * np.std(gains, ddof=1) / len(gains) ** 0.5 else before
 
     def ranking(self, table: str | Path, rounds: int | None = None) -> list[Trial]:
-        """Trials that have finished a run, best first: by rounds, then by mean score, then by number. Trial 0 is never dropped.
+        """Return the trials with a finished run, best first: by number of runs, then by mean score, then by number.
 
-        rounds: counts only the runs of the first so many rounds; a table may hold later ones, of a race with fewer trials.
+        Args:
+            rounds: counts only the runs of the first rounds, as the table may hold those of later ones; None is all.
         """
         count, most = len(self.settings), self.rounds if rounds is None else rounds
         cells = [self.cell(number, round_) for number in range(count) for round_ in range(most)]

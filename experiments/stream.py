@@ -1,4 +1,4 @@
-"""A model in a stream of samples: the same few steps whether it runs on the host or on an emulated board."""
+"""A model that learns a stream of samples: the steps that the host and an emulated board share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.data import Task, load_task
+from metabit.data import Task, load
+from metabit.data.arrays import Warn
 from metabit.experiments.errors import UsageError
 from metabit.export import Frozen
 from metabit.export.bits import pack_rows
@@ -19,7 +20,7 @@ Labels = NDArray[np.int64]
 
 
 class StepsLike(Protocol):
-    """What `Model.learn_many` and `Device.learn_many` both return, n entries each."""
+    """The fields, n entries each, that `Model.learn_many` and `Device.learn_many` both return."""
 
     @property
     def skipped(self) -> NDArray[np.generic]: ...
@@ -33,7 +34,7 @@ class StepsLike(Protocol):
 
 @dataclass
 class Tally:
-    """Sums over a stream."""
+    """Counts summed over a stream: samples, correct predictions, visits, moves, flips and skipped steps."""
 
     samples: int = 0
     right: int = 0
@@ -42,69 +43,102 @@ class Tally:
     moved: int = 0
     flipped: int = 0
     curve: list[tuple[int, float]] = field(default_factory=list)
-    """(samples seen, prequential accuracy of the last chunk)"""
+    """(samples seen, prequential accuracy of the last chunk, 0..1)"""
 
     def learned(self, samples: int, steps: StepsLike) -> None:
+        """Adds the counts of so many learning steps."""
         self.samples += samples
         for name in ("skipped", "visited", "moved", "flipped"):
             setattr(self, name, getattr(self, name) + int(getattr(steps, name).sum()))
 
     def predicted(self, labels: NDArray[np.generic], y: Labels) -> None:
-        """What the steps just counted had predicted, before they learned."""
+        """Adds the predictions, made before they learned, of the steps that `learned` has just counted."""
         right = int((labels == y).sum())
         self.right += right
         self.curve.append((self.samples, right / len(y)))
 
     @property
     def prequential(self) -> float:
-        """Accuracy of each sample's prediction before it was learned: 0..1."""
+        """Share of samples that were predicted correctly before they were learned, 0..1."""
         return self.right / max(1, self.samples)
 
     def per_sample(self) -> dict[str, float]:
+        """Mean visits, moves, flips and skipped steps of a sample."""
         return {name: getattr(self, name) / max(1, self.samples) for name in ("visited", "moved", "flipped", "skipped")}
 
 
-def open_task(name: str, frozen: Frozen, classes: bool = True) -> Task:
-    """A task whose inputs are what the device takes: uint8 features, or packed bits if the network takes bits.
+def open_task(name: str, frozen: Frozen, classes: bool = True, *, seed: int = 0, warn: Warn | None = None) -> Task:
+    """A dataset by name (`metabit.data.load`), all its tasks in order, as inputs of a network (`as_inputs`).
 
-    Held against the network first, so that a mismatch is one sentence and not a traceback later. Raises UsageError.
-    classes: False where the network's own output does not matter.
+    Args:
+        classes: False where the network's own output does not matter.
+        seed: of the split, of permutations and of parts.
+        warn: receives each warning of the reader.
+
+    Raises:
+        UsageError: features or classes that the network does not have.
+        DataError: as `metabit.data.load`.
     """
-    task = load_task(name)
+    task = load(name, seed=seed, outputs=frozen.classes if classes else None, warn=warn).whole()
+    return as_inputs(task, frozen, classes)
+
+
+def as_inputs(task: Task, frozen: Frozen, classes: bool = True) -> Task:
+    """A task with the inputs of a network: its uint8 features (n, F), or packed bits if the network takes bits.
+
+    Raises:
+        UsageError: features or classes that the network does not have.
+    """
     features = frozen.input_bits if frozen.packed else frozen.input_bytes
     if task.features != features:
-        raise UsageError(f"{name} has {task.features} features, this model takes {features}")
+        raise UsageError(f"{task.name} has {task.features} features, this model takes {features}")
     if classes and task.classes > frozen.classes:
-        raise UsageError(f"{name} has labels up to {task.classes - 1}, this model has {frozen.classes} classes")
+        raise UsageError(f"{task.name} has labels up to {task.classes - 1}, this model has {frozen.classes} classes")
     if frozen.packed:
         most = max(int(task.x_train.max()), int(task.x_test.max()))
         if most > 1:
-            raise UsageError(f"{name} has a feature of {most}, this model has no encoder and takes bits: 0 or 1")
-        task = replace(task, x_train=pack_rows(task.x_train > 0), x_test=pack_rows(task.x_test > 0))
+            raise UsageError(f"{task.name} has a feature of {most}, this model has no encoder and takes bits: 0 or 1")
+        x_train, x_test = pack_rows(task.x_train > 0), pack_rows(task.x_test > 0)
+        task = replace(task, x_train=x_train, x_test=x_test, packed=features)
     return task
 
 
 def accuracy(predict: Callable[[Bytes], NDArray[np.generic]], x: Bytes, y: Labels) -> float:
+    """Share of samples that are predicted correctly, 0..1."""
     return float((predict(x) == y).mean())
 
 
-def surer_half(labels: NDArray[np.generic], margins: NDArray[np.int64], y: Labels) -> float:
-    """Accuracy on the half of the samples with the largest margins, the middle one included: 0..1."""
-    surest = np.argsort(-margins, kind="stable")[: (len(y) + 1) // 2]
-    return float((labels[surest] == y[surest]).mean())
+def chunks(
+    samples: int, passes: int, limit: int | None, seed: int, size: int, shuffle: bool = False
+) -> Iterator[NDArray[np.int64]]:
+    """Indices of a stream, in chunks of at most ``size``.
 
-
-def chunks(samples: int, passes: int, limit: int | None, seed: int, size: int) -> Iterator[NDArray[np.int64]]:
-    """Indices of the stream, in chunks: every pass in a fresh random order, `limit` samples altogether."""
+    Args:
+        samples: number of samples of one pass.
+        limit: number of samples altogether; None is samples * passes.
+        seed: of the order, with ``shuffle``.
+        shuffle: draw a new random order for each pass; without it each pass is in file order.
+    """
     rng, left = np.random.default_rng(seed), samples * passes if limit is None else min(limit, samples * passes)
     while left > 0:
-        order = rng.permutation(samples)[:left]
+        order = (rng.permutation(samples) if shuffle else np.arange(samples))[:left]
         left -= len(order)
         for at in range(0, len(order), size):
             yield order[at : at + size]
 
 
 def chunk_count(samples: int, passes: int, limit: int | None, size: int) -> int:
-    """How many `chunks` will yield."""
+    """Number of chunks that `chunks` yields."""
     total = samples * passes if limit is None else min(limit, samples * passes)
     return total // samples * -(-samples // size) + -(-(total % samples) // size)
+
+
+def order_of(y: Labels, shuffle: bool) -> str:
+    """Order of a stream in words, for the user."""
+    if shuffle:
+        return "in random order"
+    blocks = 1 + int((y[1:] != y[:-1]).sum())
+    sorted_by_class = blocks == len(np.unique(y)) < len(y)
+    return "in file order" + (
+        ", which shows the classes one after the other (--shuffle mixes them)" if sorted_by_class else ""
+    )

@@ -1,10 +1,10 @@
-"""Many small runs side by side on Ray, and one table that survives whatever kills them.
+"""Many small runs in parallel on Ray, with one table that a crash does not damage.
 
-A cell of the sweep is a plain dict of settings, and its row in the table is the cell together with what its run found.
-Only this process writes the table, one line for each finished cell, each on the disk before the next. A killed worker's
-cell is given to another worker; a killed sweep goes on where it was: cells that are in the table are not run again.
+A cell of the sweep is a plain dict of settings. Its row in the table is the cell and the results of its run. Only this
+process writes the table, one line for each finished cell, and each line is on the disk before the next is written. If a
+worker is killed, another worker runs its cell. If the sweep is killed, the next one runs only the missing cells.
 
-The ``sweep`` extra brings Ray. A local one starts by itself and ends with the sweep; RAY_ADDRESS names another.
+The ``sweep`` extra brings Ray. The sweep starts and ends a local Ray by itself; RAY_ADDRESS names another one.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from metabit.train.errors import MissingExtraError, TrainError
 Cell = dict[str, Any]
 
 RETRIES = 3
-"""How often a cell whose worker died is tried again."""
+"""Number of repetitions for a cell whose worker died."""
 
 
 def cells(axes: Mapping[str, Sequence[Any]], **fixed: Any) -> list[Cell]:
-    """Every combination of the axes' values, the last axis fastest, each with the fixed settings.
+    """Return every combination of the axes' values with the fixed settings; the last axis changes fastest.
 
     Raises:
-        TrainError: an axis has no values, or the same one twice, or is fixed as well.
+        TrainError: an axis has no values or one value twice, or is also fixed.
     """
     for name, values in axes.items():
         if not values or len({_key({"": value}) for value in values}) != len(values):
@@ -54,23 +54,24 @@ def sweep(
     workers: int | None = None,
     progress: Callable[[Cell], None] | None = None,
 ) -> list[Cell]:
-    """Run every cell that the table does not have yet.
+    """Run every cell that is not in the table.
 
     Args:
-        work: what a cell comes to, JSON-ready; runs in a worker process with one thread. It must be importable there or
-            picklable, and the same cell must give the same result.
-        todo: cells, JSON-ready, no two alike.
-        table: JSON lines; made if need be. Rows of other cells in it are left alone.
-        workers: processes at once; None: one for each core; 0: in this process, one cell after the other, without Ray.
+        work: computes the results of a cell, JSON-ready, in a worker process with one thread. It must be importable
+            there or picklable, and equal cells must give equal results.
+        todo: cells, JSON-ready, no two equal.
+        table: JSON lines; made if it does not exist. Rows of other cells stay in it.
+        workers: parallel processes; None is one for each core; 0 runs the cells in turn in this process, without Ray.
         progress: called with each new row.
 
     Returns:
-        the rows of ``todo``, in its order. A cell whose work raised has a row with ``error`` (a sentence) in place of
-        results, and is tried again by the next sweep.
+        the rows of ``todo``, in its order. If work raised an error, the row has ``error`` (a sentence) instead of
+        results, and the next sweep runs the cell again.
 
     Raises:
-        TrainError: a worker died `RETRIES` times over one cell (the other cells are finished first), or the table cannot
-            be used.
+        DataError: the table cannot be read or written.
+        TrainError: one cell killed its worker in all `RETRIES` repetitions (the other cells are finished first), or the
+            table has a row without a cell.
         MissingExtraError: Ray is not installed.
     """
     table = Path(table)
@@ -107,33 +108,33 @@ def sweep(
 
 
 def finished(table: str | Path, asked: Sequence[Cell]) -> list[Cell | None]:
-    """What the table has for each of these cells: its row, or None; a row with an error is none. Raises TrainError as `sweep`."""
+    """Return the row of each of these cells, or None if it is missing or has an error. Errors are those of `sweep`."""
     keys = [_key(cell) for cell in asked]
     found = _read(Path(table), dict(zip(keys, asked, strict=True)))
     return [found.get(key) for key in keys]
 
 
 def run_cell(cell: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """The work of `metabit sweep`: one `metabit.train.run` of a scenario.
+    """Run one cell of `metabit sweep`: one `metabit.train.run` of a scenario.
 
-    What it saves on the way lies in a folder of the cell's own, so that a cell whose worker was killed goes on where it
-    was; the folder is removed at the end.
+    The run saves into a folder of its own, so that a cell whose worker was killed continues from the last save. The
+    folder is removed at the end.
 
     Args:
-        cell: ``scenario``, optionally ``tasks``, and any `metabit.train.settings.Settings` by name; None is the default.
-        folder: for what is saved on the way.
+        cell: ``scenario``, optionally ``tasks``, and any `metabit.train.Settings` by name; None is the default.
+        folder: for the saved states of all cells.
 
     Returns:
-        mean_accuracy, forgetting, backward_transfer, final_accuracy; just_learnt, each task's accuracy when it had just
-        been learnt; epochs; seconds of this attempt, and where it ran: machine, torch, date.
+        mean_accuracy, forgetting, backward_transfer, final_accuracy; just_learnt, each task's accuracy just after it
+        was learnt; epochs; seconds of this attempt; machine, torch and date.
     """
-    from metabit.data.scenarios import scenario
+    from metabit.data import load
     from metabit.train.metrics import accuracy_matrix, summary
     from metabit.train.run import STATE, run
     from metabit.train.settings import Settings, defaults
 
     changes = dict(cell)
-    row = scenario(changes.pop("scenario"), changes.pop("tasks", None))
+    row = load(changes.pop("scenario"), tasks=changes.pop("tasks", None))
     settings = Settings.of(defaults(row.name), **changes)
     place = Path(folder) / hashlib.sha256(_key(cell).encode()).hexdigest()[:16]
     start = time.monotonic()
@@ -156,7 +157,7 @@ def run_cell(cell: Mapping[str, Any], folder: str) -> dict[str, Any]:
 
 
 def to_csv(table: str | Path, path: str | Path) -> None:
-    """The table as CSV: a column for every name that any row has, in the order of appearance; lists and objects as JSON."""
+    """Write the table as CSV: a column for every name in any row, in order of appearance; lists and objects as JSON."""
     import csv
     import io
 
@@ -177,8 +178,8 @@ def _run(
     missing: Mapping[str, Cell],
     finish: Callable[[str, Mapping[str, Any]], None],
 ) -> None:
-    remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_try)  # Ray gives a worker as many threads as processors: one
-    sent = ray.put(work)  # once for all cells: it may bring its data along
+    remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_try)  # a worker has as many threads as processors: one
+    sent = ray.put(work)  # once for all cells: its data may be large
     running = {remote.remote(sent, cell): key for key, cell in missing.items()}
     dead: list[Cell] = []
     while running:
@@ -198,7 +199,7 @@ def _run(
 
 
 def _try(work: Callable[[Cell], Mapping[str, Any]], cell: Cell) -> dict[str, Any]:
-    """In the worker: a user's error becomes a row, so that it ends one cell and not the sweep."""
+    """Run one cell in the worker. An error that the user can mend becomes a row, and the sweep continues."""
     try:
         return dict(work(dict(cell)))
     except (DataError, TrainError, ArithmeticError) as error:
@@ -206,7 +207,7 @@ def _try(work: Callable[[Cell], Mapping[str, Any]], cell: Cell) -> dict[str, Any
 
 
 def _read(table: Path, wanted: Mapping[str, Cell]) -> dict[str, Cell]:
-    """Rows of the table that answer a wanted cell; errors do not."""
+    """Return the rows of the wanted cells by their keys, without rows that have an error."""
     found = {}
     for row in read_rows(table):
         cell = row.pop("cell", None)
@@ -225,7 +226,7 @@ def _key(cell: Mapping[str, Any]) -> str:
 
 
 def _ray() -> Any:
-    # Ray sends home usage statistics unless told not to, and changes its mind about colours.
+    # Without this, Ray sends usage statistics to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray

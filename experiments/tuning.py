@@ -1,4 +1,4 @@
-"""A trial of `metabit tune`: a network with other settings learns the stream, and is tested on the new task and on old ones."""
+"""One trial of `metabit tune`: a network learns a stream with other settings, and is tested on it and on other datasets."""
 
 from __future__ import annotations
 
@@ -19,20 +19,27 @@ from metabit.export.freeze.levels import generator_state
 from metabit.runtime import Model
 
 HELD = 10
-"""Samples in a row of which one is held out and never learnt. At the end these samples measure what is kept of the whole stream."""
+"""One of so many samples in a row is never learnt. The accuracy on these samples at the end covers the whole stream."""
 
 Pair = tuple[stream.Bytes, stream.Labels]
 
 
 @dataclass(frozen=True)
 class Start:
-    """The network before learning: an image with another generator for each run, or a fresh network with other random levels."""
+    """The network that learns: an image with its generator seeded anew for each run, or a fresh network drawn anew.
+
+    Args:
+        image: bytes of a .mbit file, or None for a fresh network.
+        sizes: features, hidden units and classes of a fresh network.
+        options: of a fresh network.
+    """
 
     image: bytes | None
     sizes: tuple[int, int, int] = (0, 0, 0)
     options: VoteOptions = field(default_factory=VoteOptions)
 
     def network(self, settings: Mapping[str, Any], seed: int) -> Frozen:
+        """The network of one run, with the settings of a trial."""
         if self.image is None:
             frozen = fresh(*self.sizes, replace(self.options, seed=seed % 2**32))
         else:
@@ -40,7 +47,7 @@ class Start:
         return retune(frozen, settings)
 
     def tuned(self, settings: Mapping[str, Any]) -> bytes:
-        """The image for the device. It has learnt nothing of the stream, and an image keeps its own generator."""
+        """The image for the device, with these settings: it has learnt nothing of the stream, and an image keeps its generator."""
         if self.image is None:
             return write_image(self.network(settings, self.options.seed))
         return write_image(retune(read_image(self.image), settings))
@@ -48,9 +55,12 @@ class Start:
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything that a trial needs, in a form that can be sent to another machine.
+    """Everything that a trial needs. It is sent to the machine that runs the trial.
 
-    stream: samples and labels in their order. kept: old tasks, which are only tested.
+    Args:
+        stream: inputs and labels, in the order in which they are learnt.
+        kept: inputs and labels of datasets that are only tested, by name.
+        passes: number of times the stream is learnt.
     """
 
     start: Start
@@ -59,16 +69,30 @@ class Bench:
     passes: int = 1
 
     @classmethod
-    def of(cls, start: Start, task: Task, others: Mapping[str, Task], passes: int = 1) -> Bench:
-        """Takes the training parts only: the test parts stay unseen, to test the tuned network. Raises UsageError."""
+    def of(
+        cls, start: Start, task: Task, others: Mapping[str, Task], passes: int = 1, shuffle: int | None = None
+    ) -> Bench:
+        """A bench of training parts only. The test parts stay unseen, to measure the tuned network with.
+
+        Args:
+            shuffle: seed of a random order of the stream; None keeps file order.
+
+        Raises:
+            UsageError: too few samples.
+        """
         count = len(task.y_train)
         if count < 2 * HELD:
             raise UsageError(f"{task.name} has {count} samples to learn: tuning needs at least {2 * HELD}")
-        kept = {name: (other.x_train[::HELD], other.y_train[::HELD]) for name, other in others.items()}
-        return cls(start, (task.x_train, task.y_train), kept, passes)
+        kept = {}
+        for name, other in others.items():
+            n = len(other.y_train)
+            rows = held_out(n, 0) if n >= HELD else np.ones(n, np.bool_)
+            kept[name] = other.x_train[rows], other.y_train[rows]
+        order = np.arange(count) if shuffle is None else np.random.default_rng(shuffle).permutation(count)
+        return cls(start, (task.x_train[order], task.y_train[order]), kept, passes)
 
     def digest(self) -> str:
-        """Digest of everything besides settings and seed that a score depends on."""
+        """Digest of all that a score depends on besides settings and seed: 16 hexadecimal digits."""
         sha = hashlib.sha256(repr((self.passes, list(self.kept))).encode())
         sha.update(write_image(self.start.network({}, 0)))
         for x, y in (self.stream, *self.kept.values()):
@@ -76,8 +100,16 @@ class Bench:
         return sha.hexdigest()[:16]
 
     def __call__(self, cell: Mapping[str, Any]) -> dict[str, Any]:
-        """Runs one trial. Accuracies 0..1: prequential, of each sample before it is learnt; retention, at the end on the samples
-        held out; kept, at the end on each old task; score, their mean. moved: moves for each sample."""
+        """One run.
+
+        Args:
+            cell: ``settings`` and ``seed``.
+
+        Returns:
+            ``prequential``, accuracy of each prediction before it was learnt; ``retention``, accuracy at the end on the
+            samples held out; ``kept``, accuracy at the end on each other dataset; ``score``, the mean of them all, 0..1;
+            ``moved``, moves a sample.
+        """
         model = Model(write_image(self.start.network(cell["settings"], cell["seed"])))
         x, y = self.stream
         held = held_out(len(y), cell["seed"])
@@ -97,8 +129,10 @@ class Bench:
 
 
 def held_out(samples: int, seed: int) -> NDArray[np.bool_]:
-    """Mask (samples,), True for one random sample of every HELD in a row. At fixed places a stream in which classes take turns
-    would hold out whole classes. An incomplete last group is learnt."""
+    """bool (samples,), True for one sample of every HELD in a row, without an incomplete last row.
+
+    The choice is random: in a stream whose classes take turns, a fixed choice would hold out all samples of a class.
+    """
     rows = np.arange(samples // HELD) * HELD
     held = np.zeros(samples, np.bool_)
     held[rows + np.random.default_rng([seed, HELD]).integers(HELD, size=len(rows))] = True
@@ -106,9 +140,9 @@ def held_out(samples: int, seed: int) -> NDArray[np.bool_]:
 
 
 def draw(frozen: Frozen, trials: int, seed: int) -> list[dict[str, Any]]:
-    """Settings to try: first none, which leaves the network as it is, then `trials` at random.
+    """The settings to try: first {}, which changes nothing, then ``trials`` random ones, no two alike.
 
-    Each changes one to all of the settings, because the present ones are rarely all wrong. More trials begin with the same ones.
+    Each changes between one and all of the tunable settings. A larger number of trials begins with the same ones.
     """
     ranges = tunable_settings(frozen)
     drawn: list[dict[str, Any]] = [{}]

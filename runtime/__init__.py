@@ -1,6 +1,6 @@
-"""Integers only. image + input -> class; image + input + label -> a changed image.
+"""The runtime room computes with integers only: image + input -> class; image + input + label -> changed image.
 
-The C runtime (``src/``, C99, freestanding) does everything; this module lends it memory and checks what is handed in::
+The C runtime (``src/``, C99, freestanding) does the work. This module gives it memory and checks what callers pass::
 
     model = Model.open("model.mbit")
     label = model.predict_one(x)       # x: uint8 (input_size,)
@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +27,10 @@ __all__ = ["InputError", "Model", "ModelError", "Step", "Steps", "include_dir", 
 
 
 _FROZEN = "nothing to learn: no layer of this image learns; export it with 2 or more hidden bits"
+
+
+_TAKEN_OUT = {"sse2": "words", "avx512vbmi2": "avx512"}
+"""Names of vectors that this release took out, each with its replacement."""
 
 
 class ModelError(ValueError):
@@ -41,11 +45,11 @@ class ModelError(ValueError):
 
 
 class InputError(ValueError):
-    """An input or a label that the model cannot take."""
+    """The model cannot take this input or label."""
 
 
 class Step(NamedTuple):
-    """What one learning step did: the class predicted before it, and the synapses visited, moved and flipped."""
+    """The result of one learning step: the class predicted before it, and the synapses visited, moved and flipped."""
 
     predicted: int
     skipped: bool
@@ -55,7 +59,7 @@ class Step(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """What n learning steps did, one entry a step: predicted and visited, moved, flipped are uint32 (n,), skipped bool (n,)."""
+    """The results of n learning steps: predicted, visited, moved and flipped are uint32 (n,), skipped is bool (n,)."""
 
     predicted: NDArray[np.uint32]
     skipped: NDArray[np.bool_]
@@ -65,7 +69,7 @@ class Steps(NamedTuple):
 
 
 class Model:
-    """A network on the host, bit for bit as the device runs it.
+    """A network on the host, with the same integers as on the device.
 
     An input is ``input_size`` uint8 features, or packed bits where the first layer takes bits. Not thread-safe: one Model a thread.
     """
@@ -92,7 +96,7 @@ class Model:
             raise ModelError(f"{os.fspath(path)}: {wrong}", wrong.code) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the learned image: whole, or not at all. Raises OSError."""
+        """Writes the learned image to a file, completely or not at all. Raises OSError."""
         target = Path(path)
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
@@ -107,11 +111,11 @@ class Model:
             part.unlink(missing_ok=True)
 
     def image(self) -> bytes:
-        """The learned image: the opened one with the present state in it."""
+        """Returns the learned image: the opened one with the present state."""
         return self._core.export()
 
     def state(self) -> bytes:
-        """The state memory, byte for byte (runtime/FORMAT.md, "State section")."""
+        """Returns the state memory (runtime/FORMAT.md, "State section")."""
         return self._core.state
 
     @property
@@ -125,7 +129,7 @@ class Model:
 
     @property
     def steps(self) -> int:
-        """Learning steps of this model's whole life, modulo 2**32."""
+        """Number of learning steps that this model ever made, modulo 2**32."""
         return int.from_bytes(self.state()[4:8], "little")
 
     @property
@@ -135,16 +139,16 @@ class Model:
 
     @property
     def state_size(self) -> int:
-        """Bytes of state memory: what a device keeps in RAM between calls."""
+        """Bytes of state memory, which a device keeps in RAM between calls."""
         return self._core.state_size
 
     @property
     def vectors(self) -> str:
-        """What it runs on here: "avx512vbmi2", "avx512", "avx2", "neon", "sse2", "words", or "none", which is the device's code."""
+        """The vectors that it runs on here: "avx512", "avx2", "neon", "words" (64 bits), or "none", the device's code."""
         return self._core.vectors
 
     def arena_size(self, mode: str = "learn") -> int:
-        """Bytes of scratch memory; mode "infer" or "learn"."""
+        """Returns the bytes of scratch memory; mode is "infer" or "learn"."""
         if mode not in ("infer", "learn"):
             raise ValueError(f"mode is {mode!r}: 'infer' or 'learn'")
         return self._core.arena_learn if mode == "learn" else self._core.arena_infer
@@ -152,19 +156,19 @@ class Model:
     # Verbs
 
     def predict_one(self, x: ArrayLike) -> int:
-        """Class of one input, uint8 (input_size,)."""
+        """Returns the class of one input, uint8 (input_size,)."""
         return int(self.predict_many(np.asarray(x)[None])[0])
 
     def predict_many(self, x: ArrayLike) -> NDArray[np.uint16]:
-        """Classes uint16 (n,) of inputs uint8 (n, input_size)."""
+        """Returns classes, uint16 (n,), of inputs uint8 (n, input_size)."""
         return self._predict(x)[1]
 
     def scores(self, x: ArrayLike) -> NDArray[np.int32]:
-        """Scores int32 (n, classes) of inputs uint8 (n, input_size)."""
+        """Returns scores, int32 (n, classes), of inputs uint8 (n, input_size)."""
         return self._predict(x)[0]
 
     def margins(self, x: ArrayLike) -> NDArray[np.int64]:
-        """How sure each prediction is: best less second score, int64 (n,), >= 0, of inputs uint8 (n, input_size).
+        """Returns the margins, int64 (n,) >= 0, of inputs uint8 (n, input_size): best score less second. A large one is sure.
 
         In units of this model's scores: good for ranking its predictions, not for comparing two models
         (docs/results/confidence/mnist-fashion.md).
@@ -172,37 +176,29 @@ class Model:
         best_two = np.sort(self._predict(x)[0].astype(np.int64), axis=1)[:, -2:]
         return best_two[:, -1] - best_two[:, 0]
 
-    def novelties(self, x: ArrayLike) -> NDArray[np.uint32]:
-        """How unlike all that was learnt each input is, uint32 (n,), of inputs uint8 (n, input_size): large is novel.
+    @property
+    def novelties(self) -> NoReturn:
+        """Raises ModelError, which names `margins`: this was taken out, and the next release drops the name."""
+        raise ModelError("Model.novelties was taken out: rank predictions by Model.margins", -28)
 
-        4096 n^(3/4) over the mean |V| of the graded layer, where n input bits are on. Draw the line where samples of your own end
-        (docs/results/confidence/mnist-fashion.md). Raises ModelError if there is an input and no graded layer.
-        """
-        try:
-            return self._predict(x, novelties=True)[2]
-        except _core.Fault as fault:
-            raise ModelError(str(fault.args[1]), fault.args[0]) from None
-
-    def _predict(
-        self, x: ArrayLike, novelties: bool = False
-    ) -> tuple[NDArray[np.int32], NDArray[np.uint16], NDArray[np.uint32]]:
-        """Scores, labels, and novelties if asked for."""
+    def _predict(self, x: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
+        """Returns scores, int32 (n, classes), and labels, uint16 (n,)."""
         inputs = self._inputs(x)
-        novel = np.empty(len(inputs) if novelties else 0, np.uint32)
         scores = np.empty((len(inputs), self.classes), np.int32)
         labels = np.empty(len(inputs), np.uint16)
-        self._core.predict_many(inputs, scores, labels, novel)
-        return scores, labels, novel
+        self._core.predict_many(inputs, scores, labels)
+        return scores, labels
 
     def learn_one(self, x: ArrayLike, y: int) -> Step:
-        """One learning step, in place, on one input uint8 (input_size,) and its label."""
+        """Makes one learning step in place on one input, uint8 (input_size,), and its label."""
         s = self.learn_many(np.asarray(x)[None], [y])
         return Step(int(s.predicted[0]), bool(s.skipped[0]), int(s.visited[0]), int(s.moved[0]), int(s.flipped[0]))
 
     def learn_many(self, x: ArrayLike, y: ArrayLike) -> Steps:
-        """One learning step a sample, in order: inputs uint8 (n, input_size), labels (n,) in 0..classes-1.
+        """Makes one learning step for each sample, in order: inputs uint8 (n, input_size), labels (n,) in 0..classes-1.
 
-        Everything is checked before the first step. Ctrl-C raises KeyboardInterrupt between two steps; what was learned stays.
+        All inputs and labels are checked before the first step. Ctrl-C raises KeyboardInterrupt between two steps, and
+        the steps before it stay learned.
         """
         inputs = self._inputs(x)
         labels = self._labels(y, len(inputs))
@@ -237,6 +233,10 @@ class Model:
 
 def _wanted_vectors() -> str | None:
     wanted = os.environ.get("METABIT_VECTORS", "").lower() or None
+    if wanted in _TAKEN_OUT:
+        raise InputError(
+            f"METABIT_VECTORS={wanted}: these vectors were taken out; use {_TAKEN_OUT[wanted]}, or leave it unset"
+        )
     if wanted is not None and wanted not in _core.VECTORS_HERE:
         wrong = "this processor lacks them" if wanted in _core.VECTORS else "there are none of this name"
         raise InputError(
@@ -246,7 +246,7 @@ def _wanted_vectors() -> str | None:
 
 
 def as_uint8(a: NDArray[Any]) -> NDArray[np.uint8]:
-    """Whole numbers 0..255 of any dtype, as contiguous uint8. Raises InputError and names the first value that is not one."""
+    """Converts whole numbers 0..255 of any dtype to contiguous uint8. Raises InputError, which names the first bad value."""
     if a.dtype == np.uint8 or a.dtype == np.bool_:
         return np.ascontiguousarray(a, np.uint8)
     if a.dtype.kind not in "iuf":

@@ -1,23 +1,24 @@
-"""Floats live here: arrays in, `checkpoint.safetensors` out.
+"""Training with floats: arrays in, `checkpoint.safetensors` out.
 
-A synapse is a float *hidden weight*; the network only ever sees its sign. Training pushes the hidden weight up and
-down, and the further it is from zero the harder it is to bring back: that is metaplasticity (Laborieux et al.,
-"Synaptic Metaplasticity in Binarized Neural Networks", arXiv:2003.03533), and what lets a binary network learn a
-second task without losing the first. The story in the order of the files::
+Each synapse has a float *hidden weight*, and the network uses only its sign. Training moves the hidden weight up and
+down. The further it is from zero, the smaller the steps toward zero become: that is metaplasticity (Laborieux et al.,
+"Synaptic Metaplasticity in Binarized Neural Networks", arXiv:2003.03533). A binary network can then learn a second
+task without losing the first. The files in reading order::
 
     network/        spec.py, the shape of a network as validated JSON; module.py, the spec as a torch module whose
                     accumulators are exact integers; binarize.py, signs and straight-through gradients
-    rule/           metaplastic.py, the paper's optimizer for anybody's loop; fused.py, its native pass
-    loop.py         the loop over one task: fit, evaluate
+    rule/           metaplastic.py, the paper's optimizer, for any training loop; fused.py, its native pass
+    step.py         one training step, and evaluate
+    loop.py         the loop over tasks, epochs and batches
+    run.py          fit, the loop on one task; run, the loop on a scenario, which can stop and resume
     settings.py     the settings of a run, and the defaults of each scenario
-    run.py          the loop over the tasks, which can stop and go on to the same bytes
-    checkpoint.py   the door to the next room
+    checkpoint.py   the file for `metabit.export`
 
-In short::
+Example::
 
     from metabit import data, train
 
-    task = data.load_task("digits")
+    task = data.load("digits").task(0)
     thresholds = data.thermometer(task.x_train, planes=4)
     spec = train.Spec(features=64, hidden=(512,), classes=10, encode=thresholds, norm="static", output="code")
     network = train.Network(spec)
@@ -25,8 +26,8 @@ In short::
     train.save("checkpoint.safetensors", network, rule=train.Rule.of(spec, m=48), history=history)
     assert train.load_checkpoint("checkpoint.safetensors").spec == spec
 
-Importing this package needs nothing that is not in the core install. Names that need torch load it on first use, and
-say how to install it if it is not there.
+Importing this package needs only the core install. A name that needs torch loads it at first use, and raises
+MissingExtraError if it is not installed.
 """
 
 from __future__ import annotations
@@ -39,92 +40,70 @@ if TYPE_CHECKING:
     from metabit.train.checkpoint import Checkpoint, Rule, save
     from metabit.train.checkpoint import load as load_checkpoint
     from metabit.train.errors import DivergedError, MissingExtraError, TrainError
-    from metabit.train.loop import History, evaluate, fit
     from metabit.train.network.module import Network
     from metabit.train.network.presets import PRESETS
     from metabit.train.network.spec import Conv, Spec
     from metabit.train.penalties import PENALTIES
-    from metabit.train.rule.grid import Grid
-    from metabit.train.rule.metaplastic import MetaplasticAdam, MetaplasticSGD
-    from metabit.train.run import Run
+    from metabit.train.rule.metaplastic import MetaplasticAdam
+    from metabit.train.run import History, Run, fit
     from metabit.train.run import run as run_scenario
     from metabit.train.settings import Settings
+    from metabit.train.step import evaluate
 
 __all__ = [
-    "Checkpoint",
-    "Conv",
-    "DivergedError",
-    "Grid",
-    "History",
-    "MetaplasticAdam",
-    "MetaplasticSGD",
-    "MissingExtraError",
-    "Network",
-    "PENALTIES",
-    "PRESETS",
-    "Rule",
-    "Run",
-    "Settings",
-    "Spec",
-    "TrainError",
-    "evaluate",
-    "fit",
-    "load_checkpoint",
-    "run_scenario",
+    "Checkpoint", "Conv", "DivergedError", "History", "MetaplasticAdam", "MissingExtraError", "Network", "PENALTIES",
+    "PRESETS", "Rule", "Run", "Settings", "Spec", "TrainError", "evaluate", "fit", "load_checkpoint", "run_scenario",
     "save",
-]
+]  # fmt: skip
 
-_HOME = {
-    "Checkpoint": "checkpoint",
-    "Conv": "network.spec",
-    "DivergedError": "errors",
-    "Grid": "rule.grid",
-    "History": "loop",
-    "MetaplasticAdam": "rule.metaplastic",
-    "MetaplasticSGD": "rule.metaplastic",
-    "MissingExtraError": "errors",
-    "Network": "network.module",
-    "PENALTIES": "penalties",
-    "PRESETS": "network.presets",
-    "Rule": "checkpoint",
-    "Run": "run",
-    "Settings": "settings",
-    "Spec": "network.spec",
-    "TrainError": "errors",
-    "evaluate": "loop",
-    "fit": "loop",
-    "load_checkpoint": "checkpoint.load",
-    "run_scenario": "run.run",
-    "save": "checkpoint",
+_MODULES = {
+    "checkpoint": ("Checkpoint", "Rule", "save"),
+    "errors": ("DivergedError", "MissingExtraError", "TrainError"),
+    "network.module": ("Network",),
+    "network.presets": ("PRESETS",),
+    "network.spec": ("Conv", "Spec"),
+    "penalties": ("PENALTIES",),
+    "rule.metaplastic": ("MetaplasticAdam",),
+    "run": ("History", "Run", "fit"),
+    "settings": ("Settings",),
+    "step": ("evaluate",),
 }
-"""Public name -> module; where the name differs there, checkpoint.load and run.run."""
+_HOME = {name: f"{__name__}.{module}:{name}" for module, names in _MODULES.items() for name in names}
+_HOME |= {"load_checkpoint": f"{__name__}.checkpoint:load", "run_scenario": f"{__name__}.run:run"}
+"""Public name -> "module:name there"."""
 
 _MOVED = {
     "Quadratic": "metabit.experiments.quadratic",
     "SCENARIOS": "metabit.data.scenarios",
     "Scenario": "metabit.data.scenarios",
     "Task": "metabit.data",
-    "load_task": "metabit.data.task.load",
-    "scenario": "metabit.data.scenarios",
+    "load_task": "metabit.data",
+    "scenario": "metabit.data",
     "switch_signs": "metabit.experiments.analyses",
     "thermometer": "metabit.data",
 }
-"""Names of 0.1 that live in another room now: re-exported, with a warning, for one release."""
+"""Names of 0.1 -> their present module; importable from here, with a warning, for one release."""
 
-_RENAMED = {"checkpoint.load": "load_checkpoint", "run.run": "run_scenario"}
+_REMOVED = {
+    "Grid": "train in floats and export with --bits",
+    "MetaplasticSGD": "use MetaplasticAdam",
+    "ddp": "train in one process",
+    "tensorboard": "history.csv has every row, and metabit.experiments.plots draws them",
+}
+"""Names of 0.1 -> what replaces them."""
 
 
 def __getattr__(name: str) -> Any:
+    if name in _REMOVED:
+        # Python would hide the message of an AttributeError in `from metabit.train import name`.
+        raise ImportError(f"metabit.train.{name} was removed: {_REMOVED[name]}")
     if name in _MOVED:
-        home = _MOVED[name]
-        module, attribute = (home.removesuffix(".load"), "load") if home.endswith(".load") else (home, name)
-        warnings.warn(f"metabit.train.{name} is {module}.{attribute} now", DeprecationWarning, stacklevel=2)
-        return getattr(import_module(module), attribute)
+        warnings.warn(f"metabit.train.{name} is {_MOVED[name]}.{name} now", DeprecationWarning, stacklevel=2)
+        return getattr(import_module(_MOVED[name]), name)
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _HOME[name]
-    module, attribute = home.split(".") if home in _RENAMED else (home, name)
-    value = getattr(import_module(f"{__name__}.{module}"), attribute)
+    module, _, attribute = _HOME[name].partition(":")
+    value = getattr(import_module(module), attribute)
     globals()[name] = value
     return value
 

@@ -1,8 +1,8 @@
-"""The door to the next room: `checkpoint.safetensors`, tensors plus one JSON text in the header. Read without torch.
+"""The file `checkpoint.safetensors`: tensors, and one JSON text in the header. Reading it does not need torch.
 
-Tensors carry the names, dtypes and shapes of `Spec.tensors`. The header's metadata has one key, ``metabit``, a JSON
-object: ``version`` (int), ``spec``, ``rule`` (m per trained layer, lr, weight_decay), ``history`` (a list of finished
-epochs), ``provenance`` (an object of the writer's choosing). One key, sorted JSON: equal checkpoints are equal files.
+The tensors have the names, dtypes and shapes of `Spec.tensors`. The metadata of the header has one key, ``metabit``, a
+JSON object: ``version`` (int), ``spec``, ``rule`` (m of each trained layer, lr, weight_decay), ``history`` (a list of
+finished epochs), ``provenance`` (any object). The JSON is sorted, so equal checkpoints are equal files.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from metabit.train.errors import TrainError, extra
 from metabit.train.network.spec import Spec
 
 if TYPE_CHECKING:
-    from metabit.train.loop import History
     from metabit.train.network.module import Network
+    from metabit.train.run import History
 
 VERSION = 1
 _KEY = "metabit"
@@ -31,12 +31,12 @@ _KEY = "metabit"
 
 @dataclass(frozen=True)
 class Rule:
-    """The learning rule that made the hidden weights what they are.
+    """Numbers of the learning rule that trained the hidden weights.
 
     Args:
         m: metaplasticity of each trained layer, first to last.
         lr: step size.
-        weight_decay: L2.
+        weight_decay: L2 term.
 
     Raises:
         TrainError: lr or weight_decay is not a finite number >= 0.
@@ -53,23 +53,23 @@ class Rule:
 
     @staticmethod
     def of(spec: Spec, m: float | Sequence[float], lr: float = 0.005, weight_decay: float = 1e-7) -> Rule:
-        """With `fit`'s defaults, and m checked and spread over the trained layers of a spec."""
+        """Return a rule with `fit`'s defaults; one number for m holds for all trained layers of the spec."""
         return Rule(spec.per_layer(m), lr, weight_decay)
 
 
-@dataclass(frozen=True, eq=False)  # == on arrays has no one answer
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value for ==
 class Checkpoint:
-    """A trained network as arrays, with how it was made.
+    """A trained network as arrays, with the record of its training.
 
     Args:
-        spec: its shape.
+        spec: shape of the network.
         tensors: exactly those of ``spec.tensors()``.
-        rule: of its training.
-        history: a JSON object for each finished epoch.
+        rule: of the training.
+        history: one JSON object for each finished epoch.
         provenance: any JSON object: task, seed, command line, versions.
 
     Raises:
-        TrainError: a tensor is missing, unknown, of another shape or dtype, or holds a value it must not.
+        TrainError: a tensor is missing, unknown, of another shape or dtype, or holds a forbidden value.
     """
 
     spec: Spec
@@ -88,7 +88,7 @@ class Checkpoint:
         return self.rule.m
 
     def to_network(self) -> Network:
-        """A `Network` in evaluation mode that continues where this one stopped. Needs torch."""
+        """Return the network in evaluation mode. Needs torch."""
         from metabit.train.network.module import Network
 
         network = Network(self.spec)
@@ -99,7 +99,8 @@ class Checkpoint:
         """Write the file whole or not at all.
 
         Raises:
-            TrainError: the folder does not exist or cannot be written, or provenance is not JSON.
+            DataError: the folder does not exist or cannot be written.
+            TrainError: history or provenance is not JSON.
         """
         with extra("safetensors"):
             from safetensors.numpy import save as to_bytes
@@ -129,13 +130,13 @@ def save(
     """Write a network to ``checkpoint.safetensors``, and return what was written.
 
     Args:
-        path: replaced in one move if it exists.
-        rule: how it was trained, ``Rule.of(spec, m)`` for `fit`'s defaults.
+        path: an existing file is replaced at once.
+        rule: of the training; ``Rule.of(spec, m)`` has the defaults of `fit`.
         history: what `fit` returned.
-        provenance: JSON-ready; the caller's, nothing is added.
+        provenance: JSON-ready; nothing is added to it.
 
     Raises:
-        TrainError: as `Checkpoint` and `Checkpoint.write`.
+        DataError, TrainError: as for `Checkpoint` and `Checkpoint.write`.
     """
     epochs = [asdict(epoch) for epoch in history.epochs] if history is not None else []
     checkpoint = Checkpoint(network.spec, network.tensors(), rule, epochs, dict(provenance or {}))
@@ -144,7 +145,7 @@ def save(
 
 
 def load(path: str | Path) -> Checkpoint:
-    """Read ``checkpoint.safetensors``, checked from end to end. Needs numpy and safetensors only.
+    """Read ``checkpoint.safetensors`` and check all of it. Needs NumPy and safetensors only.
 
     Raises:
         TrainError: the file is missing, truncated, of another kind, of an unknown version, or contradicts itself.
@@ -179,14 +180,14 @@ def _check_tensors(spec: Spec, tensors: Mapping[str, NDArray[Any]]) -> None:
     wanted = spec.tensors()
     for name in sorted(wanted.keys() | tensors.keys()):
         if name not in tensors:
-            raise TrainError(f"tensor {name} is missing: the spec asks for it")
+            raise TrainError(f"tensor {name} is missing: the spec needs it")
         if name not in wanted:
             raise TrainError(f"tensor {name} is unknown: the spec has no such tensor")
         dtype, shape = wanted[name]
         tensor = tensors[name]
         if tensor.dtype != dtype or tensor.shape != shape:
             found = f"{tensor.dtype} {tensor.shape}"
-            raise TrainError(f"tensor {name} is {found}: the spec asks for {np.dtype(dtype)} {shape}")
+            raise TrainError(f"tensor {name} is {found}: the spec needs {np.dtype(dtype)} {shape}")
         if not np.isfinite(tensor).all():
             raise TrainError(f"tensor {name} holds NaN or infinity: the training diverged, use a smaller lr")
         if name.endswith(".code") and not (np.abs(tensor) == 1).all():

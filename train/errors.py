@@ -1,4 +1,4 @@
-"""The errors of this room. Every message is one sentence: the value, the limit, the way out."""
+"""Errors of training. Every message is one sentence with the value, the limit and the way out."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from metabit.data.errors import extra as _extra
 __all__ = ["DivergedError", "MissingExtraError", "TrainError", "extra"]
 
 extra = functools.partial(_extra, room="train")
-"""Turns a failed import into one sentence with the pip line (`metabit.data.errors.extra`)."""
+"""Context manager that turns a failed import into a MissingExtraError with the pip line."""
 
 
 class TrainError(ValueError):
-    """A value that training cannot use."""
+    """Training cannot use a value."""
 
 
 class DivergedError(TrainError):
-    """Training met a NaN or an infinity. The message names the step and the layer."""
+    """A loss or a parameter became NaN or infinite. The message names the step and the layer."""

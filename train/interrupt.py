@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps."""
+"""Ctrl-C that ends a training between two steps."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from contextlib import contextmanager
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets instead of breaking a step in two. Only the main thread can hear it."""
+    """Yield an event that the first Ctrl-C sets. A second Ctrl-C raises KeyboardInterrupt.
+
+    Python delivers signals to the main thread only: in another thread the event is never set.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
-    def hear(number: int, frame: object) -> None:
+    def handle(number: int, frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
 
-    before = signal.signal(signal.SIGINT, hear)
+    before = signal.signal(signal.SIGINT, handle)
     try:
         yield stop
     finally:

@@ -1,295 +1,231 @@
-"""One task: `fit` a network on it, `evaluate` it, and the single `step` that everything in this room takes.
-
-A sequence of tasks, with saves between the steps, is `metabit.train.run`.
-"""
+"""The training loop over tasks, epochs and batches. `metabit.train.run` starts it on one task or on a scenario."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from metabit.data.task import Bytes, Labels, Task
-from metabit.train.errors import DivergedError, TrainError, extra
-from metabit.train.network.binarize import BinaryLinear
+from metabit.data import Scenario
+from metabit.data.task import Task
+from metabit.train.errors import extra
+from metabit.train.learner import Learner
 from metabit.train.network.module import Network
-from metabit.train.rule.metaplastic import MetaplasticAdam
+from metabit.train.network.norms import restore, snapshot
+from metabit.train.settings import Settings
+from metabit.train.step import check, check_finite, count_batches, evaluate, on_device, step
 
 with extra("torch"):
     import torch
     from torch import Tensor
 
-EVALUATE_BATCH = 1000
+SAVE_SECONDS = 5.0
+"""Least time between saves at the ends of epochs; twelve times as much between saves within an epoch."""
 
-
-@dataclass(frozen=True)
-class Epoch:
-    """One pass over the training samples.
-
-    Args:
-        number: from 1.
-        loss: mean cross-entropy of the pass, in nats, each batch before its own update.
-        train_accuracy: 0..1, likewise while learning.
-        test_accuracy: 0..1, after the pass.
-    """
-
-    number: int
-    loss: float
-    train_accuracy: float
-    test_accuracy: float
+Row = dict[str, Any]
+"""Row of one finished epoch, as `Run.history` describes it."""
 
 
 @dataclass
-class History:
-    """What `fit` did: its finished epochs, and whether Ctrl-C ended it."""
-
-    epochs: list[Epoch] = field(default_factory=list)
-    interrupted: bool = False
-
-
-def fit(
-    network: Network,
-    task: Task,
-    *,
-    epochs: int,
-    batch: int = 100,
-    lr: float = 0.005,
-    m: float | Sequence[float] = 0.0,
-    weight_decay: float = 1e-7,
-    seed: int = 0,
-    progress: Callable[[Epoch], None] | None = None,
-) -> History:
-    """Train a network on a task, in place, by cross-entropy and `MetaplasticAdam`.
-
-    Call it again with the next task to learn that one too; every call starts fresh moments, as the paper's protocol
-    does. On one machine with one number of threads, the same arguments give the same bytes on the CPU. Ctrl-C ends the
-    call early and cleanly: the network keeps what it learnt. On return the network is in evaluation mode.
+class Place:
+    """Position of a run, between two steps.
 
     Args:
-        epochs: >= 1.
-        batch: >= 1, with norm "batch" >= 2. The n samples are dealt into ⌈n / batch⌉ batches of nearly equal size, so
-            that none is a leftover of one sample.
-        lr, weight_decay: of `MetaplasticAdam`.
-        m: metaplasticity, one number or one for each trained layer.
-        seed: of the order of the samples.
-        progress: called after every epoch.
-
-    Raises:
-        TrainError: network, task and settings do not go together.
-        DivergedError: the loss or a parameter became NaN or infinite.
+        task, epoch: present task and epoch, from 0.
+        batch: finished steps of the present epoch.
+        step: finished steps of the whole run.
+        loss_sum: sum over the samples of the present epoch of their cross-entropy, in nats.
+        correct: number of correct predictions in the present epoch.
     """
-    check(network, task.x_train, task.y_train)
-    check(network, task.x_test, task.y_test)
-    if epochs < 1:
-        raise TrainError(f"epochs={epochs}: must be at least 1")
-    batches = count_batches(network, len(task.x_train), batch)
 
-    optimizer = MetaplasticAdam(groups(network, m), lr=lr, weight_decay=weight_decay)
-    order = np.random.default_rng(seed)
-    x, y = on_device(network, task.x_train), on_device(network, task.y_train)
-    history = History()
-    number = 0
-    try:
-        for epoch_number in range(1, epochs + 1):
-            network.train()
-            loss_sum, correct = 0.0, 0
-            for chosen in np.array_split(order.permutation(len(x)), batches):
-                indices = torch.from_numpy(chosen).to(x.device)
-                number += 1
-                loss, right = step(network, optimizer, x[indices], y[indices], number=number)
-                loss_sum += loss * len(chosen)
-                correct += right
-            check_finite(network, optimizer, number)
-            accuracy = evaluate(network, task.x_test, task.y_test)
-            epoch = Epoch(epoch_number, loss_sum / len(x), correct / len(x), accuracy)
-            history.epochs.append(epoch)
-            if progress is not None:
-                progress(epoch)
-    except KeyboardInterrupt:
-        history.interrupted = True
-    finally:
-        network.eval()
-    return history
+    task: int = 0
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
 
 
-class StepPenalty(Protocol):
-    """What `step` asks of a penalty (`metabit.train.penalties`)."""
-
-    def loss(self, network: Network) -> Tensor | float: ...
-    def before_step(self, network: Network) -> None: ...
-    def after_step(self, network: Network) -> None: ...
-
-
-class Alone:
-    """The one process of a run; `metabit.train.ddp.Ranks` stands in its place where there are several.
+class Loop:
+    """Training of one network on the tasks of a scenario, in order.
 
     Attributes:
-        rank: this process, from 0.
-        count: how many there are.
-        first: whether this is the process that writes files and prints.
+        network, learner, place: what is trained, what trains it, and where the loop stands.
+        history: one row for each finished epoch.
+        norms: with per_task_norm, task -> its batch normalisation.
+        baseline: with evaluate_all, accuracy of the untrained network on every task, 0..1.
     """
 
-    rank = 0
-    count = 1
+    def __init__(self, scenario: Scenario, settings: Settings, network: Network | None = None) -> None:
+        """Use the given network, or make the initial network of the settings.
 
-    @property
-    def first(self) -> bool:
-        return self.rank == 0
+        Raises:
+            TrainError: settings, data and network do not fit together.
+        """
+        self.scenario, self.settings = scenario, settings
+        self.phases = 1 if settings.interleaved else scenario.count
+        self.task0 = scenario.task(0, settings.seed)
+        self.network = Network(settings.spec(self.task0, scenario.classes)) if network is None else network
+        self.learner = Learner(self.network, settings)
+        self.order = np.random.default_rng(settings.seed)
+        self.place = Place()
+        self.history: list[Row] = []
+        self.norms: dict[int, dict[str, Tensor]] = {}
+        self.baseline: list[float] | None = None
+        self.tests: dict[int, Task] = {}
+        self.dealt = self.order.bit_generator.state  # before the permutation of the present epoch
+        self.signs = self._signs()  # at the start of the present epoch
+        self.saved = time.monotonic()
 
-    def part(self, samples: int) -> slice:
-        """Which of a batch's samples are this process's. Raises TrainError if there is not one for each process."""
-        return slice(samples)
+    def go(self, stop: threading.Event, progress: Callable[[Row], None] | None) -> bool:
+        """Learn all remaining tasks. Returns False if `stop` was set before the end. Saves in both cases.
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Make each tensor the sum of every process's, in place. All processes must call it with the same shapes."""
+        Raises:
+            TrainError: data and network do not fit together.
+            DivergedError: the loss or a parameter became NaN or infinite.
+        """
+        if self.settings.evaluate_all and self.baseline is None:
+            self.baseline = self._accuracies()
+        while self.place.task < self.phases:
+            if not self._task(stop, progress):
+                self.save()
+                return False
+        self.save()
+        return True
 
+    def save(self) -> None:
+        """Save the state between two steps: `fit` has no file and saves nothing."""
 
-ALONE = Alone()
+    def _task(self, stop: threading.Event, progress: Callable[[Row], None] | None) -> bool:
+        """Learn the rest of the present task; False if `stop` was set before its end."""
+        place, settings = self.place, self.settings
+        task = self._load(place.task)
+        x, y = on_device(self.network, task.x_train), on_device(self.network, task.y_train)
+        if settings.fresh_moments and place.epoch == place.batch == 0:
+            self.learner.renew()
+        last = False
+        while not last:
+            if not self._epoch(x, y, stop):
+                return False
+            row = self._row()
+            self.history.append(row)
+            place.epoch, place.batch, place.loss_sum, place.correct = place.epoch + 1, 0, 0.0, 0
+            last = place.epoch == settings.epochs
+            if last:
+                self.learner.end_task(x, y)
+                if settings.per_task_norm and not settings.interleaved:
+                    self.norms[place.task] = snapshot(self.network)
+                place.task, place.epoch = place.task + 1, 0
+            if time.monotonic() - self.saved > SAVE_SECONDS:
+                self.save()
+            if progress is not None:
+                try:
+                    progress(row)
+                except KeyboardInterrupt:
+                    stop.set()
+            if stop.is_set() and place.task < self.phases:
+                return False
+        return True
 
+    def _epoch(self, x: Tensor, y: Tensor, stop: threading.Event) -> bool:
+        """Learn the rest of the present epoch; False if `stop` was set before its end."""
+        place, network = self.place, self.network
+        if place.batch == 0:
+            self.signs = self._signs()
+        self.dealt = self.order.bit_generator.state
+        batches = np.array_split(self.order.permutation(len(x)), count_batches(network, len(x), self.settings.batch))
+        network.train()
+        for chosen in batches[place.batch :]:
+            indices = torch.from_numpy(chosen).to(x.device)
+            place.step += 1
+            loss, right = step(
+                network,
+                self.learner.optimizer,
+                x[indices],
+                y[indices],
+                number=place.step,
+                penalty=self.learner.penalty,
+            )
+            place.loss_sum += loss * len(chosen)
+            place.correct += right
+            place.batch += 1
+            if place.batch < len(batches):
+                if stop.is_set():
+                    return False
+                if time.monotonic() - self.saved > 12 * SAVE_SECONDS:
+                    self.save()
+        self.dealt = self.order.bit_generator.state
+        check_finite(network, self.learner.optimizer, place.step)
+        return True
 
-def step(
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    y: Tensor,
-    *,
-    number: int,
-    penalty: StepPenalty | None = None,
-    ranks: Alone = ALONE,
-) -> tuple[float, int]:
-    """One training step: forward, cross-entropy (and the penalty), backward, update.
+    def _row(self) -> Row:
+        """Return the row of the epoch that has just ended."""
+        place, settings = self.place, self.settings
+        samples = len(self._load(place.task).y_train)
+        number = place.epoch + 1
+        due = number % settings.evaluate_every == 0 or number == settings.epochs
+        now = self._signs()
+        flipped = sum(int((a != b).sum()) for a, b in zip(self.signs, now, strict=True))
+        return {
+            "task": self.scenario.count - 1 if settings.interleaved else place.task,
+            "epoch": number,
+            "step": place.step,
+            "loss": place.loss_sum / samples,
+            "train_accuracy": place.correct / samples,
+            "accuracy": self._accuracies() if due else [],
+            "flipped": flipped / sum(sign.numel() for sign in now),
+        }
 
-    Args:
-        x, y: uint8 (batch, F) and int64 (batch,) on the network's device; the whole batch in every process.
-        number: of the step, from 1, for the message if it fails.
-        ranks: who shares this step.
+    def _accuracies(self) -> list[float]:
+        """Return the accuracy on each task up to the present one, or on all, each with its own norm if it has one."""
+        everything = self.settings.evaluate_all or self.settings.interleaved
+        now = snapshot(self.network) if self.norms else {}
+        found: dict[tuple[Any, ...], float] = {}
+        accuracies = []
+        for i in range(self.scenario.count if everything else self.place.task + 1):
+            task = self._test(i)
+            # The parts of a stream share one test set, which is evaluated once.
+            key = (i if i in self.norms else -1, task.x_test.ctypes.data, task.x_test.shape, task.y_test.ctypes.data)
+            if key not in found:
+                if i in self.norms:
+                    restore(self.network, self.norms[i])
+                found[key] = evaluate(self.network, task.x_test, task.y_test)
+                if i in self.norms:
+                    restore(self.network, now)
+            accuracies.append(found[key])
+        return accuracies
 
-    Returns:
-        The cross-entropy in nats, and how many samples were right, both of the whole batch before the update.
+    def _load(self, i: int) -> Task:
+        """Return the training data of phase i; only those of the last phase stay in memory."""
+        if i != getattr(self, "_loaded", None):
+            task = _union(self.scenario, self.settings.seed) if self.settings.interleaved else self._make(i)
+            check(self.network, task.x_train, task.y_train)
+            self._loaded, self._now = i, task
+        return self._now
 
-    Raises:
-        DivergedError: the loss is NaN or infinite; nothing was updated.
-        TrainError: the batch has fewer samples than there are processes.
-    """
-    part = ranks.part(len(x))
-    scores = network(x[part])
-    # Shares of the mean over the whole batch, and of the penalty, so that their sum has each once.
-    task_loss = torch.nn.functional.cross_entropy(scores, y[part]) * (len(scores) / len(x))
-    loss = task_loss if penalty is None else task_loss + penalty.loss(network) / ranks.count
-    right = (scores.argmax(1) == y[part]).sum()
-    totals = torch.stack([loss.detach().double(), task_loss.detach().double(), right.double()])
-    ranks.add_up([totals])
-    whole, value, correct = totals.tolist()
-    if not math.isfinite(whole):
-        raise DivergedError(f"the loss is {whole} at step {number}, {_blame(network)}: lower {_lr(optimizer)}")
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    ranks.add_up([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
-    if penalty is not None:
-        penalty.before_step(network)
-    optimizer.step()
-    if penalty is not None:
-        penalty.after_step(network)
-    return value, int(correct)
+    def _test(self, i: int) -> Task:
+        """Return task i with only one training sample: the training sets of all tasks may not fit into memory."""
+        if i not in self.tests:
+            ready = i == getattr(self, "_loaded", None) and not self.settings.interleaved
+            task = self._now if ready else self._make(i)
+            check(self.network, task.x_test, task.y_test)
+            one = task.x_train[:1].copy(), task.y_train[:1].copy()  # a view would keep all samples
+            self.tests[i] = Task(task.name, *one, task.x_test, task.y_test, task.shape)
+        return self.tests[i]
 
+    def _make(self, i: int) -> Task:
+        return self.task0 if i == 0 else self.scenario.task(i, self.settings.seed)
 
-def check_finite(network: Network, optimizer: torch.optim.Optimizer, number: int) -> None:
-    """A binarised weight hides a NaN from the loss, so look at the hidden ones themselves.
-
-    Raises:
-        DivergedError: a parameter is NaN or infinite after this step.
-    """
-    if not _finite(network):
-        raise DivergedError(f"a parameter is not finite after step {number}, {_blame(network)}: lower {_lr(optimizer)}")
-
-
-def count_batches(network: Network, samples: int, batch: int) -> int:
-    """Into how many batches of nearly equal size the samples are dealt: ⌈samples / batch⌉, but none too small.
-
-    Raises:
-        TrainError: the batch, or the samples altogether, are fewer than the norm needs.
-    """
-    smallest = 2 if network.spec.norm == "batch" else 1
-    if batch < smallest or samples < smallest:
-        count = f"batch={batch} with {samples} training samples"
-        raise TrainError(f"{count}: norm={network.spec.norm!r} needs at least {smallest} samples in a batch")
-    return min(math.ceil(samples / batch), samples // smallest)
-
-
-@torch.no_grad()
-def evaluate(network: Network, x: Bytes, y: Labels) -> float:
-    """Accuracy, 0..1, in evaluation mode; the network's mode is restored. Ties go to the lowest class.
-
-    Args:
-        x: uint8 (n, F).
-        y: int64 (n,).
-
-    Raises:
-        TrainError: x or y do not fit the network.
-    """
-    check(network, x, y)
-    was_training = network.training
-    network.eval()
-    correct = 0
-    for start in range(0, len(x), EVALUATE_BATCH):
-        part = slice(start, start + EVALUATE_BATCH)
-        predicted = network(on_device(network, x[part])).argmax(1)
-        correct += int((predicted == on_device(network, y[part])).sum())
-    network.train(was_training)
-    return correct / len(x)
-
-
-def groups(network: Network, m: float | Sequence[float]) -> list[dict[str, Any]]:
-    """A group for each trained layer with its own m, and one for all normalisation parameters."""
-    linears = [layer.linear for layer in network.layers() if isinstance(layer.linear, BinaryLinear)]
-    groups: list[dict[str, Any]] = [
-        {"params": [linear.hidden], "m": value}
-        for linear, value in zip(linears, network.spec.per_layer(m), strict=True)
-    ]
-    norms = [
-        parameter for layer in network.layers() for parameter in layer.norm.parameters() if parameter.requires_grad
-    ]
-    return [*groups, {"params": norms, "m": 0.0}] if norms else groups
-
-
-def check(network: Network, x: Bytes, y: Labels) -> None:
-    """Raises TrainError unless x, uint8 (n, F), and y, int64 (n,), fit the network."""
-    spec = network.spec
-    if x.dtype != np.uint8 or y.dtype != np.int64:
-        raise TrainError(f"x is {x.dtype} and y is {y.dtype}: must be uint8 and int64, tasks.from_arrays converts them")
-    if x.ndim != 2 or x.shape[1] != spec.features or len(x) == 0:
-        raise TrainError(f"x has shape {x.shape}: this network takes (samples, {spec.features})")
-    if y.shape != (len(x),):
-        raise TrainError(f"y has shape {y.shape}: must be ({len(x)},), one label for each sample")
-    if y.min() < 0 or y.max() >= spec.classes:
-        wrong = y.min() if y.min() < 0 else y.max()
-        raise TrainError(f"label {wrong} does not fit: this network has classes 0 to {spec.classes - 1}")
-    if spec.encode is None and spec.input == "bits" and x.max() > 1:
-        raise TrainError(
-            f"a feature is {x.max()}: without encode, features are bits, 0 or 1; use thermometer(x, planes)"
-        )
-
-
-def on_device(network: Network, array: NDArray[Any]) -> Tensor:
-    """The array as a tensor where the network is; on the CPU it shares the array's memory."""
-    return torch.from_numpy(np.ascontiguousarray(array)).to(next(network.parameters()).device)
-
-
-def _lr(optimizer: torch.optim.Optimizer) -> str:
-    return f"lr={optimizer.param_groups[0]['lr']}"
-
-
-def _finite(module: torch.nn.Module) -> bool:
-    return all(bool(torch.isfinite(tensor).all()) for tensor in module.state_dict().values())
+    def _signs(self) -> list[Tensor]:
+        return [hidden.detach() >= 0 for hidden in self.learner.hidden]
 
 
-def _blame(network: Network) -> str:
-    """The first layer that holds something not finite."""
-    for i, layer in enumerate(network.layers()):
-        if not _finite(layer):
-            return f"first in layer {i}"
-    return "with every layer's parameters finite"
+def _union(scenario: Scenario, seed: int) -> Task:
+    """Return all training sets as one task. Its test set is that of task 0; `Loop._test` finds those of all tasks."""
+    tasks = [scenario.task(i, seed) for i in range(scenario.count)]
+    x, y = np.concatenate([task.x_train for task in tasks]), np.concatenate([task.y_train for task in tasks])
+    return Task(f"{scenario.name}, interleaved", x, y, tasks[0].x_test, tasks[0].y_test, tasks[0].shape)

@@ -1,7 +1,7 @@
-"""What continual learning is measured by: plain functions of the accuracy matrix, the history and the hidden weights.
+"""Measures of continual learning: functions of the accuracy matrix, the history and the hidden weights.
 
-The accuracy matrix R is float (T, T): R[i, j] is the test accuracy, 0..1, on task j after task i was finished, tasks in
-the order they were learnt. NaN marks what was not evaluated.
+The accuracy matrix R is float (T, T): R[i, j] is the test accuracy, 0..1, on task j after task i was finished, with the
+tasks in the order in which they were learnt. NaN marks a value that was not evaluated.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ Floats = NDArray[np.float64]
 
 
 def accuracy_matrix(history: Sequence[Mapping[str, Any]]) -> Floats:
-    """R from the rows that a run appends: the last row of each task.
+    """Return R from the rows of a run: the last row of each task.
 
     Args:
-        history: ordered rows with ``task`` (int, 0..T-1) and ``accuracy`` (of tasks 0, 1, ...; None or absent: unknown).
+        history: rows in order, with ``task`` (int, 0..T-1) and ``accuracy`` (of tasks 0, 1, ...; None is unknown).
 
     Returns:
-        float64 (T, T); T is one more than the highest task or evaluated task. NaN where there is no value.
+        float64 (T, T); T is one more than the highest task or evaluated task.
+
+    Raises:
+        TrainError: the history is empty.
     """
     if not history:
         raise TrainError("the history is empty: there is nothing to measure yet")
@@ -43,15 +46,15 @@ def accuracy_matrix(history: Sequence[Mapping[str, Any]]) -> Floats:
 
 
 def mean_accuracy(matrix: ArrayLike) -> float:
-    """ACC = 1/T Σ_j R[T-1, j], the mean over all tasks after the last one (Lopez-Paz and Ranzato, arXiv:1706.08840)."""
+    """Return ACC = 1/T Σ_j R[T-1, j], the mean over all tasks after the last (Lopez-Paz, Ranzato, arXiv:1706.08840)."""
     return float(_square(matrix)[-1].mean())
 
 
 def forgetting(matrix: ArrayLike) -> float:
-    """F = 1/(T-1) Σ_{j<T-1} max_{i<T-1} R[i, j] - R[T-1, j] (Chaudhry et al., arXiv:1801.10112).
+    """Return F = 1/(T-1) Σ_{j<T-1} max_{i<T-1} R[i, j] - R[T-1, j] (Chaudhry et al., arXiv:1801.10112).
 
-    In -1..1; how far each task has fallen from its best, over all tasks but the last. 0 for a single task. Values that
-    were not evaluated are left out of the maximum.
+    F is in -1..1: the mean fall of each task from its best accuracy, over all tasks but the last. It is 0 for a single
+    task. The maximum ignores values that were not evaluated.
     """
     r = _square(matrix)
     if len(r) == 1:
@@ -62,22 +65,22 @@ def forgetting(matrix: ArrayLike) -> float:
 
 
 def backward_transfer(matrix: ArrayLike) -> float:
-    """BWT = 1/(T-1) Σ_{j<T-1} R[T-1, j] - R[j, j] (arXiv:1706.08840).
+    """Return BWT = 1/(T-1) Σ_{j<T-1} R[T-1, j] - R[j, j] (arXiv:1706.08840).
 
-    In -1..1; negative: learning later tasks cost the earlier ones. 0 for a single task.
+    BWT is in -1..1. It is negative if later tasks lowered the accuracy on earlier ones, and 0 for a single task.
     """
     r = _square(matrix)
     return float((r[-1] - r.diagonal())[:-1].mean()) if len(r) > 1 else 0.0
 
 
 def forward_transfer(matrix: ArrayLike, baseline: ArrayLike) -> float:
-    """FWT = 1/(T-1) Σ_{j>0} R[j-1, j] - b[j] (arXiv:1706.08840).
+    """Return FWT = 1/(T-1) Σ_{j>0} R[j-1, j] - b[j] (arXiv:1706.08840).
 
-    In -1..1; positive: earlier tasks helped before the task was seen. 0 for a single task. Needs a matrix evaluated
-    above its diagonal.
+    FWT is in -1..1. It is positive if earlier tasks raised the accuracy on a task before that task was learnt, and 0 for
+    a single task. It needs the values above the diagonal.
 
     Args:
-        baseline: float (T,), accuracy of the untrained network, as it was initialised, on each task.
+        baseline: float (T,), accuracy of the initial network on each task.
     """
     r, b = _square(matrix), np.asarray(baseline, dtype=np.float64)
     if b.shape != (len(r),):
@@ -85,51 +88,16 @@ def forward_transfer(matrix: ArrayLike, baseline: ArrayLike) -> float:
     return float((r.diagonal(1) - b[1:]).mean()) if len(r) > 1 else 0.0
 
 
-def prequential(correct: ArrayLike, fading: float = 1.0) -> Floats:
-    """Test-then-train accuracy of a stream with a fading factor (Gama, Sebastião, Rodrigues, Machine Learning 90, 2013).
-
-    P[t] = Σ_{i<=t} a^{t-i} c[i] / Σ_{i<=t} a^{t-i}; a = 1 is the plain running mean, a = 0.99 remembers about 100 samples.
-
-    Args:
-        correct: (n,), 1 or True where the prediction made before learning from the sample was right, else 0.
-        fading: a, in 0..1 without 0.
-
-    Returns:
-        float64 (n,).
-    """
-    c = np.asarray(correct, dtype=np.float64)
-    if c.ndim != 1 or not np.isin(c, (0, 1)).all():
-        raise TrainError(f"correct has shape {c.shape} or values other than 0 and 1: give one entry for each sample")
-    if not 0 < fading <= 1:
-        raise TrainError(f"fading={fading}: must be above 0 and at most 1")
-    result, hits, weight = np.empty(len(c)), 0.0, 0.0
-    for t, value in enumerate(c):
-        hits, weight = fading * hits + value, fading * weight + 1
-        result[t] = hits / weight
-    return result
-
-
-def flip_ratio(before: ArrayLike, after: ArrayLike) -> float:
-    """Share of weights, 0..1, whose sign differs; sign(0) = +1.
-
-    Hidden weights or signs alike: ``flip_ratio([1, -1], [1, 1])`` is 0.5.
-    """
-    a, b = np.asarray(before), np.asarray(after)
-    if a.shape != b.shape or a.size == 0:
-        raise TrainError(f"shapes {a.shape} and {b.shape}: must be equal and not empty")
-    return float(((a >= 0) != (b >= 0)).mean())
-
-
 def hidden_histograms(
     tensors: Mapping[str, ArrayLike], bins: int = 101, limit: float | None = None
 ) -> dict[str, tuple[NDArray[np.int64], Floats]]:
-    """How the hidden weights of each layer are spread: the paper's Fig. 2g, h.
+    """Return a histogram of the hidden weights of each layer, as in the paper's Fig. 2g and 2h.
 
     Args:
-        tensors: as `Network.tensors` or a checkpoint gives them; those named ``….hidden`` are taken.
+        tensors: of `Network.tensors` or a checkpoint; only those named ``….hidden`` are used.
         bins: >= 1; an odd number has one bin across zero.
-        limit: the range is ±limit, and what lies outside counts in the outermost bins. None: each layer's own largest
-            magnitude.
+        limit: the range is ±limit, and the outermost bins count all values beyond it. None is the largest magnitude of
+            each layer.
 
     Returns:
         layer name (without ``.hidden``) -> (counts int64 (bins,), edges float64 (bins + 1,)).
@@ -149,7 +117,7 @@ def hidden_histograms(
 
 
 def summary(matrix: ArrayLike, baseline: ArrayLike | None = None) -> dict[str, Any]:
-    """All measures of a matrix in one JSON-ready object; None where a value was not evaluated."""
+    """Return all measures of a matrix as one JSON-ready object; None marks a value that was not evaluated."""
     r = _square(matrix)
     values = {
         "mean_accuracy": mean_accuracy(r),
@@ -165,10 +133,11 @@ def summary(matrix: ArrayLike, baseline: ArrayLike | None = None) -> dict[str, A
 
 
 def write_json(path: str | Path, history: Sequence[Mapping[str, Any]], baseline: ArrayLike | None = None) -> None:
-    """``{"history": [...], "summary": {...}}``, whole or not at all.
+    """Write ``{"history": [...], "summary": {...}}``, whole or not at all.
 
     Raises:
-        TrainError: the history is empty or not plain JSON, or the file cannot be written.
+        DataError: the file cannot be written.
+        TrainError: the history is empty or not plain JSON.
     """
     content = {"summary": summary(accuracy_matrix(history), baseline), "history": list(history)}
     try:
@@ -179,10 +148,11 @@ def write_json(path: str | Path, history: Sequence[Mapping[str, Any]], baseline:
 
 
 def write_csv(path: str | Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """One line for each epoch, one column ``accuracy_j`` for each task; empty where there is no value.
+    """Write one line for each epoch, with one column ``accuracy_j`` for each task; a field without a value is empty.
 
     Raises:
-        TrainError: the history is empty, or the file cannot be written.
+        DataError: the file cannot be written.
+        TrainError: the history is empty.
     """
     tasks = len(accuracy_matrix(history))
     scalars = [key for key in history[0] if key != "accuracy"]

@@ -1,7 +1,8 @@
-"""What the paper compares with: terms added to the loss that tie binary weights to what earlier tasks left them at.
+"""Rivals of the paper's rule: terms added to the loss that tie weights to their values after earlier tasks.
 
-All act on the binary weights, whose squared distance from an anchor is 0 or 4, through the identity straight-through
-estimator; normalisation parameters are left alone. A penalty is three calls in a training loop and one after a task::
+All act on the weights, ±1, whose squared distance from an earlier weight is 0 or 4, through the identity
+straight-through estimator. Normalisation parameters are free. A training loop calls a penalty in three places of a step
+and once after a task::
 
     penalty = PENALTIES["ewc"](strength=5000)
     ...
@@ -33,11 +34,14 @@ FISHER_BATCH = 500
 
 
 class Penalty:
-    """None at all: the base of the others.
+    """No penalty: the base class of the others.
 
     Args:
         strength: λ, >= 0.
-        seed: of the samples and permutations it draws.
+        seed: of the samples and permutations that are drawn.
+
+    Raises:
+        TrainError: strength is not a finite number >= 0.
     """
 
     def __init__(self, strength: float = 0.0, seed: int = 0) -> None:
@@ -48,17 +52,17 @@ class Penalty:
         self._state: dict[str, Tensor] = {}
 
     def loss(self, network: torch.nn.Module) -> Tensor | float:
-        """The term to add at every step; 0.0 while there is nothing to protect."""
+        """Return the term to add to the loss of a step; 0.0 before the first task has ended."""
         return 0.0
 
     def before_step(self, network: torch.nn.Module) -> None:
-        """Just before `optimizer.step`, gradients in place."""
+        """Call this just before `optimizer.step`, after `backward`."""
 
     def after_step(self, network: torch.nn.Module) -> None:
-        """Just after `optimizer.step`, before the gradients are cleared."""
+        """Call this just after `optimizer.step`, before the gradients are cleared."""
 
     def end_task(self, network: torch.nn.Module, x: Array, y: Array) -> None:
-        """After the last step of a task.
+        """Call this after the last step of a task.
 
         Args:
             x: uint8 (n, F), the training samples of the task.
@@ -66,11 +70,11 @@ class Penalty:
         """
 
     def tensors(self) -> dict[str, Tensor]:
-        """Live state, ``kind.hidden weight's name``: enough, with the settings, to go on in another process."""
+        """Return the state by ``kind.name of the hidden weights``; with the settings it suffices to resume."""
         return dict(self._state)
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """The reverse of `tensors`.
+        """Restore what `tensors` returned.
 
         Raises:
             TrainError: a tensor belongs to another kind of penalty, or the tensors of a weight are incomplete.
@@ -80,9 +84,7 @@ class Penalty:
         for name in tensors:
             kind, _, weight = name.partition(".")
             if kind not in kinds or not weight:
-                raise TrainError(
-                    f"penalty state {name!r} is unknown to {type(self).__name__}: resume with its own kind"
-                )
+                raise TrainError(f"penalty state {name!r} is unknown to {type(self).__name__}: resume with its penalty")
             names.setdefault(weight, set()).add(kind)
         for weight, found in names.items():
             if found != kinds:
@@ -95,34 +97,27 @@ class Penalty:
 
 
 class EWC(Penalty):
-    """Elastic weight consolidation on the binary weights (Kirkpatrick et al., arXiv:1612.00796; as the paper's code).
+    """Elastic weight consolidation on the weights Wb (Kirkpatrick et al., arXiv:1612.00796), as in the paper's code.
 
-    After each task k, F_k = mean over samples of (∂ -log p(y|x) / ∂Wb)², the empirical Fisher, one sample at a time, in
-    evaluation mode with running statistics; and Wb_k, the signs. Then::
+    After each task k it computes F_k = mean over samples of (∂ -log p(y|x) / ∂Wb)², the empirical Fisher information,
+    one sample at a time, in evaluation mode with running statistics, and keeps the weights Wb_k. Then::
 
         loss = λ/2 Σ_k Σ F_k (Wb - Wb_k)²
 
-    over all past tasks. Since it is a quadratic in Wb, two tensors carry it whatever the number of tasks: Σ_k F_k and
-    Σ_k F_k Wb_k. Nothing is approximated by that.
+    over all past tasks. A sum of quadratics in Wb is a quadratic in Wb, so two tensors hold it exactly for any number
+    of tasks: Σ_k F_k and Σ_k F_k Wb_k.
 
     Args:
         strength: λ; the paper's is 5,000.
-        samples: drawn from the task without replacement for F; all of them if the task has fewer.
-        online: if not None, the online variant (Schwarz et al., arXiv:1805.06370): one anchor, the latest signs, and
-            F = online · F + F_k; in 0..1.
+        samples: number drawn from the task without replacement for F, >= 1; all if the task has fewer.
         seed: of the draw.
     """
 
-    def __init__(
-        self, strength: float = 5000.0, samples: int = 5000, online: float | None = None, seed: int = 0
-    ) -> None:
+    def __init__(self, strength: float = 5000.0, samples: int = 5000, seed: int = 0) -> None:
         super().__init__(strength, seed)
         if samples < 1:
             raise TrainError(f"samples={samples}: must be at least 1")
-        if online is not None and not 0 <= online <= 1:
-            raise TrainError(f"online={online}: must be from 0 to 1")
         self.samples = samples
-        self.online = online
 
     def loss(self, network: torch.nn.Module) -> Tensor | float:
         total: Tensor | float = 0.0
@@ -144,9 +139,8 @@ class EWC(Penalty):
             new, anchor = self._importance(found[name], generator), sign(hidden.detach())
             old = self._state.get(f"fisher.{name}", torch.zeros_like(new))
             pull = self._state.get(f"pull.{name}", torch.zeros_like(new))
-            fisher = new + (old if self.online is None else self.online * old)
-            self._state[f"fisher.{name}"] = fisher
-            self._state[f"pull.{name}"] = pull + new * anchor if self.online is None else fisher * anchor
+            self._state[f"fisher.{name}"] = new + old
+            self._state[f"pull.{name}"] = pull + new * anchor
             self._state[f"tasks.{name}"] = torch.tensor(tasks + 1)
 
     def _importance(self, fisher: Tensor, generator: torch.Generator) -> Tensor:
@@ -157,38 +151,36 @@ class EWC(Penalty):
 
 
 class RandomConsolidation(EWC):
-    """The paper's control: `EWC` with each tensor's Fisher values dealt to its synapses at random, anew for every task.
+    """Control of the paper: `EWC` whose Fisher values are permuted at random within each tensor, after every task.
 
-    As much consolidation, none of the knowledge of where it belongs.
+    The amount of consolidation is that of EWC, but it no longer depends on the importance of a synapse.
     """
 
     def _importance(self, fisher: Tensor, generator: torch.Generator) -> Tensor:
-        deal = torch.randperm(fisher.numel(), generator=generator).to(fisher.device)
-        return fisher.flatten()[deal].view_as(fisher)
+        order = torch.randperm(fisher.numel(), generator=generator).to(fisher.device)
+        return fisher.flatten()[order].view_as(fisher)
 
 
 class SynapticIntelligence(Penalty):
-    """Synaptic intelligence (Zenke, Poole, Ganguli, arXiv:1703.04200) as the paper's code has it for binary weights.
+    """Synaptic intelligence (Zenke, Poole, Ganguli, arXiv:1703.04200) on weights Wb, as in the paper's code.
 
-    Along the way of a task, w = Σ_steps -g · ΔW with g the gradient of the whole loss; after it::
+    During a task it sums w = Σ_steps -g · ΔW, with g the gradient of the whole loss. After the task::
 
         ω = ω + w / (D² + damping)        D = W at the end - W at the end of the task before
         loss = λ Σ ω (Wb - Wb*)²          Wb*: signs at the end of the latest task
 
-    W in D is the hidden weight. ω is not clipped: where learning went uphill, it is negative.
+    W is the hidden weight. ω is not clipped: it is negative where the steps of the task increased the loss.
 
     Args:
         strength: λ. The paper's code names no value.
         damping: > 0; the paper's is 0.1.
-        binary_path: whether ΔW is that of the signs, not of the hidden weights (the code's ``--bin-path``).
     """
 
-    def __init__(self, strength: float = 1.0, damping: float = 0.1, binary_path: bool = False, seed: int = 0) -> None:
+    def __init__(self, strength: float = 1.0, damping: float = 0.1, seed: int = 0) -> None:
         super().__init__(strength, seed)
         if not 0 < damping < math.inf:
             raise TrainError(f"damping={damping}: must be a finite number above 0")
         self.damping = damping
-        self.binary_path = binary_path
         self._before: dict[str, Tensor] = {}
 
     def loss(self, network: torch.nn.Module) -> Tensor | float:
@@ -208,20 +200,19 @@ class SynapticIntelligence(Penalty):
                 self._state[f"path.{name}"] = torch.zeros_like(w)
                 self._state[f"start.{name}"] = w.clone()
                 self._state[f"tasks.{name}"] = torch.tensor(0)
-            self._before[name] = sign(w) if self.binary_path else w.clone()
+            self._before[name] = w.clone()
 
     def after_step(self, network: torch.nn.Module) -> None:
         for name, hidden in hidden_weights(network):
             if hidden.grad is None or name not in self._before:
                 continue
-            w = hidden.detach()
-            moved = (sign(w) if self.binary_path else w) - self._before.pop(name)
+            moved = hidden.detach() - self._before.pop(name)
             self._state[f"path.{name}"].addcmul_(hidden.grad, moved, value=-1)
 
     def end_task(self, network: torch.nn.Module, x: Array, y: Array) -> None:
         for name, hidden in hidden_weights(network):
             if f"omega.{name}" not in self._state:
-                continue  # not a single step was taken
+                continue  # no step was taken
             w, start, path = hidden.detach(), self._state[f"start.{name}"], self._state[f"path.{name}"]
             self._state[f"omega.{name}"] += path / ((w - start).square() + self.damping)
             path.zero_()
@@ -238,22 +229,22 @@ PENALTIES: dict[str, Callable[..., Penalty]] = {
     "si": SynapticIntelligence,
     "random": RandomConsolidation,
 }
-"""Name -> class; every one takes ``strength`` and ``seed``."""
+"""Name -> class. Each takes ``strength`` and ``seed``."""
 
 
 def hidden_weights(network: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    """(name, hidden weights) of every binary layer that learns."""
+    """Yield name and hidden weights of every trained layer."""
     for name, parameter in network.named_parameters():
         if name.rpartition(".")[2] == "hidden" and parameter.requires_grad:
             yield name, parameter
 
 
 def empirical_fisher(network: torch.nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """Mean over samples of the squared gradient of -log p(y|x) for each binary weight, one sample at a time.
+    """Return the mean over samples of the squared gradient of -log p(y|x) by each weight, one sample at a time.
 
-    A dense layer's gradient for one sample is an outer product, δ ⊗ x, so the sum of squares over a batch is the one
-    matrix product (δ²)ᵀ · x²; only convolutions take their samples singly. The network's mode and gradients are left as
-    they were found. "batch" statistics are replaced by running ones: a batch of one has none.
+    The gradient of a dense layer for one sample is an outer product, δ ⊗ x, so the sum of its squares over a batch is
+    one matrix product, (δ²)ᵀ · x². Convolutions compute each sample by itself. The network keeps its mode and gradients.
+    Running statistics replace "batch" statistics, which one sample does not have.
 
     Args:
         x: uint8 (n, F), n >= 1.

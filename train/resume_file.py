@@ -1,10 +1,11 @@
-"""A run's whole state in one file, so that it can go on as if nothing had happened: tensors, and one JSON text.
+"""The whole state of a run in one file, from which it can continue: tensors, one JSON text and a checksum of both.
 
-The file is not for exchange (that is `checkpoint.safetensors`) but for `resume`; it is written whole or not at all.
+The file serves `metabit.train.run` only; for exchange there is `checkpoint.safetensors`. It is written whole or not at all.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,24 +18,25 @@ with extra("torch"):
     import torch
     from torch import Tensor
 
-VERSION = 2
-_KEY = "metabit-run"
+VERSION = 3
+_KEY, _SUM = "metabit-run", "metabit-run-sum"
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Tensors of any dtype and a JSON-ready header.
+    """Write tensors of any dtype and a JSON-ready header.
 
     Raises:
-        TrainError: the folder does not exist or cannot be written.
+        DataError: the folder does not exist or cannot be written.
     """
     with extra("safetensors"):
         from safetensors.torch import save
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, save(plain, {_KEY: json.dumps({"version": VERSION, **header})}))
+    text = json.dumps({"version": VERSION, **header})
+    write_whole(path, save(plain, {_KEY: text, _SUM: _checksum(plain, text)}))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The reverse of `write`.
+    """Return the tensors and the header that `write` wrote.
 
     Raises:
         TrainError: there is no such file, or it is damaged, of another kind or of another version.
@@ -48,17 +50,27 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         header = json.loads(metadata[_KEY])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        version = header["version"]
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise TrainError(f"{path} is damaged or no saved run ({error}): start without resume") from None
-    if header["version"] != VERSION:
-        raise TrainError(
-            f"{path} has version {header['version']}: this metabit resumes {VERSION}, use the one that wrote it"
-        )
+    if version != VERSION:
+        raise TrainError(f"{path} has version {version}: this metabit resumes {VERSION}, use the one that wrote it")
+    if metadata.get(_SUM) != _checksum(tensors, metadata[_KEY]):
+        raise TrainError(f"{path} is damaged (its checksum does not match its content): start without resume")
     return tensors, header
 
 
+def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
+    """Return the hex digest of names, dtypes, shapes and bytes of all tensors, and of the JSON text."""
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Moments and counters of any torch optimizer: tensors by ``index.key``, and everything else by the same names."""
+    """Return the state of any torch optimizer by ``index.key``: its tensors, and its other values."""
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, Any] = {}
     for index, entries in optimizer.state_dict()["state"].items():
@@ -70,7 +82,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor]
 def load_optimizer_state(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
 ) -> None:
-    """The reverse of `optimizer_state`, into an optimizer of the same parameters and groups."""
+    """Restore what `optimizer_state` returned, in an optimizer of the same parameters and groups."""
     whole = optimizer.state_dict()
     state: dict[int, dict[str, Any]] = {}
     for name, value in (*tensors.items(), *numbers.items()):
@@ -80,5 +92,5 @@ def load_optimizer_state(
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors under a prefix, without it."""
+    """Return the tensors under a prefix, by their names without it."""
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

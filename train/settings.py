@@ -1,11 +1,14 @@
-"""How an experiment is run, as plain data: a scenario's named defaults, and the settings of one run."""
+"""Settings of one run, and the defaults of each scenario, as plain data."""
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from metabit.data.task import Task, thermometer
 from metabit.train.errors import TrainError
@@ -13,29 +16,28 @@ from metabit.train.network.presets import preset
 from metabit.train.network.spec import Gamma, Input, Norm, Output, Spec, Statistics
 
 GRADED_PLANES = 2
-Rule = Literal["metaplastic", "metaplastic-sgd", "plain"]
+PenaltyName = Literal["none", "ewc", "si", "random"]
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """The defaults of a scenario: the paper's, where the paper has it.
+    """Defaults of a scenario: the paper's settings for the scenarios of the paper.
 
     Args:
         preset: name of the network (`metabit.train.network.presets`).
-        input, planes: of the first layer. planes > 0 is a thermometer of so many planes; 0 takes the features as
-            `Spec.input` says.
+        input, planes: of the first layer. planes > 0 is a thermometer code of that many planes; with 0 the first layer
+            takes the features as `Spec.input` says.
         norm, gamma_init, affine, statistics, output: see `Spec`.
-        per_task_norm: whether each task is tested with the batch normalisation it was learnt with. That tells the network
-            at test which task it faces, as in the paper; False is one for all.
-        epochs: over each task; interleaved, over the union of all.
-        batch: samples a step.
-        lr, weight_decay: of the rule.
-        eps: of Adam, added to the root of the second moment. Gradients that are small beside it move little: what a task
-            no longer needs to learn, it no longer consolidates (and m must be larger).
-        m: metaplasticity, one number or one for each trained layer.
-        rule: "metaplastic" is the paper's Adam, "metaplastic-sgd" SGD with the same gate, "plain" Adam with m = 0.
-        fresh_moments: whether the optimizer starts anew with each task: a hint of the boundaries, as in the paper.
-        evaluate_every: epochs between evaluations; the last epoch of a task is always evaluated.
+        per_task_norm: True tests each task with the batch normalisation it was learnt with, as in the paper. That tells
+            the network which task a sample belongs to. False has one normalisation for all tasks.
+        epochs: passes over each task; with `interleaved`, over the union of all tasks. >= 1.
+        batch: samples of a step, >= 1.
+        lr, weight_decay: of `metabit.train.MetaplasticAdam`, >= 0.
+        eps: added to the root of Adam's second moment, >= 0. A gradient that is small beside eps moves its weight
+            little, so that a task which is already learnt consolidates little. A larger eps needs a larger m.
+        m: metaplasticity >= 0, one number or one for each trained layer. 0 is plain Adam.
+        fresh_moments: True starts the optimizer anew with each task, as in the paper. That needs the task boundaries.
+        evaluate_every: epochs between evaluations, >= 1. The last epoch of a task is always evaluated.
     """
 
     preset: str = "mlp-512"
@@ -53,9 +55,25 @@ class Defaults:
     weight_decay: float = 1e-7
     eps: float = 1e-8
     m: float | tuple[float, ...] = 0.0
-    rule: Rule = "metaplastic"
     fresh_moments: bool = True
     evaluate_every: int = 1
+
+
+_WHOLE = {"planes": 0, "epochs": 1, "batch": 1, "evaluate_every": 1, "seed": 0}
+"""Whole numbers -> least value."""
+_NUMBERS = ("lr", "weight_decay", "eps", "strength")
+_FLAGS = ("affine", "per_task_norm", "fresh_moments", "interleaved", "evaluate_all")
+_CHOICES: dict[str, Any] = {
+    "input": Input, "norm": Norm, "gamma_init": Gamma, "statistics": Statistics, "output": Output,
+    "penalty": PenaltyName,
+}  # fmt: skip
+_REMOVED = {
+    "rule": "the only rule is MetaplasticAdam, and m=0 is plain Adam",
+    "grid_bits": "train in floats and export with --bits",
+    "grid_span": "train in floats and export with --bits",
+    "penalty_options": "the factor of the penalty is strength",
+}
+"""Settings of 0.1 -> what replaces them."""
 
 
 @dataclass(frozen=True)
@@ -63,56 +81,91 @@ class Settings(Defaults):
     """Everything that decides one run, besides the scenario. Equal settings give equal results on one machine.
 
     Args:
-        hidden: units of the hidden layers in place of the preset's; None keeps them.
-        seed: of everything random: data order, splits, permutations, initial weights, roundings.
-        penalty: "none", "ewc", "si" or "random" (`metabit.train.penalties`), with its options.
-        interleaved: learn the union of all tasks at once: the upper bound that no sequence reaches.
-        grid_bits: k, 2..8: train on the k-bit grid that the device has; None trains in floats.
-        grid_span: the largest hidden weight on the grid; None is 3/m of the layer, where the gate has closed
-            to 1 %.
-        evaluate_all: also test on tasks not yet seen.
+        hidden: units of the hidden layers in place of the preset's; None keeps the preset's.
+        seed: >= 0, of everything random: order of the samples, splits, permutations, initial weights.
+        penalty: "none", "ewc", "si" or "random" (`metabit.train.penalties`).
+        strength: factor λ of the penalty, >= 0; None is the penalty's own default.
+        interleaved: True learns the union of all tasks at once: the upper bound for a sequence of tasks.
+        evaluate_all: True also tests tasks that are not yet learnt.
+
+    Raises:
+        TrainError: a value has the wrong type or is out of range.
     """
 
     hidden: tuple[int, ...] | None = None
     seed: int = 0
-    penalty: str = "none"
-    penalty_options: Mapping[str, float] = field(default_factory=dict)
+    penalty: PenaltyName = "none"
+    strength: float | None = None
     interleaved: bool = False
-    grid_bits: int | None = None
-    grid_span: float | None = None
     evaluate_all: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("planes", 0), ("epochs", 1), ("batch", 1), ("evaluate_every", 1), ("seed", 0)):
+        for row in fields(self):
+            value = getattr(self, row.name)
+            if isinstance(value, np.generic):
+                object.__setattr__(self, row.name, value.item())
+            elif isinstance(value, list):  # as in JSON
+                object.__setattr__(self, row.name, tuple(value))
+        if _is_whole(self.hidden):
+            object.__setattr__(self, "hidden", (self.hidden,))
+        for name, least in _WHOLE.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            if not _is_whole(value) or value < least:
                 raise TrainError(f"{name}={value!r}: must be a whole number, at least {least}")
-        if self.rule not in get_args(Rule):
-            raise TrainError(f"rule={self.rule!r}: must be one of {', '.join(get_args(Rule))}")
-        if self.grid_bits is not None and not 2 <= self.grid_bits <= 8:
-            raise TrainError(f"grid_bits={self.grid_bits}: must be from 2 to 8")
-        if self.grid_span is not None and not 0 < self.grid_span < math.inf:
-            raise TrainError(f"grid_span={self.grid_span}: must be a finite number above 0")
-        for name in ("hidden", "m"):  # as JSON has lists
-            if isinstance(getattr(self, name), list):
-                object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            if not (_is_number(value) and 0 <= value < math.inf) and (name, value) != ("strength", None):
+                raise TrainError(f"{name}={value!r}: must be a finite number >= 0")
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise TrainError(f"{name}={getattr(self, name)!r}: must be true or false")
+        for name, kind in _CHOICES.items():
+            if getattr(self, name) not in get_args(kind):
+                raise TrainError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(get_args(kind))}")
+        if not all(_is_number(m) for m in (self.m if isinstance(self.m, tuple) else (self.m,))):
+            raise TrainError(f"m={self.m!r}: must be a number, or a list with one for each trained layer")
+        if self.hidden is not None and not (isinstance(self.hidden, tuple) and all(map(_is_whole, self.hidden))):
+            raise TrainError(f"hidden={self.hidden!r}: must be a list of unit counts, such as [512]")
+        if not isinstance(self.preset, str):
+            raise TrainError(f"preset={self.preset!r}: must be a name")
         preset(self.preset)
 
     @staticmethod
     def of(defaults: Defaults, **changes: Any) -> Settings:
-        """A scenario's defaults with changes; a change to None is none.
+        """Return a scenario's defaults with changes. A change to None is no change.
+
+        A changed preset also brings the settings of its row in `metabit.train.network.presets`. A change of input
+        changes planes with it: "uint8" has none, and "bits" has at least one unless planes is given.
 
         Raises:
             TrainError: there is no such setting, or its value is out of range.
         """
         known = [row.name for row in fields(Settings)]
         for name in changes:
+            if name in _REMOVED:
+                raise TrainError(f"the setting {name} was removed: {_REMOVED[name]}")
             if name not in known:
-                raise TrainError(f"unknown setting {name!r}: there are {', '.join(known)}")
-        return Settings(**{**asdict(defaults), **{name: value for name, value in changes.items() if value is not None}})
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]!r}? The settings are" if near else "the settings are"
+                raise TrainError(f"unknown setting {name!r}: {hint} {', '.join(known)}")
+        changes = {name: value for name, value in changes.items() if value is not None}
+        brought = dict(preset(changes["preset"]).settings) if isinstance(changes.get("preset"), str) else {}
+        if changes.get("input") == "uint8":
+            if changes.get("planes"):
+                raise TrainError(
+                    f"input='uint8' with planes={changes['planes']}: planes make bits, give only one of them"
+                )
+            brought["planes"] = 0
+        elif changes.get("input") == "bits":
+            brought["planes"] = defaults.planes or 1
+        return Settings(**{**asdict(defaults), **brought, **changes})
 
     def spec(self, task: Task, classes: int) -> Spec:
-        """The network for a task, and all tasks like it."""
+        """Return the network for a task and for all tasks with the same features.
+
+        Args:
+            classes: of all tasks together.
+        """
         row = preset(self.preset)
         graded = row.units == "graded"
         planes = self.planes or (GRADED_PLANES if graded else 0)
@@ -135,17 +188,25 @@ class Settings(Defaults):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; ``Settings(**to_dict())`` is equal."""
+        """Return a JSON-ready dict; ``Settings(**to_dict())`` is equal."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
 _OWN = Defaults(preset="wide-512", input="bits", planes=4, norm="batch", output="code", epochs=50, batch=100, m=25.0)
-"""The demo's network and rule: a start for small data that is to end on a board."""
+"""Network and rule of the demo: a start for small data whose network is to run on a board."""
 _PAIR = Defaults(preset="mlp-512", per_task_norm=True, epochs=20, m=1.5)
 _STREAM = Defaults(preset="mlp-1024", affine=False, epochs=20, m=2.5, fresh_moments=False, evaluate_every=20)
 _ONE = Defaults(m=1.35)
 
-DEFAULTS: dict[str, Defaults] = {
+DEFAULTS: Mapping[str, Defaults] = {
     "permuted-mnist": Defaults(preset="mlp-512", per_task_norm=True, epochs=10, m=2.0),
     "mnist-fashion": _PAIR,
     "fashion-first": _PAIR,
@@ -166,5 +227,5 @@ DEFAULTS: dict[str, Defaults] = {
 
 
 def defaults(scenario: str) -> Defaults:
-    """The defaults of a scenario by name; those for the user's own data where it has no row in `DEFAULTS`."""
-    return DEFAULTS.get(scenario, _OWN)
+    """Return the defaults of a scenario by name; a scenario without a row has those for the user's own data."""
+    return DEFAULTS.get(scenario) or DEFAULTS.get(scenario.rpartition(":")[0], _OWN)

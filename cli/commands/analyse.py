@@ -1,4 +1,4 @@
-"""metabit analyse: is a large hidden weight an important one?"""
+"""Command `metabit analyse`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from metabit.cli.errors import UsageError
 from metabit.experiments import show
+from metabit.experiments.errors import UsageError
 
-Plot = Annotated[Path | None, typer.Option("--plot", help="Also draw it into this .svg or .png file.")]
+Plot = Annotated[Path | None, typer.Option("--plot", help="Also draw the result into this .svg or .png file.")]
 Bins = Annotated[int, typer.Option(help="Bins of hidden magnitude.", min=1)]
 
-app = typer.Typer(help="The paper's analyses of hidden weights.", no_args_is_help=True)
+app = typer.Typer(help="The paper's analyses of hidden weights.", no_args_is_help=True, add_completion=False)
 
 
 @app.command()
@@ -21,29 +21,29 @@ def switches(
     checkpoint: Annotated[Path, typer.Argument(help="checkpoint.safetensors")] = Path("out/checkpoint.safetensors"),
     data: Annotated[str, typer.Option("--data", help="Scenario whose first task's training samples are used.")] = "digits",
     bins: Bins = 15,
-    count: Annotated[int | None, typer.Option("--switches", help="Signs switched at once; default 0.2 % of each layer.")] = None,
-    draws: Annotated[int, typer.Option(help="Random choices for each bin.", min=1)] = 20,
-    samples: Annotated[int, typer.Option(help="At most so many samples.", min=1)] = 5000,
+    count: Annotated[int | None, typer.Option("--switches", help="Signs switched together; default 0.2 % of each layer.")] = None,
+    draws: Annotated[int, typer.Option(help="Repetitions for each bin.", min=1)] = 20,
+    samples: Annotated[int, typer.Option(help="Largest number of samples.", min=1)] = 5000,
     seed: show.Seed = 0,
     plot: Plot = None,
     json: show.Json = False,
 ) -> None:  # fmt: skip
-    """Switch signs of synapses of one hidden magnitude, measure how the loss grows, switch them back.
+    """Measure the loss increase when signs of synapses of one hidden magnitude are switched.
 
     Example: [bold]metabit analyse switches out/checkpoint.safetensors --data digits --bins 8[/]
     """
-    from metabit.data.scenarios import scenario
+    from metabit.data import load
     from metabit.experiments.analyses import switch_signs
     from metabit.train import load_checkpoint
 
     network = load_checkpoint(checkpoint).to_network()
-    task = scenario(data).task(0, seed)
+    task = load(data, seed=seed, warn=show.warn).task(0)
     if task.features != network.spec.features:
         raise UsageError(f"--data {data} has {task.features} features, {checkpoint} takes {network.spec.features}")
     rows = switch_signs(
         network, task.x_train[:samples], task.y_train[:samples], bins=bins, switches=count, draws=draws, seed=seed
     )
-    _draw(plot, rows, f"What a switched sign costs: {checkpoint.parent.name}")
+    _draw(plot, rows, f"Loss increase of switched signs: {checkpoint.parent.name}")
     if json:
         show.emit(rows)
         return
@@ -67,7 +67,7 @@ def quadratic(
     plot: Plot = None,
     json: show.Json = False,
 ) -> None:
-    """The quadratic binary task, where what a hidden magnitude means can be computed beforehand.
+    """Measure the loss increase of switched signs on the quadratic binary task, where it can be predicted.
 
     Example: [bold]metabit analyse quadratic --plot quadratic.svg[/]
     """

@@ -12,27 +12,28 @@ from metabit.experiments.demo_settings import RECIPE
 
 
 def command(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for everything the demo makes.")] = Path(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for all files of the demo.")] = Path(
         "out/demo"
     ),
     seed: show.Seed = 0,
-    passes: Annotated[int, typer.Option(help="Times the device sees the sideways digits.", min=1)] = RECIPE.passes,
+    passes: Annotated[int, typer.Option(help="Passes over the sideways digits.", min=1)] = RECIPE.passes,
     json: show.Json = False,
 ) -> None:
-    """Train on upright digits, then let emulated devices learn sideways ones, and see who forgets.
+    """Train on upright digits, then let emulated devices learn sideways digits, and compare what they forget.
 
-    Three deployments of one network learn the same stream, one sample at a time, on an emulated Cortex-M4F: with
-    metaplasticity, without it (m = 0), and frozen. Leaves report.html, report.json and every file of the road in the folder.
+    Four deployments of one network get the same stream, one sample at a time, on an emulated Cortex-M4F: with metaplasticity,
+    without it (m = 0), without it at the visit rate that suits it best, and frozen. Writes report.html, report.json, the
+    checkpoint and the exported files into the folder.
 
     Example: [bold]metabit demo -o out/demo --seed 3[/]
     """
     from metabit.cli import BREACH
     from metabit.cli.boards import on_board
-    from metabit.experiments import demo as road
+    from metabit.experiments import demo
     from metabit.firmware_sim import write_report
     from metabit.firmware_sim.report.page import as_json
 
-    report = road.walk(output, seed, passes)
+    report = demo.run(output, seed, passes)
     _, page = write_report(report, output)
     if json:
         show.emit(as_json(report))

@@ -8,23 +8,26 @@ from typing import Annotated
 
 import typer
 
-from metabit.data import Task, load_task
+from metabit.cli import datasets
+from metabit.data import Task
 from metabit.experiments import show
 
 DEFAULT = (0.16, 0.59)
 """Thresholds as shares of the largest feature; 40 and 150 where that is 255."""
 
 
-def thresholds_of(task: Task, asked: Sequence[int] | None = None) -> tuple[int, ...]:
-    """Thresholds for the encoder: `asked`, or DEFAULT times the largest feature of the training part; each only once."""
+def thresholds_of(task: Task, given: Sequence[int] | None = None) -> tuple[int, ...]:
+    """Thresholds of the inputs: the given ones, or `DEFAULT` shares of the largest feature. None occurs twice."""
     largest = int(task.x_train.max())
-    return tuple(dict.fromkeys(asked or [max(1, round(part * largest)) for part in DEFAULT]))
+    return tuple(dict.fromkeys(given or [max(1, round(part * largest)) for part in DEFAULT]))
 
 
 def command(
     data: Annotated[
         str,
-        typer.Argument(help="Data to learn: digits, or an .npz file. Only its sizes and its largest feature are used."),
+        typer.Argument(
+            help=f"Dataset that it will learn: {datasets.HELP} Only its sizes and its largest feature are read."
+        ),
     ] = "digits",
     output: Annotated[Path, typer.Option("-o", "--output", help="The image to write.")] = Path("out/fresh.mbit"),
     hidden: Annotated[int, typer.Option(help="Hidden units, 1..1024; multiples of 32 waste no memory.")] = 192,
@@ -56,7 +59,7 @@ def command(
             "--features was removed: a head on a trained network's features learnt no better than none. Leave it out to learn "
             "on the data itself, or let the trained network learn on: metabit export, then metabit run --learn"
         )
-    task = load_task(data)
+    task = datasets.loaded(data, seed)
     options = VoteOptions(bits=bits, thresholds=thresholds_of(task, threshold), seed=seed)
     image = write_image(fresh(task.features, hidden, task.classes, options))
     model = Model(image)
@@ -64,8 +67,9 @@ def command(
     write_whole(output, image)
     sizes = {"flash: image": len(image), "RAM: state": model.state_size, "RAM: arena, learn": model.arena_size("learn")}
     if json:
-        show.emit({"image": str(output), "features": task.features, "hidden": hidden, "classes": task.classes,
+        show.emit({"image": str(output), "read": task.facts(), "features": task.features, "hidden": hidden, "classes": task.classes,
                    "bits": bits, "bytes": sizes})  # fmt: skip
         return
+    datasets.say(task)
     show.table(f"{output}", ["memory", "bytes"], [(name, f"{count:,}") for name, count in sizes.items()])
     show.say(f"{task.features} -> {hidden} -> {task.classes}, {bits} bits a synapse, nothing learnt yet")

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from metabit.cli import datasets
 from metabit.cli.errors import UsageError
 from metabit.experiments import show, stream
+from metabit.experiments.confusion import Confusion
 
 CHUNK = 100
+
+WIDEST = 12
+"""Most classes whose confusion matrix is shown as a table; --json always has it."""
 
 
 def command(
     image: Annotated[Path, typer.Argument(help="A .mbit image.")] = Path("out/model.mbit"),
-    data: Annotated[
-        str, typer.Option("--data", help="Stream to evaluate or learn: digits, digits:sideways, or an .npz file.")
-    ] = "digits",
+    data: Annotated[str, typer.Option("--data", help=f"Dataset to test on, or to learn: {datasets.HELP}")] = "digits",
     learn: Annotated[
-        bool, typer.Option("--learn", help="Learn the training part, one sample at a time, in place.")
+        bool, typer.Option("--learn", help="Learn the training part, one sample at a time, in place, in file order.")
     ] = False,
-    passes: Annotated[int, typer.Option(help="Times the stream is seen, each in a new order.", min=1)] = 1,
+    shuffle: Annotated[
+        bool, typer.Option("--shuffle", help="Learn in random order, a new one for each pass; tasks are mixed.")
+    ] = False,
+    passes: Annotated[int, typer.Option(help="Number of times the stream is learned.", min=1)] = 1,
     limit: Annotated[int | None, typer.Option(help="Learn only so many samples.", min=1)] = None,
     also: Annotated[
-        list[str] | None, typer.Option(help="Another world to test on, before and after; repeatable.")
+        list[str] | None, typer.Option(help="Another dataset to test on, before and after; repeatable.")
     ] = None,
     save: Annotated[Path | None, typer.Option(help="Write the learned image here.")] = None,
     seed: show.Seed = 0,
@@ -32,9 +39,10 @@ def command(
 ) -> None:
     """Run an image on this machine through the C runtime: test it, or let it learn a stream.
 
-    Learning reports prequential accuracy (each sample is predicted before it is learned) and the accuracy on the test parts
-    before and after. Without learning it also shows the accuracy on the half of the predictions that are surer, those with the
-    largest margin between best and second score. Ctrl-C stops the stream; with --save, what was learned until then is kept.
+    Learning reports prequential accuracy (each sample is predicted before it is learned) and, before and after it, accuracy,
+    balanced accuracy (mean of the recall over the classes) and recall by class on the test parts. Without learning the table also
+    shows the accuracy on the half of the predictions with the largest margin between best and second score. Ctrl-C stops the
+    stream; with --save, what was learned until then is kept.
 
     Example: [bold]metabit run out/model.mbit --data digits:sideways --learn --also digits --save out/learned.mbit[/]
     """
@@ -43,21 +51,25 @@ def command(
 
     if save is not None and not learn:
         raise UsageError("--save without --learn would write the image unchanged: add --learn")
-    if not learn and (limit is not None or passes != 1):
-        raise UsageError("--limit and --passes are of the stream to learn: add --learn")
+    if not learn and (limit is not None or passes != 1 or shuffle):
+        raise UsageError("--limit, --passes and --shuffle belong to the stream to learn: add --learn")
     if save is not None and (save.is_dir() or not save.parent.is_dir()):
         raise UsageError(f"--save {save}: give a file in a folder that exists")
     model = Model.open(image)
-    frozen = read_image(image.read_bytes())
-    worlds = {name: stream.open_task(name, frozen) for name in dict.fromkeys([data, *(also or [])])}
-    before = {n: stream.accuracy(model.predict_many, t.x_test, t.y_test) for n, t in worlds.items()}
-    tally, interrupted = stream.Tally(), False
+    frozen = read_image(model.image())
+    tasks = datasets.opened([data, *(also or [])], frozen, seed, quiet=json)
+
+    def tested() -> dict[str, Confusion]:
+        return {name: Confusion.of(model.scores(t.x_test), t.y_test, t.labels) for name, t in tasks.items()}
+
+    before, tally, interrupted = tested(), stream.Tally(), False
+    order = stream.order_of(tasks[data].y_train, shuffle)
     if learn:
-        task = worlds[data]
+        task = tasks[data]
         count = len(task.y_train)
         try:
             with show.bar(f"learning {data}", stream.chunk_count(count, passes, limit, CHUNK)) as bar:
-                for piece in stream.chunks(count, passes, limit, seed, CHUNK):
+                for piece in stream.chunks(count, passes, limit, seed, CHUNK, shuffle):
                     steps = model.learn_many(task.x_train[piece], task.y_train[piece])
                     tally.learned(len(piece), steps)
                     tally.predicted(steps.predicted, task.y_train[piece])
@@ -67,37 +79,95 @@ def command(
             tally.samples = (model.steps - frozen.counters.steps) % 2**32  # some of the last chunk was learned as well
         if save is not None:
             model.save(save)
-    after = {n: stream.accuracy(model.predict_many, t.x_test, t.y_test) for n, t in worlds.items()} if learn else before
-    surer = {
-        n: stream.surer_half(model.predict_many(t.x_test), model.margins(t.x_test), t.y_test) for n, t in worlds.items()
-    }
+    after = tested() if learn else before
 
     if json:
         show.emit(
             {
-                "image": str(image), "data": data, "accuracy_before": before, "accuracy_after": after,
-                "accuracy_surer_half": surer,
-                "samples": tally.samples, "interrupted": interrupted, "per_sample": tally.per_sample(),
+                "image": str(image), "data": data, "read": {name: task.facts() for name, task in tasks.items()},
+                "accuracy_before": {name: found.accuracy for name, found in before.items()},
+                "accuracy_after": {name: found.accuracy for name, found in after.items()},
+                "accuracy_surer_half": {name: found.surer_half for name, found in after.items()},
+                "before": {name: found.facts() for name, found in before.items()},
+                "after": {name: found.facts() for name, found in after.items()},
+                "samples": tally.samples, "order": order if learn else None, "interrupted": interrupted,
+                "per_sample": tally.per_sample(),
                 "prequential": tally.prequential if learn else None, "prequential_curve": tally.curve,
                 "saved": str(save) if save else None,
             }
         )  # fmt: skip
-    elif learn:
-        show.table(
-            f"{image} learned {tally.samples:,} samples of {data}" + (" (interrupted)" if interrupted else ""),
-            ["world", "before", "after"],
-            [(name, show.percent(before[name]), show.percent(after[name])) for name in worlds],
-            caption=f"prequential accuracy {show.percent(tally.prequential)}; per sample "
-            + ", ".join(f"{value:.1f} {name}" for name, value in tally.per_sample().items() if name != "skipped")
-            + f"; {show.percent(tally.per_sample()['skipped'])} taught nothing",
-        )
+    else:
+        _tell(str(image), data, before, after if learn else None, tally, order + ", interrupted" * interrupted)
         if save is not None:
             show.say(f"saved as {save}")
-    else:
-        rows = [
-            (name, show.percent(before[name]), show.percent(surer[name]), f"{len(task.y_test):,}")
-            for name, task in worlds.items()
-        ]
-        show.table(f"{image}", ["world", "accuracy", "of the surer half", "test samples"], rows)
     if interrupted:
         raise typer.Exit(130)
+
+
+def _tell(
+    image: str,
+    data: str,
+    before: Mapping[str, Confusion],
+    after: Mapping[str, Confusion] | None,
+    tally: stream.Tally,
+    order: str,
+) -> None:
+    if after is None:
+        columns = ["dataset", "accuracy", "balanced", "of the surer half", "test samples"]
+        rows = [
+            (
+                name,
+                *map(show.percent, (found.accuracy, found.balanced_accuracy, found.surer_half)),
+                f"{found.counts.sum():,}",
+            )
+            for name, found in before.items()
+        ]
+        show.table(image, columns, rows)
+    else:
+        visits = ", ".join(f"{value:.1f} {name}" for name, value in tally.per_sample().items() if name != "skipped")
+        show.table(
+            f"{image} learned {tally.samples:,} samples of {data} {order}",
+            ["dataset", "before", "after", "balanced: before", "after"],
+            [
+                (
+                    name,
+                    show.percent(before[name].accuracy), show.percent(after[name].accuracy),
+                    show.percent(before[name].balanced_accuracy), show.percent(after[name].balanced_accuracy),
+                )
+                for name in before
+            ],
+            caption=f"prequential accuracy {show.percent(tally.prequential)}; per sample {visits}; "
+            f"{show.percent(tally.per_sample()['skipped'])} skipped",
+        )  # fmt: skip
+    _tell_classes(data, before[data], None if after is None else after[data])
+
+
+def _tell_classes(data: str, before: Confusion, after: Confusion | None) -> None:
+    """Recall of each class, beside the number of samples of each predicted class where they fit."""
+
+    def share(value: float | None) -> str:
+        return "" if value is None else show.percent(value)
+
+    last = after or before
+    wide = len(last.names) <= WIDEST
+    recalls = [before.recall] if after is None else [before.recall, after.recall]
+    columns = ["class", "samples", *(["recall"] if after is None else ["recall before", "after"])]
+    rows = [
+        (
+            name,
+            f"{last.counts[i].sum():,}",
+            *(share(recall[name]) for recall in recalls),
+            *(f"{count:,}" if count else "" for count in last.counts[i].tolist() if wide),
+        )
+        for i, name in enumerate(last.names)
+        if last.counts[i].any()
+    ]
+    caption = (
+        f"columns {last.names[0]} to {last.names[-1]}: samples of the row's class that were predicted as this class"
+    )
+    show.table(
+        f"{data}, test part by class" + (", after learning" if after else ""),
+        [*columns, *(last.names if wide else ())],
+        rows,
+        caption=caption if wide else None,
+    )

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from metabit.cli import datasets
 from metabit.experiments import show, stream
 
 
@@ -28,12 +29,15 @@ MEASURED = 50
 def command(
     image: Annotated[Path, typer.Argument(help="A .mbit image.")] = Path("out/model.mbit"),
     board: Annotated[str, typer.Option(help="A board of metabit boards, or a board file.")] = "nrf52840",
-    data: Annotated[str, typer.Option("--data", help="digits, digits:sideways, or an .npz file.")] = "digits",
+    data: Annotated[str, typer.Option("--data", help=f"Dataset to test on, or to learn: {datasets.HELP}")] = "digits",
     learn: Annotated[bool, typer.Option("--learn", help="Learn the training part on the board, in place.")] = False,
+    shuffle: Annotated[
+        bool, typer.Option("--shuffle", help="Learn in random order, a new one for each pass; tasks are mixed.")
+    ] = False,
     passes: Annotated[int, typer.Option(help="Times the stream is seen.", min=1)] = 1,
     limit: Annotated[int | None, typer.Option(help="Learn only so many samples.", min=1)] = None,
     also: Annotated[
-        list[str] | None, typer.Option(help="Another world to test on, before and after; repeatable.")
+        list[str] | None, typer.Option(help="Another dataset to test on, before and after; repeatable.")
     ] = None,
     budgets: Annotated[Path | None, typer.Option(help="A budget file instead of the built-in one.")] = None,
     opt: Annotated[Optimise, typer.Option(help="Compiler optimisation.")] = Optimise.size,
@@ -54,13 +58,13 @@ def command(
     from metabit.firmware_sim import Device, breaches, build, check, load_board, load_budgets, measure
     from metabit.runtime import Model
 
-    if not learn and (limit is not None or passes != 1):
-        raise UsageError("--limit and --passes are of the stream to learn: add --learn")
+    if not learn and (limit is not None or passes != 1 or shuffle):
+        raise UsageError("--limit, --passes and --shuffle belong to the stream to learn: add --learn")
     chip, limits = load_board(board), load_budgets(budgets)
     blob = image.read_bytes()
     Model(blob)  # the C runtime's word on a damaged image
     frozen = read_image(blob)
-    worlds = {name: stream.open_task(name, frozen) for name in dict.fromkeys([data, *(also or [])])}
+    worlds = datasets.opened([data, *(also or [])], frozen, seed, quiet=json)
     task, learns = worlds[data], any(layer.learns for layer in frozen.layers)
     if learn and not learns:
         raise UsageError(f"{image} is frozen: no layer learns; export it with --bits 2 or more")
@@ -68,7 +72,7 @@ def command(
     before, after = {}, {}
     with Device(build(blob, chip, opt=f"-{opt.value}"), chip, budgets=limits) as device:
         count = len(task.y_train)
-        pieces = stream.chunks(count, passes, limit if learn else 0, seed, CHUNK)
+        pieces = stream.chunks(count, passes, limit if learn else 0, seed, CHUNK, shuffle)
         total = stream.chunk_count(count, passes, limit if learn else 0, CHUNK)
         with show.bar(f"{chip.name}: {data}", total + 2 * len(worlds)) as bar:
             for name, world in worlds.items():
@@ -95,7 +99,8 @@ def command(
     if json:
         show.emit(
             {
-                "image": str(image), "data": data, "accuracy_before": before, "accuracy_after": after,
+                "image": str(image), "data": data, "read": {name: world.facts() for name, world in worlds.items()},
+                "accuracy_before": before, "accuracy_after": after,
                 "samples": tally.samples,
                 "prequential": tally.prequential if learn else None, "per_sample": tally.per_sample(), "measurement": asdict(found),
                 "budgets": [{**asdict(c), "passed": c.passed} for c in checks], "passed": not broken,

@@ -1,4 +1,4 @@
-"""metabit sweep"""
+"""Command `metabit sweep`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from metabit.cli.removed import refusing
 from metabit.experiments import show
 
 Numbers = Annotated[list[float] | None, typer.Option("--m", help="Metaplasticity; repeat for more values.")]
-Bits = Annotated[
-    list[int] | None, typer.Option("--grid-bits", help="Bits of a hidden weight while training, 0 is float; repeat.")
-]
 Widths = Annotated[list[int] | None, typer.Option("--width", help="Units of every hidden layer; repeat.")]
-Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Of everything random; repeat.", min=0)]
+Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Equal seeds give equal results; repeat.", min=0)]
 
 
 def command(
@@ -24,18 +22,17 @@ def command(
         "out/sweep.jsonl"
     ),
     m: Numbers = None,
-    grid_bits: Bits = None,
     width: Widths = None,
     layers: Annotated[int, typer.Option(help="Hidden layers of a --width.", min=1)] = 1,
     seed: Seeds = None,
-    tasks: Annotated[int | None, typer.Option(help="How many tasks.", min=1)] = None,
+    tasks: Annotated[int | None, typer.Option(help="Number of tasks.", min=1)] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over each task.", min=1)] = None,
-    workers: Annotated[int | None, typer.Option(help="Runs at once; 0 does without Ray.", min=0)] = None,
+    workers: Annotated[int | None, typer.Option(help="Runs at once; 0 runs them in turn, without Ray.", min=0)] = None,
     json: show.Json = False,
 ) -> None:
-    """Train one scenario with every combination of settings, side by side on Ray, into one table.
+    """Train one scenario with every combination of settings, in parallel on Ray, into one table.
 
-    Finished combinations are in the table and are not run again: call it again after a crash, or with more values.
+    Combinations whose row is in the table are not run again: repeat the command after a crash, or with more values.
 
     Example: [bold]metabit sweep rotated-digits --m 0 --m 25 --seed 0 --seed 1 -o out/sweep.jsonl[/]
     """
@@ -43,7 +40,6 @@ def command(
 
     axes: dict[str, list[Any]] = {
         "hidden": [[units] * layers for units in width] if width else [],
-        "grid_bits": [bits or None for bits in grid_bits or []],
         "m": list(m or []),
         "seed": list(seed or [0]),
     }
@@ -69,8 +65,6 @@ def command(
 
 
 def _plain(value: Any) -> str:
-    if value is None:
-        return "float"
     return "-".join(map(str, value)) if isinstance(value, list) else f"{value:g}"
 
 
@@ -78,3 +72,9 @@ def _share(row: dict[str, Any], name: str) -> str:
     if "error" in row:
         return str(row["error"])
     return "" if row[name] is None else show.percent(row[name])
+
+
+REMOVED = {"--grid-bits": "was removed: train in floats and choose the bits of a level with metabit export --bits"}
+
+app = typer.Typer(rich_markup_mode="rich", add_completion=False)
+app.command("sweep", cls=refusing(REMOVED))(command)

@@ -1,176 +1,104 @@
-"""metabit train"""
+"""Command `metabit train`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metabit.data.scenarios import SCENARIOS
+from metabit.cli.removed import refusing
 from metabit.experiments import show
-from metabit.train.network.presets import PRESETS
 
 if TYPE_CHECKING:
     from metabit.train.run import Run
 
-Teller = Callable[[dict[str, Any]], None]
-NETWORK, DATA, RULE, OUT = "Network", "Tasks and their order", "Learning rule", "Results"
+WHAT, RULE, OUT = "Network and tasks", "Training", "Results"
+
+_SET = {
+    "--batch": "batch", "--input": "input", "--planes": "planes", "--norm": "norm", "--gamma": "gamma_init",
+    "--statistics": "statistics", "--outputs": "output", "--penalty": "penalty", "--strength": "strength", "--lr": "lr",
+    "--weight-decay": "weight_decay", "--eps": "eps", "--evaluate-every": "evaluate_every",
+}  # fmt: skip
+REMOVED = {
+    **{flag: f"is --set {name}={{value}} now" for flag, name in _SET.items()},
+    "--interleaved": "is --set interleaved=true now",
+    "--per-task-norm": "is --set per_task_norm=true now",
+    "--shared-norm": "is --set per_task_norm=false now",
+    "--fresh-moments": "is --set fresh_moments=true now",
+    "--keep-moments": "is --set fresh_moments=false now",
+    "--evaluate-all": "is --set evaluate_all=true now",
+    "--rule": "was removed: the only rule is the paper's Adam, and --m 0 is plain Adam",
+    "--grid-bits": "was removed: train in floats and choose the bits of a level at export, metabit export --bits",
+    "--grid-span": "was removed: train in floats and choose the bits of a level at export, metabit export --bits",
+    "--tensorboard": "was removed: history.csv has every row, and --plot draws them",
+}
 
 
 def command(
-    scenario: Annotated[
-        str, typer.Argument(help="A name of the list above, or the path of an .npz or .csv file.")
-    ] = "digits",
+    scenario: Annotated[str, typer.Argument(help="A name of the list above, or your own file or folder.")] = "digits",
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for all results.", rich_help_panel=OUT)] = Path(
         "out"
     ),
-    tasks: Annotated[int | None, typer.Option(help="How many tasks.", min=1, rich_help_panel=DATA)] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over each task.", min=1, rich_help_panel=DATA)] = None,
-    batch: Annotated[int | None, typer.Option(help="Samples a step.", min=1, rich_help_panel=DATA)] = None,
-    interleaved: Annotated[
-        bool, typer.Option("--interleaved", help="All tasks mixed: the upper bound.", rich_help_panel=DATA)
-    ] = False,
-    seed: show.Seed = 0,
-    preset: Annotated[str | None, typer.Option(help=f"Network: {', '.join(PRESETS)}.", rich_help_panel=NETWORK)] = None,
+    preset: Annotated[str | None, typer.Option(help="Network: a name of the list above.", rich_help_panel=WHAT)] = None,
     hidden: Annotated[
         list[int] | None,
-        typer.Option(help="Units of a dense hidden layer; repeat for more layers.", rich_help_panel=NETWORK),
+        typer.Option(help="Units of a dense hidden layer; repeat for more layers.", rich_help_panel=WHAT),
     ] = None,
-    inputs: Annotated[
-        str | None,
-        typer.Option(
-            "--input", help="uint8: pixel values as they are; bits: 0 and 1, see --planes.", rich_help_panel=NETWORK
-        ),
-    ] = None,
-    planes: Annotated[
-        int | None,
-        typer.Option(
-            help="Thermometer planes that make bits of each feature; 0: none.", min=0, max=8, rich_help_panel=NETWORK
-        ),
-    ] = None,
-    norm: Annotated[str | None, typer.Option(help="batch, instance or static.", rich_help_panel=NETWORK)] = None,
-    per_task_norm: Annotated[
-        bool | None,
-        typer.Option(
-            "--per-task-norm/--shared-norm",
-            help="Whether each task is tested with a batch norm of its own (a hint which task it is).",
-            rich_help_panel=NETWORK,
-        ),
-    ] = None,
-    gamma: Annotated[
-        str | None, typer.Option(help="Initial gains of batch norm: ones or uniform.", rich_help_panel=NETWORK)
-    ] = None,
-    statistics: Annotated[
-        str | None, typer.Option(help="Of batch norm at test: running or batch.", rich_help_panel=NETWORK)
-    ] = None,
-    outputs: Annotated[
-        str | None,
-        typer.Option(
-            help="code: a fixed ±1 output code, which forgets least; learned: a binary layer like the others.",
-            rich_help_panel=NETWORK,
-        ),
-    ] = None,
+    tasks: Annotated[int | None, typer.Option(help="Number of tasks.", min=1, rich_help_panel=WHAT)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over each task.", min=1, rich_help_panel=RULE)] = None,
     m: Annotated[
         list[float] | None,
-        typer.Option(
-            help="Metaplasticity: how hard a strong hidden weight is to weaken; 0 is none. Repeat: one for each layer.",
-            rich_help_panel=RULE,
-        ),
+        typer.Option(help="Metaplasticity; 0 is none. Repeat for one value per trained layer.", rich_help_panel=RULE),
     ] = None,
-    rule: Annotated[
-        str | None,
-        typer.Option(help="metaplastic (Adam), metaplastic-sgd or plain (Adam, m = 0).", rich_help_panel=RULE),
+    seed: Annotated[
+        int | None, typer.Option(help="Equal seeds give equal results.", min=0, max=2**32 - 1, rich_help_panel=RULE)
     ] = None,
-    penalty: Annotated[
-        str, typer.Option(help="Added to the loss: none, ewc, si or random.", rich_help_panel=RULE)
-    ] = "none",
-    strength: Annotated[float | None, typer.Option(help="Of the penalty.", min=0, rich_help_panel=RULE)] = None,
-    lr: Annotated[float | None, typer.Option(help="Step size.", min=0, rich_help_panel=RULE)] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="L2.", min=0, rich_help_panel=RULE)] = None,
-    eps: Annotated[
-        float | None,
-        typer.Option(
-            help="Of Adam: gradients small beside it move, and consolidate, little.", min=0, rich_help_panel=RULE
-        ),
+    file: Annotated[
+        Path | None, typer.Option("--settings", help="Settings in a .toml or .json file.", rich_help_panel=RULE)
     ] = None,
-    fresh_moments: Annotated[
-        bool | None,
-        typer.Option(
-            "--fresh-moments/--keep-moments",
-            help="Whether the optimizer starts anew with each task.",
-            rich_help_panel=RULE,
-        ),
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="One setting by name; repeat for more.", rich_help_panel=RULE),
     ] = None,
-    grid_bits: Annotated[
-        int | None,
-        typer.Option(
-            help="Train on the device's grid of so many bits a hidden weight.", min=2, max=8, rich_help_panel=RULE
-        ),
-    ] = None,
-    grid_span: Annotated[
-        float | None, typer.Option(help="Largest hidden weight on the grid.", rich_help_panel=RULE)
-    ] = None,
-    evaluate_every: Annotated[
-        int | None, typer.Option(help="Epochs between tests on all tasks so far.", min=1, rich_help_panel=OUT)
-    ] = None,
-    evaluate_all: Annotated[
-        bool, typer.Option("--evaluate-all", help="Test on tasks not yet seen, too.", rich_help_panel=OUT)
-    ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run into the same folder stopped.", rich_help_panel=OUT)
+        bool, typer.Option("--resume", help="Continue a run that was stopped.", rich_help_panel=OUT)
     ] = False,
-    plot: Annotated[
-        bool, typer.Option("--plot", help="Also draw pictures into the folder.", rich_help_panel=OUT)
-    ] = False,
-    tensorboard: Annotated[
-        bool,
-        typer.Option("--tensorboard", help="Also write the folder's board/ for TensorBoard.", rich_help_panel=OUT),
-    ] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Also draw the results.", rich_help_panel=OUT)] = False,
     json: show.Json = False,
 ) -> None:
-    from metabit import train
-    from metabit.data.scenarios import scenario as find
+    from metabit.cli import datasets
+    from metabit.data import load
     from metabit.train import metrics
     from metabit.train.run import run
     from metabit.train.settings import Settings, defaults
+    from metabit.train.settings_file import merge
 
-    row = find(scenario, tasks)
-    if inputs == "bits" and planes is None:
-        planes = defaults(row.name).planes or 1
-    elif inputs == "uint8":
-        if planes:
-            raise train.TrainError(f"--input uint8 with --planes {planes}: planes make bits, give only one of them")
-        planes = 0
-    settings = Settings.of(
-        defaults(row.name), preset=preset, hidden=tuple(hidden) if hidden else None, input=inputs, planes=planes, norm=norm,
-        per_task_norm=per_task_norm, gamma_init=gamma, statistics=statistics, output=outputs, epochs=epochs, batch=batch,
-        lr=lr, weight_decay=weight_decay, eps=eps, m=m[0] if m and len(m) == 1 else tuple(m) if m else None, rule=rule, seed=seed,
-        fresh_moments=fresh_moments, penalty=penalty, penalty_options={} if strength is None else {"strength": strength},
-        interleaved=interleaved, grid_bits=grid_bits, grid_span=grid_span, evaluate_every=evaluate_every,
-        evaluate_all=evaluate_all,
-    )  # fmt: skip
+    by_layer = m[0] if m and len(m) == 1 else m or None
+    flags = {"preset": preset, "hidden": hidden or None, "epochs": epochs, "m": by_layer, "seed": seed}
+    settings = Settings.of(defaults(scenario), **merge(file, pairs or (), flags))
+    row = load(scenario, seed=settings.seed, tasks=tasks, warn=datasets.warn)
     start = monotonic()
-    phases = 1 if interleaved else row.count
-    with show.bar(f"training on {row.name}", phases * settings.epochs) as bar, ExitStack() as stack:
-        tellers: list[Teller] = [_Teller(bar, phases)]
-        if tensorboard:
-            from metabit.train.tensorboard import Board
+    phases = 1 if settings.interleaved else row.count
+    with show.bar(f"training on {row.name}", phases * settings.epochs) as bar:
 
-            tellers.append(stack.enter_context(Board(output / "board")).row)
-        ran = run(row, settings, output, resume=resume, progress=_each(tellers))
+        def tell(epoch: dict[str, Any]) -> None:
+            task = f"task {epoch['task'] + 1} of {phases}, " if phases > 1 else ""
+            known = epoch["accuracy"]
+            mean = f"test accuracy {show.percent(sum(known) / len(known))}" if known else f"loss {epoch['loss']:.3f}"
+            bar.step(text=f"training, {task}{mean}")
+
+        ran = run(row, settings, output, resume=resume, progress=tell)
     seconds = monotonic() - start
-    if not ran.first:  # torchrun started several processes, and another one speaks
-        return
 
     path = output / "checkpoint.safetensors"
-    # A resumed run must end in the same bytes, so what was typed to resume it is left out.
+    # A resumed run must end in the same bytes, so the provenance leaves --resume out.
     typed = show.command_line().replace(" --resume", "")
-    about = {"data": scenario, "seed": seed, "command": typed, "settings": settings.to_dict()}
+    names = {"class_names": list(row.class_names)} if row.class_names else {}
+    about = {
+        "data": scenario, **names, "seed": settings.seed, "command": typed, "settings": settings.to_dict(),
+    }  # fmt: skip
     ran.checkpoint(provenance=about).write(path)
     if ran.history:
         evaluated = any(row["accuracy"] for row in ran.history)
@@ -180,33 +108,12 @@ def command(
         _draw(ran, output)
     facts = _facts(ran, path, seconds)
     if json:
-        show.emit(facts)
+        show.emit({**facts, "read": row.facts()})
     else:
+        show.say(row.line())
         _tell(ran, facts, scenario)
     if ran.interrupted:
         raise typer.Exit(130)
-
-
-def _each(tellers: list[Teller]) -> Teller:
-    def tell(row: dict[str, Any]) -> None:
-        for teller in tellers:
-            teller(row)
-
-    return tell
-
-
-@dataclass
-class _Teller:
-    """The bar's words for each new row of the history."""
-
-    bar: show.Bar
-    phases: int
-
-    def __call__(self, row: dict[str, Any]) -> None:
-        task = f"task {row['task'] + 1} of {self.phases}, " if self.phases > 1 else ""
-        known = row["accuracy"]
-        mean = f"test accuracy {show.percent(sum(known) / len(known))}" if known else f"loss {row['loss']:.3f}"
-        self.bar.step(text=f"training, {task}{mean}")
 
 
 def _facts(ran: Run, path: Path, seconds: float) -> dict[str, Any]:
@@ -240,7 +147,7 @@ def _draw(ran: Run, output: Path) -> None:
 
 def _tell(ran: Run, facts: dict[str, Any], name: str) -> None:
     if ran.interrupted:
-        show.say(f"Interrupted after {facts['epochs']} epochs; what was learnt is saved, --resume goes on.")
+        show.say(f"Interrupted after {facts['epochs']} epochs; the state is saved, and --resume continues.")
     if len(facts["accuracy"]) > 1:
         matrix = facts["accuracy_matrix"]
         rows = [
@@ -253,20 +160,42 @@ def _tell(ran: Run, facts: dict[str, Any], name: str) -> None:
     show.say(f"{facts['checkpoint']}: {facts['epochs']} epochs on {name}{reached}, {facts['seconds']} s")
 
 
-_WIDTH = max(map(len, SCENARIOS))
-# Typer reads the docstring; the table in it is the one in train/scenarios.py.
-command.__doc__ = f"""Train a metaplastic binarized network on one task after another.
+class Command(refusing(REMOVED)):  # type: ignore[misc]  # the class is made at run time
+    """The command, whose help is made only when it is shown: its lists need NumPy."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from metabit.data.scenarios import SCENARIOS
+        from metabit.train.network.presets import PRESETS
+
+        self.help = HELP.format(
+            scenarios="\n".join(f"{row.name:<15}  {row.summary}" for row in SCENARIOS.values()),
+            presets="\n".join(f"{row.name:<15}  {row.summary}" for row in PRESETS.values()),
+        )
+        super().format_help(ctx, formatter)
+
+
+HELP = """Train a metaplastic binary network on one task after another.
 
 Example: [bold]metabit train rotated-digits -o out --epochs 20 --m 25[/]
 
-What there is to learn:
+The scenarios:
 
 \b
-{chr(10).join(f"{row.name:<{_WIDTH}}  {row.summary}" for row in SCENARIOS.values())}
-{"my.npz":<{_WIDTH}}  your own: arrays x (n, features), 0..255 or 0..1, and y (n,), classes from 0
-{"my.csv":<{_WIDTH}}  your own: a row for each sample, the label in column y, label, class, target or the last
+{scenarios}
+my.npz           your own: arrays x (n, features), 0..255 or 0..1, and y (n,), numbers or words
+my.csv           your own: a row for each sample, the label in column label, class, target, y or the last
+pictures         your own: a folder with a subfolder of pictures for each class
+a.csv,b.csv      your own: a training part and a test part, two files or two folders
 
-An array or column named task makes your own data a sequence. Public data sets are downloaded once and kept;
-METABIT_DATA_DIR names a folder that has them already. Every option left out is the scenario's own choice, the paper's
-where the paper has it. Ctrl-C saves, and --resume goes on to the same result.
+The networks of --preset:
+
+\b
+{presets}
+
+An array or column named task makes your own data a sequence. NAME:2 is one task of it. Public datasets are downloaded
+once and kept; METABIT_DATA_DIR names a folder that has them already. Each scenario has its own defaults. docs/training.md
+lists the settings for --set and --settings. Ctrl-C saves, and --resume continues to an equal result.
 """
+
+app = typer.Typer(rich_markup_mode="rich", add_completion=False)
+app.command("train", cls=Command, help=HELP)(command)

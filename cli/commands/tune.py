@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from metabit.cli import datasets
 from metabit.cli.commands.fresh import thresholds_of
 from metabit.cli.errors import UsageError
 from metabit.experiments import show, stream
@@ -20,14 +21,15 @@ def command(
     image: Annotated[
         Path | None, typer.Argument(help="A .mbit image that learns; by default what metabit fresh makes for the data.")
     ] = None,
-    data: Annotated[
-        str, typer.Option("--data", help="Stream to learn: digits, digits:sideways, or an .npz file.")
-    ] = "digits",
+    data: Annotated[str, typer.Option("--data", help=f"Dataset to learn: {datasets.HELP}")] = "digits",
+    shuffle: Annotated[
+        bool, typer.Option("--shuffle", help="Learn in random order, not in file order; tasks are mixed.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the network with the best settings here.")
     ] = None,
     also: Annotated[
-        list[str] | None, typer.Option(help="Another world that must not be forgotten; repeatable.")
+        list[str] | None, typer.Option(help="Another dataset that must not be forgotten; repeatable.")
     ] = None,
     trials: Annotated[int, typer.Option(help="Settings to try, drawn at random.", min=1)] = 32,
     rounds: Annotated[int, typer.Option(help="Seeds that the last ones left are tried with.", min=1)] = 8,
@@ -41,17 +43,16 @@ def command(
     seed: show.Seed = 0,
     json: show.Json = False,
 ) -> None:
-    """Search how a network learns your own stream best, without forgetting: its learning settings, nothing that costs memory.
+    """Search the learning settings with which a network learns your own stream best, without forgetting.
 
-    A trial learns the training part in its order, but for one sample of every ten. It scores the mean of its prequential accuracy
-    and its accuracy at the end on those left out, from the whole stream, and on the worlds of --also: forgetting counts. The better
-    half is tried again with another seed, other samples left out, and so on. The first of all replaces the settings as they
-    are only if it beats them by more than chance on seeds that neither has seen. The test part is never looked at. Ctrl-C keeps
-    the finished runs.
+    A trial learns the training part, but for one sample of every ten, in file order. Its score is the mean of its prequential
+    accuracy, its accuracy at the end on the samples left out, and its accuracy at the end on each dataset of --also, so that
+    forgetting counts. The better half is tried again with another seed and other samples left out, and so on. The best trial
+    replaces the present settings only if it beats them by more than chance on seeds that neither has seen. No setting costs
+    memory, and the test part is never used. Ctrl-C keeps the finished runs.
 
     Example: [bold]metabit tune --data digits --trials 16 -o out/tuned.mbit[/]
     """
-    from metabit.data import load_task
     from metabit.data.rows import write_whole
     from metabit.experiments.tuning import Bench, Start, draw
     from metabit.export import VoteOptions, read_image
@@ -65,15 +66,19 @@ def command(
     if output is not None and output.is_dir():
         raise UsageError(f"--output {output}: give a file, not a folder")
     if image is None:
-        task = load_task(data)
+        task = datasets.loaded(data, seed)
         options = VoteOptions(bits=4 if bits is None else bits, thresholds=thresholds_of(task), seed=seed)
         start = Start(None, (task.features, 192 if hidden is None else hidden, task.classes), options)
     else:
         start = Start(image.read_bytes())
     frozen = start.network({}, seed) if start.image is None else read_image(start.image)
     settings = draw(frozen, trials, seed)
-    others = {name: stream.open_task(name, frozen) for name in dict.fromkeys(also or [])}
-    bench = Bench.of(start, stream.open_task(data, frozen), others, passes)
+    names = dict.fromkeys(also or [] if image is None else [data, *(also or [])])
+    tasks = datasets.opened(names, frozen, seed, quiet=True)
+    if image is None:
+        tasks[data] = stream.as_inputs(task, frozen)
+    others = {name: tasks[name] for name in dict.fromkeys(also or [])}
+    bench = Bench.of(start, tasks[data], others, passes, seed if shuffle else None)
     race = Race(settings, rounds, seed, {"stream": bench.digest()})
     for file in (table, output) if output is not None else (table,):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -92,13 +97,16 @@ def command(
     if json:
         show.emit(
             {
-                "image": str(image) if image else None, "data": data, "table": str(table), "runs": runs,
+                "image": str(image) if image else None, "data": data,
+                "read": {name: task.facts() for name, task in tasks.items()},
+                "order": stream.order_of(tasks[data].y_train, shuffle), "table": str(table), "runs": runs,
                 "interrupted": interrupted, "best": best.settings if best else None, "gains": gains,
                 "trials": [{"trial": t.number, "settings": t.settings, "runs": len(t.rows), **_means(t)} for t in found],
                 "saved": str(output) if output is not None and best else None,
             }
         )  # fmt: skip
     else:
+        datasets.say(*tasks.values())
         _tell(found, data)
         if best is not None:
             show.say(_verdict(best, gains) + (f"; saved as {output}" if output is not None else ""))
@@ -117,7 +125,7 @@ def _plain(trial: Trial) -> str:
 
 
 def _verdict(best: Trial, gains: list[float]) -> str:
-    """Of the comparison at the end, in points; without one nothing led what there was before."""
+    """Summary of the final comparison, in percentage points; without one, no trial led the present settings."""
     if not gains:
         return "nothing leads the settings as they are"
     said = f"{100 * sum(gains) / len(gains):+.1f} points on {len(gains)} other seeds"
@@ -129,7 +137,7 @@ def _verdict(best: Trial, gains: list[float]) -> str:
 
 
 def _tell(found: list[Trial], data: str) -> None:
-    """The best trials, and what there was before wherever it stands."""
+    """Shows the best trials, and the present settings in their place."""
     if not found:
         return
     rows = []

@@ -11,8 +11,9 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from metabit.cli import datasets
 from metabit.cli.errors import UsageError
-from metabit.data import load_task, thermometer
+from metabit.data import thermometer
 from metabit.experiments import show, stream
 from metabit.experiments.demo_settings import RECIPE
 
@@ -27,7 +28,7 @@ QUICK_EPOCHS = 5
 
 @dataclass
 class Ran:
-    """What one engine made of the same inputs: scores int (n, C), and the state after each step, uint8 (steps, S)."""
+    """Results of one engine on the same inputs: scores int (n, C), and the state after each step, uint8 (steps, S)."""
 
     name: str
     scores: NDArray[np.integer[Any]]
@@ -39,7 +40,8 @@ def command(
         Path | None, typer.Argument(help="checkpoint.safetensors; without one, a network is trained for a few epochs.")
     ] = None,
     data: Annotated[
-        str, typer.Option("--data", help="Its test part is predicted, its training part learned.")
+        str,
+        typer.Option("--data", help=f"Dataset whose test part is predicted and training part learned: {datasets.HELP}"),
     ] = "digits",
     bits: Annotated[str, typer.Option(help="Hidden bits to try, comma-separated.")] = "2,4,8",
     steps: Annotated[int, typer.Option(help="Learning steps, the whole state compared after each.", min=1)] = 500,
@@ -64,18 +66,23 @@ def command(
     if any(not 2 <= k <= 8 for k in widths):
         raise UsageError(f"--bits {bits}: only 2 to 8 hidden bits learn")
     chips = [load_board(name) for name in board or boards()]
-    source = train.load_checkpoint(checkpoint) if checkpoint else _quick(load_task(data), seed)
+    source = train.load_checkpoint(checkpoint) if checkpoint else None
+    read = datasets.loaded(data, seed, source.spec.classes if source else None)
+    source = source or _quick(read, seed)
     rows: list[dict[str, Any]] = []
     with show.bar("verifying", (4 + len(chips)) * len(widths)) as bar:
         for k in widths:
             frozen = export.freeze(source, export.VisitOptions(bits=k, seed=seed % 2**32))
-            task = stream.open_task(data, frozen)
+            task = stream.as_inputs(read, frozen)
             ran = run_all(frozen, task, steps, chips, lambda text: bar.step(text=text))
             rows += [{"bits": k, **row} for row in compare(ran)]
     equal = all(row["scores_differ"] == 0 and not row["states_differ"] for row in rows)
     if json:
-        show.emit({"equal": equal, "test_samples": len(task.y_test), "steps": steps, "engines": rows})
+        show.emit(
+            {"equal": equal, "read": read.facts(), "test_samples": len(task.y_test), "steps": steps, "engines": rows}
+        )
     else:
+        datasets.say(read)
         show.table(
             f"against the oracle: scores of {len(task.y_test)} samples, state after each of {steps} steps",
             ["engine", "k", "scores that differ", "states that differ"],
@@ -95,7 +102,7 @@ def command(
 
 
 def _quick(task: Task, seed: int) -> Checkpoint:
-    """A briefly trained network whose every layer learns."""
+    """A network of which every layer learns, trained for `QUICK_EPOCHS` epochs."""
     from metabit import train
 
     spec = train.Spec(task.features, RECIPE.hidden, task.classes, thermometer(task.x_train, RECIPE.planes), seed=seed)
@@ -105,6 +112,7 @@ def _quick(task: Task, seed: int) -> Checkpoint:
 
 
 def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step: Callable[[str], None]) -> list[Ran]:
+    """Scores of the test part and states of the learning steps, by every engine; ``step`` is called after each."""
     from metabit import export, firmware_sim
     from metabit.export.bits import unpack_rows
     from metabit.export.files.onnx_file import run_onnx, write_onnx
@@ -114,7 +122,7 @@ def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step
     from metabit.runtime import Model
 
     def unpacked(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """What engines that know no packed bits take."""
+        """The inputs for engines that take one byte a bit."""
         return unpack_rows(x, frozen.input_bits).astype(np.uint8) if frozen.packed else x
 
     x, order = task.x_test, np.arange(steps) % len(task.y_train)
@@ -150,7 +158,7 @@ def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step
 
 
 def compare(ran: list[Ran]) -> list[dict[str, Any]]:
-    """How many samples and steps differ from the oracle's, the first engine."""
+    """Number of samples and of steps in which each engine differs from the oracle, the first one."""
     want = ran[0]
     assert want.states is not None
     rows = []

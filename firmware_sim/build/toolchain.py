@@ -113,7 +113,7 @@ def compile_elf(
     if stack_size is None:
         stack_size = load_budgets().of(board.name).stack_bytes
     headers = [path for directory in include_dirs for path in sorted(directory.glob("*.h"))]
-    siblings = [path for directory in {s.parent for s in sources} for path in sorted(directory.glob("*.h"))]
+    siblings = [path for directory in {s.parent for s in sources} for path in sorted(directory.glob("*.[hi]*"))]
     key = _digest(
         version, *command, *(flag for given in own.values() for flag in given), _linker_script(board, stack_size),
         *(path.read_bytes() for path in (*sources, *headers, *siblings)), *(files or {}).values(),

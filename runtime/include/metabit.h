@@ -1,19 +1,18 @@
 /* metabit: binary neural networks that keep learning in place.
  *
- * This header is the manual. The image format is in ../FORMAT.md, the learning rule, to the bit, in docs/learning-rule.md.
+ * This header is the manual. ../FORMAT.md specifies the image, docs/learning-rule.md the learning rule, both to the bit.
  *
- * C99, freestanding: no heap, no globals, no floats, no recursion. The caller owns three memories:
+ * C99, freestanding: no heap, no globals, no floats, no recursion. The caller owns three memories, each 4-byte aligned:
  *
- *   image   const, read in place (flash). mb_open validates every byte it will ever rely on.
- *   state   mb_state_size() bytes. What learning changes: the generator, the counters and k bits a synapse.
- *   arena   mb_arena_size() bytes of scratch. Its content is worthless between calls, but to mb_novelty, which is of the
- *           last sample seen, and to a network that learns by votes: there it holds the last samples, at most a batch, whose
- *           votes are being counted. If it is needed for something else in between, keep a copy of the state, mb_attach
- *           again before learning goes on, and put the copy back over the image's: those votes are lost, nothing else.
+ *   image   const, read in place (flash). mb_open checks every byte that any later call relies on.
+ *   state   mb_state_size() bytes of RAM, which learning changes: the generator, the counters and k bits a synapse.
+ *   arena   mb_arena_size() bytes of scratch RAM. Other code may use it between calls, except in a network that learns by
+ *           votes: there it holds the last samples, at most one batch, whose votes are not counted yet. To lend that arena, copy
+ *           the state away; later call mb_attach and copy the state back. Only those votes are lost.
  *
- * All three must be 4-byte aligned. `metabit inspect` prints both sizes before anything is flashed, and a build can check them
- * against mb_state_size and mb_arena_size at start. A call takes less than 1 KiB of stack at -Os, 1.25 at -O2 and -O3, 3 at -O0.
- * Calls on one model share its arena: do not predict in an interrupt while main learns. A minimal program:
+ * `metabit inspect` prints both sizes before anything is flashed; a program can compare them with mb_state_size and mb_arena_size
+ * at start. A call takes less than 1 KiB of stack at -Os, 1.25 at -O2 and -O3, 3 at -O0. All calls on one model share its
+ * arena: do not predict in an interrupt while main learns. A minimal program:
  *
  *   mb_model m;
  *   static uint32_t state[STATE_WORDS], arena[ARENA_WORDS];
@@ -39,12 +38,12 @@ extern "C" {
 
 /// Errors ///
 
-/* Zero is success; every way a call can fail has its own negative code. mb_strerror gives the sentence. */
+/* Zero is success. Each way in which a call can fail has its own negative code. */
 typedef enum mb_status {
     MB_OK = 0,
     MB_E_NULL = -1,        /* a required pointer is NULL */
     MB_E_ALIGN = -2,       /* a memory is not 4-byte aligned */
-    MB_E_TRUNCATED = -3,   /* fewer bytes than the header, or than the header says */
+    MB_E_TRUNCATED = -3,   /* fewer bytes than the header has, or than it says */
     MB_E_MAGIC = -4,       /* does not start with "MBIT" */
     MB_E_VERSION = -5,     /* another major format version */
     MB_E_HEADER_CRC = -6,  /* header or layer records damaged */
@@ -68,53 +67,61 @@ typedef enum mb_status {
     MB_E_FROZEN = -24,     /* no layer learns, or mb_attach had no state or an arena for inference */
     MB_E_SAME = -25,       /* mb_export into the opened image itself */
     MB_E_WINDOW = -26,     /* a convolution whose window, stride, padding or pool does not fit its image */
-    MB_E_LEARNS = -27,     /* a convolution, a layer on 8-bit inputs or one beside a graded layer that is to learn */
-    MB_E_GRADED = -28,     /* a novelty is asked of a network without graded units */
+    MB_E_LEARNS = -27,     /* a convolution, a layer on bytes or one beside a graded layer is marked as learning */
+    MB_E_GRADED = -28,     /* mb_novelty was taken out; use mb_margin */
     MB_E_ABSENT = -29      /* the image needs a part that this build leaves out */
 } mb_status;
 
+/* Returns one English sentence for a code, "unknown status" for a number that is no code. Never NULL. */
 const char *mb_strerror(mb_status status);
 
 /// Model ///
 
 typedef enum mb_mode { MB_INFER = 0, MB_LEARN = 1 } mb_mode;
 
-/* Opaque by habit: read it through the functions below. 20 bytes on a 32-bit core. */
+/* Read it through the functions below. 24 bytes on a 32-bit core; the size does not depend on how the library is built. */
 typedef struct mb_model {
     const uint8_t *image;
-    uint8_t *state; /* NULL until attached */
-    uint8_t *arena;
+    uint8_t *state; /* NULL until attached, and while the model predicts from the image itself */
+    uint8_t *arena; /* NULL until attached */
     uint32_t image_size;
     mb_mode mode;
-#ifdef MB_WIDE /* host/wide.h */
-    uint8_t *wide;
-#endif
+    const struct mb_host *host; /* a host's vectors (runtime/host/wide.h); NULL on devices */
 } mb_model;
 
-/* Validates the whole image, once. `image` must stay readable and unchanged while the model is in use.
- * After MB_OK no byte of it can make a later call read or write outside the three memories, loop unboundedly or overflow. */
+/* Opens an image, once, and checks all of it.
+ *
+ * image      image_len bytes, 4-byte aligned; must stay readable and unchanged while the model is in use
+ * returns    MB_OK, after which no byte of the image can make a later call read or write outside the three memories, loop without
+ *            end or overflow; MB_E_NULL; MB_E_ALIGN; or the first code of FORMAT.md, "Errors", that applies. After an error the
+ *            model is empty: every call on it fails. */
 mb_status mb_open(mb_model *m, const void *image, size_t image_len);
 
-size_t mb_state_size(const mb_model *m);               /* bytes; 0 if nothing is open */
-size_t mb_arena_size(const mb_model *m, mb_mode mode); /* bytes */
+size_t mb_state_size(const mb_model *m);               /* bytes; 0 if nothing is open or m is NULL */
+size_t mb_arena_size(const mb_model *m, mb_mode mode); /* bytes, the same on every core; 0 if nothing is open or m is NULL */
 
-/* Copies the image's state into `state` and remembers both memories. An arena of mb_arena_size(m, MB_LEARN) bytes or more
- * allows mb_learn; a smaller one, down to MB_INFER's size, only mb_predict. With state NULL and state_len 0 the model predicts
- * only, from the image where it lies, and needs no state memory. */
+/* Attaches the memories and copies the image's state into `state`: what was learnt since the last mb_attach is gone.
+ *
+ * state      state_len >= mb_state_size() bytes, or NULL with state_len 0: the model then predicts from the image as it lies
+ * arena      arena_len bytes; mb_arena_size(m, MB_LEARN) of them allow mb_learn, fewer, down to MB_INFER's, only mb_predict
+ * returns    MB_OK; or MB_E_NULL, MB_E_ALIGN, MB_E_STATE_SIZE or MB_E_ARENA_SIZE, and nothing has changed */
 mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len);
 
-uint16_t mb_input_size(const mb_model *m); /* bytes of one input: uint8 features, or packed bits where the first layer takes bits */
-uint16_t mb_classes(const mb_model *m);
+uint16_t mb_input_size(const mb_model *m); /* bytes of one input: uint8 features or packed bits; 0 if nothing is open */
+uint16_t mb_classes(const mb_model *m);    /* number of classes; 0 if nothing is open */
 
 /// Use ///
 
-/* input   mb_input_size() bytes, any alignment
- * scores  mb_classes() int32, or NULL
- * label   class with the highest score, the lowest index on a tie; or NULL */
+/* Predicts the class of one sample.
+ *
+ * input      mb_input_size() bytes, any alignment
+ * scores     int32 [mb_classes()] is filled; or NULL
+ * label      class with the highest score, the lowest index on a tie; or NULL
+ * returns    MB_OK; MB_E_NULL if m or input is NULL; MB_E_DETACHED before mb_attach */
 mb_status mb_predict(const mb_model *m, const void *input, int32_t *scores, uint16_t *label);
 
-/* How sure a prediction is: best less second of mb_predict's scores; 0 where there is one class only. Good for ranking one model's
- * predictions: act on those above a margin chosen on samples of your own. */
+/* Returns how sure a prediction is: the best score less the second, or 0 where classes is 1. It ranks the predictions of one model:
+ * act on those above a margin chosen on samples of your own. scores: int32 [classes] from mb_predict. pre: classes >= 1. */
 static inline uint32_t mb_margin(const int32_t *scores, uint16_t classes)
 {
     int32_t best = scores[0], second = classes > 1 ? INT32_MIN : best;
@@ -126,50 +133,56 @@ static inline uint32_t mb_margin(const int32_t *scores, uint16_t classes)
     return (uint32_t)best - (uint32_t)second;
 }
 
-/* How unlike all that was learnt the sample is that mb_predict or mb_learn saw last, for networks with graded units: 4096 n^(3/4)
- * over the mean |V|, where n input bits are on. Its sums lie in the arena; only the division is done here. Large is novel:
- * draw the line where your own samples end. 0 before the first sample. */
-#ifndef MB_WITHOUT_GRADED
+/* Was taken out, because mb_margin ranks samples better. Always returns MB_E_GRADED. The next release drops the name. */
 mb_status mb_novelty(const mb_model *m, uint32_t *novelty);
-#endif
 
 typedef struct mb_learn_info {
-    uint16_t predicted; /* class before this step: averaging `predicted == label` gives prequential accuracy */
-    uint16_t skipped;   /* 1 if the sample was already classified with margin: only the step counter (by votes, the generator
-                         * too) has changed */
+    uint16_t predicted; /* class before this step: the mean of `predicted == label` is the prequential accuracy */
+    uint16_t skipped;   /* 1 if the sample taught nothing, because it was classified with margin already. Only the step counter
+                         * has changed, and by votes the generator. */
     uint32_t visited;   /* synapses looked at */
-    uint32_t moved;     /* hidden levels changed */
+    uint32_t moved;     /* hidden levels changed by one */
     uint32_t flipped;   /* weights that changed sign */
 } mb_learn_info;
 
 #ifndef MB_WITHOUT_LEARN
-/* One learning step on one sample, in place. `info` may be NULL. On error nothing has changed. */
+/* Makes one learning step on one sample, in place.
+ *
+ * input      mb_input_size() bytes, any alignment
+ * label      the true class, < mb_classes()
+ * info       is filled; or NULL
+ * returns    MB_OK; or MB_E_NULL, MB_E_DETACHED, MB_E_LABEL, or MB_E_FROZEN if no layer learns or mb_attach had no state or too
+ *            small an arena for it, and the state has not changed */
 mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info *info);
 
-/* Writes the learned image: a copy of the opened one with the attached state in it and a fresh checksum.
- * `image` is a caller's buffer of image_len >= the opened image's length; it may not be the opened image itself. */
+/* Writes the learned image: a copy of the opened one with the attached state and a fresh checksum.
+ *
+ * image      image_len bytes, at least as many as the opened image has; not the opened image itself
+ * returns    MB_OK; or MB_E_NULL, MB_E_SAME, MB_E_DETACHED without a state, or MB_E_TRUNCATED if image_len is too small */
 mb_status mb_export(const mb_model *m, void *image, size_t image_len);
 #endif
 
 /// Build ///
 
-/* Defined for the whole library and all that includes this header, each of these leaves a part out; mb_open then refuses an image
- * that needs it, with MB_E_ABSENT. docs/results/runtime/kernels.md has the bytes each saves.
- *   MB_WITHOUT_LEARN   mb_learn and mb_export. Whatever could learn in an image only predicts.
+/* Define these for the whole library and for all that includes this header. Each leaves a part out, and mb_open refuses an image
+ * that needs it with MB_E_ABSENT. docs/results/runtime/kernels.md has the bytes that each saves.
+ *   MB_WITHOUT_LEARN   mb_learn and mb_export; every layer only predicts
  *   MB_WITHOUT_CONV    convolutions
- *   MB_WITHOUT_BYTES   first layers on 8-bit inputs; a thermometer code is none
+ *   MB_WITHOUT_BYTES   first layers on 8-bit inputs; a thermometer code is not one of them
  *   MB_WITHOUT_GRADED  graded units, and learning by votes
- *   MB_WITHOUT_TERNARY the ternary backward pass; an image with such layers can still be predicted from without learning
- *   MB_WITHOUT_CHECKS  what mb_open does beyond magic, version, sections and checksums: only for an image that is part of the
- *                      program, as this library wrote or exported it, and that needs no part left out. Any other can then read
- *                      and write anywhere.
- * One puts a part in:
- *   MB_THUMB1          for Cortex-M0, M0+ and M1: the adder tree by hand, 27 % (gcc) or 33 % (clang) fewer cycles. Needs
- *                      -fomit-frame-pointer, and with gcc -O1 or more but not -Os. */
+ *   MB_WITHOUT_TERNARY the ternary backward pass; with MB_WITHOUT_LEARN such an image still predicts
+ *   MB_WITHOUT_CHECKS  all checks of mb_open but magic, version, sections and checksums. Only for an image that is part of the
+ *                      program, as this library wrote or exported it, and that needs no part left out: any other image can
+ *                      then read and write anywhere.
+ * These add something:
+ *   MB_THUMB1          the adder tree by hand for Cortex-M0, M0+ and M1: 27 % (gcc) or 33 % (clang) fewer cycles. It needs
+ *                      -fomit-frame-pointer, and with gcc -O1 or more but not -Os.
+ *   MB_WIDE            the calls into mb_model.host, for hosts with runtime/host; devices leave it out
+ *   MB_PROFILE         the calls of mb_profile below */
 
 /// Profile ///
 
-/* Compiled with MB_PROFILE the library calls this at every layer boundary; without it there is no code and no cost. */
+/* A library built with MB_PROFILE calls mb_profile, which you define, at every layer boundary. Without it there is no code. */
 typedef enum mb_phase { MB_FORWARD = 1, MB_ERROR = 2, MB_BACKWARD = 3, MB_UPDATE = 4, MB_DONE = 5 } mb_phase;
 #ifdef MB_PROFILE
 void mb_profile(mb_phase phase, unsigned layer);

@@ -1,17 +1,17 @@
-/* The Python binding: memory, buffers and exceptions around metabit.h. No arithmetic of its own. */
+/* The Python binding: memory, buffers and exceptions around metabit.h. It does no arithmetic. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include "metabit.h"
 #include "wide.h"
 
-static PyObject *RuntimeFault; /* metabit.runtime._core.Fault: (code, sentence), which the Python side turns into its own */
+static PyObject *RuntimeFault; /* metabit.runtime._core.Fault(code, sentence); the Python side turns it into its own exception */
 
 typedef struct {
     PyObject_HEAD
     mb_model model;
     void *image, *state, *arena, *wide;
-    int busy; /* in a batch, without the interpreter lock */
+    int busy; /* 1 during a batch, which runs without the interpreter lock */
 } Model;
 
 static PyObject *fail(mb_status status)
@@ -26,7 +26,7 @@ static PyObject *fail(mb_status status)
 
 /// Life ///
 
-/* The vectors of this name, if this processor has them. */
+/* Finds the vectors of this name. Returns 0 and sets LookupError unless this processor runs them. */
 static int choose(const char *name, mb_vectors *vectors)
 {
     for (int v = 0; v < MB_VECTORS; v++) {
@@ -107,7 +107,8 @@ static void model_dealloc(Model *self)
 
 /// Use ///
 
-/* Both batch calls let other threads run, and look for Ctrl-C, every so many samples: what was learned so far stays learned. */
+/* Both batch calls let other threads run, and check for Ctrl-C, after this many samples. Steps made before Ctrl-C stay
+ * learnt. */
 enum { SAMPLES_AT_A_TIME = 16 };
 
 static int enter(Model *self)
@@ -131,19 +132,18 @@ static int sample_count(const Model *self, const Py_buffer *x, Py_ssize_t *n)
     return 1;
 }
 
-/* predict_many(x, scores, labels, novelties): x n*input_size bytes; scores int32 n*classes, labels uint16 n and, unless it is
- * empty, novelties uint32 n are filled */
+/* predict_many(x, scores, labels): x n*input_size bytes; scores int32 n*classes and labels uint16 n are filled */
 static PyObject *model_predict_many(Model *self, PyObject *args)
 {
-    Py_buffer x, scores, labels, novelties;
-    if (!PyArg_ParseTuple(args, "y*w*w*w*", &x, &scores, &labels, &novelties)) {
+    Py_buffer x, scores, labels;
+    if (!PyArg_ParseTuple(args, "y*w*w*", &x, &scores, &labels)) {
         return NULL;
     }
     const Py_ssize_t size = mb_input_size(&self->model), classes = mb_classes(&self->model);
     Py_ssize_t n = 0;
     int ok = sample_count(self, &x, &n);
-    if (ok && (scores.len != n * classes * 4 || labels.len != n * 2 || (novelties.len != 0 && novelties.len != n * 4))) {
-        PyErr_SetString(PyExc_ValueError, "scores, labels or novelties do not fit the inputs");
+    if (ok && (scores.len != n * classes * 4 || labels.len != n * 2)) {
+        PyErr_SetString(PyExc_ValueError, "scores or labels do not fit the inputs");
         ok = 0;
     }
     mb_status status = MB_OK;
@@ -155,9 +155,6 @@ static PyObject *model_predict_many(Model *self, PyObject *args)
         for (; status == MB_OK && i < end; i++) {
             status = mb_predict(&self->model, (const char *)x.buf + i * size, (int32_t *)scores.buf + i * classes,
                                 (uint16_t *)labels.buf + i);
-            if (status == MB_OK && novelties.len != 0) {
-                status = mb_novelty(&self->model, (uint32_t *)novelties.buf + i);
-            }
         }
         Py_END_ALLOW_THREADS
         ok = PyErr_CheckSignals() == 0;
@@ -166,7 +163,6 @@ static PyObject *model_predict_many(Model *self, PyObject *args)
     PyBuffer_Release(&x);
     PyBuffer_Release(&scores);
     PyBuffer_Release(&labels);
-    PyBuffer_Release(&novelties);
     if (!ok) {
         return NULL;
     }
@@ -294,7 +290,7 @@ static int core_exec(PyObject *module)
         return -1;
     }
     Py_DECREF(type);
-    PyObject *known = PyList_New(0), *here = PyList_New(0); /* names of vectors: all, and those that run on this processor */
+    PyObject *known = PyList_New(0), *here = PyList_New(0); /* names of all vectors, and of those that this processor runs */
     for (int v = 0; known != NULL && here != NULL && v < MB_VECTORS; v++) {
         PyObject *name = PyUnicode_FromString(mb_vectors_name((mb_vectors)v));
         if (name == NULL || PyList_Append(known, name) != 0 || (mb_vectors_runs((mb_vectors)v) && PyList_Append(here, name) != 0)) {

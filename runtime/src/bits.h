@@ -1,8 +1,8 @@
-/* The one place in C that owns the bit: word type, order, meaning, padding.
+/* The bit: the word type, and the order, meaning and padding of bits. No other file of the library packs or unpacks them.
  *
- * Bit 1 is +1 (or "on"), bit 0 is -1 (or "off"). Words are little-endian, least significant bit first, and padding bits are
- * zero. Weights are input-major: word [r][j] holds, in bit i, the weight from input j to output lanes*r + i, so that one
- * visited input serves a whole word of outputs. Sums are bit-sliced: plane p of 32 sums is one word holding their bit p. */
+ * Bit 1 means +1 (or on), bit 0 means -1 (or off). Words are little-endian, least significant bit first, and padding bits
+ * are zero. Weights are input-major: bit i of word [r][j] is the weight from input j to unit lanes * r + i, so that one
+ * visited input serves a whole word of units. Sums are bit-sliced: plane p of 32 sums is one word that holds bit p of each. */
 #ifndef MB_BITS_H
 #define MB_BITS_H
 
@@ -12,7 +12,7 @@
 #error "metabit images are read in place: little-endian cores only"
 #endif
 
-/* Images hold words and half words in one memory, so both views may alias it. */
+/* An image holds words and half words in one memory, so both types may alias it. */
 #if defined(__GNUC__)
 typedef uint32_t __attribute__((may_alias)) mb_word;
 typedef uint16_t __attribute__((may_alias)) mb_half;
@@ -23,28 +23,28 @@ typedef uint16_t mb_half;
 typedef int32_t mb_int;
 #endif
 
-/* Inlined even when optimising for size: one copy for each constant argument beats one that asks every time. */
+/* Inlines even when the compiler optimises for size: one copy for each constant argument is shorter than tests at every use. */
 #if defined(__GNUC__)
 #define MB_INLINE static inline __attribute__((always_inline))
-#define MB_APART static __attribute__((noinline)) /* so that no call carries the stack frame of another one's work */
+#define MB_NOINLINE static __attribute__((noinline)) /* keeps the stack frames of different work apart */
 #else
 #define MB_INLINE static inline
-#define MB_APART static
+#define MB_NOINLINE static
 #endif
 
-/* f(flag, ...): a copy for each value of the flag, inlined. */
-#define MB_BOTH(flag, f, ...) ((flag) ? f(1, __VA_ARGS__) : f(0, __VA_ARGS__))
+/* Calls f(flag, ...) through one inlined copy for each value of the flag. */
+#define MB_SPECIALISE(flag, f, ...) ((flag) ? f(1, __VA_ARGS__) : f(0, __VA_ARGS__))
 
-/* For what takes next to no time: clang would unroll and inline there. */
+/* For functions whose time does not matter: clang would unroll and inline there. */
 #if defined(__clang__)
-#define MB_SMALL __attribute__((minsize))
+#define MB_MINSIZE __attribute__((minsize))
 #else
-#define MB_SMALL
+#define MB_MINSIZE
 #endif
 
-#define MB_WORDS(bits) (((uint32_t)(bits) + 31u) >> 5) /* words that hold so many bits */
+#define MB_WORDS(bits) (((uint32_t)(bits) + 31u) >> 5) /* number of words that hold so many bits */
 
-/* a + b + c = low + 2 high in 32 lanes at once: five operations where the core has three-operand logic. */
+/* Full adder of 32 lanes: a + b + c = low + 2 high. It takes five operations where the core has three-operand logic. */
 #define MB_FULL_ADD_OF(type, high, low, a, b, c)        \
     do {                                                \
         const type a_ = (a), b_ = (b), c_ = (c);        \
@@ -59,45 +59,47 @@ typedef int32_t mb_int;
 #define MB_UNROLLED
 #elif defined(__GNUC__)
 #define MB_ROLLED _Pragma("GCC unroll 1")
-#define MB_UNROLLED _Pragma("GCC unroll 8") /* at most eight turns, a constant number: clang does it unasked */
+#define MB_UNROLLED _Pragma("GCC unroll 8") /* for loops of a constant number of turns, at most 8; clang unrolls them unasked */
 #else
 #define MB_ROLLED
 #define MB_UNROLLED
 #endif
 
-/* Order for compilers that mix loads and sums until the registers do not suffice: everything before is done, in registers. */
+/* Forces the compiler to finish all values before this point, in registers. Without it, compilers mix loads and sums until
+ * the registers do not suffice. */
 #if defined(__GNUC__)
-#if defined(__clang__) && defined(__OPTIMIZE_SIZE__) /* its code is shorter if they could have changed, though slower */
-#define MB_TWO_HERE(a, b) __asm__ volatile("" : "+r"(a), "+r"(b))
+#if defined(__clang__) && defined(__OPTIMIZE_SIZE__) /* telling clang that they change makes its code shorter, though slower */
+#define MB_KEEP2(a, b) __asm__ volatile("" : "+r"(a), "+r"(b))
 #else
-#define MB_TWO_HERE(a, b) __asm__ volatile("" : : "r"(a), "r"(b))
+#define MB_KEEP2(a, b) __asm__ volatile("" : : "r"(a), "r"(b))
 #endif
-#define MB_FOUR_HERE(a, b, c, d) __asm__ volatile("" : : "r"(a), "r"(b), "r"(c), "r"(d))
+#define MB_KEEP4(a, b, c, d) __asm__ volatile("" : : "r"(a), "r"(b), "r"(c), "r"(d))
 #else
-#define MB_TWO_HERE(a, b) ((void)0)
-#define MB_FOUR_HERE(a, b, c, d) ((void)0)
+#define MB_KEEP2(a, b) ((void)0)
+#define MB_KEEP4(a, b, c, d) ((void)0)
 #endif
 
-/* Of every two of eight words `step` apart: the first one's bits in mask << shift and the second one's in mask change places. */
-MB_INLINE void mb_exchange(uint32_t *a, uint32_t shift, uint32_t step, uint32_t mask)
+/* One stage of an 8-word bit transpose. For each pair a[i], a[i + step], it swaps bits (mask << shift) of the first with
+ * bits mask of the second. */
+MB_INLINE void mb_swap_bits(uint32_t *a, uint32_t shift, uint32_t step, uint32_t mask)
 {
     MB_UNROLLED
     for (uint32_t pair = 0; pair < 4u; pair++) {
-        const uint32_t i = pair + (pair & (0u - step)); /* a zero where the step's bit is */
+        const uint32_t i = pair + (pair & (0u - step)); /* i has a zero at the step's bit */
         const uint32_t t = ((a[i] >> shift) ^ a[i + step]) & mask;
         a[i + step] ^= t;
         a[i] ^= t << shift;
     }
 }
 
-/* Which of the first n lanes of word r exist: all ones except in the last word. */
+/* Mask of the lanes of word r that exist among the first n: all ones except in the last word. pre: 32 r < n. */
 static inline uint32_t mb_lane_mask(uint32_t n, uint32_t r)
 {
     const uint32_t left = n - 32u * r;
     return left >= 32u ? 0xFFFFFFFFu : (1u << left) - 1u;
 }
 
-/* The same of the last word. */
+/* Mask of the lanes that exist in the last word of n. */
 static inline uint32_t mb_last_mask(uint32_t n)
 {
     return 0xFFFFFFFFu >> ((0u - n) & 31u);
@@ -121,7 +123,7 @@ static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
         *list++ = (uint16_t)(base + (uint32_t)__builtin_ctz(v));
         v &= v - 1;
     }
-#else /* no count-trailing-zeros instruction: shifting is cheaper than emulating it */
+#else /* without a count-trailing-zeros instruction, shifting is cheaper than emulating it */
     while (v != 0) {
         if (v & 1u) {
             *list++ = (uint16_t)base;
@@ -133,10 +135,10 @@ static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
     return list;
 }
 
-/* The same in whatever order is fastest, where sums do not care. */
-static inline uint16_t *mb_list_any(uint16_t *list, uint32_t v, uint32_t base)
+/* Appends the positions of the set bits in whatever order is fastest, for sums, which do not depend on the order. */
+static inline uint16_t *mb_list_bits_unordered(uint16_t *list, uint32_t v, uint32_t base)
 {
-#if defined(__GNUC__) && defined(__ARM_FEATURE_CLZ) /* counting trailing zeros would take one more instruction each */
+#if defined(__GNUC__) && defined(__ARM_FEATURE_CLZ) /* counting trailing zeros would take one instruction more for each bit */
     base += 31u;
     while (v != 0) { /* two a turn */
         uint32_t above = (uint32_t)__builtin_clz(v);
@@ -157,7 +159,7 @@ static inline uint16_t *mb_list_any(uint16_t *list, uint32_t v, uint32_t base)
 #endif
 }
 
-/* `n` <= 32 bits from bit `at` on; touches no word without one of them. */
+/* Reads n bits from bit `at` on. It touches no word that holds none of them. pre: 1 <= n <= 32. */
 static inline uint32_t mb_bits_at(const uint32_t *words, uint32_t at, uint32_t n)
 {
     const uint32_t shift = at & 31u;
@@ -168,7 +170,7 @@ static inline uint32_t mb_bits_at(const uint32_t *words, uint32_t at, uint32_t n
     return n == 32u ? v : v & ((1u << n) - 1u);
 }
 
-/* The reverse, by OR; of the word after bit `at` nothing is touched unless `v` reaches it. */
+/* ORs v into the words from bit `at` on. It touches the second word only if v reaches it. */
 static inline void mb_or_bits(uint32_t *words, uint32_t at, uint32_t v)
 {
     const uint32_t shift = at & 31u;
@@ -178,34 +180,36 @@ static inline void mb_or_bits(uint32_t *words, uint32_t at, uint32_t v)
     }
 }
 
-/* Bit b of four bytes, the first one's lowest: the product's partial sums meet nowhere, so none carries. */
+/* Collects bit b of four bytes into bits 0..3, the first byte's lowest. The multiplication adds shifted copies that never
+ * overlap, so no carry occurs. */
 static inline uint32_t mb_bit_of_four(uint32_t bytes, unsigned b)
 {
     return (((bytes >> b) & 0x01010101u) * 0x10204080u) >> 28;
 }
 
-/* Word number `index` of an array of 32 lanes each, or of 16; `half` is constant where it matters. */
-MB_INLINE uint32_t mb_lanes_at(const uint8_t *base, uint32_t index, uint32_t half)
+/* Reads word `index` of an array of words of 32 lanes or, if lanes16, of 16. Callers on hot paths pass lanes16 as a
+ * constant. */
+MB_INLINE uint32_t mb_lanes_at(const uint8_t *base, uint32_t index, uint32_t lanes16)
 {
-    return half ? ((const mb_half *)(const void *)base)[index] : ((const mb_word *)(const void *)base)[index];
+    return lanes16 ? ((const mb_half *)(const void *)base)[index] : ((const mb_word *)(const void *)base)[index];
 }
 
-MB_INLINE void mb_flip_lane(uint8_t *base, uint32_t index, uint32_t lane, uint32_t half)
+MB_INLINE void mb_flip_lane(uint8_t *base, uint32_t index, uint32_t lane, uint32_t lanes16)
 {
-    if (half) {
+    if (lanes16) {
         ((mb_half *)(void *)base)[index] ^= (mb_half)(1u << lane);
     } else {
         ((mb_word *)(void *)base)[index] ^= 1u << lane;
     }
 }
 
-/* The sum of two planes' carry, where all lanes of the second have the same bit, the lowest of `bits`. */
+/* Carry when a constant bit (bit 0 of `bits`, the same in all lanes) is added to `plane`. */
 static inline uint32_t mb_carry(uint32_t plane, uint32_t bits, uint32_t carry)
 {
     return (bits & 1u) ? (plane | carry) : (plane & carry);
 }
 
-/* value + c on two or more bit-sliced planes: only the sign of the sum, as a word. */
+/* Sign of v + c in each lane, as a word. pre: planes >= 2, and v + c fits in `planes` bits. */
 static inline uint32_t mb_sign_of_sum(const uint32_t *v, unsigned planes, int32_t c)
 {
     const uint32_t *const top = v + planes - 1;
@@ -217,9 +221,9 @@ static inline uint32_t mb_sign_of_sum(const uint32_t *v, unsigned planes, int32_
     return *top ^ carry ^ (0u - (bits & 1u));
 }
 
-/* Those of the sums with `lowest` and with `highest`: where they differ, -highest <= value < -lowest. Both sums must
- * fit. */
-static inline uint32_t mb_is_between(const uint32_t *v, unsigned planes, int32_t lowest, int32_t highest)
+/* Mask of the lanes with -highest <= v < -lowest, computed as sign(v + lowest) ^ sign(v + highest). pre: both sums fit in
+ * `planes` bits. */
+static inline uint32_t mb_range_mask(const uint32_t *v, unsigned planes, int32_t lowest, int32_t highest)
 {
     uint32_t low_carry = 0, high_carry = 0, low = (uint32_t)lowest, high = (uint32_t)highest;
     for (unsigned p = 0; p + 1 < planes; p++, low >>= 1, high >>= 1) {
@@ -230,7 +234,7 @@ static inline uint32_t mb_is_between(const uint32_t *v, unsigned planes, int32_t
     return low_carry ^ high_carry ^ (0u - ((low ^ high) & 1u));
 }
 
-/* One lane of bit-sliced planes; as an integer in two's complement. */
+/* Reads one lane of bit-sliced planes. mb_lane_value reads it as two's complement. */
 static inline uint32_t mb_lane_bits(const uint32_t *v, unsigned planes, unsigned lane)
 {
     uint32_t x = 0;
@@ -246,8 +250,8 @@ static inline int32_t mb_lane_value(const uint32_t *v, unsigned planes, unsigned
     return (int32_t)((mb_lane_bits(v, planes, lane) ^ sign) - sign);
 }
 
-/* Adds one to (or takes one from) the lanes in `mask` of bit-sliced planes. */
-static inline void mb_step_lanes(mb_word *v, unsigned planes, uint32_t mask, int up)
+/* Adds 1 to the lanes in `mask` of bit-sliced planes or, if not `up`, subtracts 1. */
+static inline void mb_add_one_bit(mb_word *v, unsigned planes, uint32_t mask, int up)
 {
     for (unsigned p = 0; p < planes && mask != 0; p++) {
         const uint32_t old = v[p];
@@ -256,7 +260,7 @@ static inline void mb_step_lanes(mb_word *v, unsigned planes, uint32_t mask, int
     }
 }
 
-/* table[w] = sum over four values of (bit i of w ? +x[i] : -x[i]): one look-up for four weights. */
+/* table[w] = sum over four values of +x[i] where bit i of w is set, else -x[i]. One look-up then serves four weights. */
 MB_INLINE void mb_signed_sums(int32_t x0, int32_t x1, int32_t x2, int32_t x3, int32_t *table)
 {
     const int32_t none = -(x0 + x1 + x2 + x3), c = 2 * x2, d = 2 * x3;
@@ -269,7 +273,7 @@ MB_INLINE void mb_signed_sums(int32_t x0, int32_t x1, int32_t x2, int32_t x3, in
     }
 }
 
-/* Sum of signed values from 4, 7 or 8 tables of four each, by the signs in w. */
+/* Sum of +-x over 16, 28 or 32 values, from `count` = 4, 7 or 8 tables of four values, by the signs in w. */
 MB_INLINE int32_t mb_look_up(const int32_t *tables, uint32_t w, uint32_t count)
 {
     int32_t sum = tables[w & 15u] + tables[16u + ((w >> 4) & 15u)];

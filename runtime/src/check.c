@@ -1,22 +1,21 @@
-/* What makes an image safe to use: every layer record against FORMAT.md. Arithmetic here is on hostile numbers. */
+/* Checks that make an image safe to use: every layer record against FORMAT.md. All arithmetic here is on hostile numbers, so
+ * each number is bounded before it is used. */
 #include <string.h>
 
-#include "layer.h"
+#include "image.h"
 
 #if MB_HAS_CHECKS
 
-/// Checks ///
-
-/* What no array has taken yet of the constants and of the state, in this order. */
+/* Free rest of a section: left[0] constants, left[1] state. */
 typedef struct section {
     uint32_t begin, end;
 } section;
 
-/* Takes an array of `bytes` at `offset` from what is left of a section. Arrays come in the order of their records, so none
- * can overlap another. All sizes here are below 2^31: see MB_MAX_UNITS. */
-static int claim(section *left, uint32_t offset, uint32_t bytes)
+/* Takes an array of `bytes` at `offset` from the free rest of a section. Arrays come in the order of their records, so that
+ * none can overlap another. pre: bytes < 2^31, by MB_MAX_UNITS. */
+static int take_array(section *left, uint32_t offset, uint32_t bytes)
 {
-    if ((offset & 3u) != 0 || offset - left->begin > left->end - left->begin || /* below begin it wraps */
+    if ((offset & 3u) != 0 || offset - left->begin > left->end - left->begin || /* wraps if offset < begin */
         bytes > left->end - offset) {
         return 0;
     }
@@ -24,7 +23,7 @@ static int claim(section *left, uint32_t offset, uint32_t bytes)
     return 1;
 }
 
-MB_SMALL MB_APART int all_zero(const uint8_t *p, size_t n)
+MB_MINSIZE MB_NOINLINE int all_zero(const uint8_t *p, size_t n)
 {
     while (n-- > 0) {
         if (*p++ != 0) {
@@ -34,82 +33,71 @@ MB_SMALL MB_APART int all_zero(const uint8_t *p, size_t n)
     return 1;
 }
 
-/* A later minor version may use bytes that are reserved here. */
+/* True unless a later minor version wrote the image: that one may use bytes that are reserved here. */
 static int minor_is_known(const mb_model *m)
 {
     return mb_u16_at(m->image + MB_AT_MINOR) <= MB_FORMAT_MINOR;
 }
 
-/* The lanes beyond the last unit, of all words of the last row. */
-MB_SMALL MB_APART uint32_t spare_lanes(const mb_layer *l, const uint8_t *words, uint32_t pitch)
+/* ORs the lanes beyond the last unit over all words of the last row. pitch: words in a row. */
+MB_MINSIZE MB_NOINLINE uint32_t spare_lanes(const mb_layer *l, const uint8_t *words, uint32_t pitch)
 {
-    const uint32_t rows = MB_WORDS(l->units), spare = ~mb_last_mask(l->units); /* words of 16 lanes have one row */
+    const uint32_t rows = MB_WORDS(l->units), spare = ~mb_last_mask(l->units);
     uint32_t bits = 0;
     for (uint32_t at = (rows - 1u) * pitch; at < rows * pitch; at++) {
-        bits |= mb_lanes_at(words, at, l->half) & spare;
+        bits |= mb_lanes_at(words, at, l->lanes16) & spare;
     }
     return bits;
 }
 
-/* They, and the zero word that ends each row of sign words. */
+/* True if the lanes beyond the last unit and the word ending each `sign` row are zero. */
 static int padding_is_zero(const mb_layer *l)
 {
     const uint32_t pitch = l->inputs + 1u;
     uint32_t bits = spare_lanes(l, l->sign, pitch) | spare_lanes(l, l->levels, l->inputs * (l->bits - 1u));
     for (uint32_t row = 0; 32u * row < l->units; row++) {
-        bits |= mb_lanes_at(l->sign, row * pitch + l->inputs, l->half);
+        bits |= mb_lanes_at(l->sign, row * pitch + l->inputs, l->lanes16);
     }
     return bits == 0;
 }
 
-/* Whether its arrays lie where they should: of those that it does not have, the offset is 0. last: bytes of the last one. */
-MB_SMALL MB_APART int arrays_fit(const uint8_t *p, const mb_layer *l, uint32_t last, section *left)
+/* True if all arrays lie where they should. An array that the layer does not have has offset 0. last: bytes of the last
+ * array. */
+MB_MINSIZE MB_NOINLINE int arrays_fit(const uint8_t *p, const mb_layer *l, uint32_t last, section *left)
 {
     const uint32_t low_bits = l->bits - 1u, groups = MB_WORDS(l->units);
-    const uint32_t row = l->kind == MB_ENCODE ? 0 : l->half ? 2u : 4u * groups;
+    const uint32_t row = l->kind == MB_ENCODE ? 0 : l->lanes16 ? 2u : 4u * groups;
     const uint32_t bytes[6] = {row * (l->inputs + 1u), row * l->inputs * low_bits, 4u * groups * l->planes,
                                l->learns ? 4u << low_bits : 0, l->kind == MB_OUTPUT ? 8u * l->units : 0, last};
-    const unsigned in_state = l->input == MB_PLUS_MINUS ? 3u : 2u; /* sign, levels, and perhaps fold */
+    const unsigned in_state = l->input == MB_PLUS_MINUS ? 3u : 2u; /* sign and levels; fold too if a flip changes it */
     for (unsigned n = 0; n < 6u; n++) {
         section *const from = left + (n < in_state && l->learns);
         const uint32_t offset = mb_u32_at(p + 16u + 4u * n);
-        if (bytes[n] == 0 ? offset != 0 : !claim(from, offset, bytes[n])) {
+        if (bytes[n] == 0 ? offset != 0 : !take_array(from, offset, bytes[n])) {
             return 0;
         }
     }
     return 1;
 }
 
-/* Only the first layer may be one, and not the last. */
+/* Checks an encoder, which must be the first of at least two layers. */
 static mb_status check_encode(const mb_model *m, unsigned index, const mb_layer *l, section *left)
 {
     const uint8_t *const p = mb_record_at(m->image, index);
-    if (minor_is_known(m) && ((mb_u32_at(p + 40) | mb_u16_at(p + 46)) != 0 || !all_zero(p + 48, 16))) {
-        return MB_E_KIND;
-    }
-    if (index != 0 || mb_layer_count(m) == 1u) {
-        return MB_E_LAYERS;
-    }
-    if (mb_u16_at(m->image + MB_AT_INPUT) != l->inputs) {
-        return MB_E_SHAPE;
-    }
-    if (l->bits < 1 || l->bits > 8) {
-        return MB_E_BITS;
-    }
-    if (l->inputs == 0 || l->units > MB_MAX_UNITS || l->units != l->bits * l->inputs ||
-        (l->channels != 0 && l->inputs % l->channels != 0)) {
-        return MB_E_SHAPE;
-    }
-    if (p[1] != 0 || p[3] != 0 || !all_zero(p + 8, 28)) {
-        return MB_E_KIND;
-    }
+    MB_REFUSE(MB_E_KIND, minor_is_known(m) && ((mb_u32_at(p + 40) | mb_u16_at(p + 46)) != 0 || !all_zero(p + 48, 16)));
+    MB_REFUSE(MB_E_LAYERS, index != 0 || mb_layer_count(m) == 1u);
+    MB_REFUSE(MB_E_SHAPE, mb_u16_at(m->image + MB_AT_INPUT) != l->inputs);
+    MB_REFUSE(MB_E_BITS, l->bits < 1 || l->bits > 8);
+    MB_REFUSE(MB_E_SHAPE, l->inputs == 0 || l->units > MB_MAX_UNITS || l->units != l->bits * l->inputs ||
+                          (l->channels != 0 && l->inputs % l->channels != 0));
+    MB_REFUSE(MB_E_KIND, p[1] != 0 || p[3] != 0 || !all_zero(p + 8, 28));
     return arrays_fit(p, l, l->units, left) ? MB_OK : MB_E_OFFSET;
 }
 
-/* No product here can overflow: each factor is bounded before it is used. */
+/* True if a convolution's window fits its picture. No product overflows: each factor is bounded before it is used. */
 static int window_fits(const mb_layer *l)
 {
-    const uint32_t pixels = (uint32_t)l->height * l->width; /* of 16 bits each */
+    const uint32_t pixels = (uint32_t)l->height * l->width; /* pre: both < 2^16 */
     if (pixels == 0 || pixels > MB_MAX_IMAGE || l->channels == 0 || l->channels > MB_MAX_IMAGE / pixels || l->kernel < 1 ||
         l->kernel > 31 || l->stride < 1 || l->stride > 31 || l->pool < 1 || l->pool > 31 || l->same > 1 ||
         l->inputs != (uint32_t)l->kernel * l->kernel * l->channels ||
@@ -120,7 +108,7 @@ static int window_fits(const mb_layer *l)
     return left != 0 && l->units <= MB_MAX_IMAGE / left;
 }
 
-/* What a graded layer has in place of a window and, if it learns, beside the dose. */
+/* True if a graded layer's ramp and, if it learns, its gain, draws and batch are in range. */
 static int rule_of_votes(const mb_layer *l)
 {
     if (l->low >= l->high || l->high > 2047u) {
@@ -130,13 +118,14 @@ static int rule_of_votes(const mb_layer *l)
                      : l->gain == 0 && l->draws == 0 && l->batch == 0;
 }
 
-/* |a| <= 2^planes + 1 whatever the folded constants say. On grades the scores' deviations fit as well. */
+/* True if no score can overflow. |a| <= 2^planes + 1 whatever the folded constants say; on grades the deviations of learning
+ * must fit as well. */
 static int scores_fit(const mb_layer *l, int grades)
 {
     const uint32_t sum = grades ? 8u * l->inputs : (1u << l->planes) + 1u;
     const uint32_t most = grades ? (uint32_t)INT32_MAX / (2u * l->units) : (uint32_t)INT32_MAX;
     for (uint32_t c = 0; c < l->units; c++) {
-        const uint32_t mul = mb_magnitude(l->scores[c]), add = mb_magnitude(l->scores[l->units + c]);
+        const uint32_t mul = mb_magnitude(l->own.scores[c]), add = mb_magnitude(l->own.scores[l->units + c]);
         if (add > most || mul > (most - add) / sum) {
             return 0;
         }
@@ -144,58 +133,41 @@ static int scores_fit(const mb_layer *l, int grades)
     return 1;
 }
 
-/* Of every layer but an encoder. */
-MB_SMALL MB_APART mb_status check_weights(const uint8_t *p, const mb_layer *l, section *left)
+/* Checks everything about one layer that is no encoder, except how it follows the layer before. */
+MB_MINSIZE MB_NOINLINE mb_status check_weights(const uint8_t *p, const mb_layer *l, section *left)
 {
     const int is_output = l->kind == MB_OUTPUT, bytes = MB_ON_BYTES(l), grades = MB_ON_GRADES(l), graded = MB_IS_GRADED(l);
-    if (l->inputs == 0 || l->inputs > MB_MAX_UNITS || l->units == 0 || l->units > MB_MAX_UNITS) {
-        return MB_E_SHAPE;
-    }
-    if (l->bits < 1 || l->bits > (grades ? 1 : 8) || l->learns > (l->bits > 1)) {
-        return MB_E_BITS;
-    }
-    if (mb_is_feature(l) && l->learns) {
-        return MB_E_LEARNS;
-    }
-    if (((graded || grades) && l->units > 1024u) || (graded && (l->depth < 1 || l->depth > 8 || mb_values(l) > MB_MAX_UNITS))) {
-        return MB_E_SHAPE;
-    }
-    const uint32_t sum = bytes ? 255u * l->inputs : graded ? mb_values(l) : l->inputs; /* at most */
-    if (grades ? l->planes != 0
-               : l->planes < (bytes ? MB_PLANES_MIN_BYTES : MB_PLANES_MIN) ||
-                     l->planes > (bytes ? MB_PLANES_MAX_BYTES : MB_PLANES_MAX) || ((sum | l->window) >> (l->planes - 1u)) != 0) {
-        return MB_E_PLANES;
-    }
-    if (p[8] != (is_output && l->units <= 16u ? 16 : 32)) {
-        return MB_E_SHAPE;
-    }
-    if ((graded && !rule_of_votes(l)) || (l->learns ? l->dose == 0 || l->dose >= (1u << 20) : l->dose != 0) ||
-        ((mb_is_feature(l) || graded || grades) && l->window != 0)) {
-        return MB_E_RULE;
-    }
+    MB_REFUSE(MB_E_SHAPE, l->inputs == 0 || l->inputs > MB_MAX_UNITS || l->units == 0 || l->units > MB_MAX_UNITS);
+    MB_REFUSE(MB_E_BITS, l->bits < 1 || l->bits > (grades ? 1 : 8) || l->learns > (l->bits > 1));
+    MB_REFUSE(MB_E_LEARNS, mb_is_feature(l) && l->learns);
+    MB_REFUSE(MB_E_SHAPE, (graded || grades) && l->units > 1024u);
+    MB_REFUSE(MB_E_SHAPE, graded && (l->depth < 1 || l->depth > 8 || mb_values(l) > MB_MAX_UNITS));
+    const uint32_t sum = bytes ? 255u * l->inputs : graded ? mb_values(l) : l->inputs; /* the largest sum of inputs */
+    MB_REFUSE(MB_E_PLANES, grades ? l->planes != 0
+                                  : l->planes < (bytes ? MB_PLANES_MIN_BYTES : MB_PLANES_MIN) ||
+                                        l->planes > (bytes ? MB_PLANES_MAX_BYTES : MB_PLANES_MAX) ||
+                                        ((sum | l->window) >> (l->planes - 1u)) != 0);
+    MB_REFUSE(MB_E_SHAPE, p[8] != (is_output && l->units <= 16u ? 16 : 32));
+    MB_REFUSE(MB_E_RULE, graded && !rule_of_votes(l));
+    MB_REFUSE(MB_E_RULE, l->learns ? l->dose == 0 || l->dose >= (1u << 20) : l->dose != 0);
+    MB_REFUSE(MB_E_RULE, (mb_is_feature(l) || graded || grades) && l->window != 0);
     const uint32_t needs = graded && l->learns ? 3u * l->batch * l->depth + 1u : 0;
-    if (!arrays_fit(p, l, 2u * needs, left)) {
-        return MB_E_OFFSET;
-    }
+    MB_REFUSE(MB_E_OFFSET, !arrays_fit(p, l, 2u * needs, left));
     for (uint32_t n = 1; n < needs; n++) {
-        if (l->need[n - 1u] > l->need[n]) {
-            return MB_E_RULE;
-        }
+        MB_REFUSE(MB_E_RULE, l->own.need[n - 1u] > l->own.need[n]);
     }
-    if (is_output && !scores_fit(l, grades)) {
-        return MB_E_SCORES;
-    }
+    MB_REFUSE(MB_E_SCORES, is_output && !scores_fit(l, grades));
     return padding_is_zero(l) ? MB_OK : MB_E_PADDING;
 }
 
-/* Each layer on its own, and the chain: encode? conv* dense* graded? output, each fitting the one before. */
+/* Checks each layer, and that each fits the one before: encode? conv* dense* graded? output. */
 static mb_status check_layers(const mb_model *m, section *left)
 {
     const unsigned count = mb_layer_count(m);
     unsigned before = MB_ENCODE;                /* kind of the layer before */
-    uint32_t values = 0, rows = 0, columns = 0; /* what it gives; of a convolution, in this shape */
-    uint32_t channels = 0;                      /* of an encoder: its bits then lie in an order that only a convolution takes */
-    int learner = 0;                            /* some layer before learns */
+    uint32_t values = 0, rows = 0, columns = 0; /* values of the layer before; rows and columns of a convolution */
+    uint32_t channels = 0;                      /* channels of an encoder: only a convolution takes bits in their order */
+    int learner = 0;                            /* 1 if some layer before learns */
     for (unsigned i = 0; i < count; i++) {
         const uint8_t *p = mb_record_at(m->image, i);
         mb_layer l;
@@ -210,35 +182,23 @@ static mb_status check_layers(const mb_model *m, section *left)
             continue;
         }
         const int is_conv = MB_IS_CONV(&l), is_graded = MB_IS_GRADED(&l);
-        if ((MB_HAS_LEARN && !MB_HAS_TERNARY && l.ternary) || (!MB_HAS_CONV && l.kind == MB_CONV) ||
-            (!MB_HAS_GRADED && l.kind == MB_GRADED) || (!MB_HAS_BYTES && l.input == MB_BYTES)) {
-            return MB_E_ABSENT;
-        }
-        const uint32_t used = is_conv ? 50u : is_graded ? 49u : 40u; /* bytes that have a meaning */
-        if (l.kind < MB_ENCODE || l.kind > MB_GRADED || (minor_is_known(m) && !all_zero(p + used, MB_RECORD_SIZE - used))) {
-            return MB_E_KIND;
-        }
-        if ((is_conv && before != MB_ENCODE && before != MB_CONV) || (l.kind == MB_OUTPUT) != (i + 1u == count) ||
-            (before == MB_GRADED && l.kind != MB_OUTPUT)) {
-            return MB_E_LAYERS;
-        }
+        MB_REFUSE(MB_E_ABSENT, (MB_HAS_LEARN && !MB_HAS_TERNARY && l.ternary) || (!MB_HAS_CONV && l.kind == MB_CONV) ||
+                               (!MB_HAS_GRADED && l.kind == MB_GRADED) || (!MB_HAS_BYTES && l.input == MB_BYTES));
+        const uint32_t used = is_conv ? 50u : is_graded ? 49u : 40u; /* bytes of the record that have a meaning */
+        MB_REFUSE(MB_E_KIND, l.kind < MB_ENCODE || l.kind > MB_GRADED ||
+                             (minor_is_known(m) && !all_zero(p + used, MB_RECORD_SIZE - used)));
+        MB_REFUSE(MB_E_LAYERS, (is_conv && before != MB_ENCODE && before != MB_CONV) ||
+                               (l.kind == MB_OUTPUT) != (i + 1u == count) || (before == MB_GRADED && l.kind != MB_OUTPUT));
         const int bytes = i == 0 && MB_ON_BYTES(&l) && l.kind != MB_OUTPUT && !is_graded && !l.ternary;
-        const int after = MB_HAS_GRADED && before == MB_GRADED ? MB_GRADES : MB_PLUS_MINUS; /* what another layer gives */
+        const int after = MB_HAS_GRADED && before == MB_GRADED ? MB_GRADES : MB_PLUS_MINUS; /* input kind after any other layer */
         const int bits = before == MB_ENCODE || is_graded ? MB_ON_OFF : after;
-        if (!bytes && l.input != bits) {
-            return MB_E_KIND;
-        }
-        if (is_conv && !window_fits(&l)) {
-            return MB_E_WINDOW;
-        }
+        MB_REFUSE(MB_E_KIND, !bytes && l.input != bits);
+        MB_REFUSE(MB_E_WINDOW, is_conv && !window_fits(&l));
         const uint32_t given = i != 0 ? values : mb_u16_at(m->image + MB_AT_INPUT);
-        if (given != (i != 0 || bytes ? mb_values(&l) : (mb_values(&l) + 7u) / 8u) || (channels != 0 && !is_conv) ||
-            (before == MB_CONV && is_conv && (l.height != rows || l.width != columns))) {
-            return MB_E_SHAPE;
-        }
-        if ((is_graded && learner) || (before == MB_GRADED && l.learns)) { /* no error passes a graded layer */
-            return MB_E_LEARNS;
-        }
+        MB_REFUSE(MB_E_SHAPE, given != (i != 0 || bytes ? mb_values(&l) : (mb_values(&l) + 7u) / 8u) ||
+                              (channels != 0 && !is_conv) ||
+                              (before == MB_CONV && is_conv && (l.height != rows || l.width != columns)));
+        MB_REFUSE(MB_E_LEARNS, (is_graded && learner) || (before == MB_GRADED && l.learns)); /* no error passes a graded layer */
         const mb_status status = check_weights(p, &l, left);
         if (status != MB_OK) {
             return status;
@@ -255,70 +215,42 @@ static mb_status check_layers(const mb_model *m, section *left)
     return values >= 2u && values == mb_u16_at(m->image + MB_AT_CLASSES) ? MB_OK : MB_E_SHAPE;
 }
 
-/* All that checksums and sections do not say. */
+/* Checks everything that checksums and sections do not say. */
 static mb_status check_image(const mb_model *m)
 {
     const uint8_t *b = m->image;
     const uint32_t const_at = mb_u32_at(b + MB_AT_CONST), const_end = const_at + mb_u32_at(b + MB_AT_CONST_SIZE);
     const uint32_t state_at = mb_u32_at(b + MB_AT_STATE), layers = mb_layer_count(m);
     section left[2] = {{const_at, const_end}, {state_at + MB_STATE_HEADER, m->image_size}};
-    if (!all_zero(b + const_end, state_at - const_end)) {
-        return MB_E_SECTION;
-    }
-    if (layers < 1 || layers > MB_MAX_LAYERS) {
-        return MB_E_LAYERS;
-    }
-    if (mb_u16_at(b + MB_AT_TEMPERATURE) == 0 || mb_u16_at(b + MB_AT_MARGIN) > 4096u ||
-        (minor_is_known(m) && /* reserved */ (mb_u16_at(b + 46) | mb_u32_at(b + 52) | mb_u32_at(b + 56) | mb_u32_at(b + 60)) != 0)) {
-        return MB_E_RULE;
-    }
+    MB_REFUSE(MB_E_SECTION, !all_zero(b + const_end, state_at - const_end));
+    MB_REFUSE(MB_E_LAYERS, layers < 1 || layers > MB_MAX_LAYERS);
+    MB_REFUSE(MB_E_RULE, mb_u16_at(b + MB_AT_TEMPERATURE) == 0 || mb_u16_at(b + MB_AT_MARGIN) > 4096u);
+    MB_REFUSE(MB_E_RULE, minor_is_known(m) && (mb_u16_at(b + 46) != 0 || !all_zero(b + 52, 12))); /* reserved bytes */
     return mb_u32_at(b + state_at) == 0 ? MB_E_GENERATOR : check_layers(m, left);
 }
 
 #endif
 
-/// Public ///
-
-MB_SMALL mb_status mb_open(mb_model *m, const void *image, size_t image_len)
+MB_MINSIZE mb_status mb_open(mb_model *m, const void *image, size_t image_len)
 {
     const uint8_t *b = image;
-    if (m == NULL || image == NULL) {
-        return MB_E_NULL;
-    }
+    MB_REFUSE(MB_E_NULL, m == NULL || image == NULL);
     memset(m, 0, sizeof *m);
-    if (((uintptr_t)image & 3u) != 0) {
-        return MB_E_ALIGN;
-    }
-    if (image_len < MB_HEADER_SIZE) {
-        return MB_E_TRUNCATED;
-    }
-    if (mb_u32_at(b) != MB_MAGIC) {
-        return MB_E_MAGIC;
-    }
-    if (mb_u16_at(b + 4) != MB_FORMAT_MAJOR) {
-        return MB_E_VERSION;
-    }
+    MB_REFUSE(MB_E_ALIGN, ((uintptr_t)image & 3u) != 0);
+    MB_REFUSE(MB_E_TRUNCATED, image_len < MB_HEADER_SIZE);
+    MB_REFUSE(MB_E_MAGIC, mb_u32_at(b) != MB_MAGIC);
+    MB_REFUSE(MB_E_VERSION, mb_u16_at(b + 4) != MB_FORMAT_MAJOR);
     const uint32_t size = mb_u32_at(b + MB_AT_SIZE), layers = mb_u16_at(b + MB_AT_LAYERS);
     const uint32_t records_end = MB_HEADER_SIZE + MB_RECORD_SIZE * layers;
-    if (size > image_len || size < records_end) {
-        return MB_E_TRUNCATED;
-    }
-    if (mb_crc32(b, records_end, MB_AT_HEADER_CRC) != mb_u32_at(b + MB_AT_HEADER_CRC)) {
-        return MB_E_HEADER_CRC;
-    }
+    MB_REFUSE(MB_E_TRUNCATED, size > image_len || size < records_end);
+    MB_REFUSE(MB_E_HEADER_CRC, mb_crc32(b, records_end, MB_AT_HEADER_CRC) != mb_u32_at(b + MB_AT_HEADER_CRC));
     const uint32_t const_at = mb_u32_at(b + MB_AT_CONST), const_size = mb_u32_at(b + MB_AT_CONST_SIZE);
     const uint32_t state_at = mb_u32_at(b + MB_AT_STATE), state_size = mb_u32_at(b + MB_AT_STATE_SIZE);
-    if ((size & 0x80000003u) != 0 || const_at != records_end || const_size > size ||
-        state_at != const_at + ((const_size + 3u) & ~3u) || state_at > size || state_size != size - state_at ||
-        state_size < MB_STATE_HEADER) {
-        return MB_E_SECTION;
-    }
-    if (mb_crc32(b + const_at, const_size, const_size) != mb_u32_at(b + MB_AT_CONST_CRC)) {
-        return MB_E_CONST_CRC;
-    }
-    if (mb_crc32(b + state_at, state_size, state_size) != mb_u32_at(b + MB_AT_STATE_CRC)) {
-        return MB_E_STATE_CRC;
-    }
+    MB_REFUSE(MB_E_SECTION, (size & 0x80000003u) != 0 || const_at != records_end || const_size > size ||
+                            state_at != const_at + ((const_size + 3u) & ~3u) || state_at > size ||
+                            state_size != size - state_at || state_size < MB_STATE_HEADER);
+    MB_REFUSE(MB_E_CONST_CRC, mb_crc32(b + const_at, const_size, const_size) != mb_u32_at(b + MB_AT_CONST_CRC));
+    MB_REFUSE(MB_E_STATE_CRC, mb_crc32(b + state_at, state_size, state_size) != mb_u32_at(b + MB_AT_STATE_CRC));
     m->image = b;
     m->image_size = size;
 #if MB_HAS_CHECKS

@@ -1,21 +1,21 @@
-/* Convolutions on bits. They never learn on the device, so nothing here keeps more than the activations.
+/* Convolutions on bits. They never learn on the device, so they keep nothing but the activations.
  *
- * An image is packed (row, column, channel), the last one fastest and nothing between pixels: one row of a window is one run,
- * and a whole image is what a dense layer takes. */
+ * A picture is packed as (row, column, channel), channel fastest, without gaps between pixels. So one row of a window is one
+ * run of bits, and a whole picture is what a dense layer takes. */
 #include <string.h>
 
-#include "layer.h"
+#include "layers.h"
 
 #if MB_HAS_CONV
 
-enum { ROW = 1024 }; /* entries of a row's list: more columns at once list less twice, and take more memory */
+enum { ROW = 1024 }; /* entries of a row's list: more of them list fewer columns twice but take more memory */
 
-/* One strip of places at a time, as wide as the lists of its rows may be long. */
+/* A strip of places that is computed at a time, as wide as the lists of its rows allow. */
 typedef struct strip {
-    uint32_t places, span, room; /* places side by side; columns and entries of their rows */
-    uint16_t *lists;             /* (kernel, room) inputs that are on, row r of the image in number r mod kernel; then the tails */
-    uint16_t *starts;            /* (kernel, span + 1) where each column's begin */
-    mb_run *runs;                /* (kernel + 1) of one window */
+    uint32_t places, span, room; /* places side by side; columns of a row; entries of its list */
+    uint16_t *lists;             /* [kernel][room] active inputs, row r of the picture in number r mod kernel; then the tails */
+    uint16_t *starts;            /* [kernel][span + 1] where each column begins in the list */
+    mb_run *runs;                /* [kernel + 1] runs of one window */
 } strip;
 
 static strip strip_of(const mb_layer *l, uint32_t *work)
@@ -39,7 +39,7 @@ uint32_t mb_conv_bits_work(const mb_layer *l)
     return 3u * (l->kernel + 1u) + MB_WORDS(16u * (l->kernel * (s.room + s.span + 8u) + 8u));
 }
 
-/* The inputs of `span` pixels of a row from column x on that are on; outside the image everything is. */
+/* Lists the active inputs of `span` pixels of row y from column x on. Outside the picture every input is on. */
 static void list_row(const mb_layer *l, const uint32_t *image, int32_t y, int32_t x, uint32_t span, uint16_t *list,
                      uint16_t *starts)
 {
@@ -51,7 +51,7 @@ static void list_row(const mb_layer *l, const uint32_t *image, int32_t y, int32_
         if (inside && x >= 0 && x < l->width) {
             const uint32_t at = ((uint32_t)y * l->width + (uint32_t)x) * c;
             for (uint32_t k = 0; k < c; k += 32u) {
-                end = mb_list_any(end, mb_bits_at(image, at + k, c - k < 32u ? c - k : 32u), j + k);
+                end = mb_list_bits_unordered(end, mb_bits_at(image, at + k, c - k < 32u ? c - k : 32u), j + k);
             }
             j += c;
         } else {
@@ -63,7 +63,8 @@ static void list_row(const mb_layer *l, const uint32_t *image, int32_t y, int32_
     starts[span] = (uint16_t)(end - list);
 }
 
-/* The runs of one window: what its rows have on, and what is left over from whole eights of each. Returns how many are on. */
+/* Makes the runs of one window: one for the whole eights of each row's list, and one for all tails. Returns the number of
+ * active inputs. */
 static uint32_t runs_of(const mb_layer *l, const strip *s, uint32_t y, uint32_t x)
 {
     uint16_t *const tails = s->lists + l->kernel * s->room;
@@ -87,17 +88,17 @@ static uint32_t runs_of(const mb_layer *l, const strip *s, uint32_t y, uint32_t 
     return active;
 }
 
-/* As a dense layer, place by place. A row is listed once for all windows that see it. */
+/* Computes each place as a dense layer does. A row is listed once for all windows that see it. */
 void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *image, uint32_t *out)
 {
     const uint32_t groups = MB_WORDS(l->units), rows = mb_side(l, l->height) * l->pool, columns = mb_side(l, l->width) * l->pool;
     const int32_t above = mb_pad_before(l, l->height), before = mb_pad_before(l, l->width);
-    const strip s = strip_of(l, arena->work);
+    const strip s = strip_of(l, arena->kernel_scratch);
     memset(out, 0, 4u * MB_WORDS(mb_outputs(l)));
     for (uint32_t left = 0; left < columns; left += s.places) {
         const uint32_t here = columns - left < s.places ? columns - left : s.places;
         for (uint32_t row = 0, listed = 0; row < rows; row++) {
-            const uint32_t y = row * l->stride, seen = y + l->kernel; /* rows of the padded image */
+            const uint32_t y = row * l->stride, seen = y + l->kernel; /* rows of the padded picture */
             for (listed = listed < y ? y : listed; listed < seen; listed++) {
                 const uint32_t slot = listed % l->kernel, span = (here - 1u) * l->stride + l->kernel;
                 list_row(l, image, (int32_t)listed - above, (int32_t)(left * l->stride) - before, span, s.lists + slot * s.room,
@@ -106,7 +107,7 @@ void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *imag
             for (uint32_t column = 0; column < here; column++) {
                 const uint32_t active = runs_of(l, &s, y, column * l->stride);
                 const uint32_t at = (row / l->pool * (columns / l->pool) + (left + column) / l->pool) * l->units;
-                for (uint32_t r = 0; r < groups; r++) { /* pooling is the OR of a square */
+                for (uint32_t r = 0; r < groups; r++) { /* pooling is the OR over a square */
                     uint32_t v[MB_PLANES_MAX];
                     mb_sums(l, r, s.lists, s.runs, l->kernel + 1u, v, arena->carry);
                     mb_or_bits(out, at + 32u * r, ~mb_sign_of_sum(v, l->planes, -(int32_t)active) & mb_lane_mask(l->units, r));

@@ -1,9 +1,8 @@
-/* Graded units: gates that are open where the sum is small, normalised over the layer. docs/learning-rule.md, "Graded units and
- * votes". */
+/* Graded units: gates whose grade is high where the sum is small, scaled by the layer's mean |V|. docs/learning-rule.md,
+ * "Graded units and votes". */
 #include <string.h>
 
-#include "adder.h"
-#include "synapse.h"
+#include "layers.h"
 
 #if MB_HAS_GRADED
 
@@ -14,7 +13,7 @@ uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *lis
     for (uint32_t base = 0; base < mb_values(l); base += 32u) {
         end = mb_list_bits(end, *bits++, base);
     }
-    for (uint16_t *at = list; at != end; at++) { /* all planes share one weight */
+    for (uint16_t *at = list; at != end; at++) {
         while (*at - plane >= l->inputs) {
             plane += l->inputs;
         }
@@ -25,12 +24,12 @@ uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *lis
 
 mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values)
 {
-    uint32_t sum = 0; /* at most 2^10 units of at most 2^20 */
+    uint32_t sum = 0; /* post: < 2^30, from at most 2^10 units of at most 2^20 */
     for (uint32_t i = 0; i < l->units; i++) {
         sum += mb_magnitude(values[i]);
     }
     const uint32_t mean = 16u * (sum / l->units) + 16u * (sum % l->units) / l->units; /* 16 sum / N, in 32 bits */
-    const mb_ramp ramp = {mean, (uint32_t)(((uint64_t)mean * l->low) >> 12), (uint32_t)(((uint64_t)mean * l->high) >> 12)};
+    const mb_ramp ramp = {(uint32_t)(((uint64_t)mean * l->low) >> 12), (uint32_t)(((uint64_t)mean * l->high) >> 12)};
     return ramp;
 }
 
@@ -45,12 +44,7 @@ void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values)
     }
 }
 
-#define LANES uint32_t
-#define ADD_EIGHT void mb_add_eight
-#define MORE(carry) ((carry) != 0)
-#include "eight.h"
-
-/* v += the magnitudes' top bits of the listed inputs, 32 sums at once. */
+/* v [planes] += the top bit of each listed input's magnitude, for 32 sums at once. */
 static void add_tops(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v)
 {
     const uint32_t low_bits = (uint32_t)l->bits - 1u;
@@ -64,17 +58,17 @@ static void add_tops(const mb_layer *l, uint32_t r, const uint16_t *list, uint32
     }
 }
 
-/* V of all units: unsure weights count half. With S positive weights and T whose top bit is 1 among n, which is a sure one's if
- * it is its sign: V = 3 S + T - 2 (n + theta). */
+/* graded_values [N] = V of the average weights: an unsure weight counts half a sure one. With n inputs, S positive weights
+ * and T levels whose top magnitude bit is set (a weight is sure if that bit equals its sign), V = 3 S + T - 2 (n + theta). */
 static void average_values(const mb_layer *l, const mb_arena *arena, uint32_t active)
 {
     const mb_run all = mb_whole_list(active);
     for (uint32_t r = 0; 32u * r < l->units; r++) {
         const uint32_t here = l->units - 32u * r < 32u ? l->units - 32u * r : 32u;
-        int32_t *const values = arena->values + 32u * r, lane[32];
+        int32_t *const values = arena->graded_values + 32u * r, lane[32];
         uint32_t v[MB_PLANES_MAX];
         mb_lane_values(l->fold + r * l->planes, l->planes, active, values, here); /* -n - theta */
-        mb_sums(l, r, arena->list, &all, 1, v, arena->carry);
+        mb_sums(l, r, arena->active, &all, 1, v, arena->carry);
         mb_lane_values(v, l->planes, active, lane, here); /* 2 S - n - theta */
         for (uint32_t i = 0; i < here; i++) {
             const int32_t s = (lane[i] - values[i]) / 2;
@@ -82,7 +76,7 @@ static void average_values(const mb_layer *l, const mb_arena *arena, uint32_t ac
         }
         if (l->bits > 1u) {
             memset(v, 0, sizeof v);
-            add_tops(l, r, arena->list, active, v);
+            add_tops(l, r, arena->active, active, v);
             mb_lane_values(v, l->planes, 0, lane, here);
             for (uint32_t i = 0; i < here; i++) {
                 values[i] += lane[i];
@@ -91,74 +85,36 @@ static void average_values(const mb_layer *l, const mb_arena *arena, uint32_t ac
     }
 }
 
-void mb_grade_mean(const mb_layer *l, const mb_arena *arena, uint32_t active)
-{
-    const mb_ramp ramp = mb_ramp_of(l, arena->values);
-    arena->sizes[0] = active;
-    arena->sizes[1] = ramp.mean;
-    mb_grade(l, ramp, arena->values);
-}
-
 void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits)
 {
-    const uint32_t active = mb_graded_inputs(l, bits, arena->list);
+    const uint32_t active = mb_graded_inputs(l, bits, arena->active);
     average_values(l, arena, active);
-    mb_grade_mean(l, arena, active);
+    mb_grade(l, mb_ramp_of(l, arena->graded_values), arena->graded_values);
 }
 
 void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores)
 {
-    const uint32_t lanes = l->half ? 16u : 32u;
+    const uint32_t lanes = l->lanes16 ? 16u : 32u, inputs = l->inputs; /* locals, because the stores below could alias *l */
     int32_t sum = 0;
-    for (uint32_t j = 0; j < l->inputs; j++) {
+    for (uint32_t j = 0; j < inputs; j++) {
         sum += grades[j];
     }
     for (uint32_t first = 0; first < l->units; first += lanes) {
-        const uint32_t row = first / lanes * (l->inputs + 1u), here = l->units - first < lanes ? l->units - first : lanes;
+        const uint32_t row = first / lanes * (inputs + 1u), here = l->units - first < lanes ? l->units - first : lanes;
         int32_t *on = scores + first;
         for (uint32_t c = 0; c < here; c++) {
             on[c] = 0;
         }
-        for (uint32_t j = 0; j < l->inputs; j++) {
+        for (uint32_t j = 0; j < inputs; j++) {
             const uint32_t w = mb_weights(l, row + j);
+            const int32_t grade = grades[j];
             for (uint32_t c = 0; c < here; c++) {
-                on[c] += grades[j] & (0 - (int32_t)((w >> c) & 1u));
+                on[c] += grade & (0 - (int32_t)((w >> c) & 1u));
             }
         }
-        for (uint32_t c = 0; c < here; c++) { /* twice what is on, less everything */
-            on[c] = (2 * on[c] - sum) * l->scores[first + c] + l->scores[l->units + first + c];
+        for (uint32_t c = 0; c < here; c++) { /* 2 * (grades with weight +1) - (all grades) */
+            on[c] = (2 * on[c] - sum) * l->own.scores[first + c] + l->own.scores[l->units + first + c];
         }
     }
-}
-
-/* Whole part of the square root. */
-static uint32_t root(uint32_t x)
-{
-    uint32_t r = 0;
-    for (uint32_t bit = 1u << 30; bit != 0; bit >>= 2) {
-        const uint32_t least = r + bit;
-        r = x >= least ? (r >> 1) + bit : r >> 1;
-        x -= x >= least ? least : 0;
-    }
-    return r;
-}
-
-mb_status mb_novelty(const mb_model *m, uint32_t *novelty)
-{
-    mb_arena arena;
-    if (m == NULL || novelty == NULL) {
-        return MB_E_NULL;
-    }
-    if (m->arena == NULL) {
-        return MB_E_DETACHED;
-    }
-    (void)mb_arena_plan(m, MB_INFER, &arena);
-    if (arena.sizes == NULL) {
-        return MB_E_GRADED;
-    }
-    const uint32_t on = arena.sizes[0] <= MB_MAX_UNITS ? arena.sizes[0] : MB_MAX_UNITS; /* whatever became of the arena */
-    const uint32_t mean = arena.sizes[1] != 0 ? arena.sizes[1] : 1u;
-    *novelty = (root(on * root(on << 16)) << 12) / mean; /* 256 on^(1/2), 16 on^(3/4) */
-    return MB_OK;
 }
 #endif

@@ -1,19 +1,20 @@
-/* The loop of columns.h and bytes.c by hand, for cores with eight low registers (Cortex-M0, M0+, M1), where compilers spill at every step and
- * take a third to a half longer. Only where MB_THUMB1 asks for it (metabit.h, "Build"): it needs all eight, so no frame pointer. The
- * C beside it is the reference. */
+/* The inner loop of add_columns.inc and dense_bytes.c by hand, for cores with eight low registers (Cortex-M0, M0+, M1).
+ * There compilers spill at every step and take a third to a half longer. It is compiled only where MB_THUMB1 asks for it
+ * (metabit.h, "Build"), because it needs all eight registers and so no frame pointer. The C code beside each use is the
+ * reference. */
 #ifndef MB_THUMB1_H
 #define MB_THUMB1_H
 
 #ifdef MB_THUMB1
 
-/* x = w[list[i]]; LDR is "ldr" or "ldrh", SHIFT turns an index into its offset. */
+/* x = w[list[i]]. LDR is "ldr" or "ldrh"; SHIFT turns an index into its offset. */
 #define MB_T1_LOAD(x, i, LDR, SHIFT)              \
     "ldrh %[" x "], [%[list], #2 * " i "]\n"      \
     "lsls %[" x "], %[" x "], #" SHIFT "\n"       \
     LDR " %[" x "], [%[w], %[" x "]]\n"
 
-/* Four words enter s as by MB_ADD_PAIRS of adder.h, which needs no other register: (x, p) is left in (c, a). b is free before c and d
- * come, and may be one of them. */
+/* Adds four words to s as MB_ADD_PAIRS of adder.h does, with no other register, and leaves (x, p) in (c, a). b is free
+ * before c and d are loaded, and may be one of them. */
 #define MB_T1_FOUR(s, a, b, c, d, i0, i1, i2, i3, LDR, SHIFT)                                  \
     MB_T1_LOAD(a, i0, LDR, SHIFT) MB_T1_LOAD(b, i1, LDR, SHIFT)                                \
     "eors %[" b "], %[" a "]\n"                                                                \
@@ -22,13 +23,13 @@
     "eors %[" d "], %[" c "]\n"                                                                \
     MB_T1_SECOND(s, a, c, d)
 
-/* Its first half: x becomes the OR, p is free then. */
+/* First half of it: x becomes the OR; p is free afterwards. */
 #define MB_T1_FIRST(s, x, p)                                                                   \
     "eors %[" x "], %[" s "]\n"                                                                \
     "orrs %[" x "], %[" p "]\n"                                                                \
     "eors %[" s "], %[" p "]\n"
 
-/* Its second half: y, that was the OR, becomes p, q is free then. */
+/* Second half of it: y, which held the OR, becomes p; q is free afterwards. */
 #define MB_T1_SECOND(s, y, x, q)                                                               \
     "eors %[" x "], %[" s "]\n"                                                                \
     "bics %[" x "], %[" q "]\n"                                                                \
@@ -36,7 +37,7 @@
     "eors %[" x "], %[" s "]\n"                                                                \
     "eors %[" s "], %[" q "]\n"
 
-/* As MB_ADD_PAIR, with the sum in a high register: the carry goes to `out`; s is lost. */
+/* As MB_ADD_PAIR with the sum in a high register. The carry goes to `out`; s is overwritten. */
 #define MB_T1_PAIR(out, sum, x, p, s)                                                          \
     "mov %[" out "], %[" sum "]\n"                                                             \
     "mov %[" s "], %[" out "]\n"                                                               \
@@ -46,7 +47,7 @@
     "ands %[" out "], %[" p "]\n"                                                              \
     "eors %[" out "], %[" x "]\n"
 
-/* Eight inputs; the carry out of the fours is left in a. */
+/* Adds eight inputs and leaves the carry out of the fours in a. */
 #define MB_T1_EIGHT(i0, i1, i2, i3, i4, i5, i6, i7, LDR, SHIFT)                                \
     MB_T1_FOUR("o", "a", "b", "b", "c", i0, i1, i2, i3, LDR, SHIFT) /* (b, a) */               \
     "mov r12, %[t]\n"                                                                          \
@@ -56,7 +57,7 @@
     MB_T1_SECOND("t", "b", "d", "c") /* (d, b) */                                              \
     MB_T1_PAIR("a", "fours", "d", "b", "c")
 
-/* Sixteen inputs a turn, at least one turn, until list is last; works on the variables of adder.h. */
+/* Adds sixteen inputs a turn, at least one turn, until list == last. It works on the variables of adder.h. */
 #define MB_T1_SIXTEENS(LDR, SHIFT)                                                             \
     do {                                                                                       \
         uint32_t a, b, c, d;                                                                   \

@@ -1,16 +1,16 @@
-/* Learning by votes: one step of the last layer before the output. docs/learning-rule.md, "Graded units and votes"; its
- * paragraphs are the banners here. */
+/* Learning by votes: one step of the graded layer below the output. docs/learning-rule.md, "Graded units and votes". */
 #include <string.h>
 
+#include "layers.h"
 #include "synapse.h"
 
 #if MB_HAS_GRADED && MB_HAS_LEARN
 
-enum { COUNT_PLANES = 14 }; /* up to 256 samples of 8 planes and 3 votes, and a sign */
+enum { COUNT_PLANES = 14 }; /* 256 samples * 8 planes * 3 votes < 2^13, and a sign */
 
-/// Step ///
+/// Error of one pass ///
 
-/* Scores -> D, their deviations, with the largest in 512..1023. */
+/* Replaces scores by D, their scaled deviations from the mean. post: 512 <= max |D| <= 1023, or all D = 0. */
 static void deviations(int32_t *scores, uint32_t classes)
 {
     int32_t sum = 0;
@@ -34,7 +34,7 @@ static void deviations(int32_t *scores, uint32_t classes)
     }
 }
 
-/* The error of one pass, from D; returns its true error. */
+/* error [classes] = error of one pass, from D. Returns its true error. */
 static uint32_t projected_error(const int32_t *d, uint32_t classes, uint16_t label, uint32_t temperature, int32_t *error)
 {
     const int32_t top = d[mb_best_class(d, classes)];
@@ -52,7 +52,7 @@ static uint32_t projected_error(const int32_t *d, uint32_t classes, uint16_t lab
     for (uint32_t c = 0; c < classes; c++) {
         product += error[c] * d[c];
     }
-    uint32_t factor = 0; /* two scores have no deviations but their size: it stays */
+    uint32_t factor = 0; /* two scores differ in nothing but their size, which stays */
     if (classes > 2u) {
         const uint32_t size = (uint32_t)(squares >> 8);
         factor = mb_magnitude(product) / (size != 0 ? size : 1u);
@@ -64,13 +64,14 @@ static uint32_t projected_error(const int32_t *d, uint32_t classes, uint16_t lab
     return true_error;
 }
 
-/* delta -= sign(V) b, with b what the output asks of each unit, for units on the ramp; a quarter for closed ones that should open. */
-static void add_delta(const mb_layer *l, mb_ramp ramp, const int32_t *values, const int32_t *asked, int32_t *delta)
+/* delta [N] -= sign(V) * b for units on the ramp, where b [N] is the error that the output passes down; a quarter of it for closed
+ * units that should open. */
+static void add_delta(const mb_layer *l, mb_ramp ramp, const int32_t *values, const int32_t *below, int32_t *delta)
 {
     for (uint32_t i = 0; i < l->units; i++) {
         const uint32_t size = mb_magnitude(values[i]);
-        int32_t b = size > ramp.low ? asked[i] : 0;
-        if (size >= ramp.high) { /* or nothing would ever open a unit that is always closed */
+        int32_t b = size > ramp.low ? below[i] : 0;
+        if (size >= ramp.high) { /* else nothing would ever open a unit that is always closed */
             b = b < 0 ? -(-b >> 2) : 0;
         }
         delta[i] += values[i] < 0 ? b : -b;
@@ -79,19 +80,19 @@ static void add_delta(const mb_layer *l, mb_ramp ramp, const int32_t *values, co
 
 /// Asking ///
 
-/* Keeps the sample in its slot if some unit asks, with 1 to 3 votes; returns whether one did. */
-MB_APART int ask(const mb_layer *l, const mb_votes *votes, uint32_t slot, const uint32_t *bits, const int32_t *delta, mb_share share,
-                 uint32_t *generator)
+/* Lets each unit ask with 0 to 3 votes, and keeps the sample in its slot if any unit asks. Returns 1 if one did. */
+MB_NOINLINE int ask(const mb_layer *l, const mb_votes *votes, uint32_t slot, const int32_t *delta, mb_visit_rate rate,
+                    uint32_t *generator)
 {
     const uint32_t words = MB_WORDS(l->units), pitch = l->batch >> 5, shift = slot & 31u;
     uint32_t *const asked = votes->asked + 3u * words * slot;
     int any = 0;
     for (uint32_t i = 0; i < l->units; i++) {
-        const uint32_t strength = delta[i] == 0 ? 0 : (3u * mb_rate(share, delta[i]) + mb_draw(generator)) >> 16;
+        const uint32_t strength = delta[i] == 0 ? 0 : (3u * mb_unit_rate(rate, delta[i]) + mb_draw(generator)) >> 16;
         if (strength == 0) {
             continue;
         }
-        if (!any) { /* only now is the sample before forgotten */
+        if (!any) { /* the sample that had the slot before is forgotten only now */
             memset(asked, 0, sizeof(uint32_t) * 3u * words);
             any = 1;
         }
@@ -102,19 +103,20 @@ MB_APART int ask(const mb_layer *l, const mb_votes *votes, uint32_t slot, const 
     }
     for (uint32_t j = 0; any && j < mb_values(l); j++) {
         uint32_t *const kept = votes->inputs + j * pitch + (slot >> 5);
-        *kept = (*kept & ~(1u << shift)) | ((bits[j >> 5] >> (j & 31u)) & 1u) << shift;
+        *kept = (*kept & ~(1u << shift)) | ((l->in[j >> 5] >> (j & 31u)) & 1u) << shift;
     }
     return any;
 }
 
 /// Counting ///
 
-/* Votes for one input, of each unit: eight samples wait until they are added together. */
+/* Votes of 32 units for one input, up and down, as bit-sliced sums. Votes of eight samples wait and are added together. */
 typedef struct tally {
     uint32_t up[COUNT_PLANES], down[COUNT_PLANES];
     uint32_t one_up[8], one_down[8], two_up[8], two_down[8], waiting;
 } tally;
 
+/* Adds the waiting votes. */
 static void settle(tally *t)
 {
     for (uint32_t i = t->waiting; i < 8u; i++) {
@@ -127,21 +129,22 @@ static void settle(tally *t)
     t->waiting = 0;
 }
 
-/* The fewest votes that could be enough: need does not fall with their number. */
+/* Returns the fewest votes that can be enough. pre: need[] never falls. */
 static int32_t fewest(const mb_layer *l)
 {
     uint32_t s = 1;
-    while (s < 3u * l->batch * l->depth && 16u * s <= l->need[s]) {
+    while (s < 3u * l->batch * l->depth && 16u * s <= l->own.need[s]) {
         s++;
     }
     return (int32_t)s;
 }
 
-MB_APART void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32_t lane, uint32_t ups, uint32_t downs,
+/* Moves one synapse if its votes, `ups` against `downs`, are enough. */
+MB_NOINLINE void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32_t lane, uint32_t ups, uint32_t downs,
                           uint32_t *generator, mb_learn_info *info)
 {
     const uint32_t up = ups > downs;
-    const uint32_t s = 16u * (up ? ups - downs : downs - ups), need = l->need[ups + downs];
+    const uint32_t s = 16u * (up ? ups - downs : downs - ups), need = l->own.need[ups + downs];
     if (s <= need) {
         return;
     }
@@ -156,7 +159,7 @@ MB_APART void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32_t 
     }
 }
 
-/* Adds the votes of the samples of `on`, 32 samples from the one on whose requests `asked` points. */
+/* Adds the votes of the samples whose bit in `on` is set, of 32 samples. asked: the votes of the first of them. */
 static void count_samples(uint32_t on, const uint32_t *asked, uint32_t words, tally *t)
 {
     uint16_t list[32];
@@ -174,13 +177,13 @@ static void count_samples(uint32_t on, const uint32_t *asked, uint32_t words, ta
     }
 }
 
-/* Of the inputs whose turn it is in this slot. */
-MB_APART void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t slot, uint32_t *generator, mb_learn_info *info)
+/* Counts the votes for the inputs slot, slot + batch, slot + 2 batch, ... */
+MB_NOINLINE void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t slot, uint32_t *generator, mb_learn_info *info)
 {
     const uint32_t words = MB_WORDS(l->units), pitch = l->batch >> 5;
     const int32_t least = fewest(l);
     for (uint32_t r = 0; r < words; r++) {
-        uint32_t some[8] = {0, 0, 0, 0, 0, 0, 0, 0}; /* samples in which one of these units asked */
+        uint32_t some[8] = {0, 0, 0, 0, 0, 0, 0, 0}; /* bit b: some of these 32 units asked in sample b */
         for (uint32_t b = 0; b < l->batch; b++) {
             const uint32_t *asked = votes->asked + (3u * b + 1u) * words + r;
             some[b >> 5] |= (uint32_t)((asked[0] | asked[words]) != 0) << (b & 31u);
@@ -206,75 +209,73 @@ MB_APART void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t slo
     }
 }
 
-/// Public to the library ///
+/// One step ///
 
-/* The scores of one pass, from its V. */
-static mb_ramp score(const mb_layer *l, const mb_layer *out, const int32_t *values, const mb_arena *arena)
+/* arena->scores [classes] = scores of one pass, from its V in `values` [N]. Returns the pass's ramp. */
+static mb_ramp score(const mb_layer *l, const mb_arena *arena, const int32_t *values)
 {
     const mb_ramp ramp = mb_ramp_of(l, values);
-    memcpy(arena->values, values, sizeof(int32_t) * l->units);
-    mb_grade(l, ramp, arena->values);
-    mb_graded_output(out, arena->values, arena->scores);
+    if (values != arena->graded_values) {
+        memcpy(arena->graded_values, values, sizeof(int32_t) * l->units);
+    }
+    mb_grade(l, ramp, arena->graded_values);
+    mb_graded_output(l + 1, arena->graded_values, arena->scores);
     return ramp;
 }
 
-/* Passes with weights drawn anew: their errors' sum goes to delta, the prediction's scores stay. Returns the true error. */
-MB_APART uint32_t sample_error(const mb_model *m, const mb_arena *arena, const mb_layer *l, uint16_t label, uint32_t *generator)
+/* error[0] [N] = sum of the errors of all passes with sampled weights; arena->scores = scores of the average weights. Returns the
+ * true error, averaged over the passes. */
+MB_NOINLINE uint32_t sample_error(const mb_model *m, const mb_arena *arena, const mb_layer *l, uint16_t label,
+                                  uint32_t *generator)
 {
-    const uint32_t temperature = mb_u16_at(m->image + MB_AT_TEMPERATURE);
-    const unsigned at = mb_layer_count(m) - 2u;
+    const uint32_t temperature = mb_u16_at(m->image + MB_AT_TEMPERATURE), active = mb_graded_inputs(l, l->in, arena->active);
+    const mb_layer *const out = l + 1;
     int32_t *const delta = arena->error[0], *const error = arena->error[1], *const passes = arena->votes.passes;
     uint32_t true_error = 0;
-    mb_layer out;
-    mb_layer_at(m, at + 1u, &out);
-    const uint32_t active = mb_graded_inputs(l, arena->bits[at], arena->list);
     memset(delta, 0, sizeof(int32_t) * l->units);
     for (unsigned s = 0; s < l->draws; s++) {
         const int32_t *const values = passes + (s & 3u) * l->units;
         if ((s & 3u) == 0) {
-            MB_MARK(MB_FORWARD, at);
-            mb_graded_passes(l, arena->list, active, generator, passes, arena->sums);
+            MB_MARK(MB_FORWARD, arena->count - 2u);
+            mb_graded_passes(l, arena->active, active, generator, passes, arena->learn_scratch);
         }
-        MB_MARK(MB_ERROR, at + 1u);
-        const mb_ramp ramp = score(l, &out, values, arena);
-        deviations(arena->scores, out.units);
-        true_error += projected_error(arena->scores, out.units, label, temperature, error);
-        MB_MARK(MB_BACKWARD, at + 1u);
-        if (out.half) {
-            (void)mb_backward_16(&out, error, NULL, arena->values, arena->sums);
+        MB_MARK(MB_ERROR, arena->count - 1u);
+        const mb_ramp ramp = score(l, arena, values);
+        deviations(arena->scores, out->units);
+        true_error += projected_error(arena->scores, out->units, label, temperature, error);
+        MB_MARK(MB_BACKWARD, arena->count - 1u);
+        if (out->lanes16) {
+            (void)mb_backward_lanes16(out, error, NULL, arena->graded_values, arena->learn_scratch);
         } else {
-            mb_backward(&out, error, NULL, out.inputs, arena->values, arena->sums);
+            mb_backward(out, error, NULL, out->inputs, arena->graded_values, arena->learn_scratch);
         }
-        add_delta(l, ramp, values, arena->values, delta);
+        add_delta(l, ramp, values, arena->graded_values, delta);
     }
-    MB_MARK(MB_FORWARD, at);
-    for (uint32_t i = 0; i < l->units; i++) { /* every unsure weight was turned in one of four passes: on average it is a half */
+    MB_MARK(MB_FORWARD, arena->count - 2u);
+    for (uint32_t i = 0; i < l->units; i++) { /* each unsure weight was flipped in one of four passes: on average it counts half */
         const int32_t *const v = passes + i;
-        arena->values[i] = (v[0] + v[l->units] + v[2u * l->units] + v[3u * l->units]) / 4;
+        arena->graded_values[i] = (v[0] + v[l->units] + v[2u * l->units] + v[3u * l->units]) / 4;
     }
-    mb_grade_mean(l, arena, active);
-    mb_graded_output(&out, arena->values, arena->scores);
+    (void)score(l, arena, arena->graded_values);
     return true_error / l->draws;
 }
 
 void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info)
 {
-    const unsigned at = mb_layer_count(m) - 2u;
-    mb_counters *counters = (mb_counters *)(void *)m->state;
-    mb_layer l;
-    mb_layer_at(m, at, &l);
+    const mb_layer *const l = arena->layers + arena->count - 2;
+    mb_counters *const counters = (mb_counters *)(void *)m->state;
     counters->steps++;
-    const uint32_t true_error = sample_error(m, arena, &l, label, &counters->generator);
-    info->predicted = mb_best_class(arena->scores, mb_classes(m));
-    MB_MARK(MB_UPDATE, at);
-    const mb_share share = mb_share_of(&l, mb_sizes_of(arena->error[0], l.units).sum, true_error);
-    info->skipped = true_error == 0 || true_error < mb_u16_at(m->image + MB_AT_MARGIN) || share.each == 0;
-    const uint32_t slot = *arena->votes.slot % l.batch;
-    if (!info->skipped && ask(&l, &arena->votes, slot, arena->bits[at], arena->error[0], share, &counters->generator)) {
-        count_votes(&l, &arena->votes, slot, &counters->generator, info);
+    const uint32_t true_error = sample_error(m, arena, l, label, &counters->generator);
+    info->predicted = mb_best_class(arena->scores, l[1].units);
+    MB_MARK(MB_UPDATE, arena->count - 2u);
+    const mb_visit_rate rate = mb_visit_rate_of(l, mb_error_norm_of(arena->error[0], l->units).sum, true_error);
+    info->skipped = true_error == 0 || true_error < mb_u16_at(m->image + MB_AT_MARGIN) || rate.per_error == 0;
+    const uint32_t slot = *arena->votes.slot % l->batch;
+    if (!info->skipped && ask(l, &arena->votes, slot, arena->error[0], rate, &counters->generator)) {
+        count_votes(l, &arena->votes, slot, &counters->generator, info);
         *arena->votes.slot = slot + 1u;
     }
-    MB_MARK(MB_DONE, at + 2u);
+    MB_MARK(MB_DONE, arena->count);
     counters->moved += info->moved;
     counters->flipped += info->flipped;
 }

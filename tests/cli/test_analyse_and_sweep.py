@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from metabit import train
 from metabit.cli.commands import analyse, sweep
-from metabit.data import load_task, thermometer
+from metabit.data import load, thermometer
 
 
 def call(app: typer.Typer, *arguments: str) -> str:
@@ -29,7 +29,7 @@ def test_quadratic(tmp_path: Path) -> None:
 
 
 def test_switches(tmp_path: Path) -> None:
-    task = load_task("digits")
+    task = load("digits").whole()
     spec = train.Spec(64, (16,), 10, encode=thermometer(task.x_train, 4))
     network = train.Network(spec)
     train.fit(network, task, epochs=2)

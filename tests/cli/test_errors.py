@@ -81,7 +81,9 @@ def test_wrong_shape(metabit: Any, image: Path) -> None:
 
 def test_label_out_of_range(metabit: Any, image: Path) -> None:
     np.savez("labels.npz", x=np.zeros((40, 64), np.uint8), y=np.repeat([0, 10], 20))
-    fails(metabit("run", image, "--data", "labels.npz", "--learn"), "labels up to 10", "10 classes")
+    fails(metabit("run", image, "--data", "labels.npz", "--learn"), "2 labels (0, 10)", "10 classes", "classes=NAME")
+    np.savez("labels.npz", x=np.zeros((60, 64), np.uint8), y=np.arange(60) % 12)
+    fails(metabit("run", image, "--data", "labels.npz", "--learn"), "labels up to 11", "10 classes")
 
 
 @pytest.mark.parametrize("value", [300.0, -1.0, 0.5, np.nan])
@@ -123,7 +125,9 @@ def test_options_that_do_not_go_together(metabit: Any, image: Path, data: Path) 
     fails(metabit("run", image, "--data", data, "--learn", "--save", "no/folder/x.mbit"), "no/folder")
     fails(metabit("run", image, "--data", data, "--learn", "--save", "."), "--save .", "file")
     fails(metabit("run", image, "--data", data, "--limit", "5"), "--limit", "--learn")
+    fails(metabit("run", image, "--data", data, "--shuffle"), "--shuffle", "--learn")
     fails(metabit("simulate", image, "--data", data, "--passes", "2"), "--passes", "--learn")
+    fails(metabit("simulate", image, "--data", data, "--shuffle"), "--shuffle", "--learn")
     fails(metabit("export", image), "-o")
     fails(metabit("export", image, "-o", "there", "--bits", "3"), "brings its own")
     fails(metabit("export", image, "-o", "there", "--formats", " , "), "--formats")
@@ -176,10 +180,10 @@ def test_bits_as_features_need_no_encoder(metabit: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 2, (200, 20)).astype(np.uint8)
     np.savez("bits.npz", x=x, y=x[:, 3])
-    assert metabit("train", "bits.npz", "--planes", "0", "--hidden", "40", "--epochs", "3").code == 0
+    assert metabit("train", "bits.npz", "--set", "planes=0", "--hidden", "40", "--epochs", "3").code == 0
     assert metabit("export").code == 0
     learned = metabit("run", "--data", "bits.npz", "--learn", "--json").json()
-    assert learned["accuracy_after"]["bits.npz"] > 0.6
+    assert learned["accuracy_after"]["bits.npz"] > 0.6 and learned["read"]["bits.npz"]["features"] == 20
     assert metabit("simulate", "--data", "bits.npz", "--json").code == 0
     assert (
         metabit("verify", "out/checkpoint.safetensors", "--data", "bits.npz", "--bits", "3", "--steps", "20").code == 0

@@ -14,12 +14,14 @@ import pytest
 import torch
 
 from metabit import train
-from metabit.data import load_task, thermometer
+from metabit.cli.commands.train import REMOVED
+from metabit.data import load, thermometer
 from metabit.data.scenarios import SCENARIOS
-from metabit.train import run as run_module
+from metabit.train import loop as loop_module
+from metabit.train.settings import Settings
 
 torch.set_num_threads(1)
-SMALL = ("--hidden", 24, "--epochs", 2, "--batch", 50)
+SMALL = ("--hidden", 24, "--epochs", 2, "--set", "batch=50")
 
 
 def test_help_lists_every_scenario_and_preset(metabit: Any) -> None:
@@ -53,7 +55,7 @@ def test_json_says_what_was_reached(metabit: Any) -> None:
 
 def test_a_single_task_is_what_fit_makes_of_it(metabit: Any) -> None:
     metabit("train", "digits", *SMALL, "--m", 9, "--seed", 4)
-    task = load_task("digits", seed=4)
+    task = load("digits", seed=4).whole()
     spec = train.Spec(64, (24,), 10, thermometer(task.x_train, 4), output="code", seed=4, image=(8, 8, 1))
     network = train.Network(spec)
     train.fit(network, task, epochs=2, batch=50, m=9.0, seed=4)
@@ -62,7 +64,7 @@ def test_a_single_task_is_what_fit_makes_of_it(metabit: Any) -> None:
     assert all(np.array_equal(saved.tensors[name], tensor) for name, tensor in network.tensors().items())
 
 
-@pytest.mark.parametrize("more", [(), ("--evaluate-all", "--evaluate-every", 2)])
+@pytest.mark.parametrize("more", [(), ("--set", "evaluate_all=true", "--set", "evaluate_every=2")])
 def test_resume_after_ctrl_c_gives_the_identical_checkpoint(
     metabit: Any, monkeypatch: pytest.MonkeyPatch, more: tuple[Any, ...]
 ) -> None:
@@ -70,17 +72,17 @@ def test_resume_after_ctrl_c_gives_the_identical_checkpoint(
     metabit(*words)
     checkpoint = Path("out/checkpoint.safetensors")
     whole = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    step = run_module.step
+    step = loop_module.step
 
     def interrupted(*arguments: Any, number: int, **more: Any) -> Any:
         if number == 8:
             signal.raise_signal(signal.SIGINT)
         return step(*arguments, number=number, **more)
 
-    monkeypatch.setattr(run_module, "step", interrupted)
+    monkeypatch.setattr(loop_module, "step", interrupted)
     first = metabit(*words)
-    monkeypatch.setattr(run_module, "step", step)
-    assert first.code == 130 and "Interrupted after 1 epochs" in first.out and "--resume" in first.out
+    monkeypatch.setattr(loop_module, "step", step)
+    assert first.code == 130 and "Interrupted after 1 epochs" in first.out and "--resume continues" in first.out
     assert Path("out/history.csv").stat().st_size > 0  # also where nothing was tested yet
     assert hashlib.sha256(checkpoint.read_bytes()).hexdigest() != whole
     assert metabit(*words, "--resume").code == 0
@@ -93,31 +95,65 @@ def test_ones_own_files(metabit: Any) -> None:
     x = (60 * y[:, None] + rng.integers(0, 40, (90, 5))).astype(np.uint8)
     np.savez("my.npz", x=x, y=y, task=np.repeat([1, 2, 3], 30))
     assert metabit("train", "my.npz", *SMALL, "--json").json()["tasks"] == 3
-    assert metabit("train", "file:my.npz", "--input", "uint8", *SMALL, "--json").json()["tasks"] == 3
+    assert metabit("train", "file:my.npz", "--set", "input=uint8", *SMALL, "--json").json()["tasks"] == 3
     assert metabit("train", "my.npz:2", *SMALL, "--json").json()["tasks"] == 1
     Path("my.csv").write_text(
         "a,b,c,d,e,label\n" + "\n".join(",".join(map(str, [*row, label])) for row, label in zip(x, y, strict=True))
     )
     assert (
-        metabit("train", "my.csv", *SMALL, "--m", 5, "--m", 0, "--outputs", "learned", "--json").json()["epochs"] == 2
+        metabit("train", "my.csv", *SMALL, "--m", 5, "--m", 0, "--set", "output=learned", "--json").json()["epochs"]
+        == 2
     )
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("mnst",), "unknown scenario 'mnst'"),
+        (("mnst",), "unknown data 'mnst'"),
         (("digits", "--resume"), "there is nothing to resume"),
         (("digits", "--tasks", "2"), "tasks=2: digits has 1 to 1"),
         (("digits", "--preset", "huge"), "unknown preset 'huge'"),
-        (("digits", "--input", "uint8", "--planes", "2"), "give only one of them"),
-        (("digits", "--norm", "layer"), "norm='layer'"),
-        (("digits", "--penalty", "l2"), "unknown penalty 'l2'"),
+        (("digits", "--set", "input=uint8", "--set", "planes=2"), "give only one of them"),
+        (("digits", "--set", "norm=layer"), "norm='layer'"),
+        (("digits", "--set", "penalty=l2"), "penalty='l2': must be one of none, ewc"),
+        (("digits", "--set", "lrr=1"), "unknown setting 'lrr': did you mean 'lr'?"),
+        (("digits", "--set", "lr"), "--set lr: must be name=value"),
+        (("digits", "--set", "m=3", "--m", "2"), "m is given twice"),
+        (("digits", "--settings", "none.toml"), "cannot read the settings in none.toml (No such file or directory)"),
         (("digits", "--m", "1", "--m", "2", "--m", "3"), "m has 3 values"),
-        (("digits", "--input", "bits", "--planes", "0"), "a feature is 16: without encode, features are bits"),
+        (("digits", "--set", "input=bits", "--set", "planes=0"), "a feature is 16: without encode, features are bits"),
     ],
 )
 def test_mistakes_are_one_sentence(metabit: Any, words: tuple[str, ...], message: str) -> None:
     ran = metabit("train", *words, "--epochs", 1)
     lines = [line for line in ran.err.splitlines() if line.strip()]
     assert ran.code == 1 and len(lines) == 1 and message in lines[0], ran
+
+
+@pytest.mark.parametrize("flag", sorted(REMOVED))
+def test_a_removed_option_says_what_replaces_it(metabit: Any, flag: str) -> None:
+    ran = metabit("train", "digits", flag, "7", "-o", "out")
+    assert ran.code == 2 and flag in ran.err and not Path("out").exists()
+    named = [word.partition("=")[0] for word in ran.err.split() if "=" in word]
+    assert ("was removed: " in ran.err) or all(name in Settings.__dataclass_fields__ for name in named) and named
+    assert "7" in ran.err or "{value}" not in REMOVED[flag]
+
+
+def test_settings_from_files_and_by_name(metabit: Any) -> None:
+    Path("a.toml").write_text("lr = 0.02\nhidden = [24]\nepochs = 1\nper_task_norm = true\nm = [3.0]\n")
+    Path("a.json").write_text('{"lr": 0.02, "hidden": [24], "epochs": 1, "per_task_norm": true, "m": [3.0]}')
+    for name in ("a.toml", "a.json"):
+        assert (
+            metabit("train", "digits", "--settings", name, "--set", "lr=0.03", "--set", "eps=1e-4", "-o", name[2:]).code
+            == 0
+        )
+    made = [train.load_checkpoint(f"{folder}/checkpoint.safetensors") for folder in ("toml", "json")]
+    settings = made[0].provenance["settings"]
+    assert settings == made[1].provenance["settings"]
+    assert [settings[name] for name in ("lr", "eps", "hidden", "epochs", "m")] == [0.03, 1e-4, [24], 1, [3.0]]
+    assert all(np.array_equal(made[0].tensors[name], made[1].tensors[name]) for name in made[0].tensors)
+    Path("a.toml").write_text("lr = = 3")
+    ran = metabit("train", "digits", "--settings", "a.toml")
+    assert ran.code == 1 and "a.toml is damaged" in ran.err
+    Path("a.json").write_text("[1]")
+    assert "holds no settings" in metabit("train", "digits", "--settings", "a.json").err

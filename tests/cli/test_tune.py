@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from networks import network
 
-from metabit.data import load_task
+from metabit.data import load
 from metabit.experiments.tuning import HELD, Bench, Start, draw, held_out
 from metabit.export import VoteOptions, fresh, read_image, retune, write_image
 from metabit.runtime import Model
@@ -73,7 +73,7 @@ def test_what_is_held_out_is_spread_over_the_stream_and_never_learnt() -> None:
             blocks = held_out(samples, seed)[: samples // HELD * HELD].reshape(-1, HELD)
             assert (blocks.sum(1) == 1).all() and held_out(samples, seed).sum() == samples // HELD
     assert not np.array_equal(held_out(400, 0), held_out(400, 1))
-    task = load_task("digits")
+    task = load("digits").whole()
     start = Start(None, (64, 32, 10), VoteOptions(thresholds=(3, 9)))
     bench = Bench.of(start, task, {})
     row = bench({"settings": {}, "seed": 4})
@@ -93,11 +93,11 @@ def test_more_trials_begin_with_the_same_ones() -> None:
 
 
 def test_another_stream_or_network_is_another_race() -> None:
-    task, start = load_task("digits"), Start(None, (64, 32, 10))
+    task, start = load("digits").whole(), Start(None, (64, 32, 10))
     known = {
         Bench.of(start, task, {}).digest(),
         Bench.of(start, task, {}, passes=2).digest(),
-        Bench.of(start, load_task("digits:sideways"), {}).digest(),
+        Bench.of(start, load("digits:sideways").whole(), {}).digest(),
         Bench.of(start, task, {"digits": task}).digest(),
         Bench.of(Start(None, (64, 33, 10)), task, {}).digest(),
     }
@@ -108,7 +108,7 @@ def test_another_stream_or_network_is_another_race() -> None:
     ("words", "said"),
     [
         (("missing.mbit",), "missing.mbit: No such file"),
-        (("--data", "nothing"), "unknown task 'nothing'"),
+        (("--data", "nothing"), "unknown data 'nothing'"),
         (("--data", "short.npz"), f"at least {2 * HELD}"),
         (("frozen.mbit",), "nothing to tune"),
         (("model.mbit", "--hidden", "8"), "leave out --hidden"),

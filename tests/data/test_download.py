@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metabit.data import download as datasets
-from metabit.data.download import HOMES, load, read_idx
+from metabit.data import download, image_sets
+from metabit.data.download import HOMES, OTHER_FORMS
 from metabit.data.errors import DataError
+from metabit.data.image_sets import load, read_idx
 
 RNG = np.random.default_rng(0)
 
@@ -38,8 +39,9 @@ def small_mnist(folder: Path) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """METABIT_DATA_DIR, empty."""
+    """METABIT_DATA_DIR, empty, in which any file passes for the known one."""
     monkeypatch.setenv("METABIT_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(download, "_matches", lambda *_: True)
     return tmp_path
 
 
@@ -60,12 +62,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setitem(HOMES, "mnist", ((f"http://127.0.0.1:{server.server_port}/",), hashes))
     monkeypatch.delenv("METABIT_DATA_DIR", raising=False)
     monkeypatch.setenv("METABIT_CACHE_DIR", str(tmp_path / "cache"))
-    datasets._load.cache_clear()
+    image_sets._load.cache_clear()
     yield served
     server.shutdown()
     server.server_close()
     thread.join()
-    datasets._load.cache_clear()
+    image_sets._load.cache_clear()
 
 
 def test_download_once_then_offline(home: Path) -> None:
@@ -73,13 +75,15 @@ def test_download_once_then_offline(home: Path) -> None:
     assert images.x_train.shape == (6, 28, 28, 1) and images.y_test.tolist() == [0, 1, 2, 3]
     for file in home.iterdir():
         file.unlink()
-    datasets._load.cache_clear()
+    image_sets._load.cache_clear()
     assert np.array_equal(load("mnist").x_train, images.x_train)
 
 
 def test_a_wrong_hash_is_named_and_not_kept(home: Path, tmp_path: Path) -> None:
     (home / "train-images-idx3-ubyte.gz").write_bytes(b"something else")
-    with pytest.raises(DataError, match=r"mnist/train-images-idx3-ubyte.gz cannot be had: .* \(its hash differs\)"):
+    with pytest.raises(
+        DataError, match=r"mnist/train-images-idx3-ubyte.gz cannot be downloaded: .* \(its hash differs\)"
+    ):
         load("mnist")
     assert not list((tmp_path / "cache").rglob("train-images*"))
 
@@ -107,8 +111,35 @@ def test_a_folder_of_ones_own(offline: Path) -> None:
     assert np.array_equal(load("mnist").x_test[..., 0], arrays["t10k"])
 
 
+def test_a_file_in_the_folder_is_checked_by_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METABIT_DATA_DIR", str(tmp_path))
+    known = {"usps/usps.npz": "sha256:" + hashlib.sha256(b"as it was").hexdigest()}
+    monkeypatch.setattr(download, "OTHER_FORMS", known)
+    path = tmp_path / "usps" / "usps.npz"
+    path.parent.mkdir()
+    path.write_bytes(b"as it was")
+    assert download.file("usps", "usps.npz") == path
+    path.write_bytes(b"as it is now")
+    with pytest.raises(DataError, match="usps.npz is another file than the known one, its sha256 is not .*replace it"):
+        download.file("usps", "usps.npz")
+    (tmp_path / "usps" / "mine.npz").write_bytes(b"no hash of this form is known")
+    assert download.file("usps", "mine.npz").is_file()
+
+
+def test_a_file_is_read_for_its_hash_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METABIT_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(download, "OTHER_FORMS", {"a/b": "md5:" + hashlib.md5(b"x").hexdigest()})
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_bytes(b"x")
+    before = download._matches.cache_info()
+    for _ in range(3):
+        download.file("a", "b")
+    after = download._matches.cache_info()
+    assert (after.misses - before.misses, after.hits - before.hits) == (1, 2)
+
+
 def test_unknown_name() -> None:
-    with pytest.raises(DataError, match="unknown data set 'mnst': there are mnist, fashion-mnist"):
+    with pytest.raises(DataError, match="unknown dataset 'mnst': there are mnist, fashion-mnist"):
         load("mnst")
 
 
@@ -160,12 +191,21 @@ def test_usps_in_both_formats_is_the_same(offline: Path, tmp_path: Path, monkeyp
     for name, rows in paths.items():
         (tmp_path / name).write_bytes(bz2.compress("\n".join(rows).encode()))
     monkeypatch.delenv("METABIT_DATA_DIR")
-    monkeypatch.setattr(datasets, "file", lambda folder, name: tmp_path / name)
-    datasets._load.cache_clear()
+    monkeypatch.setattr(image_sets, "file", lambda folder, name: tmp_path / name)
+    image_sets._load.cache_clear()
     second = load("usps")
-    datasets._load.cache_clear()
+    image_sets._load.cache_clear()
     assert np.array_equal(first.x_train, second.x_train) and np.array_equal(first.y_train, second.y_train)
     assert first.x_train.shape == (3, 16, 16, 1) and second.y_test.tolist() == [0]
+
+
+@pytest.mark.skipif("METABIT_DATA_DIR" not in os.environ, reason="METABIT_DATA_DIR is not set: no real data here")
+@pytest.mark.parametrize("name", sorted(OTHER_FORMS))
+def test_the_hashes_of_other_forms_are_those_of_the_files(name: str) -> None:
+    folder, _, file = name.partition("/")
+    if not (Path(os.environ["METABIT_DATA_DIR"]) / name).is_file():
+        pytest.skip(f"METABIT_DATA_DIR has no {name}")
+    assert download.file(folder, file).name == file
 
 
 @pytest.mark.skipif("METABIT_DATA_DIR" not in os.environ, reason="METABIT_DATA_DIR is not set: no real data here")

@@ -1,20 +1,19 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from metabit.data.errors import DataError
-from metabit.data.task import from_arrays, load, thermometer
+from metabit import data
+from metabit.data import DataError, DataWarning, Task, from_arrays, load, thermometer
 
 X = np.arange(40, dtype=np.uint8).reshape(10, 4)
 Y = np.array([0, 1] * 5)
 
 
 def test_digits_and_sideways_share_their_split() -> None:
-    upright, sideways = load("digits"), load("digits:sideways")
+    upright, sideways = load("digits").whole(), load("digits:sideways").whole()
     assert (upright.features, upright.classes) == (64, 10)
     assert len(upright.x_train) == 1438 and len(upright.x_test) == 359
     assert upright.x_train.dtype == np.uint8 and upright.y_train.dtype == np.int64
@@ -25,36 +24,11 @@ def test_digits_and_sideways_share_their_split() -> None:
 
 
 def test_the_split_is_stratified_and_seeded() -> None:
-    first, again, other = load("digits", seed=1), load("digits", seed=1), load("digits", seed=2)
+    first, again, other = (load("digits", seed=s).whole() for s in (1, 1, 2))
     assert np.array_equal(first.x_test, again.x_test)
     assert not np.array_equal(first.y_test, other.y_test) or not np.array_equal(first.x_test, other.x_test)
     share = np.bincount(first.y_test) / (np.bincount(first.y_test) + np.bincount(first.y_train))
     assert (np.abs(share - 0.2) < 0.01).all()
-
-
-def test_npz_with_and_without_a_test_set(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", x=X, y=Y)
-    task = load(tmp_path / "a.npz")
-    assert task.name == "a" and len(task.x_train) == 8 and len(task.x_test) == 2
-    np.savez(tmp_path / "b.npz", x=X, y=Y, x_test=X[:3], y_test=Y[:3])
-    task = load(str(tmp_path / "b.npz"))
-    assert np.array_equal(task.x_train, X) and np.array_equal(task.y_test, Y[:3])
-
-
-def test_npz_with_task_numbers(tmp_path: Path) -> None:
-    ids = np.array([1] * 4 + [2] * 6)
-    np.savez(tmp_path / "s.npz", x=X, y=Y, task=ids, x_test=X, y_test=Y, task_test=ids)
-    task = load(f"{tmp_path}/s.npz:2")
-    assert task.name == "s:2" and np.array_equal(task.x_train, X[4:]) and np.array_equal(task.y_test, Y[4:])
-    assert len(load(f"{tmp_path}/s.npz").x_train) == 10
-    with pytest.raises(DataError, match="has no task 3 in task: there are 1, 2"):
-        load(f"{tmp_path}/s.npz:3")
-    np.savez(tmp_path / "n.npz", x=X, y=Y, task=ids, x_test=X, y_test=Y)
-    with pytest.raises(DataError, match="no array task_test"):
-        load(f"{tmp_path}/n.npz:2")
-    np.savez(tmp_path / "l.npz", x=X, y=Y, task=ids[:5])
-    with pytest.raises(DataError, match="task must be an integer or a name for each row of x and y"):
-        load(f"{tmp_path}/l.npz:2")
 
 
 def test_what_features_may_be() -> None:
@@ -89,49 +63,86 @@ def nan_features() -> Any:
         ({"x": X.astype(str)}, "x has dtype <U3: features must be numbers"),
         ({"y": Y[:9]}, "y has 9 labels for 10 samples"),
         ({"y": np.eye(10)}, r"y has shape \(10, 10\): must be \(samples,\), from one-hot rows take argmax"),
-        ({"y": Y - 1}, r"y\[0\] is -1: labels must be whole numbers from 0 to 16383"),
-        ({"y": Y + 0.5}, r"y\[0\] is 0.5: "),
-        ({"y": Y * 20000}, r"y\[1\] is 20000: "),
+        ({"y": Y + 0.5}, r"y\[0\] is 0.5: labels must be whole numbers or words"),
         ({"y": np.where(Y == 1, np.nan, 0)}, r"y\[1\] is nan: "),
-        ({"y": Y.astype(str)}, "y has dtype <U21: labels must be whole numbers"),
+        ({"y": Y * 0 + 7}, r"t has one class only \(7\): at least two are needed"),
+        ({"y": np.where(Y == 1, "walk", "")}, r"y\[0\] is empty: every sample needs a label"),
         ({"x_test": X}, "only one of x_test and y_test"),
         ({"x_test": X[:, :3], "y_test": Y}, "x_test has 3 features and x has 4"),
         ({"x_test": X, "y_test": Y[:2]}, "y_test has 2 labels for 10 samples"),
-        ({"x": X[:2], "y": Y[:2]}, "2 samples are too few to keep 20% of a class apart"),
+        ({"x": X[:2], "y": Y[:2]}, "2 samples are too few to keep 20 % of a class apart"),
     ],
 )
-def test_wrong_arrays_are_named(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
-    np.savez(tmp_path / "t.npz", **{"x": X, "y": Y, **arrays})
+def test_wrong_arrays_are_named(arrays: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        load(tmp_path / "t.npz")
+        from_arrays("t", **{"x": X, "y": Y, **arrays})
 
 
-def test_wrong_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="unknown task 'mnst'"):
-        load("mnst")
-    with pytest.raises(DataError, match=r"none.npz does not exist"):
-        load(tmp_path / "none.npz")
-    np.savez(tmp_path / "a.npz", x=X, labels=Y)
-    with pytest.raises(DataError, match=r"has no array y \(it has labels, x\)"):
-        load(tmp_path / "a.npz")
-    (tmp_path / "b.npz").write_bytes(b"PK\x03\x04 but not really")
-    with pytest.raises(DataError, match="b.npz is no readable .npz"):
-        load(tmp_path / "b.npz")
-    np.savez(tmp_path / "c.npz", x=np.array([{}, []], dtype=object), y=Y)
-    with pytest.raises(DataError, match="c.npz is no readable .npz"):
-        load(tmp_path / "c.npz")
-    with open(tmp_path / "d.npz", "wb") as file:
-        np.save(file, X)
-    with pytest.raises(DataError, match=r"has no array x and no y \(it has nothing\)"):
-        load(tmp_path / "d.npz")
+def warned(*arguments: Any, **more: Any) -> tuple[Task, list[str]]:
+    notes: list[str] = []
+    return from_arrays(*arguments, **more, warn=notes.append), notes
 
 
-def test_a_truncated_npz_is_named(tmp_path: Path) -> None:
-    np.savez_compressed(tmp_path / "a.npz", x=X, y=Y)
-    whole = (tmp_path / "a.npz").read_bytes()
-    (tmp_path / "b.npz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="b.npz is no readable .npz"):
-        load(tmp_path / "b.npz")
+def test_labels_that_are_words_become_classes_with_names() -> None:
+    words = np.array(["walk", "idle", "run", "idle", "run"] * 3)
+    task, notes = warned("t", np.tile(X[:5], (3, 1)), words)
+    assert task.class_names == task.labels == ("idle", "run", "walk") and task.classes == 3
+    assert set(task.y_train) | set(task.y_test) == {0, 1, 2}
+    assert notes == ["t: labels are words: idle, run, walk are classes 0 to 2 in this order"]
+    assert task.facts()["classes"] == {"idle": 6, "run": 6, "walk": 3}
+
+
+@pytest.mark.parametrize("labels", [(0, 1000, 5000), (1, 2, 3), (-1, 0, 1), (7, 8, 16383), (0.0, 2.0, 4.0)])
+def test_labels_with_gaps_are_numbered_anew_and_said(labels: tuple[float, ...]) -> None:
+    y = np.array(labels)[np.arange(30) % 3]
+    task, notes = warned("t", np.tile(X, (3, 1)), y)
+    assert task.classes == 3 and task.class_names == tuple(str(int(label)) for label in labels)
+    assert len(notes) == 1 and "are classes 0 to 2 in this order" in notes[0]
+    y_all = np.concatenate([task.y_train, task.y_test])
+    x_all = np.concatenate([task.x_train, task.x_test])
+    for row, label in zip(x_all, y_all, strict=True):
+        assert labels[label] in y[(np.tile(X, (3, 1)) == row).all(1)]
+
+
+def test_labels_without_a_gap_are_left_as_they_are() -> None:
+    task, notes = warned("t", X, Y)
+    assert (task.class_names, task.labels, notes) == ((), ("0", "1"), [])
+
+
+def test_a_column_of_labels_is_raveled_and_said() -> None:
+    task, notes = warned("t", X, Y[:, None])
+    plain = from_arrays("t", X, Y)
+    assert np.array_equal(task.y_train, plain.y_train) and notes == ["t: y has shape (10, 1) and was raveled to (10,)"]
+
+
+def test_a_label_only_of_the_test_part_is_a_class() -> None:
+    task = from_arrays("t", X, Y, X[:3], np.array([0, 1, 2]))
+    assert task.classes == 3 and task.facts()["classes"] == {"0": 6, "1": 6, "2": 1}
+
+
+def test_in_python_a_note_is_a_warning() -> None:
+    with pytest.warns(DataWarning, match="labels are words: a, b are classes 0 to 1"):
+        from_arrays("t", X, np.where(Y == 1, "a", "b"))
+
+
+def test_old_names_still_work_and_name_their_replacement() -> None:
+    with pytest.warns(DeprecationWarning, match=r"metabit.data.load_task is metabit.data.load\(name\).whole\(\) now"):
+        old = data.load_task
+    assert np.array_equal(old("digits", seed=2).x_test, load("digits", seed=2).whole().x_test)
+    with pytest.warns(DeprecationWarning, match=r"metabit.data.scenario is metabit.data.load\(name\) now"):
+        assert data.scenario("rotated-digits", 2).count == 2
+    with pytest.raises(AttributeError, match="no attribute 'lod'"):
+        data.lod  # noqa: B018
+
+
+def test_what_was_read_is_one_line() -> None:
+    line = load("digits").task(0).line()
+    assert line.startswith("digits: 1,797 samples of 64 features; 10 classes (0: 178, 1: 182,") and "\n" not in line
+    assert "1,438 to learn, 359 to test (20 % of every class, drawn with seed 0; both parts in file order)" in line
+    scaled = from_arrays("t", X / 255, np.arange(10) % 2).line()
+    assert "4 features, scaled from 0..1 to 0..255;" in scaled
+    many = from_arrays("t", np.tile(X, (10, 1)), np.arange(100) % 20).line()
+    assert "11: 5, and 8 more)" in many
 
 
 def test_thermometer() -> None:

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from metabit.data.task import Task, load, thermometer
+from metabit.data import Task, load, thermometer
 from metabit.experiments.analyses import switch_signs
 from metabit.train.errors import TrainError
-from metabit.train.loop import fit
 from metabit.train.network.module import Network
 from metabit.train.network.spec import Conv, Spec
+from metabit.train.run import fit
 
 
 @functools.cache
 def digits() -> Task:
-    return load("digits")
+    return load("digits").whole()
 
 
 @functools.cache

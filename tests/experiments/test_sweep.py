@@ -30,7 +30,7 @@ def test_eight_runs_survive_a_killed_worker_and_a_killed_sweep(tmp_path: Path) -
 
     def work(cell: Mapping[str, Any]) -> dict[str, Any]:
         """A small real run. One cell kills its worker the first time, one fails, all leave a mark for each attempt."""
-        from metabit.data import load_task, thermometer
+        from metabit.data import load, thermometer
         from metabit.train import Network, Spec, TrainError, fit
 
         name = "-".join(str(value) for value in cell.values())
@@ -41,7 +41,7 @@ def test_eight_runs_survive_a_killed_worker_and_a_killed_sweep(tmp_path: Path) -
             os.kill(os.getpid(), signal.SIGKILL)
         if name == "0.0-4-0" and os.path.getsize(f"{folder}/{name}.tries") == 1:
             raise TrainError("out of luck")
-        task = load_task("digits")
+        task = load("digits").whole()
         spec = Spec(64, (16,), 10, encode=thermometer(task.x_train, 4), seed=cell["seed"])
         history = fit(Network(spec), task, epochs=1, m=cell["m"], seed=cell["seed"])
         return {"accuracy": history.epochs[-1].test_accuracy}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from random_checkpoint import checkpoint
 from torch_scores import predict_as_torch
 
-from metabit.data import load_task, thermometer
+from metabit.data import load, thermometer
 from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, write_image
 from metabit.export.freeze.levels import WEAKEN_AT_TOP, quantise, tables
@@ -323,7 +323,7 @@ def digits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     torch.set_num_threads(1)  # so small a network only waits for a second one
     request.addfinalizer(lambda: torch.set_num_threads(threads))
     norm, output = request.param.split("-")
-    task = load_task("digits")
+    task = load("digits").whole()
     spec = train.Spec(64, (128, 48), 10, encode=thermometer(task.x_train, 4), norm=norm, output=output, seed=1)
     network = train.Network(spec)
     train.fit(network, task, epochs=2, m=1.0)

@@ -11,7 +11,7 @@ import torch
 from agreement import agree_while_learning
 
 from metabit import train
-from metabit.data import Task, load_task
+from metabit.data import Task, load
 from metabit.export import (
     VOTES_AFTER_TRAINING,
     ExportError,
@@ -31,7 +31,7 @@ M = 20.0
 
 @pytest.fixture(scope="module")
 def task() -> Task:
-    return load_task("digits")
+    return load("digits").whole()
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_what_is_unsure_does_not_make_it_worse(trained: train.Checkpoint, task: 
 
 
 def test_oracle_and_c_learn_alike_from_there(trained: train.Checkpoint, task: Task) -> None:
-    sideways = load_task("digits:sideways")
+    sideways = load("digits:sideways").whole()
     _, model = agree_while_learning(freeze_graded(trained), sideways.x_train[:150], sideways.y_train[:150])
     assert model.state() != Model(write_image(freeze_graded(trained))).state()
 

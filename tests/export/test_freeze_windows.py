@@ -11,7 +11,7 @@ import pytest
 from networks import oracle_input
 from torch_scores import predict_as_torch
 
-from metabit.data import load_task
+from metabit.data import load
 from metabit.export.bits import pack_rows
 from metabit.export.files.image import write_image
 from metabit.export.freeze.visits import VisitOptions, freeze
@@ -38,7 +38,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Frozen]:
     """A network trained on digits, for two epochs, and itself back from its checkpoint."""
     torch.set_num_threads(1)
-    task = load_task("digits")
+    task = load("digits").whole()
     spec = train.Spec(64, (24,), 10, seed=2, **NETWORKS[request.param])
     network = train.Network(spec)
     train.fit(network, task, epochs=2, m=1.0)

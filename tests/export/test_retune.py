@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from networks import network, voting
 
-from metabit.data import load_task, thermometer
+from metabit.data import load, thermometer
 from metabit.export import (
     ExportError,
     VisitOptions,
@@ -46,7 +46,7 @@ def test_a_fresh_network_retuned_is_one_made_so(name: str) -> None:
 def checkpoint() -> Any:
     from metabit import train
 
-    task = load_task("digits")
+    task = load("digits").whole()
     spec = train.Spec(64, (24, 16), 10, thermometer(task.x_train, 2))
     return train.Checkpoint(spec, train.Network(spec).tensors(), train.Rule.of(spec, 2.0))
 

@@ -1,6 +1,5 @@
-"""Probe firmware for every board, and a compiler cache that survives between runs but stays out of the user's own."""
+"""Probe firmware for every board."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -12,12 +11,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # for probes, sample_report: pytest's importlib mode leaves sys.path alone
 
 from probes import compile_probe  # noqa: E402
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compiler_cache(request: pytest.FixtureRequest) -> None:
-    if "METABIT_CACHE_DIR" not in os.environ:
-        os.environ["METABIT_CACHE_DIR"] = str(request.config.cache.mkdir("metabit"))
 
 
 @pytest.fixture(params=boards())

@@ -1,4 +1,4 @@
-"""The demo, shortened to one pass of the stream: the files, the figures, and that metaplasticity does what it is for."""
+"""The demo, with one pass of the stream: its files, its numbers, and less forgetting with metaplasticity than without."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def test_demo(tmp_path: Path) -> None:
     upright, sideways = 0, 1
     start, end = metaplastic["curve"][0][1], metaplastic["curve"][-1][1]
     assert start[upright] > 0.93 and start[sideways] < 0.3
-    assert end[sideways] > 0.75, "it learns the new world"
-    assert start[upright] - end[upright] < 0.05, "and keeps the old one"
-    assert plain["curve"][-1][1][upright] < end[upright], "which m = 0 does not"
+    assert end[sideways] > 0.75, "it learns the new task"
+    assert start[upright] - end[upright] < 0.05, "it keeps the old task"
+    assert plain["curve"][-1][1][upright] < end[upright], "with m = 0 it forgets more"
     assert frozen["curve"][0][1] == frozen["curve"][-1][1]
     assert [board["board"] for board in report["boards"]] == firmware_sim.boards()
     assert all(board["stack_high_water"] <= board["stack_bound"]["total"] for board in report["boards"])

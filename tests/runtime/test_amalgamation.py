@@ -22,13 +22,13 @@ VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
 C99 = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror", "-ffreestanding")
 
 ZIG = (sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=undefined")
-STRING_H = f"-I{FIRMWARE / 'freestanding'}"  # zig brings no <string.h> for a bare core
+STRING_H = f"-I{FIRMWARE / 'freestanding'}"  # zig and an arm-none-eabi-gcc without newlib bring no <string.h>
 COMPILERS = {
     "gcc": ("gcc",),
     "clang": ("clang",),
     "zig-x86_64": (*ZIG, "-target", "x86_64-linux-none", STRING_H),
     **{f"zig-{name}": (*ZIG, *flags.zig, STRING_H) for name, flags in FLAGS.items()},
-    **{f"arm-gcc-{name}": ("arm-none-eabi-gcc", *flags.gcc) for name, flags in FLAGS.items() if flags.gcc},
+    **{f"arm-gcc-{name}": ("arm-none-eabi-gcc", *flags.gcc, STRING_H) for name, flags in FLAGS.items() if flags.gcc},
 }
 
 # Sets of macros the library can be compiled with: the first for every core, the others where compilers differ.
@@ -187,10 +187,10 @@ def test_every_file_is_in_it_and_system_headers_are_at_the_top(pair: Path) -> No
     """Once; a template, which has no guard, as often as it is included."""
     text = (pair / "metabit.c").read_text()
     parts = re.findall(r"^/\* ---- (.*) ---- \*/$", text, re.MULTILINE)
-    files = {path.name: path.read_text() for path in sources()[0].parent.glob("*.[ch]")}
+    files = {path.name: path.read_text() for path in sources()[0].parent.iterdir()}
     everything = "".join(files.values())
-    for name, content in files.items():
-        template = name.endswith(".h") and "_H\n#define" not in content
+    for name in files:
+        template = name.endswith(".inc")
         assert parts.count(name) == (everything.count(f'#include "{name}"') if template else 1), name
     assert set(parts) == files.keys()
     assert re.findall(r'#\s*include "(.*)"', text) == ["metabit.h"]
@@ -204,13 +204,13 @@ def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.copytree(include_dir(), tmp_path / "include")
     for name, text in {
         "a.c": "#include <string.h>\n#ifdef SOME\n#include \"guarded.h\"\n#include <stddef.h>\n#endif\n"
-               "#define T 1\n#include \"template.h\"\n#define T 2\n#include \"template.h\"\n#define LOCAL 7\n",
+               "#define T 1\n#include \"template.inc\"\n#define T 2\n#include \"template.inc\"\n#define LOCAL 7\n",
         "b.c": "#include \"guarded.h\"\nint b(void) { return LOCAL; }\n",
         "c.c": "#include \"guarded.h\"\n#define LOCAL 9\nint c(void) { return LOCAL + seven(); }\n",
         "guarded.h": "/* why */\n#ifndef G_H\n#define G_H\n"
                      "static inline int seven(void) { return 7; }\n"
                      "static inline int unused(void) { return 8; }\nenum { LOCAL = 3 };\n#endif\n",
-        "template.h": "enum { JOIN(t, T) = T };\n#undef T\n",
+        "template.inc": "enum { JOIN(t, T) = T };\n#undef T\n",
     }.items():  # fmt: skip
         (tmp_path / "src" / name).write_text(text)
     monkeypatch.setattr(amalgamate, "HERE", tmp_path)
@@ -249,7 +249,7 @@ def test_guards_conditions_templates_and_macros(made_up: Path, some: tuple[str, 
 
 def test_the_files_as_they_are_compile_from_one_folder(tmp_path: Path) -> None:
     written = write_sources(tmp_path)
-    assert {path.name for path in written} == {"metabit.h", *(p.name for p in sources()[0].parent.glob("*.[ch]"))}
+    assert {path.name for path in written} == {"metabit.h", *(p.name for p in sources()[0].parent.iterdir())}
     run("gcc", *C99, "-O1", "-r", "-nostdlib", *tmp_path.glob("*.c"), "-o", tmp_path / "all.o")
     for path in written:
         original = (include_dir() if path.name == "metabit.h" else sources()[0].parent) / path.name

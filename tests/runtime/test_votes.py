@@ -15,7 +15,7 @@ from metabit.export.files.image import read_image, write_image
 from metabit.export.frozen import CERTAIN, Frozen, GradedLayer
 from metabit.export.oracle import Oracle
 from metabit.export.vectors import state_of
-from metabit.runtime import Model
+from metabit.runtime import Model, ModelError
 
 SIDES = st.sampled_from([1, 2, 31, 32, 33, 65])
 
@@ -117,6 +117,11 @@ def test_prediction_of_a_frozen_graded_layer() -> None:
     model, oracle, x = Model(write_image(frozen)), Oracle(frozen), inputs(frozen, 60, 2)
     expected = [oracle.scores(oracle_input(frozen, row)) for row in x]
     np.testing.assert_array_equal(model.scores(x), expected)
+
+
+def test_novelty_was_taken_out_and_names_what_replaces_it() -> None:
+    with pytest.raises(ModelError, match="taken out: rank predictions by Model.margins"):
+        Model(write_image(voting(0))).novelties(np.zeros((1, 1), np.uint8))
 
 
 def test_samples_not_yet_counted_are_lost_with_the_arena_and_nothing_else_is() -> None:

@@ -181,6 +181,16 @@ def test_a_name_that_is_none_is_refused(asked: str, monkeypatch: pytest.MonkeyPa
         Model(write_image(network(1)))
 
 
+@pytest.mark.parametrize(("asked", "instead"), [("sse2", "words"), ("avx512vbmi2", "avx512")])
+def test_a_name_that_was_taken_out_names_its_replacement(
+    asked: str, instead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METABIT_VECTORS", asked)
+    with pytest.raises(ValueError, match=f"^METABIT_VECTORS={asked}: .* taken out; use {instead}, "):
+        Model(write_image(network(1)))
+    assert instead in _core.VECTORS and asked not in _core.VECTORS
+
+
 @pytest.mark.skipif(set(_core.VECTORS) == set(_core.VECTORS_HERE), reason="this processor has them all")
 def test_what_the_processor_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = next(name for name in _core.VECTORS if name not in _core.VECTORS_HERE)

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from metabit.data.errors import DataError
 from metabit.train.checkpoint import Checkpoint, Rule, load, save
 from metabit.train.errors import TrainError
-from metabit.train.loop import Epoch, History
 from metabit.train.network.module import Network
 from metabit.train.network.spec import Spec
+from metabit.train.run import Epoch, History
 
 SPEC = Spec(6, (8, 5), 3, encode=(9, 99), output="code")
 
@@ -72,7 +73,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(TrainError, match=r"cannot write .* \(No space left on device\)"):
+    with pytest.raises(DataError, match=r"cannot write .* \(No space left on device\)"):
         saved(path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
@@ -82,7 +83,7 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
         load(tmp_path / "none")
     with pytest.raises(TrainError, match="does not exist or is not a file"):
         load(tmp_path)
-    with pytest.raises(TrainError, match="cannot write"):
+    with pytest.raises(DataError, match="cannot write"):
         saved(tmp_path / "no" / "folder")
     (tmp_path / "text").write_text("hello, this is no checkpoint at all")
     with pytest.raises(TrainError, match="text is truncated or not a safetensors file"):
@@ -136,9 +137,9 @@ def with_(name: str, value: Any) -> Callable[[Tensors], Tensors]:
         (with_("layers.9.hidden", np.zeros(2)), "layers.9.hidden is unknown"),
         (
             with_("layers.0.hidden", np.zeros((8, 12))),
-            r"layers.0.hidden is float64 \(8, 12\): the spec asks for float32",
+            r"layers.0.hidden is float64 \(8, 12\): the spec needs float32",
         ),
-        (with_("layers.0.norm.bias", np.zeros(9, np.float32)), r"asks for float32 \(8,\)"),
+        (with_("layers.0.norm.bias", np.zeros(9, np.float32)), r"needs float32 \(8,\)"),
         (with_("layers.0.norm.mean", np.full(8, np.nan, np.float32)), "layers.0.norm.mean holds NaN or infinity"),
         (with_("layers.0.norm.var", np.full(8, -1, np.float32)), "layers.0.norm.var holds a negative variance"),
         (with_("layers.2.code", np.zeros((3, 5), np.int8)), "layers.2.code holds a value other than -1 and"),

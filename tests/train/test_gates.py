@@ -11,15 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metabit.data.task import load
+from metabit.data import load
 from metabit.export.oracle.forward import grades
 from metabit.train.checkpoint import Checkpoint, Rule
 from metabit.train.errors import TrainError
-from metabit.train.loop import fit
 from metabit.train.network.gates import Gates
 from metabit.train.network.module import Network
 from metabit.train.network.norms import SHARPNESS
 from metabit.train.network.spec import Spec
+from metabit.train.run import fit
 from metabit.train.settings import Defaults, Settings
 
 GRADED: dict[str, Any] = {
@@ -65,7 +65,7 @@ def test_planes_share_their_weights_and_scores_have_one_size() -> None:
 
 
 def test_it_learns() -> None:
-    task = load("digits", seed=0)
+    task = load("digits", seed=0).whole()
     spec = Spec(64, (64,), 10, encode=(4, 12), norm="static", output="code", units="graded")
     network = Network(spec)
     history = fit(network, task, epochs=8, lr=0.01, seed=0)
@@ -83,7 +83,7 @@ def test_a_checkpoint_holds_it() -> None:
 
 
 def test_a_preset_brings_what_it_goes_with() -> None:
-    task = load("digits", seed=0)
+    task = load("digits", seed=0).whole()
     spec = Settings.of(Defaults(preset="gates-192"), hidden=(32,)).spec(task, 10)
     assert (spec.units, spec.norm, spec.output, spec.hidden, spec.encode) == (
         "graded",

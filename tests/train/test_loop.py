@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from metabit.data.task import Task, load, thermometer
+from metabit.data import Task, load, thermometer
 from metabit.train.errors import DivergedError, TrainError
-from metabit.train.loop import Epoch, evaluate, fit
 from metabit.train.network.module import Network
 from metabit.train.network.spec import Spec
+from metabit.train.run import Epoch, fit
+from metabit.train.step import evaluate
 
 
 @functools.cache
 def digits(name: str = "digits") -> Task:
-    return load(name)
+    return load(name).whole()
 
 
 def digits_network(units: int = 64, **more: Any) -> Network:
@@ -127,7 +128,7 @@ def test_evaluate_restores_the_mode() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 0}, "epochs=0: must be at least 1"),
+        ({"epochs": 0}, "epochs=0: must be a whole number, at least 1"),
         ({"batch": 1}, "batch=1 with 1438 training samples: norm='batch' needs at least 2"),
         ({"m": [1.0, 2.0, 3.0]}, "m has 3 values"),
         ({"m": -1.0}, "m=-1.0"),

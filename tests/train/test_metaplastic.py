@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from metabit.train.errors import TrainError
-from metabit.train.rule.grid import Grid
-from metabit.train.rule.metaplastic import MetaplasticAdam, MetaplasticSGD, consolidation
+from metabit.train.rule.metaplastic import MetaplasticAdam, consolidation
 
 Floats = NDArray[np.float64]
 
@@ -179,45 +178,8 @@ def test_sparse_gradients_are_refused() -> None:
         MetaplasticAdam(embedding.parameters()).step()
 
 
-def reference_sgd(w: Floats, gradients: list[Floats], lr: float, m: float, momentum: float, decay: float) -> Floats:
-    w, moment = w.copy(), np.zeros_like(w)
-    for gradient in gradients:
-        moment = momentum * moment + gradient + decay * w
-        f = np.where(np.sign(w) * moment > 0, 1 - np.tanh(m * np.abs(w)) ** 2, 1.0)
-        w -= lr * f * moment
-    return w
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32), st.floats(0, 5), st.sampled_from([0.0, 0.5, 0.9]), st.sampled_from([0.0, 0.1]))
-def test_sgd_equals_its_formula(seed: int, m: float, momentum: float, decay: float) -> None:
-    w, gradients = problem(seed)
-    parameter = torch.nn.Parameter(torch.from_numpy(w.copy()))
-    optimizer = MetaplasticSGD([parameter], lr=0.05, m=m, momentum=momentum, weight_decay=decay)
-    for gradient in gradients:
-        parameter.grad = torch.from_numpy(gradient.copy())
-        optimizer.step()
-    expected = reference_sgd(w, gradients, 0.05, m, momentum, decay)
-    np.testing.assert_allclose(parameter.detach().numpy(), expected, rtol=1e-9, atol=1e-12)
-    assert bool(optimizer.state[parameter].get("momentum_buffer") is not None) == bool(momentum)
-
-
-def test_sgd_without_metaplasticity_is_torchs() -> None:
-    w, gradients = problem(2)
-    pair = [torch.nn.Parameter(torch.from_numpy(w.copy())) for _ in range(2)]
-    settings_ = {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}
-    optimizers = MetaplasticSGD([pair[0]], **settings_), torch.optim.SGD([pair[1]], **settings_)
-    for gradient in gradients:
-        for parameter, optimizer in zip(pair, optimizers, strict=True):
-            parameter.grad = torch.from_numpy(gradient.copy())
-            optimizer.step()
-    torch.testing.assert_close(pair[0], pair[1], rtol=1e-12, atol=0)
-
-
-@pytest.mark.parametrize("rule", [MetaplasticAdam, MetaplasticSGD])
-def test_resumes_bit_exactly_through_json(rule: Any) -> None:
-    """Float32 on a grid, moments as tensors and everything else as JSON: what a checkpoint on disk holds."""
-    grid = Grid(4, 0.02)
+def test_resumes_bit_exactly_through_json() -> None:
+    """Float32 weights, moments as tensors and everything else as JSON: the content of a state file."""
     generator = torch.Generator().manual_seed(0)
     gradients = [torch.randn(33, 65, generator=generator) for _ in range(10)]
 
@@ -228,23 +190,22 @@ def test_resumes_bit_exactly_through_json(rule: Any) -> None:
 
     start = torch.rand(33, 65, generator=generator) - 0.5
     whole, half = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
-    options = {"lr": 0.01, "m": 3.0, "grid": grid, "seed": 5}
-    advance(whole, rule([whole], **options), gradients)
-    first = rule([half], **options)
+    options = {"lr": 0.01, "m": 3.0}
+    advance(whole, MetaplasticAdam([whole], **options), gradients)
+    first = MetaplasticAdam([half], **options)
     advance(half, first, gradients[:5])
 
     saved = first.state_dict()
     written = json.loads(json.dumps(saved["param_groups"]))
     resumed = torch.nn.Parameter(half.detach().clone())
-    second = rule([resumed], lr=1.0)
+    second = MetaplasticAdam([resumed], lr=1.0)
     second.load_state_dict({"state": saved["state"], "param_groups": written})
-    assert second.param_groups[0]["grid"] == grid
     advance(resumed, second, gradients[5:])
     assert torch.equal(resumed, whole)
 
 
-def test_takes_the_gradient_as_an_all_reduce_leaves_it() -> None:
-    """What DDP does: .grad is a view into a bucket that several parameters share."""
+def test_gradients_may_be_views_of_one_buffer() -> None:
+    """torch's DistributedDataParallel makes .grad a view of a buffer that several parameters share."""
     w, gradients = problem(7, shape=(6, 8), steps=3)
     plain, first, second = (torch.nn.Parameter(torch.from_numpy(w).float()) for _ in range(3))
     alone, both = MetaplasticAdam([plain], m=2.0), MetaplasticAdam([first, second], m=2.0)
@@ -256,14 +217,3 @@ def test_takes_the_gradient_as_an_all_reduce_leaves_it() -> None:
         alone.step()
         both.step()
     assert torch.equal(first, plain) and torch.equal(second, plain)
-
-
-def test_grid_and_seed_out_of_range_are_named() -> None:
-    parameter = torch.nn.Parameter(torch.ones(2, 2))
-    for wrong in ((1, 0.1), (9, 0.1), (4, 0.0), (4, math.inf), 4):
-        with pytest.raises(TrainError, match="grid="):
-            MetaplasticAdam([parameter], grid=wrong)  # type: ignore[arg-type]
-    with pytest.raises(TrainError, match="seed="):
-        MetaplasticAdam([parameter], seed=-1)
-    with pytest.raises(TrainError, match="momentum="):
-        MetaplasticSGD([parameter], momentum=1.0)

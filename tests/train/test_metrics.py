@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metabit.data.errors import DataError
 from metabit.data.rows import append_row, read_rows, write_whole
 from metabit.train import metrics
-from metabit.data.errors import DataError
 from metabit.train.errors import TrainError
 
 MATRIX = [[0.9, 0.2, 0.1], [0.8, 0.95, 0.3], [0.6, 0.85, 0.9]]
@@ -74,20 +74,6 @@ def test_the_matrix_of_a_history() -> None:
     np.testing.assert_array_equal(metrics.accuracy_matrix(seen), [[0.9, math.nan], [0.4, 0.475]])
 
 
-def test_prequential() -> None:
-    np.testing.assert_allclose(metrics.prequential([1, 0, 1, 1]), [1, 1 / 2, 2 / 3, 3 / 4])
-    np.testing.assert_allclose(metrics.prequential([1, 0], fading=0.5), [1, 0.5 / 1.5])
-    stream = np.r_[np.zeros(5000), np.ones(500)]
-    assert metrics.prequential(stream, fading=0.99)[-1] > 0.99
-    assert metrics.prequential(stream)[-1] < 0.1
-
-
-def test_flip_ratio() -> None:
-    assert metrics.flip_ratio([1, -1], [1, 1]) == 0.5
-    assert metrics.flip_ratio([0.0, -0.1], [0.1, 0.0]) == 0.5  # 0 counts as +1
-    assert metrics.flip_ratio(np.ones((2, 2)), np.ones((2, 2))) == 0
-
-
 def test_hidden_histograms() -> None:
     tensors = {"layers.0.hidden": np.array([[-2.0, 0.0], [0.5, 2.0]]), "layers.0.norm.weight": np.ones(2)}
     (name, (counts, edges)), *rest = metrics.hidden_histograms(tensors, bins=3).items()
@@ -135,9 +121,6 @@ def test_a_table_survives_being_cut_short(tmp_path: Path) -> None:
         (lambda: metrics.mean_accuracy([0.5]), "shape"),
         (lambda: metrics.accuracy_matrix([]), "empty"),
         (lambda: metrics.forward_transfer(MATRIX, [0.1]), "baseline"),
-        (lambda: metrics.prequential([2]), "0 and 1"),
-        (lambda: metrics.prequential([1], fading=0), "fading"),
-        (lambda: metrics.flip_ratio([1], [1, 1]), "shapes"),
         (lambda: metrics.hidden_histograms({}), "no hidden weights"),
         (lambda: metrics.hidden_histograms({"a.hidden": [1.0]}, bins=0), "bins"),
         (lambda: append_row("/nowhere/t", {"a": math.nan}), "plain JSON"),

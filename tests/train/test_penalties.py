@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from metabit.data.task import Task, load, thermometer
+from metabit.data import Task, load, thermometer
 from metabit.train.errors import TrainError
-from metabit.train.loop import evaluate
 from metabit.train.network.binarize import binarize_weight, set_gradient_products, sign
 from metabit.train.network.module import Network
 from metabit.train.network.spec import Conv, Spec
@@ -24,6 +23,7 @@ from metabit.train.penalties import (
     hidden_weights,
 )
 from metabit.train.rule.metaplastic import MetaplasticAdam
+from metabit.train.step import evaluate
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def exact_products() -> Iterator[None]:
 
 @functools.cache
 def digits(name: str = "digits") -> Task:
-    return load(name)
+    return load(name).whole()
 
 
 def dense(seed: int = 0, units: int = 32, **more: Any) -> Network:
@@ -165,15 +165,6 @@ def test_the_penalty_and_its_gradient_in_closed_form() -> None:
     assert hidden.grad.abs().max() < 1e-6
 
 
-def test_online_ewc_keeps_one_anchor() -> None:
-    network, penalty = dense(norm="static"), EWC(samples=40, online=0.5)
-    x, y = digits().x_train[:40], digits().y_train[:40]
-    penalty.end_task(network, x, y)
-    network.load_tensors(dense(5, norm="static").tensors())
-    penalty.end_task(network, x, y)
-    assert float(torch.as_tensor(penalty.loss(network)).detach()) == pytest.approx(0, abs=1e-2)
-
-
 def test_the_fisher_says_where_to_hold_on() -> None:
     kept, flipped = {}, {}
     first, second = digits(), digits("digits:sideways")
@@ -192,10 +183,9 @@ def test_the_fisher_says_where_to_hold_on() -> None:
     assert kept["si"] > kept["none"] + 0.3
 
 
-@pytest.mark.parametrize("binary", [False, True])
-def test_si_path_integral(binary: bool) -> None:
+def test_si_path_integral() -> None:
     network = dense(units=4, norm="static")
-    penalty = SynapticIntelligence(strength=3.0, damping=0.1, binary_path=binary)
+    penalty = SynapticIntelligence(strength=3.0, damping=0.1)
     (name, hidden), *_ = hidden_weights(network)
     start = weights(network)[name]
     path = torch.zeros_like(start)
@@ -208,7 +198,7 @@ def test_si_path_integral(binary: bool) -> None:
             hidden -= 0.1 * hidden.grad
         penalty.after_step(network)
         now = hidden.detach()
-        path -= hidden.grad * ((sign(now) - sign(was)) if binary else (now - was))
+        path -= hidden.grad * (now - was)
     assert penalty.loss(network) == 0.0
     penalty.end_task(network, digits().x_train[:5], digits().y_train[:5])
     omega = path / ((hidden.detach() - start).square() + 0.1)
@@ -271,7 +261,6 @@ def test_what_cannot_be_used_is_named() -> None:
     for wrong, message in (
         (lambda: EWC(strength=-1), "strength="),
         (lambda: EWC(samples=0), "samples="),
-        (lambda: EWC(online=1.5), "online="),
         (lambda: SynapticIntelligence(damping=0), "damping="),
         (lambda: RandomConsolidation(strength=float("nan")), "strength="),
     ):

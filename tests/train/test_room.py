@@ -47,7 +47,7 @@ def test_a_broken_dependency_keeps_its_traceback() -> None:
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    example = (train.__doc__ or "").partition("In short::")[2]
+    example = (train.__doc__ or "").partition("Example::")[2]
     code = "\n".join(line[4:] for line in example.splitlines() if line.startswith("    "))
     namespace: dict[str, Any] = {}
     exec(code, namespace)
@@ -60,3 +60,9 @@ def test_every_public_name_resolves() -> None:
         assert name in dir(train)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = train.nonsense
+
+
+def test_removed_names_say_what_replaces_them() -> None:
+    for name in ("Grid", "MetaplasticSGD", "ddp", "tensorboard"):
+        with pytest.raises(ImportError, match=f"metabit.train.{name} was removed: "):
+            exec(f"from metabit.train import {name}")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -10,18 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from metabit.data.scenarios import Scenario, scenario
+from metabit.data import Scenario, load
 from metabit.data.task import Task
-from metabit.train import run as run_module
+from metabit.train import loop as loop_module
+from metabit.train import resume_file
 from metabit.train.errors import DivergedError, TrainError
+from metabit.train.learner import Learner
+from metabit.train.network.module import Network
 from metabit.train.network.norms import restore
-from metabit.train.run import STATE, Run, run
+from metabit.train.run import STATE, Run, SavedLoop, fit, run
 from metabit.train.settings import Settings, defaults
+from metabit.train.step import evaluate
 
 
 def toy(count: int = 3) -> Scenario:
     """Rotated digits, a quarter of each."""
-    whole = scenario("rotated-digits")
+    whole = load("rotated-digits")
 
     def make(i: int, seed: int) -> Task:
         task = whole.task(i, seed)
@@ -75,10 +80,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "one optimizer": {"m": (8.0, 4.0), "fresh_moments": False},
     "static": {"norm": "static"},
     "instance": {"norm": "instance"},
-    "ewc": {"penalty": "ewc", "rule": "plain", "penalty_options": {"strength": 50.0}},
-    "si": {"penalty": "si", "rule": "plain"},
-    "sgd": {"rule": "metaplastic-sgd", "lr": 0.5},
-    "grid": {"grid_bits": 4},
+    "ewc": {"penalty": "ewc", "m": 0.0, "strength": 50.0},
+    "si": {"penalty": "si", "m": 0.0},
     "interleaved": {"interleaved": True},
 }
 
@@ -90,21 +93,21 @@ def test_ctrl_c_and_resume_give_the_identical_end(
 ) -> None:
     chosen = settings(**VARIANTS[variant])
     whole = run(toy(), chosen, tmp_path / "whole")
-    step = run_module.step
+    step = loop_module.step
 
     def interrupted(*arguments: Any, number: int, **more: Any) -> Any:
         if number == at:  # a real signal, in the middle of a step
             signal.raise_signal(signal.SIGINT)
         return step(*arguments, number=number, **more)
 
-    monkeypatch.setattr(run_module, "step", interrupted)
+    monkeypatch.setattr(loop_module, "step", interrupted)
     first = run(toy(), chosen, tmp_path / "parts")
     monkeypatch.undo()
     assert first.interrupted and len(first.history) < len(whole.history)
     second = run(toy(), chosen, tmp_path / "parts", resume=True)
     assert not second.interrupted and digest(second) == digest(whole)
-    for name, tensor in run_module.state.read(tmp_path / "whole" / STATE)[0].items():
-        assert torch.equal(tensor, run_module.state.read(tmp_path / "parts" / STATE)[0][name]), name
+    for name, tensor in resume_file.read(tmp_path / "whole" / STATE)[0].items():
+        assert torch.equal(tensor, resume_file.read(tmp_path / "parts" / STATE)[0][name]), name
     again = run(toy(), chosen, tmp_path / "parts", resume=True)  # nothing is left to do
     assert digest(again) == digest(whole)
 
@@ -119,7 +122,7 @@ def test_ctrl_c_in_progress_and_a_lost_epoch(tmp_path: Path, monkeypatch: pytest
     assert digest(run(toy(), settings(), tmp_path / "a", resume=True)) == whole
 
     # A crash loses what came after the last save, and nothing else.
-    monkeypatch.setattr(run_module, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop_module, "SAVE_SECONDS", 0.0)
 
     def crash(row: dict[str, Any]) -> None:
         if row["step"] == 16:
@@ -154,7 +157,7 @@ def test_each_task_keeps_its_own_norm(tmp_path: Path) -> None:
     assert own.accuracy_matrix()[1, 0] != shared.accuracy_matrix()[1, 0]
     first = own.checkpoint(task=0).to_network()
     test = toy().task(0)
-    assert run_module.evaluate(first, test.x_test, test.y_test) == own.accuracy_matrix()[1, 0]
+    assert evaluate(first, test.x_test, test.y_test) == own.accuracy_matrix()[1, 0]
     restore(own.network, own.norms[0])
     assert all(
         np.array_equal(a, b) for a, b in zip(own.network.tensors().values(), first.tensors().values(), strict=True)
@@ -170,36 +173,37 @@ def test_interleaved_is_the_upper_bound(tmp_path: Path) -> None:
 
 
 def test_a_nan_stops_with_step_and_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = run_module.step
+    step = loop_module.step
 
     def poisoned(network: Any, *arguments: Any, number: int, **more: Any) -> Any:
         if number == 6:
             network.layers()[1].linear.hidden.data[0, 0] = np.nan
         return step(network, *arguments, number=number, **more)
 
-    monkeypatch.setattr(run_module, "step", poisoned)
+    monkeypatch.setattr(loop_module, "step", poisoned)
     with pytest.raises(DivergedError, match="a parameter is not finite after step 8, first in layer 1: lower lr=0.005"):
         run(toy(), settings(), tmp_path)
-
-
-def test_weights_stay_on_the_grid(tmp_path: Path) -> None:
-    ran = run(toy(1), settings(grid_bits=3, m=10.0), tmp_path)
-    hidden = ran.network.tensors()["layers.0.hidden"]
-    assert len(np.unique(hidden)) <= 8 and np.abs(hidden).max() <= 0.3
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"epochs": 0}, "epochs=0: must be a whole number, at least 1"),
-        ({"rule": "sgd"}, "rule='sgd': must be one of metaplastic"),
+        ({"rule": "sgd"}, "the setting rule was removed: the only rule is MetaplasticAdam"),
+        ({"grid_bits": 4}, "the setting grid_bits was removed: train in floats and export with --bits"),
+        ({"lr": "fast"}, "lr='fast': must be a finite number >= 0"),
+        ({"lr": math.inf}, "lr=inf: must be a finite number >= 0"),
+        ({"epochs": 2.5}, "epochs=2.5: must be a whole number, at least 1"),
+        ({"affine": 1}, "affine=1: must be true or false"),
+        ({"norm": "layer"}, "norm='layer': must be one of batch, instance, static"),
+        ({"m": "strong"}, "m='strong': must be a number, or a list"),
+        ({"hidden": "wide"}, "hidden='wide': must be a list of unit counts"),
+        ({"strength": -1.0, "penalty": "ewc"}, "strength=-1.0: must be a finite number >= 0"),
+        ({"input": "uint8", "planes": 2}, "input='uint8' with planes=2: planes make bits"),
         ({"preset": "huge"}, "unknown preset 'huge': there are mlp-tiny"),
-        ({"penalty": "l2"}, "unknown penalty 'l2': there are none, ewc"),
-        ({"penalty": "si", "penalty_options": {"foo": 1}}, "penalty 'si' does not take these options"),
-        ({"grid_bits": 9}, "grid_bits=9: must be from 2 to 8"),
-        ({"grid_bits": 4, "m": 0.0}, "grid_bits=4 with m=0 in layer 0: say where the grid ends with grid_span"),
+        ({"penalty": "l2"}, "penalty='l2': must be one of none, ewc, si, random"),
         ({"m": (1.0, 2.0, 3.0)}, "m has 3 values"),
-        ({"colour": 3}, "unknown setting 'colour'"),
+        ({"colour": 3}, "unknown setting 'colour': the settings are preset"),
         ({"batch": 1}, "needs at least 2 samples in a batch"),
     ],
 )
@@ -212,16 +216,16 @@ def test_baseline_of_the_untrained_network_survives_a_resume(tmp_path: Path) -> 
     asked = settings(evaluate_all=True, epochs=1)
     ran = run(toy(), asked, tmp_path)
     assert ran.baseline is not None and len(ran.baseline) == 3
-    network = run_module.Network(asked.spec(toy().task(0), 10))
+    network = Network(asked.spec(toy().task(0), 10))
     task = toy().task(2)
-    assert ran.baseline[2] == run_module.evaluate(network, task.x_test, task.y_test)
+    assert ran.baseline[2] == evaluate(network, task.x_test, task.y_test)
     assert run(toy(), asked, tmp_path, resume=True).baseline == ran.baseline
     assert run(toy(), settings(epochs=1), tmp_path / "other").baseline is None
 
 
 def test_settings_reach_the_optimizer() -> None:
     asked = settings(eps=1e-4, lr=0.001, weight_decay=1e-6, m=(3.0, 5.0))
-    learner = run_module.Learner(run_module.Network(asked.spec(toy().task(0), 10)), asked)
+    learner = Learner(Network(asked.spec(toy().task(0), 10)), asked)
     groups = learner.optimizer.param_groups
     assert [group["m"] for group in groups] == [3.0, 5.0, 0.0]
     assert all((g["eps"], g["lr"], g["weight_decay"]) == (1e-4, 0.001, 1e-6) for g in groups)
@@ -229,18 +233,53 @@ def test_settings_reach_the_optimizer() -> None:
 
 def test_a_setting_that_the_save_does_not_know_is_not_resumed(tmp_path: Path) -> None:
     run(toy(), settings(epochs=1), tmp_path)
-    tensors, header = run_module.state.read(tmp_path / STATE)
+    tensors, header = resume_file.read(tmp_path / STATE)
     del header["settings"]["eps"], header["version"]
-    run_module.state.write(tmp_path / STATE, tensors, header)
+    resume_file.write(tmp_path / STATE, tensors, header)
     with pytest.raises(TrainError, match="eps=None, not 1e-08"):
         run(toy(), settings(epochs=1), tmp_path, resume=True)
 
 
-def test_eps_is_adams_alone(tmp_path: Path) -> None:
-    with pytest.raises(TrainError, match="leave it out"):
-        run(toy(), settings(rule="metaplastic-sgd", eps=1e-4), tmp_path)
-
-
 def test_test_sets_do_not_keep_training_sets_in_memory(tmp_path: Path) -> None:
-    session = run_module._Session(toy(), settings(), tmp_path / STATE)
+    session = SavedLoop(toy(), settings(), tmp_path / STATE)
     assert session._test(1).x_train.base is None
+
+
+def test_a_damaged_tensor_is_not_resumed(tmp_path: Path) -> None:
+    run(toy(1), settings(epochs=1), tmp_path)
+    path = tmp_path / STATE
+    whole = path.read_bytes()
+    begin = 8 + int.from_bytes(whole[:8], "little")  # the tensors follow the JSON header and its length
+    for at in (begin, (begin + len(whole)) // 2, len(whole) - 1):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(TrainError, match="state.safetensors is damaged .its checksum does not match"):
+            run(toy(1), settings(epochs=1), tmp_path, resume=True)
+    at = whole.index(b'\\"step\\": 4')  # of the place, in the JSON text
+    path.write_bytes(whole[:at] + whole[at:].replace(b"4", b"3", 1))
+    with pytest.raises(TrainError, match="is damaged"):
+        run(toy(1), settings(epochs=1), tmp_path, resume=True)
+    path.write_bytes(whole)
+    assert not run(toy(1), settings(epochs=1), tmp_path, resume=True).interrupted
+
+
+def test_torchrun_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainError, match="start one process, without torchrun"):
+        run(toy(1), settings(epochs=1), tmp_path)
+
+
+def test_fit_is_the_run_of_one_task(tmp_path: Path) -> None:
+    asked = settings(m=9.0, seed=4)
+    ran = run(toy(1), asked, tmp_path)
+    network, task = Network(asked.spec(toy().task(0, 4), 10)), toy().task(0, 4)
+    history = fit(network, task, epochs=asked.epochs, m=9.0, seed=4)
+    assert [epoch.loss for epoch in history.epochs] == [row["loss"] for row in ran.history]
+    assert all(np.array_equal(network.tensors()[name], tensor) for name, tensor in ran.network.tensors().items())
+
+
+def test_a_preset_brings_settings_and_input_brings_planes() -> None:
+    chosen = Settings.of(defaults("toy"), preset="gates-192", epochs=3)
+    assert (chosen.lr, chosen.eps, chosen.m, chosen.epochs) == (0.3, 0.01, 20.0, 3)
+    assert Settings.of(chosen).lr == 0.3 and Settings.of(defaults("toy")).lr == 0.005
+    assert Settings.of(defaults("toy"), input="uint8").planes == 0
+    assert Settings.of(defaults("mnist"), input="bits").planes == 1

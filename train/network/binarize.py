@@ -1,11 +1,14 @@
-"""Signs, and the gradients that pretend they are not there.
+"""Signs with straight-through gradients, and the binary linear layer.
 
-sign(0) = +1 everywhere: on the device a weight is +1 iff its hidden level is >= 0. (`torch.sign` is 0 at 0.)
+sign(0) is +1 everywhere, as a weight on the device is +1 where its level is >= 0. (`torch.sign` is 0 at 0.)
 
-Where a product's inputs are small integers, as all but a network's first may be, it is computed on int8 with int32
-accumulators, which is exact and several times faster than float32. Gradients go through bfloat16 products with float32
-accumulators where the processor has them: signs are exact in it, the other factor keeps 8 significant bits.
-`set_gradient_products` chooses otherwise.
+Forward products of small integers, so of all inputs except other floats, use int8 factors and int32 accumulators if the
+processor has instructions for them (VNNI). They are exact, as float32 products of integers are, and several times faster.
+
+Backward products use bfloat16 factors and float32 accumulators if the processor multiplies bfloat16 natively (AVX-512
+BF16, AMX), and float32 elsewhere. Signs are exact in bfloat16, and the other factor keeps 8 significant bits. So equal
+seeds give other hidden weights on a processor with bfloat16 than on one without. For results that do not depend on
+that, call ``set_gradient_products(torch.float32)`` first.
 """
 
 from __future__ import annotations
@@ -14,8 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from metabit.train.errors import TrainError, extra
-from metabit.train.rule import buffer_pool as scratch
-from metabit.train.rule import fused
+from metabit.train.rule import buffer_pool, fused
 
 with extra("torch"):
     import torch
@@ -23,17 +25,17 @@ with extra("torch"):
     from torch.autograd.function import once_differentiable
 
 INITIAL_SPREAD = 0.05
-"""Hidden weights start uniform in ±0.05, ten steps of the default learning rate from either sign (paper's code)."""
+"""Initial hidden weights are uniform in ±0.05, at most ten steps of the default lr from zero, as in the paper's code."""
 
 _products: torch.dtype | None = None
 
 
 def set_gradient_products(dtype: torch.dtype | None) -> None:
-    """Choose the factors' dtype in the backward products of every `BinaryLinear` on a CPU.
+    """Choose the dtype of the factors in the backward products of every `BinaryLinear` on a CPU, in this process.
 
     Args:
-        dtype: torch.float32 for results that agree with another engine's up to float order, torch.bfloat16, or None
-            (as at first) for bfloat16 where the processor multiplies it natively and float32 elsewhere.
+        dtype: torch.float32 for results that do not depend on the processor's instructions, torch.bfloat16, or None
+            (the initial choice) for bfloat16 if the processor multiplies it natively and float32 elsewhere.
 
     Raises:
         TrainError: another dtype.
@@ -45,14 +47,14 @@ def set_gradient_products(dtype: torch.dtype | None) -> None:
 
 
 def gradient_products() -> torch.dtype:
-    """The dtype that `set_gradient_products` chose, or that None stands for on this machine."""
+    """Return the dtype in use: the one that `set_gradient_products` chose, or what None means on this machine."""
     return _products or (
         torch.bfloat16 if _has("_is_avx512_bf16_supported", "_is_amx_tile_supported") else torch.float32
     )
 
 
 def sign(x: Tensor) -> Tensor:
-    """+1 where x >= 0, -1 elsewhere (also for NaN). Same shape and dtype as x. No gradient."""
+    """Return +1 where x >= 0, -1 elsewhere (also for NaN), of x's shape and dtype. It has no gradient."""
     return fused.signs(x, x.dtype)
 
 
@@ -66,7 +68,7 @@ class _Activation(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         x: Tensor = ctx.saved_tensors[0]
-        # hardtanh's own gradient in one pass; its limits are exclusive, ours are not
+        # The gradient of hardtanh in one pass. Its limits are exclusive; the estimator includes |x| = 1.
         edge = 1 + torch.finfo(x.dtype).eps
         inside: Tensor = torch.ops.aten.hardtanh_backward(grads[0], x, -edge, edge)
         return inside
@@ -109,29 +111,29 @@ class _Linear(torch.autograd.Function):
         out = g.dtype
         factor = gradient_products() if out == torch.float32 and g.is_cpu else out
         g = g.to(factor)
-        for_x = (g @ scratch.convert(signs, factor)).to(dtype).reshape(shape) if ctx.needs_input_grad[0] else None
-        product = scratch.product(g.T, rows.to(factor)) if ctx.needs_input_grad[1] else None
-        for_hidden = None if product is None else scratch.convert(product, out)
+        for_x = (g @ buffer_pool.convert(signs, factor)).to(dtype).reshape(shape) if ctx.needs_input_grad[0] else None
+        product = buffer_pool.product(g.T, rows.to(factor)) if ctx.needs_input_grad[1] else None
+        for_hidden = None if product is None else buffer_pool.convert(product, out)
         return for_x, for_hidden
 
 
 def binarize_activation(x: Tensor) -> Tensor:
-    """sign(x); straight-through estimator: the gradient passes unchanged where abs(x) <= 1 and is 0 elsewhere."""
+    """Return sign(x). Straight-through estimator: the gradient passes unchanged where |x| <= 1 and is 0 elsewhere."""
     y: Tensor = _Activation.apply(x)  # type: ignore[no-untyped-call]
     return y
 
 
 def binarize_weight(hidden: Tensor) -> Tensor:
-    """sign(hidden); identity straight-through estimator: no window, or a sure synapse could never be revised."""
+    """Return sign(hidden). The gradient always passes unchanged, so that large hidden weights can still change."""
     w: Tensor = _Weight.apply(hidden)  # type: ignore[no-untyped-call]
     return w
 
 
 def binary_linear(x: Tensor, hidden: Tensor) -> Tensor:
-    """x · sign(hidden)ᵀ with the straight-through gradient of `binarize_weight`.
+    """Return x · sign(hidden)ᵀ with the straight-through gradient of `binarize_weight`.
 
-    On a CPU with native int8 products, inputs that are all integers in -128..127, or all in 0..255, whatever their
-    dtype, give exact sums; other inputs, and other machines, a float32 product (exact up to 2**24 for integers).
+    Inputs of any dtype that are all integers in -128..127, or all in 0..255, give exact accumulators. Other inputs give
+    a float32 product, which is exact for integers up to 2**24.
 
     Args:
         x: (..., K), floats or int8 or uint8.
@@ -147,12 +149,12 @@ def binary_linear(x: Tensor, hidden: Tensor) -> Tensor:
 class BinaryLinear(torch.nn.Module):
     """y = x · sign(hidden)ᵀ, without bias.
 
-    With integer inputs, such as {-1, +1}, {0, 1} or pixels of 0 to 255, the result is an exact integer.
+    Integer inputs, such as {-1, +1}, {0, 1} or pixels of 0 to 255, give exact integers.
 
     Args:
         inputs: K >= 1.
         units: N >= 1.
-        generator: source of the initial hidden weights; torch's global one if None.
+        generator: draws the initial hidden weights; None is torch's global generator.
 
     Attributes:
         hidden: Parameter, float32 (N, K), the hidden weights, initially uniform in ±0.05. Never clipped.
@@ -182,7 +184,7 @@ def _integers(hidden: Tensor) -> bool:
 
 @lru_cache(maxsize=1)
 def _integer_products() -> bool:
-    """Whether this torch multiplies (u)int8 with int32 accumulators, right and by native instructions."""
+    """True if this torch multiplies (u)int8 with int32 accumulators by native instructions, with correct results."""
     if not _has("_is_vnni_supported"):
         return False
     x, w = torch.full((1, 64), 255, dtype=torch.uint8), torch.full((64, 1), -1, dtype=torch.int8)

@@ -1,4 +1,4 @@
-"""A binary convolution as a binary linear layer that visits every window of an image."""
+"""Binary convolution: a binary linear layer applied to every kernel window of an image of pixels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ with extra("torch"):
 
 
 class BinaryConv2d(BinaryLinear):
-    """y = windows of x · sign(hidden)ᵀ, without bias; outside the image lies `outside`, not zero.
+    """y = kernel windows of x · sign(hidden)ᵀ, without bias. The padding has the value `outside`, not zero.
 
     Args:
-        conv: kernel, stride, padding and channels (its pooling is `Layer`'s).
+        conv: kernel, stride, padding and channels; `Layer` does the pooling.
         channels: C of the image.
-        outside: value of the padding: 1, or 255 where pixels are uint8.
+        outside: value of the padding: 1, or 255 for uint8 pixels.
         generator: as for `BinaryLinear`.
 
     Attributes:

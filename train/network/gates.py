@@ -1,7 +1,7 @@
-"""Graded units: gates that close as their sum grows, in the integers of the device, with a slope to learn by.
+"""Activation of graded units, computed in the device's integers, with the slope of its ramp as gradient.
 
-docs/learning-rule.md, "Graded units and votes", has the ramp. Every weight counts alike here; on the device unsure ones count
-half, and sums are twice as large, so that the ramp is rounded to finer steps.
+docs/learning-rule.md, "Graded units and votes", defines the ramp. Here all weights count fully. On the device a weight
+of small magnitude counts half, and accumulators are twice as large, so that the ramp has finer steps there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ with extra("torch"):
     from torch.autograd.function import once_differentiable
 
 STEPS = 8
-"""A gate's value has so many steps on either side of 0."""
+"""Number of steps of a grade on either side of 0."""
 
 
 class _Ramp(torch.autograd.Function):
@@ -41,12 +41,13 @@ class _Ramp(torch.autograd.Function):
 
 
 class Gates(torch.nn.Module):
-    """From 1 (open, a small sum) to -1 (closed, a large one of either sign), in units of the sample's mean |sum| over the layer.
+    """Grades that fall from 1 for a small accumulator to -1 for a large one of either sign.
 
-    The mean counts as a constant in the gradient, as it does on the device.
+    Magnitudes are measured in units of the sample's mean accumulator magnitude over the layer. That mean counts as a
+    constant in the gradient, as on the device.
 
     Args:
-        low, high: a gate is open up to low and closed from high on, in 1/256 of that mean; 0 <= low < high <= 2047.
+        low, high: the grade is 1 up to low and -1 from high on, in 1/256 of that mean; 0 <= low < high <= 2047.
     """
 
     def __init__(self, low: int, high: int) -> None:
@@ -54,6 +55,6 @@ class Gates(torch.nn.Module):
         self.low, self.high = low, high
 
     def forward(self, sums: Tensor) -> Tensor:
-        """Whole numbers (batch, N), of a float dtype -> the same dtype and shape, multiples of 1/8 in -1..1."""
+        """Accumulators (batch, N), whole numbers of a float dtype -> grades of equal shape and dtype: multiples of 1/8."""
         y: Tensor = _Ramp.apply(sums, self.low, self.high)  # type: ignore[no-untyped-call]
         return y

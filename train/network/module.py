@@ -1,4 +1,4 @@
-"""A `Spec` as a torch module. Floats carry the gradients; every accumulator is an exact integer, as on the device."""
+"""A `Spec` as a torch module. Tensors are floats, for the gradients; every accumulator is an exact integer, as on the device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AnyNorm = BatchNorm | InstanceNorm | StaticNorm | Gates | ScoreNorm
 
 
 class CodeLinear(torch.nn.Module):
-    """y = x · codeᵀ: the output layer that never learns.
+    """Fixed output layer y = x · codeᵀ.
 
     Attributes:
         code: buffer, int8 (N, K), each ±1.
@@ -41,14 +41,14 @@ class CodeLinear(torch.nn.Module):
 
 
 class Layer(torch.nn.Module):
-    """±1 weights, then normalisation: what becomes one threshold per unit on the device.
+    """Binary weights, then normalisation. Export turns both into one threshold per unit.
 
     Attributes:
-        linear: `BinaryLinear`, its kind `BinaryConv2d`, or `CodeLinear` for a fixed output.
-        norm: `BatchNorm`, `InstanceNorm` or `StaticNorm`; of a graded layer its `Gates`, and `ScoreNorm` above it.
-        scale: the sums are multiplied by it before the norm: 1/255 after uint8 input, else 1.
-        pool: side of the squares of which only the largest value stays; 1 is all.
-        flatten: whether an image comes out as a row, (H, W, N) with N fastest.
+        linear: `BinaryLinear`, its subclass `BinaryConv2d`, or `CodeLinear` for an output code.
+        norm: `BatchNorm`, `InstanceNorm` or `StaticNorm`; `Gates` in a graded layer, and `ScoreNorm` above it.
+        scale: factor of the accumulators before the norm: 1/255 after uint8 input, else 1.
+        pool: side of the squares whose largest value is kept; 1 keeps every value.
+        flatten: True if an image leaves the layer as a row, (H, W, N) with N fastest.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class Layer(torch.nn.Module):
         return self.finish(self.linear(x))
 
     def finish(self, a: Tensor) -> Tensor:
-        """What follows the integer sums."""
+        """Return what the layer computes from its accumulators a."""
         z: Tensor = self.norm(a if self.scale == 1 else a * self.scale)
         if self.pool > 1:
-            # The sign of the largest is the OR of the signs: same bits, and the gradient finds the one nearest to +1.
+            # The sign of the largest value is the OR of the signs, and the gradient flows to the value nearest to +1.
             z = torch.nn.functional.max_pool2d(z, self.pool)
         return z.permute(0, 2, 3, 1).flatten(1) if self.flatten else z
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """(name within the layer, live tensor), the names of `Spec.tensors`."""
+        """Yield name within the layer and live tensor, with the names of `Spec.tensors`."""
         if isinstance(self.linear, BinaryLinear):
             yield "hidden", self.linear.hidden
         else:
@@ -85,9 +85,9 @@ class Layer(torch.nn.Module):
 
 
 class Network(torch.nn.Module):
-    """The network of a spec: encode; linear or convolution, norm and sign for each hidden layer; linear and norm for the scores.
+    """The network of a spec: encoder; linear or convolution, norm and sign for each hidden layer; linear and norm for scores.
 
-    One spec is one initial network: the spec's seed is used, torch's global generator is not touched.
+    The spec's seed alone decides the initial network; torch's global generator is not used.
 
     Attributes:
         spec: what it was built from.
@@ -104,7 +104,7 @@ class Network(torch.nn.Module):
         generator = torch.Generator().manual_seed(spec.seed)
         gains = torch.Generator().manual_seed(
             (spec.seed + 1) % 2**63
-        )  # of its own: gamma_init leaves the weights alone
+        )  # a second generator: gamma_init does not change the weights
         self._layers = torch.nn.ModuleList()
         for i, (units, inputs) in enumerate(spec.shapes):
             scale, pool = 1 / 255 if i == 0 and spec.input == "uint8" else 1.0, 1
@@ -127,15 +127,14 @@ class Network(torch.nn.Module):
             self._layers.append(Layer(linear, norm, scale, pool, flatten=i == len(spec.conv) - 1))
 
     def layers(self) -> list[Layer]:
-        """First hidden layer to output."""
+        """Return the layers, first hidden layer to output."""
         return [layer for layer in self._layers if isinstance(layer, Layer)]
 
     def encode(self, x: Tensor) -> Tensor:
-        """Features to inputs: (batch, F) uint8 -> float32 (batch, K) of 0 and 1, or of 0..255 where the spec says uint8.
+        """Features (batch, F) uint8 -> inputs float32 (batch, K): 0 and 1, or 0..255 if the spec's input is uint8.
 
-        A graded layer counts the planes that are on: 0..P.
-
-        Without an encoder the features are only converted. Any dtype that holds the same integers will do.
+        A graded layer has the number of planes that are on, 0..P, as inputs. Without an encoder the features are only
+        converted. x may have any dtype that holds the same integers.
 
         Raises:
             TrainError: x is not (batch, F).
@@ -144,7 +143,7 @@ class Network(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, F) features -> float32 (batch, classes) scores, for argmax or cross-entropy."""
-        # A convolution wants floats; a dense layer is faster on the integers themselves.
+        # A convolution needs floats; a dense layer is faster on integers.
         y = self._picture(self.encode(x)) if self.spec.conv else self._integers(x)
         *hidden, output = self.layers()
         for layer in hidden:
@@ -154,9 +153,9 @@ class Network(torch.nn.Module):
 
     @torch.no_grad()
     def accumulators(self, x: Tensor) -> list[NDArray[np.int32]]:
-        """Every layer's sums before normalisation, in the current mode: call `eval` first.
+        """Return every layer's accumulators in the present mode: call `eval` first.
 
-        int32 (batch, N) each, of a convolution (batch, H, W, N) before pooling.
+        Each is int32 (batch, N), or (batch, H, W, N) of a convolution, before pooling.
         """
         y, sums = self._picture(self.encode(x)), []
         for layer in self.layers():
@@ -167,22 +166,22 @@ class Network(torch.nn.Module):
         return sums
 
     def _activate(self, z: Tensor) -> Tensor:
-        """What a hidden layer hands on: the sign, or the gates as they are."""
+        """Return the activation of a hidden layer: the sign, or the grades, which `Gates` has already computed."""
         return z if self.spec.units == "graded" else binarize_activation(z)
 
     def _integers(self, x: Tensor) -> Tensor:
-        """`encode` in whatever dtype costs nothing: uint8 for thermometer bits and for x in uint8, else x's own."""
+        """Return `encode` in the dtype that needs no conversion: uint8 for thermometer bits, else that of x."""
         if x.dim() != 2 or x.shape[1] != self.spec.features:
             raise TrainError(f"x has shape {tuple(x.shape)}: this network takes (samples, {self.spec.features})")
         if self.thresholds is not None:
             planes = x[:, None, :] >= self.thresholds
-            if self.spec.units == "graded":  # they share their weights: how many are on is all that counts
+            if self.spec.units == "graded":  # the planes share their weights: only their number counts
                 return planes.sum(1, dtype=torch.uint8)
             return planes.flatten(1).view(torch.uint8)
         return x
 
     def _picture(self, y: Tensor) -> Tensor:
-        """Input bits (batch, P * F) -> (batch, P * C, H, W) where the first layer is a convolution."""
+        """Input bits (batch, P * F) -> (batch, P * C, H, W) if the first layer is a convolution."""
         if not self.spec.conv or self.spec.image is None:
             return y
         height, width, channels = self.spec.image
@@ -191,12 +190,12 @@ class Network(torch.nn.Module):
         return picture
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
-        """Copies of everything the network consists of, under the names, dtypes and shapes of `Spec.tensors`."""
+        """Return copies of all tensors of the network, with the names, dtypes and shapes of `Spec.tensors`."""
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self._named()}
 
     @torch.no_grad()
     def load_tensors(self, tensors: Mapping[str, NDArray[np.generic]]) -> None:
-        """The reverse of `tensors`, in place.
+        """Copy into the network what `tensors` returned.
 
         Raises:
             TrainError: a tensor is missing or has the wrong shape.

@@ -1,7 +1,7 @@
-"""What stands between a layer's integer sums and the sign: four kinds of normalisation, and how tasks keep their own.
+"""Normalisations between a layer's accumulators and its activation, and copies of them for each task.
 
-The paper's protocol gives every task its own batch normalisation, which tells the network at test which task it faces.
-"static" needs no such hint: it has neither parameters nor statistics.
+The paper's protocol gives every task its own batch normalisation, which tells the network which task a sample is from.
+"static" needs no such information: it has neither parameters nor statistics.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ with extra("torch"):
     from torch import Tensor
 
 SHARPNESS = 2.0
-"""Of the softmax above graded units. In units of their standard deviation one of ten scores is 3 at most: alone that would
-never make a sample certain, and hidden weights would go on growing on what is long learnt."""
+"""Factor of the scores above graded units. Normalised, the highest of ten scores is at most 3. Without the factor the
+softmax would never be certain of a sample, and hidden weights would grow without end."""
 PARTS = ("weight", "bias", "mean", "var")
 
 
@@ -34,7 +34,7 @@ class StaticNorm(torch.nn.Module):
 
 
 class InstanceNorm(torch.nn.Module):
-    """Each sample by itself: (batch, N) over its N units, (batch, N, H, W) each channel over its pixels. Nothing is learnt."""
+    """Normalise each sample by itself: (batch, N) over the units, (batch, N, H, W) each channel over its pixels."""
 
     def forward(self, a: Tensor) -> Tensor:
         over = (1,) if a.dim() == 2 else (2, 3)
@@ -43,9 +43,9 @@ class InstanceNorm(torch.nn.Module):
 
 
 class ScoreNorm(torch.nn.Module):
-    """Scores (batch, N) less their mean, in units of their standard deviation over the classes, times SHARPNESS.
+    """Subtract the mean of the scores (batch, N) over the classes, divide by their standard deviation, times SHARPNESS.
 
-    A device sees the scores above graded units so: errors then do not depend on how many units there are.
+    The device normalises the scores above graded units in this way, so that errors do not depend on the number of units.
     """
 
     def forward(self, a: Tensor) -> Tensor:
@@ -54,14 +54,14 @@ class ScoreNorm(torch.nn.Module):
 
 
 class BatchNorm(torch.nn.BatchNorm1d):
-    """Batch normalisation of (batch, N) or (batch, N, H, W), with the choices that decide the paper's reproduction.
+    """Batch normalisation of (batch, N) or (batch, N, H, W), with the options of the paper's experiments.
 
     Args:
         units: N.
         gamma_init: initial gains, see `Spec`.
-        affine: if False, gains and biases stay 1 and 0 (they exist all the same: one set of names for every network).
-        statistics: at test, see `Spec`. Running averages are kept either way, an export needs them.
-        generator: of uniform gains.
+        affine: False keeps gains and biases at 1 and 0; the parameters exist in both cases.
+        statistics: at test, see `Spec`. Running averages are always kept; export needs them.
+        generator: draws uniform gains.
     """
 
     running_mean: Tensor
@@ -88,7 +88,7 @@ class BatchNorm(torch.nn.BatchNorm1d):
         return torch.nn.functional.batch_norm(a, None, None, self.weight, self.bias, training=True, eps=self.eps)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """(part, live tensor) in the order of `PARTS`, float32 (N,) each."""
+        """Yield part and live tensor in the order of `PARTS`, float32 (N,) each."""
         yield from zip(PARTS, (self.weight, self.bias, self.running_mean, self.running_var), strict=True)
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -97,16 +97,16 @@ class BatchNorm(torch.nn.BatchNorm1d):
 
 
 def snapshot(network: torch.nn.Module) -> dict[str, Tensor]:
-    """Copies of all batch normalisation in a network: name -> float32 (N,); empty where there is none.
+    """Return copies of all batch normalisations in a network: name -> float32 (N,); {} if it has none.
 
-    `restore` brings them back: so a task can be tested with the normalisation it was learnt with.
+    `restore` writes them back, so that a task can be tested with the normalisation it was learnt with.
     """
     return {name: tensor.detach().clone() for name, tensor in _named(network)}
 
 
 @torch.no_grad()
 def restore(network: torch.nn.Module, saved: dict[str, Tensor]) -> None:
-    """The reverse of `snapshot`, in place."""
+    """Copy into the network what `snapshot` returned."""
     for name, tensor in _named(network):
         tensor.copy_(saved[name])
 

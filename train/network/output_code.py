@@ -1,6 +1,6 @@
-"""The fixed ±1 output code: hidden units vote for classes, and nobody trains the votes.
+"""The fixed ±1 output code from hidden units to classes.
 
-In the study nearly all forgetting sat in a trained output layer; a fixed code removes it.
+In our measurements a trained output layer causes nearly all forgetting; a fixed code removes it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ DRAWS = 300
 
 
 def output_code(classes: int, units: int, seed: int) -> NDArray[np.int8]:
-    """Each hidden unit votes +1 for half of the classes and -1 for the others.
+    """Return a code in which each hidden unit counts +1 for half of the classes and -1 for the others.
 
-    With an odd number of classes, units alternate between the larger and the smaller half. Of 300 random draws the one
-    whose two most similar classes differ in the most votes is kept, the first of them on a tie.
+    With an odd number of classes, units alternate between the larger and the smaller half. The function makes 300 random
+    codes and returns the first of those whose two most similar classes differ in the most units.
 
     Args:
         classes: C >= 2.
         units: number of hidden units, >= 1.
-        seed: of numpy's default generator.
+        seed: of NumPy's default generator.
 
     Returns:
         int8 (C, units), each +1 or -1.
@@ -39,7 +39,7 @@ def output_code(classes: int, units: int, seed: int) -> NDArray[np.int8]:
 
 
 def _closest_pair(code: NDArray[np.int8]) -> int:
-    """The smallest Hamming distance between two rows."""
+    """Return the smallest Hamming distance between two rows."""
     rows = code.astype(np.float32)  # for BLAS; exact up to 2**24 units
     agreement = rows @ rows.T
     np.fill_diagonal(agreement, -code.shape[1])

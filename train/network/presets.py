@@ -1,11 +1,13 @@
-"""Networks by name: sizes that fit a microcontroller, and the paper's. A new one is a row.
+"""Networks by name: sizes that fit a microcontroller, and the paper's networks. A row adds one.
 
-Synapses are for 28x28 inputs of one plane (conv-cifar and paper-vgg: 32x32x3) and ten classes.
+The numbers of synapses hold for 28x28 inputs of one plane (conv-cifar and paper-vgg: 32x32x3) and ten classes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from metabit.train.errors import TrainError
 from metabit.train.network.spec import Conv, Units
@@ -13,9 +15,12 @@ from metabit.train.network.spec import Conv, Units
 
 @dataclass(frozen=True)
 class Preset:
-    """Convolutions and hidden layers of a `Spec`, with a sentence for people.
+    """Convolutions and hidden layers of a `Spec`, with a summary of one line.
 
-    Units "graded" bring norm "static", output "code" and, where no planes are asked for, two: what such a layer goes with.
+    Args:
+        units: "graded" also sets norm "static", output "code" and, if the settings have none, two planes.
+        settings: training settings that suit this network; `Settings.of` uses them where the preset is chosen by name
+            and they are not given.
     """
 
     name: str
@@ -23,6 +28,7 @@ class Preset:
     hidden: tuple[int, ...] = ()
     conv: tuple[Conv, ...] = ()
     units: Units = "sign"
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 PRESETS: dict[str, Preset] = {
@@ -31,7 +37,10 @@ PRESETS: dict[str, Preset] = {
         Preset("mlp-tiny", "100 units, 79 k synapses: 10 KiB of bits", (100,)),
         Preset("mlp-256", "256-256, 269 k synapses: 131 KiB at 4 bits a synapse", (256, 256)),
         Preset("wide-512", "one layer of 512, what the demo puts on a board", (512,)),
-        Preset("gates-192", "192 graded units, 151 k synapses: go on learning by votes", (192,), units="graded"),
+        Preset(
+            "gates-192", "192 graded units, 151 k synapses: learn by votes on the device", (192,), units="graded",
+            settings={"m": 20.0, "lr": 0.3, "eps": 0.01, "epochs": 20},
+        ),
         Preset("mlp-512", "512-512, 669 k synapses", (512, 512)),
         Preset("mlp-1024", "1024-1024, 1.9 M synapses: the paper's stream", (1024, 1024)),
         Preset(
@@ -59,15 +68,15 @@ PRESETS: dict[str, Preset] = {
             ),
         ),
     )
-}
+}  # fmt: skip
 """Name -> row."""
 
 
 def preset(name: str) -> Preset:
-    """A row by name.
+    """Return a row by name.
 
     Raises:
-        TrainError: there is no such row; the message names those there are.
+        TrainError: there is no such row; the message names all rows.
     """
     if name not in PRESETS:
         raise TrainError(f"unknown preset {name!r}: there are {', '.join(PRESETS)}")

@@ -1,7 +1,6 @@
 Job = tuple[
     int, int, int, int, int,  # addresses of w, g, m, v (float32); number of elements
     float, float, float, float, float, float, float, float,  # rate, keep1, add1, keep2, add2, eps, decay, gate
-    float, float, float, int, int,  # delta, low, high, two words of seed
 ]  # fmt: skip
 
 def step(jobs: list[Job], threads: int, /) -> None: ...

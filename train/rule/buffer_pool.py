@@ -1,15 +1,15 @@
-"""Large temporaries that come back.
+"""Reuse of large temporary tensors on the CPU.
 
-A step of training frees matrices as large as its weights and asks for them again in the next step. The C library hands
-blocks of that size back to the system, and touching fresh pages costs as much as the arithmetic on them; so they are
-kept here. A block returns when the last tensor that lies in it is gone, whoever holds it: nothing is ever overwritten.
+One training step allocates and frees matrices as large as the weights. The C library returns blocks of that size to the
+system, and the page faults of fresh blocks take a tenth of a step. This module keeps the blocks. A block is free
+again when the last tensor that uses its memory is deleted, so no live tensor is ever overwritten.
 """
 
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,49 +21,43 @@ with extra("torch"):
     from torch import Tensor
 
 SMALL = 1 << 18
-"""Bytes; below it the C library keeps freed blocks itself."""
+"""Bytes; the C library itself keeps freed blocks that are smaller."""
 
 KEPT = 4
-"""Free blocks of one size that are kept; a network whose layers are alike needs one or two."""
+"""Largest number of free blocks of one size. A network of equal layers needs one or two."""
 
 _free: dict[int, list[NDArray[np.uint8]]] = {}
 
 
-class _Loan(np.ndarray[Any, np.dtype[np.uint8]]):
-    """A view of a block; torch drops it together with the memory's last tensor."""
-
-    block: NDArray[np.uint8]
-
-    def __del__(self) -> None:
-        block = getattr(self, "block", None)  # views of a loan are loans without one
-        if block is not None and len(_free[block.nbytes]) < KEPT:
-            _free[block.nbytes].append(block)
-
-
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """As torch.empty, on the CPU: contiguous, of arbitrary content."""
+    """Contiguous CPU tensor with arbitrary content, as `torch.empty` returns it."""
     size = math.prod(shape) * dtype.itemsize
     if size < SMALL:
         return torch.empty(tuple(shape), dtype=dtype)
-    kept = _free.setdefault(size, [])
+    free = _free.setdefault(size, [])
     try:
-        block = kept.pop()
+        block = free.pop()
     except IndexError:
         block = torch.empty(size, dtype=torch.uint8).numpy()  # torch aligns to cache lines, NumPy does not
-    loan = block.view(_Loan)
-    loan.block = block
-    return torch.from_numpy(loan).view(dtype).view(tuple(shape))
+    view = block.view()  # torch keeps a reference to this object until the last tensor is deleted
+    weakref.finalize(view, _keep, free, block).atexit = False
+    return torch.from_numpy(view).view(dtype).view(tuple(shape))
+
+
+def _keep(free: list[NDArray[np.uint8]], block: NDArray[np.uint8]) -> None:
+    if len(free) < KEPT:
+        free.append(block)
 
 
 def convert(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """x.to(dtype), in a block of ours where x lies on the CPU."""
+    """x.to(dtype), in a pooled block if x is on the CPU."""
     if x.dtype == dtype or not x.is_cpu:
         return x.to(dtype)
     return empty(x.shape, dtype).copy_(x)
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b of two matrices, likewise."""
+    """Product a @ b of two matrices, in a pooled block if a is on the CPU."""
     if not a.is_cpu:
         return a @ b
     return torch.mm(a, b, out=empty((a.shape[0], b.shape[1]), a.dtype))

@@ -1,5 +1,5 @@
-/* metabit.train.rule._fused: the kernels on raw addresses, spread over threads. `fused.py` is its only caller and checks
- * everything; no torch and no NumPy is needed to build it. */
+/* Module metabit.train.rule._fused: runs the kernels on raw addresses, on several threads. Its only caller, `fused.py`,
+ * checks every argument. The build needs neither torch nor NumPy. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -12,8 +12,8 @@ enum { CHUNK = 1 << 14 }; /* elements a thread takes at a time: some ten microse
 
 typedef struct {
     const mt_job *jobs;
-    int8_t *signs;      /* not NULL: write the signs of the one job's w, and nothing else */
-    float *sign_floats; /* likewise                                                       */
+    int8_t *signs;      /* if not NULL: only write the signs of the only job's w */
+    float *sign_floats; /* if not NULL: likewise, as floats                      */
     size_t chunks;
     atomic_size_t next;
 } work;
@@ -44,8 +44,8 @@ static void run(void *pointer)
     }
 }
 
-/* torch's own OpenMP threads, where they can be reached: they are awake, and a second pool would fight them for the
- * cores. Any number of them may turn up, for each takes chunks until none is left. */
+/* Runs the chunks on torch's own OpenMP threads if their library is loaded: a second pool of threads would compete with
+ * them for the cores. Each thread takes chunks until none is left, so any number of threads may take part. */
 static void run_parallel(work *shared, unsigned threads)
 {
     typedef void parallel(void (*)(void *), void *, unsigned, unsigned);
@@ -64,17 +64,15 @@ static void run_parallel(work *shared, unsigned threads)
 static int parse(PyObject *item, mt_job *job)
 {
     unsigned long long w, g, m, v, n;
-    double rate, keep1, add1, keep2, add2, eps, decay, gate, delta, low, high;
-    unsigned seed0, seed1;
-    if (!PyArg_ParseTuple(item, "KKKKKdddddddddddII", &w, &g, &m, &v, &n, &rate, &keep1, &add1, &keep2, &add2, &eps,
-                          &decay, &gate, &delta, &low, &high, &seed0, &seed1)) {
+    double rate, keep1, add1, keep2, add2, eps, decay, gate;
+    if (!PyArg_ParseTuple(item, "KKKKKdddddddd", &w, &g, &m, &v, &n, &rate, &keep1, &add1, &keep2, &add2, &eps,
+                          &decay, &gate)) {
         return 0;
     }
     *job = (mt_job){
         .w = (float *)(uintptr_t)w, .g = (const float *)(uintptr_t)g, .m = (float *)(uintptr_t)m, .v = (float *)(uintptr_t)v,
         .n = (size_t)n, .rate = (float)rate, .keep1 = (float)keep1, .add1 = (float)add1,
         .keep2 = (float)keep2, .add2 = (float)add2, .eps = (float)eps, .decay = (float)decay, .gate = (float)gate,
-        .delta = (float)delta, .low = (float)low, .high = (float)high, .seed = {seed0, seed1},
     };
     return 1;
 }

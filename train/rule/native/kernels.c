@@ -5,12 +5,12 @@
 
 /* ifunc dispatch needs ELF; elsewhere the compiler's baseline (NEON on AArch64) is used. */
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-#define LEVELS __attribute__((target_clones("avx512f", "avx2", "default")))
+#define TARGETS __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
-#define LEVELS
+#define TARGETS
 #endif
 
-enum { BLOCK = 1024 }; /* elements: a block's five arrays stay in the first-level cache between the loops */
+enum { BLOCK = 1024 }; /* elements: the five arrays of a block stay in the first-level cache between the loops */
 
 static inline uint32_t bits_of(float x)
 {
@@ -43,16 +43,6 @@ static inline float exp_negative(float x)
     return (p * (r * r) + r + 1.0f) * float_of((bits_of(shifted) - bits_of(round) + 127u) << 23);
 }
 
-/* 24 bits in [0, 1) for element i: a counter-based generator, so that order and threads do not matter. */
-static inline float uniform(uint32_t i, uint32_t seed0, uint32_t seed1)
-{
-    uint32_t x = i * 0x9E3779B9u + seed0;
-    x = (x ^ (x >> 16)) * 0x7FEB352Du ^ seed1;
-    x = (x ^ (x >> 15)) * 0x846CA68Bu;
-    x ^= x >> 16;
-    return (float)(int32_t)(x >> 8) * 0x1p-24f;
-}
-
 static inline void adam(const mt_job *job, size_t at, size_t n, float *restrict step)
 {
     const float *restrict w = job->w + at, *restrict g = job->g + at;
@@ -64,7 +54,7 @@ static inline void adam(const mt_job *job, size_t at, size_t n, float *restrict 
         const float first = keep1 * m[i] + add1 * slope, second = keep2 * v[i] + add2 * slope * slope;
         m[i] = first;
         v[i] = second;
-        /* 1 - tanh(x)^2 = 4e / (1 + e)^2 with e = exp(-2x): one division for the gate and for Adam */
+        /* f = 1 - tanh(x)^2 = 4e / (1 + e)^2 with e = exp(-2x): f and Adam share one division */
         const float e = exp_negative(gate * fabsf(w[i]));
         const int held = (w[i] > 0 && first > 0) || (w[i] < 0 && first < 0);
         const float up = held ? 4.0f * e : 1.0f, down = held ? (1.0f + e) * (1.0f + e) : 1.0f;
@@ -86,81 +76,44 @@ static inline void adam_ungated(const mt_job *job, size_t at, size_t n, float *r
     }
 }
 
-static inline void sgd(const mt_job *job, size_t at, size_t n, float *restrict step)
-{
-    const float *restrict w = job->w + at, *restrict g = job->g + at;
-    const float decay = job->decay, rate = job->rate, gate = -2.0f * job->gate;
-    if (job->m != NULL) {
-        float *restrict m = job->m + at;
-        const float keep = job->keep1;
-        for (size_t i = 0; i < n; i++) {
-            m[i] = step[i] = keep * m[i] + (g[i] + decay * w[i]);
-        }
-    } else {
-        for (size_t i = 0; i < n; i++) {
-            step[i] = g[i] + decay * w[i];
-        }
-    }
-    for (size_t i = 0; i < n; i++) {
-        const float e = exp_negative(gate * fabsf(w[i]));
-        const int held = (w[i] > 0 && step[i] > 0) || (w[i] < 0 && step[i] < 0);
-        const float f = held ? 4.0f * e / ((1.0f + e) * (1.0f + e)) : 1.0f;
-        step[i] = rate * (f * step[i]);
-    }
-}
-
-LEVELS void mt_step(const mt_job *job, size_t begin, size_t end)
+TARGETS void mt_step(const mt_job *job, size_t begin, size_t end)
 {
     float step[BLOCK];
     for (size_t at = begin; at < end; at += BLOCK) {
         const size_t n = end - at < BLOCK ? end - at : BLOCK;
         float *restrict w = job->w + at;
-        if (job->v == NULL) {
-            sgd(job, at, n, step);
-        } else if (job->gate > 0) {
+        if (job->gate > 0) {
             adam(job, at, n, step);
         } else {
             adam_ungated(job, at, n, step);
         }
-        if (job->delta > 0) {
-            const float delta = job->delta, low = job->low, high = job->high;
-            const uint32_t seed0 = job->seed[0], seed1 = job->seed[1];
-            for (size_t i = 0; i < n; i++) {
-                const float u = uniform((uint32_t)(at + i), seed0, seed1);
-                float h = floorf(w[i] / delta) + floorf(u - step[i] / delta);
-                h = h < low ? low : h;
-                h = h > high ? high : h;
-                w[i] = (h + 0.5f) * delta;
-            }
-        } else {
-            for (size_t i = 0; i < n; i++) {
-                w[i] -= step[i];
-            }
+        for (size_t i = 0; i < n; i++) {
+            w[i] -= step[i];
         }
     }
 }
 
-LEVELS void mt_signs(const float *w, int8_t *out, size_t begin, size_t end)
+TARGETS void mt_signs(const float *w, int8_t *out, size_t begin, size_t end)
 {
     for (size_t i = begin; i < end; i++) {
         out[i] = w[i] >= 0 ? 1 : -1;
     }
 }
 
-LEVELS void mt_sign_floats(const float *x, float *out, size_t begin, size_t end)
+TARGETS void mt_sign_floats(const float *x, float *out, size_t begin, size_t end)
 {
     for (size_t i = begin; i < end; i++) {
         out[i] = x[i] >= 0 ? 1.0f : -1.0f;
     }
 }
 
-LEVELS int mt_narrow(const float *x, uint8_t *restrict out, size_t n)
+TARGETS int mt_narrow(const float *x, uint8_t *restrict out, size_t n)
 {
     int32_t fraction = 0, least = 0, most = 0;
     for (size_t at = 0; at < n && !fraction; at += BLOCK) {
         const size_t end = n - at < BLOCK ? n : at + BLOCK;
         for (size_t i = at; i < end; i++) {
-            const int32_t k = (int32_t)(fabsf(x[i]) < 256.0f ? x[i] : 256.0f); /* NaN too, which then differs from it */
+            const int32_t k = (int32_t)(fabsf(x[i]) < 256.0f ? x[i] : 256.0f); /* NaN becomes 256 and differs from x */
             fraction |= (float)k != x[i] ? 1 : 0;
             least = k < least ? k : least;
             most = k > most ? k : most;

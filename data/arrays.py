@@ -1,0 +1,204 @@
+"""Arrays of any sensible dtype -> tasks of uint8 features and class numbers. One scale and one numbering for a whole file."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabit.data.errors import DataError, DataWarning
+from metabit.data.labels import as_labels, classes
+from metabit.data.task import Bytes, Scenario, Task, held_out, split
+
+Warn = Callable[[str], None]
+
+
+def tell(notes: Sequence[str], warn: Warn | None) -> None:
+    """Hands each note to ``warn``; without it, each becomes a DataWarning at the line that called the caller."""
+    for note in notes:
+        if warn is None:
+            warnings.warn(note, DataWarning, stacklevel=3)
+        else:
+            warn(note)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Samples as a file has them.
+
+    Args:
+        x: (n, F), numbers of any dtype.
+        y: (n,), whole numbers or words.
+        task: str (n,), the task of each sample, or None.
+        cell: (row, column) -> where this feature stands in the file, for messages.
+    """
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    task: NDArray[np.str_] | None = None
+    cell: Callable[[int, int], str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """A file as it was read: a training part and perhaps a test part.
+
+    Args:
+        shape: (H, W, C) of pictures, else None.
+        notes: what the reader chose, for the user to know.
+    """
+
+    train: Part
+    test: Part | None = None
+    shape: tuple[int, int, int] | None = None
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+def from_arrays(
+    name: str,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    x_test: NDArray[Any] | None = None,
+    y_test: NDArray[Any] | None = None,
+    *,
+    seed: int = 0,
+    warn: Warn | None = None,
+) -> Task:
+    """A task from arrays.
+
+    Features become uint8 by one scale for both parts. Whole numbers 0..255 and bool stay as they are. If the features
+    are floats that all lie in 0..1, they are multiplied by 255 and rounded: 0.0 and 1.0 become 0 and 255, so pass
+    input bits as bool or integers.
+
+    Labels are whole numbers or words. Labels other than 0..C-1 are sorted and numbered anew, with a warning.
+
+    Args:
+        x, x_test: (n, F).
+        y, y_test: (n,). Without a test part, 20 % of every class become one.
+        seed: of that split.
+        warn: receives each warning, one sentence; by default it becomes a `DataWarning`.
+
+    Raises:
+        DataError: wrong number of dimensions, no samples, lengths that differ, NaN or infinity, a value out of range,
+            fewer than two classes.
+    """
+    if (x_test is None) != (y_test is None):
+        raise DataError(f"task {name!r} has only one of x_test and y_test: give both, or neither for a random split")
+    test = None if x_test is None else Part(np.asarray(x_test), np.asarray(y_test))
+    found, notes = scenario_of(name, Raw(Part(np.asarray(x), np.asarray(y)), test))
+    tell(notes, warn)
+    return found.task(0, seed)
+
+
+def scenario_of(
+    name: str, raw: Raw, *, order: Sequence[str] = (), outputs: int | None = None
+) -> tuple[Scenario, list[str]]:
+    """A file's arrays as a scenario, and notes about what was changed.
+
+    The scenario has one task, or one for each value of the file's ``task``, numbers in order, then names.
+
+    Args:
+        order, outputs: as `labels.classes` takes them.
+
+    Raises:
+        DataError: as `from_arrays`; a task without a test part where the others have one.
+    """
+    parts = [("", raw.train)] if raw.test is None else [("", raw.train), ("_test", raw.test)]
+    scaled, scaling = _features([(f"x{suffix}", part) for suffix, part in parts])
+    labels = []
+    notes = list(raw.notes)
+    for (suffix, part), x in zip(parts, scaled, strict=True):
+        checked, said = as_labels(f"y{suffix}", part.y, len(x))
+        labels.append(checked)
+        notes += said
+    numbered, names, said = classes(name, labels, order=order, outputs=outputs)
+    count = len(names) or max(int(part.max()) for part in numbered) + 1
+    ids = task_names(raw.train)
+
+    def make(i: int, seed: int) -> Task:
+        chosen = [_rows(part, ids[i] if ids else None, name) for _, part in parts]
+        x, y = (
+            [a[rows] for a, rows in zip(scaled, chosen, strict=True)],
+            [a[rows] for a, rows in zip(numbered, chosen, strict=True)],
+        )
+        title = f"{name}:{ids[i]}" if ids else name
+        if raw.test is not None:
+            return Task(title, x[0], y[0], x[1], y[1], raw.shape, names, scaling=scaling)
+        train, test = split(y[0], seed)
+        return Task(
+            title, x[0][train], y[0][train], x[0][test], y[0][test], raw.shape, names, held_out(seed), scaling
+        )  # fmt: skip
+
+    found = Scenario(name, "your own data", max(1, len(ids)), count, make, max(1, len(ids)), names)
+    return found, [f"{name}: {note}" for note in (*notes, *said)]
+
+
+def task_names(part: Part) -> list[str]:
+    """Values of ``task``, numbers in their order, then names; [] without it."""
+    if part.task is None:
+        return []
+    found = np.unique(part.task).tolist()
+    return sorted(found, key=lambda word: (not word.isdecimal(), int(word) if word.isdecimal() else 0, word))
+
+
+def _rows(part: Part, task: str | None, name: str) -> NDArray[np.bool_] | slice:
+    """Rows of one task; all of them for None."""
+    if task is None:
+        return slice(None)
+    if part.task is None:
+        raise DataError(
+            f"{name} has a task for each sample to learn and none for its test part: add the array task_test"
+        )
+    rows: NDArray[np.bool_] = part.task == task
+    if not rows.any():
+        raise DataError(f"{name} has no task {task} in its test part: give each task samples to test on")
+    return rows
+
+
+def _features(parts: Sequence[tuple[str, Part]]) -> tuple[list[Bytes], str]:
+    """All parts as uint8 (n, F), by one scale, and that scale in words."""
+    for name, part in parts:
+        _check(name, part)
+    widths = [part.x.shape[1] for _, part in parts]
+    if len(set(widths)) > 1:
+        raise DataError(f"x_test has {widths[1]} features and x has {widths[0]}: they must agree")
+    floats = [part.x for _, part in parts if part.x.dtype.kind == "f"]
+    unit = bool(floats) and max(array.max() for array in floats) <= 1
+    scaling = "scaled from 0..1 to 0..255" if unit else ""
+    return [_to_bytes(name, part, unit) for name, part in parts], scaling
+
+
+def _check(name: str, part: Part) -> None:
+    array = part.x
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{name} has dtype {array.dtype}: features must be numbers, best uint8")
+    if array.ndim != 2:
+        raise DataError(f"{name} has shape {array.shape}: must be (samples, features), as by reshape(len({name}), -1)")
+    if array.size == 0:
+        raise DataError(f"{name} has shape {array.shape}: at least one sample and one feature are needed")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        row, column = np.argwhere(~np.isfinite(array))[0].tolist()
+        raise DataError(f"{_cell(name, part, row, column)}: features must be finite, fill such values")
+
+
+def _cell(name: str, part: Part, row: int, column: int) -> str:
+    where = f"{name}[{row}, {column}]" if part.cell is None else part.cell(row, column)
+    return f"{where} is {part.x[row, column]}"
+
+
+def _to_bytes(name: str, part: Part, unit: bool) -> Bytes:
+    array = part.x
+    scale = unit and array.dtype.kind == "f"
+    if array.dtype != np.uint8 and array.dtype != np.bool_:
+        bad = (array < 0) | (array > 255)
+        if array.dtype.kind == "f" and not scale:
+            bad |= array != np.floor(array)
+        if bad.any():
+            row, column = np.argwhere(bad)[0].tolist()
+            rule = "must be whole numbers from 0 to 255, or all floats from 0 to 1: rescale them"
+            raise DataError(f"{_cell(name, part, row, column)}: features {rule}")
+    return np.rint(array * 255).astype(np.uint8) if scale else array.astype(np.uint8)

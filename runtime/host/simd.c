@@ -1,0 +1,322 @@
+/* Kernels for a host's vectors, and the choice of a set that the processor runs. */
+#include "simd.h"
+
+#include <string.h>
+
+#include "adder.h"
+
+/// Kernels ///
+
+#define PORTABLE_FULL_ADD(high, low, a, b, c) MB_FULL_ADD_OF(LANES, high, low, a, b, c)
+#define PORTABLE_EIGHT(...) MB_ADD_EIGHT_OF(LANES, __VA_ARGS__)
+#define VECTOR(bytes) __attribute__((vector_size(bytes), may_alias))
+#define BASELINE /* no attribute: every processor of this architecture runs it */
+
+static const uint64_t ALL[2] = {0, ~(uint64_t)0}; /* ALL[b]: bit b in every lane, by one load */
+
+#define LANES uint64_t
+#define TARGET BASELINE
+#define NAME(x) x##_words
+#define FULL_ADD PORTABLE_FULL_ADD
+#define ADD_EIGHT PORTABLE_EIGHT
+#include "dense.inc"
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#define X86 1
+#include <immintrin.h>
+#elif defined(__GNUC__) && defined(__ARM_NEON)
+#define NEON 1
+#endif
+
+#ifdef NEON
+typedef uint64_t v16 VECTOR(16);
+#define LANES v16
+#define TARGET BASELINE
+#define NAME(x) x##_neon
+#define FULL_ADD PORTABLE_FULL_ADD
+#define ADD_EIGHT PORTABLE_EIGHT
+#include "dense.inc"
+#endif
+
+#ifdef X86
+#define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi2,avx512vpopcntdq,bmi,bmi2,popcnt")))
+typedef uint64_t v16 VECTOR(16);
+typedef uint64_t v32 VECTOR(32);
+typedef uint64_t v64 VECTOR(64);
+
+#define LANES v16
+#define TARGET AVX2
+#define NAME(x) x##_avx2_16
+#define FULL_ADD PORTABLE_FULL_ADD
+#define ADD_EIGHT PORTABLE_EIGHT
+#include "dense.inc"
+#define LANES v32
+#define TARGET AVX2
+#define NAME(x) x##_avx2_32
+#define FULL_ADD PORTABLE_FULL_ADD
+#define ADD_EIGHT PORTABLE_EIGHT
+#include "dense.inc"
+
+/* low = a ^ b ^ c and high = the majority, in one instruction each. */
+#define TERNARY(logic, type, high, low, a, b, c)                  \
+    do {                                                          \
+        const type a_ = (type)(a), b_ = (type)(b), c_ = (type)(c); \
+        (low) = (LANES)logic(a_, b_, c_, 0x96);                   \
+        (high) = (LANES)logic(a_, b_, c_, 0xE8);                  \
+    } while (0)
+
+/* As MB_ADD_EIGHT_OF, by full adders of two instructions, which are fewer than pairs take. */
+#define TERNARY_EIGHT(out, ones, twos, fours, x0, x1, x2, x3, x4, x5, x6, x7) \
+    do {                                                                      \
+        LANES t0, t1, f0, f1;                                                 \
+        FULL_ADD(t0, ones, x0, x1, ones);                                     \
+        FULL_ADD(t1, ones, x2, x3, ones);                                     \
+        FULL_ADD(f0, twos, t0, t1, twos);                                     \
+        FULL_ADD(t0, ones, x4, x5, ones);                                     \
+        FULL_ADD(t1, ones, x6, x7, ones);                                     \
+        FULL_ADD(f1, twos, t0, t1, twos);                                     \
+        FULL_ADD(out, fours, f0, f1, fours);                                  \
+    } while (0)
+
+#define LANES v16
+#define TARGET AVX512
+#define NAME(x) x##_avx512_16
+#define FULL_ADD(high, low, a, b, c) TERNARY(_mm_ternarylogic_epi64, __m128i, high, low, a, b, c)
+#define ADD_EIGHT TERNARY_EIGHT
+#include "dense.inc"
+#define LANES v32
+#define TARGET AVX512
+#define NAME(x) x##_avx512_32
+#define FULL_ADD(high, low, a, b, c) TERNARY(_mm256_ternarylogic_epi64, __m256i, high, low, a, b, c)
+#define ADD_EIGHT TERNARY_EIGHT
+#include "dense.inc"
+#define LANES v64
+#define TARGET AVX512
+#define NAME(x) x##_avx512_64
+#define FULL_ADD(high, low, a, b, c) TERNARY(_mm512_ternarylogic_epi64, __m512i, high, low, a, b, c)
+#define ADD_EIGHT TERNARY_EIGHT
+#include "dense.inc"
+#endif
+
+/// Lists ///
+
+static uint16_t *list_bits(const uint32_t *bits, uint32_t words, const uint16_t *bytes, uint16_t *list)
+{
+    (void)bytes;
+    for (uint32_t i = 0; i < words; i++) {
+        list = mb_list_bits(list, bits[i], 32u * i);
+    }
+    return list;
+}
+
+#ifdef X86
+typedef uint16_t v8 VECTOR(16);
+
+/* Appends the bits of one byte at a time. A branch for each bit would often be mispredicted. */
+AVX2 static uint16_t *list_bits_popcnt(const uint32_t *bits, uint32_t words, const uint16_t *bytes, uint16_t *list)
+{
+    v8 base = {0};
+    for (uint32_t i = 0; i < words; i++) {
+        uint32_t v = bits[i];
+        if (v == 0) {
+            base += 32;
+            continue;
+        }
+        for (unsigned byte = 0; byte < 4u; byte++, v >>= 8) {
+            const v8 all = *(const v8 *)(const void *)(bytes + 8u * (v & 255u)) + base;
+            memcpy(list, &all, sizeof all);
+            list += __builtin_popcount(v & 255u);
+            base += 8;
+        }
+    }
+    return list;
+}
+
+AVX512 static uint16_t *list_bits_compress(const uint32_t *bits, uint32_t words, const uint16_t *bytes, uint16_t *list)
+{
+    (void)bytes;
+    const __m512i step = _mm512_set1_epi16(32);
+    __m512i at = _mm512_set_epi16(31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5,
+                                  4, 3, 2, 1, 0);
+    for (uint32_t i = 0; i < words; i++) {
+        _mm512_storeu_si512(list, _mm512_maskz_compress_epi16(bits[i], at));
+        list += _mm_popcnt_u32(bits[i]);
+        at = _mm512_add_epi16(at, step);
+    }
+    return list;
+}
+#endif
+
+/// Scores ///
+
+#ifdef X86
+/* x [pitch] = the activations as a row. Returns how many of them are on. */
+AVX2 static uint32_t make_row(const mb_wide_layer *c, const uint32_t *bits, uint64_t *x)
+{
+    const uint32_t words = MB_WORDS(c->of->inputs);
+    uint64_t active = 0;
+    for (uint32_t i = 0; i < c->pitch; i++) {
+        const uint32_t low = 2u * i < words ? bits[2u * i] : 0, high = 2u * i + 1u < words ? bits[2u * i + 1u] : 0;
+        x[i] = low | (uint64_t)high << 32;
+        active += (uint64_t)__builtin_popcountll(x[i]);
+    }
+    return (uint32_t)active;
+}
+
+/* Score of a unit from V = fold + 2 |w & x| - |x|, cut to as many bits as mb_output keeps. both = |w & x|. */
+static inline int32_t score(const mb_wide_layer *c, uint32_t unit, uint64_t both, uint32_t active)
+{
+    const mb_layer *l = c->of;
+    const uint32_t sign = 1u << (l->planes - 1u), fold = ((const uint32_t *)(const void *)c->fold)[unit];
+    const uint32_t v = (fold + 2u * (uint32_t)both - active) & (2u * sign - 1u);
+    int32_t a = (int32_t)((v ^ sign) - sign);
+    a = l->input == MB_PLUS_MINUS ? 2 * a + (int32_t)(l->inputs & 1u) : a;
+    return a * l->own.scores[unit] + l->own.scores[l->units + unit];
+}
+
+AVX2 static void scores_popcnt(const mb_wide_layer *c, const uint32_t *bits, uint64_t *x, int32_t *scores)
+{
+    const uint32_t active = make_row(c, bits, x);
+    const uint64_t *row = (const uint64_t *)(const void *)c->sign;
+    for (uint32_t unit = 0; unit < c->of->units; unit++, row += c->pitch) {
+        uint64_t both = 0;
+        for (uint32_t i = 0; i < c->pitch; i += ROW) {
+            both += (uint64_t)(__builtin_popcountll(row[i] & x[i]) + __builtin_popcountll(row[i + 1u] & x[i + 1u]) +
+                               __builtin_popcountll(row[i + 2u] & x[i + 2u]) + __builtin_popcountll(row[i + 3u] & x[i + 3u]));
+        }
+        scores[unit] = score(c, unit, both, active);
+    }
+}
+
+AVX512 static void scores_vpopcnt(const mb_wide_layer *c, const uint32_t *bits, uint64_t *x, int32_t *scores)
+{
+    const uint32_t active = make_row(c, bits, x);
+    const uint64_t *row = (const uint64_t *)(const void *)c->sign;
+    for (uint32_t unit = 0; unit < c->of->units; unit++, row += c->pitch) {
+        __m512i sum = _mm512_setzero_si512();
+        for (uint32_t i = 0; i < c->pitch; i += 8u) {
+            const __mmask8 here = c->pitch - i >= 8u ? 255 : 15;
+            const __m512i both = _mm512_and_si512(_mm512_maskz_loadu_epi64(here, row + i), _mm512_maskz_loadu_epi64(here, x + i));
+            sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(both));
+        }
+        scores[unit] = score(c, unit, (uint64_t)_mm512_reduce_add_epi64(sum), active);
+    }
+}
+#endif
+
+/// Input bits ///
+
+/* As mb_encode, for features that are one pixel. GE32(x, t): bit f is x[f] >= t[f], for 32 features. */
+#define ENCODER(name, target, GE32)                                                             \
+    target static void name(const mb_layer *l, const uint8_t *features, uint32_t *bits)         \
+    {                                                                                           \
+        uint64_t word = 0; /* its low `lane` bits wait to be stored */                                \
+        uint32_t lane = 0;                                                                      \
+        for (uint32_t plane = 0; plane < l->units; plane += l->inputs) {                        \
+            const uint8_t *t = l->own.thresholds + plane;                                           \
+            uint32_t f = 0;                                                                     \
+            for (; f + 32u <= l->inputs; f += 32u) {                                            \
+                word |= (uint64_t)GE32(features + f, t + f) << lane;                            \
+                *bits++ = (uint32_t)word;                                                       \
+                word >>= 32;                                                                    \
+            }                                                                                   \
+            for (; f < l->inputs; f++) {                                                        \
+                word |= (uint64_t)(features[f] >= t[f]) << lane;                                \
+                if (++lane == 32u) {                                                            \
+                    *bits++ = (uint32_t)word;                                                   \
+                    word = 0;                                                                   \
+                    lane = 0;                                                                   \
+                }                                                                               \
+            }                                                                                   \
+        }                                                                                       \
+        if (lane != 0) {                                                                        \
+            *bits = (uint32_t)word;                                                             \
+        }                                                                                       \
+    }
+
+/* Bit f is x[f] >= t[f], for 8 bytes. Where the high bits differ they decide; elsewhere the low seven bits do, by a borrow. */
+static inline uint32_t ge_8(const uint8_t *x, const uint8_t *t)
+{
+    const uint64_t high = 0x8080808080808080u;
+    uint64_t a, b;
+    memcpy(&a, x, 8);
+    memcpy(&b, t, 8);
+    const uint64_t ge = ((a & ~b) | (~(a ^ b) & ((a | high) - (b & ~high)))) & high;
+    return (uint32_t)(((ge >> 7) * 0x0102040810204080u) >> 56);
+}
+
+static inline uint32_t ge_32_words(const uint8_t *x, const uint8_t *t)
+{
+    return ge_8(x, t) | ge_8(x + 8, t + 8) << 8 | ge_8(x + 16, t + 16) << 16 | ge_8(x + 24, t + 24) << 24;
+}
+
+ENCODER(encode_words, BASELINE, ge_32_words)
+
+#ifdef X86
+/* x >= t exactly where max(x, t) is x. */
+AVX2 static inline uint32_t ge_32_avx2(const uint8_t *x, const uint8_t *t)
+{
+    const __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)x);
+    const __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)t);
+    return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(a, b), a));
+}
+
+ENCODER(encode_avx2, AVX2, ge_32_avx2)
+#endif
+
+/// Sets ///
+
+#define ABSENT {NULL, NULL, NULL, NULL}, NULL, NULL, NULL
+
+const mb_kernels mb_kernel_sets[MB_VECTORS] = {
+    [MB_NO_VECTORS] = {"none", ABSENT},
+    [MB_VECTORS_U64] = {"words", {dense_words, NULL, NULL, NULL}, list_bits, NULL, encode_words},
+#ifdef NEON
+    [MB_NEON] = {"neon", {NULL, dense_neon, NULL, NULL}, list_bits, NULL, encode_words},
+#else
+    [MB_NEON] = {"neon", ABSENT},
+#endif
+#ifdef X86
+    [MB_AVX2] = {"avx2", {NULL, dense_avx2_16, dense_avx2_32, NULL}, list_bits_popcnt, scores_popcnt, encode_avx2},
+    [MB_AVX512] = {"avx512", {NULL, dense_avx512_16, dense_avx512_32, dense_avx512_64}, list_bits_compress, scores_vpopcnt,
+                   encode_avx2},
+#else
+    [MB_AVX2] = {"avx2", ABSENT},
+    [MB_AVX512] = {"avx512", ABSENT},
+#endif
+};
+
+const char *mb_vectors_name(mb_vectors vectors)
+{
+    return mb_kernel_sets[vectors].name;
+}
+
+int mb_vectors_runs(mb_vectors vectors)
+{
+    if (vectors != MB_NO_VECTORS && mb_kernel_sets[vectors].list == NULL) {
+        return 0;
+    }
+#ifdef X86
+    __builtin_cpu_init();
+    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+                     __builtin_cpu_supports("popcnt");
+    if (vectors == MB_AVX512) {
+        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi2") &&
+               __builtin_cpu_supports("avx512vpopcntdq");
+    }
+    return vectors != MB_AVX2 || avx2;
+#else
+    return 1;
+#endif
+}
+
+mb_vectors mb_vectors_best(void)
+{
+    mb_vectors best = MB_NO_VECTORS;
+    for (int v = MB_NO_VECTORS; v < MB_VECTORS; v++) {
+        best = mb_vectors_runs((mb_vectors)v) ? (mb_vectors)v : best;
+    }
+    return best;
+}

@@ -1,0 +1,136 @@
+/* How the arena is divided, and how a model gets its memories. */
+#include "arena.h"
+
+#include <string.h>
+
+#include "layers.h"
+
+enum { LAYER_ROOM = 112 }; /* bytes for one mb_layer: as many where pointers are narrower, so that one image has one arena size */
+typedef char layer_fits_its_room[sizeof(mb_layer) <= LAYER_ROOM ? 1 : -1];
+
+/* Takes the next words of the arena. */
+static void *take(uintptr_t *next, uint32_t words)
+{
+    void *const p = (void *)*next;
+    *next += 4u * words;
+    return p;
+}
+
+static uint32_t larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Divides the arena at `begin` and returns its size in bytes. Records are read into `table`. Without one, only the size means
+ * anything. begin is an integer, because there may be no memory yet. */
+static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_layer *table, mb_arena *arena)
+{
+    const unsigned count = mb_layer_count(m);
+    uintptr_t next = begin;
+    mb_layer local, *l = table != NULL ? table : &local;
+    uint32_t most_inputs = 16; /* a convolution on bytes pads its window to 32 values */
+    uint32_t most_units = 0, most_work = 0, kernel = 0, learn_words = MB_LEARN_WORDS, masks = 0;
+    uint32_t graded = 0, graded_inputs = 0, batch = 0; /* of the graded layer: N; P * K; samples kept, 0 if it does not learn */
+    (void)take(&next, 1u + LAYER_ROOM / 4u * count); /* one word more: where pointers have 8 bytes the table is aligned to 8 */
+    arena->layers = table;
+    arena->count = arena->lowest = count;
+    for (unsigned i = 0; i < count; i++, l += table != NULL) {
+        mb_layer_at(m, i, l);
+        if (l->kind == MB_ENCODE) {
+            continue;
+        }
+        const uint32_t values = mb_values(l), digits = l->kind == MB_DENSE && MB_ON_BYTES(l);
+        const uint32_t planes = digits ? MB_BYTE_PLANES : !MB_ON_GRADES(l) && !MB_ON_BYTES(l);
+        l->in = take(&next, MB_WORDS(values) * planes);
+        /* The signed digits of bytes can list K inputs before the last place adds K more and pads twice. Ten entries beyond that
+         * are for the carries. A build at -Os needs less, but one image has one arena size. */
+        most_inputs = larger(most_inputs, MB_IS_GRADED(l) ? values : digits ? 2u * l->inputs + 24u : l->inputs);
+        most_units = larger(most_units, l->units);
+        if (l->learns && arena->lowest == count) {
+            arena->lowest = i;
+        }
+        if (l->kind == MB_DENSE && arena->lowest != count) {
+            masks += MB_WORDS(l->units);
+        }
+        if (l->ternary) {
+            learn_words = larger(learn_words, 3u * ((MB_WORDS(l->units) + 7u) & ~7u));
+        }
+        if (MB_IS_CONV(l)) {
+            kernel = larger(kernel, l->kernel);
+            most_work = larger(most_work, MB_ON_BYTES(l) ? mb_conv_bytes_work(l) : mb_conv_bits_work(l));
+        } else if (MB_ON_BYTES(l)) {
+            most_work = larger(most_work, MB_WORDS(l->units) * (l->planes + 2u));
+        } else if (MB_IS_GRADED(l)) { /* at most one, directly before the output */
+            graded = l->units;
+            graded_inputs = values;
+            batch = l->learns ? l->batch : 0;
+        }
+    }
+    arena->active = take(&next, (most_inputs + 9u) / 2u);
+    arena->carry = take(&next, most_inputs / 16u + kernel + 9u);
+    arena->kernel_scratch = take(&next, most_work);
+    arena->graded_values = take(&next, graded);
+    arena->scores = take(&next, mb_u16_at(m->image + MB_AT_CLASSES));
+    arena->votes.slot = NULL;
+    if (MB_HAS_LEARN && mode == MB_LEARN) { /* last, so that all before lies at the same place in both modes */
+        uint32_t *mask = take(&next, masks);
+        for (unsigned i = 0; table != NULL && i < count; i++) {
+            table[i].mask = i >= arena->lowest && table[i].kind == MB_DENSE ? mask : NULL;
+            mask += table[i].mask != NULL ? MB_WORDS(table[i].units) : 0;
+        }
+        arena->error[0] = take(&next, most_units);
+        arena->error[1] = take(&next, most_units);
+        arena->learn_scratch = take(&next, learn_words);
+        if (MB_HAS_GRADED && batch != 0) {
+            arena->votes.passes = take(&next, 4u * graded);
+            arena->votes.slot = take(&next, 1);
+            arena->votes.inputs = take(&next, graded_inputs * (batch >> 5));
+            arena->votes.asked = take(&next, 3u * batch * MB_WORDS(graded));
+        }
+    }
+    return (uint32_t)(next - begin);
+}
+
+void mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena)
+{
+#ifdef MB_WIDE
+    if (m->host != NULL) {
+        *arena = m->host->arena;
+        return;
+    }
+#endif
+    const uintptr_t begin = (uintptr_t)m->arena;
+    (void)divide(m, mode, begin, (mb_layer *)((begin + sizeof(void *) - 1u) & ~(uintptr_t)(sizeof(void *) - 1u)), arena);
+}
+
+size_t mb_arena_size(const mb_model *m, mb_mode mode)
+{
+    mb_arena arena;
+    return m == NULL || m->image == NULL ? 0 : divide(m, mode, 0, NULL, &arena);
+}
+
+MB_MINSIZE mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len)
+{
+    if (m != NULL) {
+        m->host = NULL; /* it belongs to the memories before, which may be gone */
+    }
+    MB_REFUSE(MB_E_NULL, m == NULL || m->image == NULL || (state == NULL && state_len != 0) || arena == NULL);
+    MB_REFUSE(MB_E_ALIGN, (((uintptr_t)state | (uintptr_t)arena) & 3u) != 0);
+    MB_REFUSE(MB_E_STATE_SIZE, state != NULL && state_len < mb_u32_at(m->image + MB_AT_STATE_SIZE));
+    MB_REFUSE(MB_E_ARENA_SIZE, arena_len < mb_arena_size(m, MB_INFER));
+    m->mode = MB_HAS_LEARN && state != NULL && arena_len >= mb_arena_size(m, MB_LEARN) ? MB_LEARN : MB_INFER;
+    m->state = state;
+    m->arena = arena;
+    if (state != NULL) { /* else the model predicts from the image itself */
+        memcpy(state, m->image + mb_u32_at(m->image + MB_AT_STATE), mb_u32_at(m->image + MB_AT_STATE_SIZE));
+    }
+#if MB_HAS_GRADED && MB_HAS_LEARN
+    mb_arena plan;
+    mb_arena_plan(m, m->mode, &plan);
+    if (plan.votes.slot != NULL) { /* no sample is kept yet */
+        uint8_t *const from = (uint8_t *)plan.votes.slot;
+        memset(from, 0, mb_arena_size(m, MB_LEARN) - (size_t)(from - m->arena));
+    }
+#endif
+    return MB_OK;
+}

@@ -1,0 +1,56 @@
+/* The arena: scratch memory, divided anew at every call, and the table of functions by which a host takes over. arena.c. */
+#ifndef MB_ARENA_H
+#define MB_ARENA_H
+
+#include "image.h"
+
+enum { MB_LEARN_WORDS = 128 }; /* room for 8 tables of 16 signed sums, 4 tables of 32, or as many visits */
+
+/* Memory that a layer keeps between calls if it learns by votes. */
+typedef struct mb_votes {
+    int32_t *passes;  /* [4][N]: V of passes with sampled weights */
+    uint32_t *slot;   /* number of the slot that the next sample takes; NULL if no layer learns by votes */
+    uint32_t *inputs; /* [P * K][batch / 32]: in which slots an input bit is on */
+    uint32_t *asked;  /* [batch][3][ceil(N / 32)]: which units ask for down; bits 0 and 1 of their number of votes */
+} mb_votes;
+
+/* The parts of the arena, each 4-byte aligned. `error`, `learn_scratch` and `votes` exist only for learning. */
+typedef struct mb_arena {
+    mb_layer *layers;         /* [count] all records, read once a call */
+    unsigned count;           /* layers */
+    unsigned lowest;          /* index of the lowest layer that learns; count if none does */
+    uint16_t *active;         /* [max K + 8] listed inputs; 2 K + 24 for a dense layer on bytes */
+    uint32_t *carry;          /* [max K / 16 + kernel + 9] words that the adder tree carries out */
+    uint32_t *kernel_scratch; /* memory of a convolution or of a layer on bytes while it runs */
+    int32_t *graded_values;   /* [N] V of a graded layer's units, then their grades */
+    int32_t *scores;          /* [classes] */
+    int32_t *error[2];        /* [max N] each */
+    int32_t *learn_scratch;   /* max(MB_LEARN_WORDS, 3 * round_up_8(ceil(N / 32)) of ternary layers) words, used in turn for the
+                               * backward tables, the ternary signs and the queue of visits */
+    mb_votes votes;
+} mb_arena;
+
+/* Divides the arena and reads all records into it. pre: the arena holds mb_arena_size(m, mode) bytes. */
+void mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena);
+
+/* A host's faster kernels, behind functions. The library knows no more of a host than this table, and looks at it only in a build
+ * with MB_WIDE. */
+typedef struct mb_host_ops {
+    /* Runs a layer, which lies in mb_arena.layers, as mb_forward does. */
+    void (*forward)(const mb_layer *l, const uint8_t *input, int learning);
+    /* Is told that the weight from `input` to `unit` has flipped. */
+    void (*flip)(const mb_layer *l, uint32_t unit, uint32_t input);
+} mb_host_ops;
+
+/* A host's part of a model: mb_model.host points to it. */
+struct mb_host {
+    const mb_host_ops *ops;
+    mb_arena arena; /* divided and read once */
+};
+
+/* A host's copy of one layer's weights: mb_layer.host points to it, or is NULL where the library runs the layer. */
+struct mb_host_layer {
+    const mb_host_ops *ops;
+};
+
+#endif

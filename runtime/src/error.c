@@ -1,0 +1,167 @@
+/* Errors of a learning step: at the output, and in a layer from the errors of the layer above. */
+#include "learn.h"
+
+#include <string.h>
+
+#include "layers.h"
+
+#if MB_HAS_LEARN
+
+/// Output ///
+
+/* EXP[i] = round(32767 exp(-i / 16)). The value is 0 for i >= 178. */
+static const uint16_t EXP[178] = {
+    32767, 30782, 28917, 27165, 25519, 23973, 22520, 21156, 19874, 18670, 17539, 16476, 15478, 14540, 13659, 12832, 12054,
+    11324, 10638, 9993, 9388, 8819, 8285, 7783, 7311, 6868, 6452, 6061, 5694, 5349, 5025, 4721, 4435, 4166, 3913, 3676, 3454,
+    3244, 3048, 2863, 2690, 2527, 2374, 2230, 2095, 1968, 1849, 1737, 1631, 1533, 1440, 1352, 1271, 1194, 1121, 1053, 989, 930,
+    873, 820, 771, 724, 680, 639, 600, 564, 530, 498, 467, 439, 412, 387, 364, 342, 321, 302, 283, 266, 250, 235, 221, 207, 195,
+    183, 172, 162, 152, 143, 134, 126, 118, 111, 104, 98, 92, 86, 81, 76, 72, 67, 63, 59, 56, 52, 49, 46, 43, 41, 38, 36, 34,
+    32, 30, 28, 26, 25, 23, 22, 21, 19, 18, 17, 16, 15, 14, 13, 12, 12, 11, 10, 10, 9, 9, 8, 8, 7, 7, 6, 6, 6, 5, 5, 5, 4, 4, 4,
+    4, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+};
+
+enum { ONE = 4096 }; /* 1 in the fixed point of probabilities and errors */
+
+uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label)
+{
+    uint32_t total = 0;
+    for (uint32_t c = 0; c < classes; c++) {
+        error[c] = (uint32_t)error[c] < sizeof EXP / sizeof *EXP ? EXP[error[c]] : 0;
+        total += (uint32_t)error[c];
+    }
+    for (uint32_t c = 0; c < classes; c++) {
+        error[c] = (int32_t)(((uint32_t)error[c] * (uint32_t)ONE + total / 2u) / total);
+    }
+    error[label] -= ONE;
+    return error[label] < 0 ? (uint32_t)-error[label] : 0;
+}
+
+uint32_t mb_output_error(const int32_t *scores, uint32_t classes, uint16_t label, uint32_t temperature, int32_t *error)
+{
+    const int32_t top = scores[mb_best_class(scores, classes)];
+    for (uint32_t c = 0; c < classes; c++) {
+        uint32_t below = (uint32_t)top - (uint32_t)scores[c];
+        below = below > 65535u ? 65535u : below;
+        error[c] = (int32_t)((below * temperature) >> 12);
+    }
+    return mb_softmax_error(error, classes, label);
+}
+
+/// Backward ///
+
+static inline mb_error_norm with(mb_error_norm norm, int32_t error)
+{
+    const uint32_t size = mb_magnitude(error);
+    norm.sum += size;
+    norm.max = size > norm.max ? size : norm.max;
+    return norm;
+}
+
+mb_error_norm mb_error_norm_of(const int32_t *error, uint32_t units)
+{
+    mb_error_norm norm = {0, 0};
+    for (const int32_t *const end = error + units; error != end; error++) {
+        norm = with(norm, *error);
+    }
+    return norm;
+}
+
+/* One table of 16 signed sums serves four units with one look-up. */
+void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, uint32_t count, int32_t *below, int32_t *tables)
+{
+    memset(below, 0, sizeof(int32_t) * l->inputs);
+    for (uint32_t first = 0; first < l->units; first += 32u, error += 32) {
+        const uint32_t here = l->units - first < 32u ? l->units - first : 32u;
+        const mb_word *const words = (const mb_word *)(const void *)l->sign + first / 32u * (l->inputs + 1u);
+        int32_t *sums = tables;
+        uint32_t any = 0;
+        for (uint32_t i = 0; i < 32u; i += 4u, sums += 16) { /* units beyond the last one have error 0 */
+            const int32_t a = i < here ? error[i] : 0, b = i + 1u < here ? error[i + 1u] : 0;
+            const int32_t c = i + 2u < here ? error[i + 2u] : 0, d = i + 3u < here ? error[i + 3u] : 0;
+            any |= (uint32_t)(a | b | c | d);
+            mb_signed_sums(a, b, c, d, sums);
+        }
+        if (any == 0) {
+            continue;
+        }
+        MB_ROLLED
+        for (uint32_t i = 0; i < count; i++) {
+            const uint32_t j = list != NULL ? list[i] : i;
+            below[j] += mb_look_up(tables, words[j], 8);
+        }
+    }
+}
+
+/* many: more than ten units, so that all four tables are needed. */
+MB_INLINE mb_error_norm backward_lanes16(uint32_t many, const mb_layer *l, const uint32_t *mask, int32_t *below,
+                                         const int32_t *tables)
+{
+    const mb_half *w = (const mb_half *)(const void *)l->sign, *const end = w + l->inputs;
+    mb_error_norm norm = {0, 0};
+    while (w != end) {
+        const mb_half *const stop = end - w < 32 ? end : w + 32;
+        uint32_t open = mask != NULL ? *mask++ : 0xFFFFFFFFu;
+        for (; w != stop; w++, below++, open >>= 1) {
+            if ((open & 1u) == 0) {
+                *below = 0;
+                continue;
+            }
+            const uint32_t units = *w;
+            int32_t error = tables[units & 31u] + tables[32u + ((units >> 5) & 31u)];
+            if (many) {
+                error += tables[64u + ((units >> 10) & 31u)] + tables[96u + (units >> 15)];
+            }
+            *below = error;
+            norm = with(norm, error);
+        }
+    }
+    return norm;
+}
+
+/* A table of 32 signed sums serves five units, so that the whole sum of an input is done at once. pre: N <= 16. */
+mb_error_norm mb_backward_lanes16(const mb_layer *l, const int32_t *error, const uint32_t *mask, int32_t *below, int32_t *tables)
+{
+    int32_t e[20], *table = tables;
+    memset(e, 0, sizeof e);
+    memcpy(e, error, sizeof(int32_t) * l->units);
+    for (const int32_t *five = e; five != e + 20; five += 5, table += 32) {
+        mb_signed_sums(five[0], five[1], five[2], five[3], table);
+        for (uint32_t i = 0; i < 16u; i++) {
+            table[16u + i] = table[i] + five[4];
+            table[i] -= five[4];
+        }
+    }
+    return MB_SPECIALISE(l->units > 10u, backward_lanes16, l, mask, below, tables);
+}
+
+mb_error_norm mb_rescale(int32_t *error, uint32_t units)
+{
+    const mb_error_norm s = mb_error_norm_of(error, units);
+    uint32_t shift = 0;
+    while ((s.max >> shift) >= (1u << 14)) {
+        shift++;
+    }
+    if (shift == 0) {
+        return s;
+    }
+    for (uint32_t i = 0; i < units; i++) {
+        const int32_t e = (int32_t)(mb_magnitude(error[i]) >> shift);
+        error[i] = error[i] < 0 ? -e : e;
+    }
+    return mb_error_norm_of(error, units);
+}
+
+mb_visit_rate mb_visit_rate_of(const mb_layer *l, uint32_t sum, uint32_t true_error)
+{
+    mb_visit_rate rate = {0, 0};
+    const uint32_t total = (l->dose * true_error) >> 8;
+    if (sum == 0 || total == 0) {
+        return rate;
+    }
+    while (((total << rate.shift) & 0x80000000u) == 0) { /* post: 2^31 <= total << shift < 2^32 */
+        rate.shift++;
+    }
+    rate.per_error = (total << rate.shift) / sum;
+    return rate;
+}
+#endif

@@ -1,0 +1,71 @@
+/* One function for each kind of layer, and the forward pass through all of them. */
+#ifndef MB_LAYERS_H
+#define MB_LAYERS_H
+
+#include "arena.h"
+#include "sums.h"
+
+/// Forward pass (predict.c) ///
+
+/* Runs every layer on `input`, leaves packed activations in layers[].in and scores in arena->scores. learning: also leaves the
+ * straight-through masks in layers[].mask, and stops before a graded layer that learns, which is mb_vote_step's. */
+void mb_forward(const mb_arena *arena, const uint8_t *input, int learning);
+
+/* Index of the largest score, the lowest one on a tie. */
+uint16_t mb_best_class(const int32_t *scores, uint32_t classes);
+
+/// Bits (dense.c, conv.c) ///
+
+/* bits [ceil(N / 32)] = thermometer code of features [F]. */
+void mb_encode(const mb_layer *l, const uint8_t *features, uint32_t *bits);
+
+/* bits [ceil(values / 32)] = packed input, with zero padding. */
+void mb_unpack(const mb_layer *l, const uint8_t *input, uint32_t *bits);
+
+/* out [ceil(N / 32)] = activations, mask (same shape, or NULL) = straight-through mask, from the `active` inputs listed. */
+void mb_dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *out, uint32_t *mask, uint32_t *carry);
+
+/* scores [N] from the `active` inputs listed. */
+void mb_output(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *scores, uint32_t *carry);
+
+uint32_t mb_conv_bits_work(const mb_layer *l); /* words of arena->kernel_scratch that mb_conv_bits needs */
+void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *image, uint32_t *out);
+
+/* The weights with this index, one bit a unit: 32 units, or 16. */
+static inline uint32_t mb_weights(const mb_layer *l, uint32_t index)
+{
+    return mb_lanes_at(l->sign, index, l->lanes16);
+}
+
+/* v [planes] = V + n of the 32 units of row r, where n inputs are listed. Callers subtract n by mb_sign_of_sum or mb_lane_values.
+ * On/off inputs give V = a - theta, +-1 inputs V = (a - theta) / 2 (docs/learning-rule.md, "Sums"). */
+static inline void mb_sums(const mb_layer *l, uint32_t r, const uint16_t *lists, const mb_run *run, uint32_t runs, uint32_t *v,
+                           uint32_t *carry)
+{
+    const mb_word *const w = (const mb_word *)(const void *)l->sign + r * (l->inputs + 1u);
+    mb_add_columns(w, lists, run, runs, l->fold + r * l->planes, v, l->planes, carry);
+}
+
+/// Bytes (dense_bytes.c, conv_bytes.c) ///
+
+/* planes [MB_BYTE_PLANES][ceil(n / 32)] = n bytes as bit planes, or as planes of signed digits where speed counts. */
+void mb_slice_bytes(const uint8_t *input, uint32_t n, uint32_t *planes);
+void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *planes, uint32_t *out);
+uint32_t mb_conv_bytes_work(const mb_layer *l); /* words of arena->kernel_scratch that mb_conv_bytes needs */
+void mb_conv_bytes(const mb_layer *l, const mb_arena *arena, const uint8_t *image, uint32_t *out);
+
+/// Grades (graded.c) ///
+
+/* A gate falls from grade 8 to -8 while |V| rises from low to high. */
+typedef struct mb_ramp {
+    uint32_t low, high;
+} mb_ramp;
+
+/* Lists the input of every bit that is on, in ascending order of bits, and returns their number. */
+uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *list);
+mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values);
+void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values); /* values [N]: V becomes the grade, in place */
+void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits); /* arena->graded_values [N] = grades */
+void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores);
+
+#endif

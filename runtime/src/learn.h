@@ -1,0 +1,69 @@
+/* The parts of a learning step: errors, rates, visits, votes. docs/learning-rule.md names them. */
+#ifndef MB_LEARN_H
+#define MB_LEARN_H
+
+#include "arena.h"
+
+/* Sum and largest of the magnitudes of a layer's errors. */
+typedef struct mb_error_norm {
+    uint32_t sum, max;
+} mb_error_norm;
+
+/* Visit rate of a unit with error 1: per_error >> shift, in 1/65536. per_error = 0: the layer learns nothing. */
+typedef struct mb_visit_rate {
+    uint32_t per_error, shift;
+} mb_visit_rate;
+
+/// Errors (error.c) ///
+
+mb_error_norm mb_error_norm_of(const int32_t *error, uint32_t units);
+
+/* Softmax less one-hot, in 1/4096. error [classes] holds indices into the exponential table, 0 for the best class, on entry
+ * and errors on return. Returns the true error, 0..4096. pre: every index >= 0. */
+uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label);
+
+/* error [classes] from scores [classes]. Returns the true error, 0..4096. */
+uint32_t mb_output_error(const int32_t *scores, uint32_t classes, uint16_t label, uint32_t temperature, int32_t *error);
+
+/* below [K] = errors of the inputs listed, or of the first `count` inputs where list is NULL; the others get 0.
+ * tables: 8 of 16 signed sums. */
+void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, uint32_t count, int32_t *below,
+                 int32_t *tables);
+
+/* As mb_backward for a layer whose words hold 16 units, on the inputs in `mask` or, where it is NULL, on all. tables: 4 of 32. */
+mb_error_norm mb_backward_lanes16(const mb_layer *l, const int32_t *error, const uint32_t *mask, int32_t *below,
+                                  int32_t *tables);
+
+/* Halves all errors toward zero until the largest is below 2^14, and returns the norm after. post: max < 2^14, so that the
+ * products and sums of any layer fit 32 bits. */
+mb_error_norm mb_rescale(int32_t *error, uint32_t units);
+
+/* Visit rate of a layer whose errors have this sum. pre: dose < 2^20, true_error <= 2^12. */
+mb_visit_rate mb_visit_rate_of(const mb_layer *l, uint32_t sum, uint32_t true_error);
+
+/// Ternary errors (backward_ternary.c) ///
+
+/* As mb_backward from one random sign for each error. max: the largest magnitude. entries: 3 words for each 32 units, room for
+ * a multiple of 8 entries. */
+void mb_backward_ternary(const mb_layer *l, const int32_t *error, uint32_t max, const uint16_t *list, uint32_t count,
+                         int32_t *below, uint32_t *entries, uint32_t *generator);
+
+/* Thins the straight-through mask of the lowest learning layer: if it will make at most half as many visits as it has open
+ * units, each open unit stays with probability 1/2. */
+void mb_thin_mask(const mb_layer *lowest, uint32_t true_error, uint32_t *generator);
+
+/// Learners (visits.c, votes.c, sampled_passes.c) ///
+
+/* Visits the synapses that error [N] asks for. visits: room for MB_LEARN_WORDS. list: room for K inputs. */
+void mb_update(const mb_layer *l, const int32_t *error, mb_visit_rate rate, uint16_t *list, uint32_t *visits,
+               uint32_t *generator, mb_learn_info *info);
+
+/* One step of a graded layer that learns by votes, after the forward pass up to its input. */
+void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info);
+
+/* values [4][N] = V of all units in four passes with sampled weights. Their sum is four times the V of the average weights.
+ * scratch: 4 * MB_PLANES_MAX words. */
+void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values,
+                      int32_t *scratch);
+
+#endif

@@ -1,0 +1,46 @@
+/* One sentence for each error, and what was taken out. */
+#include "metabit.h"
+
+const char *mb_strerror(mb_status status)
+{
+    switch (status) {
+    case MB_OK: return "no error";
+    case MB_E_NULL: return "a required pointer is NULL";
+    case MB_E_ALIGN: return "a memory is not 4-byte aligned";
+    case MB_E_TRUNCATED: return "the image is truncated";
+    case MB_E_MAGIC: return "not a metabit image (it does not start with \"MBIT\")";
+    case MB_E_VERSION: return "the image has another major format version than this library reads";
+    case MB_E_HEADER_CRC: return "the image's header or layer records are damaged (checksum mismatch)";
+    case MB_E_CONST_CRC: return "the image's constant section is damaged (checksum mismatch)";
+    case MB_E_STATE_CRC: return "the image's state section is damaged (checksum mismatch)";
+    case MB_E_SECTION: return "the image's sections overlap or are misplaced";
+    case MB_E_LAYERS: return "the layers are not encode (if any), convolutions, dense layers, graded (if any) and one output in this order";
+    case MB_E_KIND: return "a layer is of a kind this library does not know";
+    case MB_E_SHAPE: return "a layer is empty, larger than 16384 (graded: 1024 units, 8 planes), or does not fit the one before it";
+    case MB_E_BITS: return "a layer's hidden bits are outside 1..8 (on graded inputs: not 1), or it learns with fewer than 2";
+    case MB_E_PLANES: return "a layer has too few or too many counter planes for its sums";
+    case MB_E_OFFSET: return "an offset points outside its section or is misaligned";
+    case MB_E_RULE: return "a learning parameter is outside its range";
+    case MB_E_SCORES: return "a score could overflow 32 bits";
+    case MB_E_GENERATOR: return "the generator state is zero";
+    case MB_E_PADDING: return "a padding bit is not zero";
+    case MB_E_STATE_SIZE: return "the state memory is smaller than mb_state_size()";
+    case MB_E_ARENA_SIZE: return "the arena is smaller than mb_arena_size()";
+    case MB_E_DETACHED: return "no memories attached, or no state to export: call mb_attach with both first";
+    case MB_E_LABEL: return "the label is not smaller than the number of classes";
+    case MB_E_SAME: return "an image cannot be exported over the one in use";
+    case MB_E_WINDOW: return "a convolution's window, stride, padding or pool does not fit its image, or the image is too large";
+    case MB_E_LEARNS: return "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning: it cannot";
+    case MB_E_ABSENT: return "the image needs a part that this build of the library leaves out (MB_WITHOUT_...)";
+    case MB_E_GRADED: return "mb_novelty was taken out: rank predictions by mb_margin";
+    case MB_E_FROZEN: return "nothing to learn: no layer learns, or the model was attached without state or with an arena for inference";
+    }
+    return "unknown status";
+}
+
+mb_status mb_novelty(const mb_model *m, uint32_t *novelty)
+{
+    (void)m;
+    (void)novelty;
+    return MB_E_GRADED;
+}

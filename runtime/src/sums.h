@@ -1,0 +1,36 @@
+/* Bit-sliced sums of weight columns: they know words, not layers. sums.c. */
+#ifndef MB_SUMS_H
+#define MB_SUMS_H
+
+#include "bits.h"
+
+/* A stretch of a list: entries from .. from + count - 1, count a multiple of 8. Input number = offset + entry. */
+typedef struct mb_run {
+    uint32_t from, count;
+    int32_t offset;
+} mb_run;
+
+static inline mb_run mb_whole_list(uint32_t active)
+{
+    const mb_run run = {0, (active + 7u) & ~7u, 0};
+    return run;
+}
+
+/* Pads the list to a multiple of 8 with `inputs`, the index of the zero word. Returns the length before. */
+uint32_t mb_pad_list(uint16_t *list, uint16_t *end, uint32_t inputs);
+
+/* Lists the inputs whose bit is on, in any order, pads the list and returns their number. */
+uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list);
+
+/* v [planes] = start [planes] + 2 * sum of the listed columns of w, for 32 sums at once. pre: planes >= 5. carry: one word for
+ * each 16 inputs of a run, begun or whole, and 8 more. */
+void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, uint32_t runs, const mb_word *start, uint32_t *v,
+                    unsigned planes, uint32_t *carry);
+
+/* v [planes] += w[0] + .. + w[7], for 32 sums at once. pre: planes >= 4. */
+void mb_add_eight(uint32_t *v, unsigned planes, const uint32_t *w);
+
+/* values[i] = lane i of v as a signed integer, less `minus`, for i < n. pre: n <= 32, planes <= 24. */
+void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n);
+
+#endif

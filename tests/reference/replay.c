@@ -1,0 +1,155 @@
+/* Reads an image into plain arrays and replays a golden vector: every score, and the whole state after every learning step.
+ *
+ *   replay NAME.mbit NAME.vec    exit status 0: all equal; 1: something differs; 77: the image has a layer that is not here */
+#include <stdio.h>
+
+#include "reference.h"
+
+layer net[LAYERS];
+int layers, temperature, margin;
+uint32_t z, steps, moved, flipped;
+static uint8_t *image, *state; /* state: the bytes that the runtime would hold */
+static int state_at;           /* offset of the state in the image */
+
+/// Image (runtime/FORMAT.md) ///
+
+static int u16(const uint8_t *p) { return p[0] | p[1] << 8; }
+static uint32_t u32(const uint8_t *p) { return (uint32_t)u16(p) | (uint32_t)u16(p + 2) << 16; }
+
+/* Bit of unit i in word [i / lanes][j][p] of an array with `depth` words for each of `pitch` columns. */
+static uint8_t *bit_at(const layer *l, int field, int lanes, int i, int j, int p, int pitch, int depth, uint8_t *mask)
+{
+    const int in_state = l->learns && (field < 24 || (field == 24 && l->input == PLUS_MINUS));
+    const int word = (i / lanes * pitch + j) * depth + p, bit = word * lanes + i % lanes;
+    *mask = (uint8_t)(1 << (bit & 7));
+    return (in_state ? state - state_at : image) + u32(l->record + field) + (bit >> 3);
+}
+
+/* Reads (to = -1) or writes one bit. */
+static int bit(const layer *l, int field, int lanes, int i, int j, int p, int pitch, int depth, int to)
+{
+    uint8_t mask, *at = bit_at(l, field, lanes, i, j, p, pitch, depth, &mask);
+    if (to >= 0) {
+        *at = (uint8_t)(to ? *at | mask : *at & ~mask);
+    }
+    return (*at & mask) != 0;
+}
+
+static int weight_sum(const layer *l, int i)
+{
+    int sum = 0;
+    for (int j = 0; j < l->K; j++) {
+        sum += weight(l, i, j);
+    }
+    return sum;
+}
+
+static void read_layer(layer *l, const uint8_t *r)
+{
+    *l = (layer){r[0], r[1], r[2], r[3], u16(r + 4), u16(r + 6), r[8], r[9], u16(r + 10), 0, 0, 0, 1, 0, 0, u32(r + 12),
+                 NULL, {0}, r, NULL, NULL, NULL, NULL, NULL, NULL};
+    if (l->kind == CONV || l->input == BYTES || l->N > UNITS * (l->kind == ENCODE ? 8 : 1)) {
+        exit(77);
+    }
+    if (l->kind == ENCODE) {
+        l->thresholds = image + u32(r + 36);
+        return;
+    }
+    l->strengthen = (const uint16_t *)(const void *)(image + u32(r + 28));
+    l->weaken = l->strengthen + (1 << (l->k - 1));
+    l->mul = (const int32_t *)(const void *)(image + u32(r + 32));
+    l->add = l->mul + l->N;
+    if (l->kind == GRADED) {
+        l->low = u16(r + 40), l->high = u16(r + 42), l->gain = u16(r + 44);
+        l->P = r[46], l->draws = r[47], l->batch = 32 * r[48];
+        l->need = (const uint16_t *)(const void *)(image + u32(r + 36));
+    }
+    l->h = malloc((size_t)(l->N * l->K));
+    for (int i = 0; i < l->N; i++) {
+        for (int j = 0; j < l->K; j++) {
+            int low = 0;
+            for (int p = 0; p < l->k - 1; p++) {
+                low = 2 * low + bit(l, 20, l->lanes, i, j, p, l->K, l->k - 1, -1);
+            }
+            l->h[i * l->K + j] = (int8_t)(bit(l, 16, l->lanes, i, j, 0, l->K + 1, 1, -1) ? low : low - (1 << (l->k - 1)));
+        }
+        int fold = 0;
+        for (int p = 0; p < l->planes; p++) {
+            fold |= bit(l, 24, 32, i, 0, p, 1, l->planes, -1) << p;
+        }
+        fold -= l->planes != 0 && fold >> (l->planes - 1) ? 1 << l->planes : 0;
+        l->theta[i] = l->input == PLUS_MINUS ? -2 * fold - weight_sum(l, i) : -fold;
+    }
+}
+
+static void write_state(void)
+{
+    const uint32_t head[4] = {z, steps, moved, flipped};
+    memcpy(state, head, sizeof head);
+    for (layer *l = net; l < net + layers; l++) {
+        for (int i = 0; l->learns && i < l->N; i++) {
+            for (int j = 0; j < l->K; j++) {
+                const int h = l->h[i * l->K + j];
+                bit(l, 16, l->lanes, i, j, 0, l->K + 1, 1, h >= 0);
+                for (int p = 0; p < l->k - 1; p++) {
+                    bit(l, 20, l->lanes, i, j, p, l->K, l->k - 1, (h >> (l->k - 2 - p)) & 1);
+                }
+            }
+            for (int p = 0; l->input == PLUS_MINUS && p < l->planes; p++) {
+                bit(l, 24, 32, i, 0, p, 1, l->planes, (-(weight_sum(l, i) + l->theta[i]) / 2 >> p) & 1);
+            }
+        }
+    }
+}
+
+/// Replay ///
+
+static uint8_t *read_file(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    uint8_t *data = calloc(1, 1 << 22);
+    if (file == NULL || data == NULL || fread(data, 1, 1 << 22, file) == 0) {
+        exit(2);
+    }
+    fclose(file);
+    return data;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3) {
+        return 2;
+    }
+    image = read_file(argv[1]);
+    const uint8_t *v = read_file(argv[2]);
+    const uint32_t n = u32(v), classes = u32(v + 4), size = u32(v + 8), count_of_steps = u32(v + 12), state_size = u32(v + 16);
+    const uint8_t *inputs = v + 20;
+    state_at = (int)u32(image + 28);
+    state = malloc(state_size);
+    memcpy(state, image + state_at, state_size);
+    z = u32(state), steps = u32(state + 4), moved = u32(state + 8), flipped = u32(state + 12);
+    layers = u16(image + 40), temperature = u16(image + 48), margin = u16(image + 50);
+    for (int l = 0; l < layers; l++) {
+        read_layer(&net[l], image + 64 + 64 * l);
+    }
+    v = inputs + n * size;
+    for (uint32_t s = 0; s < n; s++, v += 4 * classes) {
+        forward(inputs + s * size);
+        if (memcmp(score, v, 4 * classes) != 0) {
+            fprintf(stderr, "reference: scores of sample %u differ\n", s);
+            return 1;
+        }
+    }
+    for (uint32_t s = 0; s < count_of_steps; s++, v += 22 + state_size) {
+        const uint32_t before[2] = {moved, flipped};
+        learn(inputs + s % n * size, u16(v));
+        const uint32_t info[5] = {predicted, skipped, visited, moved - before[0], flipped - before[1]};
+        write_state();
+        if (memcmp(info, v + 2, sizeof info) != 0 || memcmp(state, v + 22, state_size) != 0) {
+            fprintf(stderr, "reference: step %u differs\n", s);
+            return 1;
+        }
+    }
+    printf("%u samples, %u steps\n", n, count_of_steps);
+    return 0;
+}
