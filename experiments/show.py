@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -29,14 +31,43 @@ def emit(data: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str | None = None) -> None:
-    """Prints a table: the first column to the left, the others to the right. Cells are plain text; a Text keeps its style."""
+    """Print a table: the first column to the left, the others to the right. Cells hold no markup; a Text keeps its style.
+
+    No word is cut: on a terminal too narrow for the longest words, every row becomes a list of "column: value".
+    """
+    cells = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
     note = Text(caption, style="dim") if caption else None
+    widths = _widths(columns, cells, out.width)
+    if widths is None:
+        out.print(Text(title, style="italic"))
+        for first, *rest in cells:
+            out.print(Text.assemble((f"{columns[0]}: " if columns[0] else "", "bold"), first))
+            for name, cell in zip(columns[1:], rest, strict=True):
+                if cell.plain:
+                    out.print(Text.assemble(f"  {name}: " if name else "  ", cell))
+        out.print(note or "")
+        return
     view = Table(title=Text(title), title_justify="left", caption=note, caption_justify="left", header_style="bold")
-    for i, name in enumerate(columns):
-        view.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
-    for row in rows:
-        view.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    for i, (name, width) in enumerate(zip(columns, widths, strict=True)):
+        view.add_column(name, justify="left" if i == 0 else "right", width=width)
+    for row in cells:
+        view.add_row(*row)
     out.print(view)
+
+
+def _widths(columns: Sequence[str], cells: Sequence[Sequence[Text]], available: int) -> list[int] | None:
+    """Return column widths that fit into `available` and cut no word, None if there are none."""
+    texts = [[name, *(row[i].plain for row in cells)] for i, name in enumerate(columns)]
+    words = re.compile(r"^\s*\S+|\S+")  # an indent stays with its word
+    least = [max(cell_len(word) for text in column for word in [*words.findall(text), ""]) for column in texts]
+    widths = [max(cell_len(text) for text in column) for column in texts]
+    room = available - 3 * len(columns) - 1
+    if sum(least) > room:
+        return None
+    while sum(widths) > room:
+        widest = max(range(len(widths)), key=lambda i: (widths[i] > least[i], widths[i]))
+        widths[widest] -= 1
+    return widths
 
 
 def say(text: str) -> None:

@@ -1,26 +1,31 @@
-"""Real firmware only: image + runtime + board -> measurements, budgets, report.
+"""Runs real firmware on emulated boards: an image, the C runtime and a board give measurements, budgets and a report.
 
-The program that runs is the program you would flash (`firmware/`: startup code, linker script, the C runtime, the image),
-executed instruction by instruction with the board's memory map enforced::
+The program that runs is the program that a user would flash (`build/firmware/`: startup code, linker script, the C runtime, the
+image). It is executed instruction by instruction, and every access outside the memory map of the board is a fault::
 
-    board = load_board("nrf52840")                  # board.py      a TOML file: core, memories, clock
-    elf = build("model.mbit", board)                # toolchain.py  zig's clang; the ELF is yours to flash
-    with Device(elf, board) as device:              # emulate.py    a chip in a process of its own
-        reply = device.learn(x, y)
+    board = load_board("nrf52840")                  # board.py       a TOML file: core, memories, clock
+    elf = build("model.mbit", board)                # build/         zig's clang; the ELF can be flashed
+    with Device(elf, board) as device:              # run/           the emulator, in a process of its own
+        meter = Meter(device)                       # report/        keeps the cost of every call
+        reply = meter.learn(x, y, "my data")[0]
         print(reply.label, reply.insns, reply.cycles)
-    measurement = measure("model.mbit", board, x_many, y_many)      # measure.py   flash, RAM, stack, time
-    print(measurement.stack_bound)                  # stack.py     what no run can exceed, from the ELF alone
-    for breach in breaches(check(measurement)):     # budgets.py    limits live in budgets.toml
+        meter.predict(x_test, "my test data")
+        found = meter.measurement("all calls above", opt="-Os")
+    found = measure("model.mbit", board, x, y)      # report/        all of this in one call
+    print(found.learn.ms_max, found.learn.worst)    # report/cost.py mean, 95th percentile, worst call
+    print(found.stack_bound)                        # price/stack.py a bound for every input, from the ELF
+    for breach in breaches(check(found)):           # budgets.py     limits of budgets.toml
         print(breach)
-    write_report(report, "out")                     # report.py     report.json, report.html
+    write_report(report, "out")                     # report/page.py report.json, report.html
 
-Instruction counts are exact and repeatable. Cycles and milliseconds are estimates for zero-wait-state memory (cycles.toml)
-and are never shown without their model and its error band.
+Instruction counts are exact and repeatable. Cycles and milliseconds are estimates for memory without wait states
+(price/cycles.toml) and always come with the name and the error band of their model.
 """
 
 from __future__ import annotations
 
 from metabit.firmware_sim.board import Board, boards, load_board
+from metabit.firmware_sim.budgets import Budgets, Check, breaches, check, load_budgets
 from metabit.firmware_sim.build.toolchain import build
 from metabit.firmware_sim.errors import (
     BoardError,
@@ -33,9 +38,9 @@ from metabit.firmware_sim.errors import (
     StackUnbounded,
 )
 from metabit.firmware_sim.price.stack import StackBound, stack_bound
-from metabit.firmware_sim.report.budgets import Budgets, Check, breaches, check, load_budgets
-from metabit.firmware_sim.report.measure import Measurement, measure
-from metabit.firmware_sim.report.page import Deployment, Report, write_report
+from metabit.firmware_sim.report.cost import Cost
+from metabit.firmware_sim.report.measure import Measurement, Meter, measure
+from metabit.firmware_sim.report.page import Deployment, Provenance, Report, write_report
 from metabit.firmware_sim.run.emulate import Device, Replies, Reply
 
 __all__ = [
@@ -44,6 +49,7 @@ __all__ = [
     "Budgets",
     "BuildError",
     "Check",
+    "Cost",
     "Deployment",
     "Device",
     "DeviceLost",
@@ -51,7 +57,9 @@ __all__ = [
     "FirmwareError",
     "FirmwareFault",
     "Measurement",
+    "Meter",
     "MissingExtra",
+    "Provenance",
     "Replies",
     "Reply",
     "Report",

@@ -1,7 +1,8 @@
-"""Boards and cores as data. A board is a TOML file; a core is a row of `CORES`."""
+"""Microcontroller boards and cores as data: a board is a TOML file, a core is a row of `CORES`."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +10,17 @@ from metabit.firmware_sim.errors import BoardError
 from metabit.firmware_sim.toml_files import Table, read_table
 
 _BOARDS = Path(__file__).parent / "boards"
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""Characters of a board name: the name becomes part of cache paths and of the linker script."""
 
 
 @dataclass(frozen=True)
 class Core:
-    """How to compile for a core and which CPU the emulator must be.
+    """Compiler options of a core and the CPU model that the emulator uses for it.
 
-    zig_cpu: zig's CPU models drop the optional FPU silently, so it is spelt out.
-    unicorn_cpu: constant in unicorn.arm_const. UC_MODE_MCLASS is never used: it would force a Cortex-M33.
+    zig_cpu: names the FPU explicitly, because zig's CPU models leave the optional FPU out.
+    unicorn_cpu: name of a constant in unicorn.arm_const. UC_MODE_MCLASS is never set: it would force a Cortex-M33.
+    fpu, dsp: True if the core has the extension.
     """
 
     name: str
@@ -51,7 +55,7 @@ CORES = {
 
 @dataclass(frozen=True)
 class Region:
-    """A piece of memory, in bytes. boot: bytes at its start that belong to a boot stage, not to us."""
+    """A memory of a board, in bytes. boot: bytes at its start that a boot loader occupies."""
 
     origin: int
     size: int
@@ -71,7 +75,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Board:
-    """One board file, checked."""
+    """A checked board file. wait_states: one sentence about what the cycle estimates leave out."""
 
     name: str
     description: str
@@ -83,16 +87,17 @@ class Board:
     ram: Region
 
     def milliseconds(self, cycles: float) -> float:
+        """Duration of `cycles` clock cycles."""
         return cycles / self.clock_hz * 1e3
 
 
 def boards() -> list[str]:
-    """Names of the boards that come with metabit."""
+    """Return the names of the boards that metabit brings along, sorted."""
     return sorted(path.stem for path in _BOARDS.glob("*.toml"))
 
 
 def load_board(name: str | Path) -> Board:
-    """A board by name, or by the path of your own TOML file (boards/nrf52840.toml is the example to copy)."""
+    """Return a board by name, or by the path of a TOML file (copy boards/nrf52840.toml). Raises BoardError."""
     path = Path(name)
     if path.suffix != ".toml":
         if str(name) not in boards():
@@ -104,14 +109,16 @@ def load_board(name: str | Path) -> Board:
 
 def _parse(table: Table) -> Board:
     table.only(("name", "description", "core", "clock_hz", "cycle_model", "wait_states", "flash", "ram"))
-    core = table.text("core")
+    name, core = table.text("name"), table.text("core")
+    if not _NAME.fullmatch(name):
+        table.refuse(f"name = {name!r} must be 1 to 64 characters of A-Z a-z 0-9 . _ -")
     if core not in CORES:
-        raise BoardError(f"{table.place}: unknown core {core!r}; known cores: {', '.join(CORES)}")
+        table.refuse(f"unknown core {core!r}; known cores: {', '.join(CORES)}")
     flash, ram = _region(table.table("flash")), _region(table.table("ram"))
     if flash.origin < ram.end and ram.origin < flash.end:
-        raise BoardError(f"{table.place}: flash and ram overlap")
+        table.refuse("flash and ram overlap")
     return Board(
-        name=table.text("name"),
+        name=name,
         description=table.text("description", ""),
         core=CORES[core],
         clock_hz=table.integer("clock_hz", least=1),
@@ -125,9 +132,9 @@ def _parse(table: Table) -> Board:
 def _region(table: Table) -> Region:
     table.only(("origin", "size", "boot"))
     region = Region(table.integer("origin"), table.integer("size", least=1024), table.integer("boot", 0))
-    # The emulator protects memory in pages of 1 KiB, the vector table wants 256-byte alignment.
+    # The emulator protects memory in pages of 1 KiB; the vector table needs an alignment of 256 bytes.
     if region.origin % 1024 or region.size % 1024 or region.boot % 256:
-        raise BoardError(f"{table.place}: origin and size must be multiples of 1024, boot of 256")
+        table.refuse("origin and size must be multiples of 1024, boot of 256")
     if region.end > 1 << 32 or region.boot >= region.size:
-        raise BoardError(f"{table.place}: region does not fit into 32-bit addresses or its own size")
+        table.refuse("region does not fit into 32-bit addresses, or boot not into its size")
     return region

@@ -1,13 +1,14 @@
-"""What can go wrong in this room, one class per thing a caller may want to handle."""
+"""Errors that firmware_sim raises: one class for each case that a caller may want to handle."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 
 class FirmwareError(Exception):
-    """Base of everything this room raises on purpose."""
+    """Base class of every error that this package raises on purpose."""
 
 
 class MissingExtra(FirmwareError):
@@ -15,26 +16,26 @@ class MissingExtra(FirmwareError):
 
 
 class BoardError(FirmwareError):
-    """A board or budget file that cannot be used."""
+    """A board file, budget file or cycle model cannot be used."""
 
 
 class BuildError(FirmwareError):
-    """The compiler or linker refused, or built something that must not be flashed."""
+    """The compiler or linker failed, or the result must not be flashed."""
 
 
 class DoesNotFit(BuildError):
-    """The program is larger than the board's flash or RAM."""
+    """The program is larger than the flash or the RAM of the board."""
 
 
 class StackUnbounded(FirmwareError):
-    """No bound can be given for the stack of a firmware."""
+    """The stack of a firmware has no bound that can be computed."""
 
 
 class FirmwareFault(FirmwareError):
-    """The firmware did what would stop a real chip, or asked to stop with an error.
+    """The firmware did something that stops a real chip, or stopped with an error code of its own.
 
-    pc: address of the offending instruction. function: its name, "?" when unknown.
-    address: the memory it touched, None where the fault is not about memory.
+    pc: address of the instruction. function: name of the function around it, "?" when unknown.
+    address: memory address of the access, None if the fault is not a memory access.
     """
 
     def __init__(self, reason: str, *, pc: int, function: str, address: int | None = None) -> None:
@@ -51,10 +52,21 @@ _DISTRIBUTION = {"elftools": "pyelftools"}
 
 
 def require(module: str) -> Any:
-    """Import a module of the `firmware` extra, or say in one sentence what to install."""
+    """Import and return a module of the `firmware` extra. Raises MissingExtra with the pip command."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.partition(".")[0]
-        name = _DISTRIBUTION.get(package, package)
-        raise MissingExtra(f"metabit.firmware_sim needs {name}: pip install 'metabit[firmware]'") from error
+        raise _missing(module) from error
+
+
+def require_installed(*modules: str) -> None:
+    """Check that modules can be found, without importing them. Raises MissingExtra for the first that cannot."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise _missing(module)
+
+
+def _missing(module: str) -> MissingExtra:
+    package = module.partition(".")[0]
+    name = _DISTRIBUTION.get(package, package)
+    return MissingExtra(f"metabit.firmware_sim needs {name}: pip install 'metabit[firmware]'")

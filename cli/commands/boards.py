@@ -6,7 +6,7 @@ from metabit.experiments import show
 
 
 def command(json: show.Json = False) -> None:
-    """List the boards that metabit simulate knows. A TOML file of your own works as well.
+    """List the boards that metabit brings along. metabit simulate --board also takes the path of a board file.
 
     Example: [bold]metabit boards --json[/]
     """
@@ -26,7 +26,7 @@ def command(json: show.Json = False) -> None:
         return
     show.table(
         "boards",
-        ["name", "core", "clock", "flash", "RAM", "what"],
+        ["name", "core", "clock", "flash", "RAM", "description"],
         [
             (
                 b.name,

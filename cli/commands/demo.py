@@ -28,7 +28,7 @@ def command(
     Example: [bold]metabit demo -o out/demo --seed 3[/]
     """
     from metabit.cli import BREACH
-    from metabit.cli.boards import on_board
+    from metabit.cli.costs import show_costs
     from metabit.experiments import demo
     from metabit.firmware_sim import write_report
     from metabit.firmware_sim.report.page import as_json
@@ -39,7 +39,7 @@ def command(
         show.emit(as_json(report))
     else:
         first = report.deployments[0]
-        upright, sideways = first.worlds
+        upright, sideways = first.datasets
         show.table(
             report.title,
             ["device", f"{upright}: before", "after", f"{sideways}: before", "after", "visited", "moved", "flipped"],
@@ -53,7 +53,7 @@ def command(
             caption=f"synapses per sample, of {first.synapses:,} that learn; {first.samples:,} samples",
         )  # fmt: skip
         for found in report.boards:
-            on_board(found, report.checks_of(found.board))
+            show_costs(found, report.checks_of(found.board))
         show.say(f"{page}")
     for breach in report.breaches:
         show.warn(str(breach))

@@ -10,20 +10,15 @@ from typing import Annotated
 import typer
 
 from metabit.cli import datasets
-from metabit.experiments import show, stream
+from metabit.experiments import show
 
 
 class Optimise(str, Enum):
-    """What the compiler is told."""
+    """Optimisation option of the compiler."""
 
     size = "Os"
     speed = "O2"
     more = "O3"
-
-
-CHUNK = 50
-MEASURED = 50
-"""Samples behind a latency figure; the call's cost varies little from one to the next."""
 
 
 def command(
@@ -40,81 +35,79 @@ def command(
         list[str] | None, typer.Option(help="Another dataset to test on, before and after; repeatable.")
     ] = None,
     budgets: Annotated[Path | None, typer.Option(help="A budget file instead of the built-in one.")] = None,
-    opt: Annotated[Optimise, typer.Option(help="Compiler optimisation.")] = Optimise.size,
+    report: Annotated[
+        Path | None, typer.Option(help="Write report.html and report.json into this folder as well.")
+    ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Split the time by layer, with a second build of the firmware.")
+    ] = False,
+    opt: Annotated[Optimise, typer.Option(help="Optimisation of the compiler.")] = Optimise.size,
     seed: show.Seed = 0,
     json: show.Json = False,
 ) -> None:
-    """Run the real firmware on an emulated board: memory, latency, budgets, and learning in place.
+    """Run the firmware that a user would flash on an emulated board: memory, time, budgets, and learning in place.
 
-    Instructions are exact; cycles and milliseconds are estimates, printed with the cycle model and its error band. A broken
-    budget names itself, the value and the limit, and exits with 3.
+    Instructions and cycles are those of the calls of this run: every test sample is predicted, and with --learn every step of
+    the stream is measured. Each budget is compared with the worst call. A breach prints the budget, the value and the limit,
+    and exits with 3. Instructions are exact; cycles and milliseconds are estimates with the error of the cycle model.
 
     Example: [bold]metabit simulate out/model.mbit --board rp2040 --data digits:sideways --learn --limit 500 --also digits[/]
+
+    A page for people and a file for programs: [bold]metabit simulate out/model.mbit --learn --report out/report[/]
+
+    Limits of your own product: [bold]metabit simulate out/model.mbit --budgets budgets.toml --json[/]
     """
     from metabit.cli import BREACH
-    from metabit.cli.boards import on_board
+    from metabit.cli.costs import show_costs
     from metabit.cli.errors import UsageError
-    from metabit.export import Votes, read_image
-    from metabit.firmware_sim import Device, breaches, build, check, load_board, load_budgets, measure
-    from metabit.runtime import Model
+    from metabit.experiments import board_run
+    from metabit.export import read_image
+    from metabit.firmware_sim import breaches, check, load_board, load_budgets, write_report
+    from metabit.firmware_sim.errors import require_installed
 
     if not learn and (limit is not None or passes != 1 or shuffle):
         raise UsageError("--limit, --passes and --shuffle belong to the stream to learn: add --learn")
-    chip, limits = load_board(board), load_budgets(budgets)
-    blob = image.read_bytes()
-    Model(blob)  # the C runtime's word on a damaged image
+    chip, limits, blob = load_board(board), load_budgets(budgets), image.read_bytes()
     frozen = read_image(blob)
-    worlds = datasets.opened([data, *(also or [])], frozen, seed, quiet=json)
-    task, learns = worlds[data], any(layer.learns for layer in frozen.layers)
-    if learn and not learns:
+    if learn and not any(layer.learns for layer in frozen.layers):
         raise UsageError(f"{image} is frozen: no layer learns; export it with --bits 2 or more")
-    tally = stream.Tally()
-    before, after = {}, {}
-    with Device(build(blob, chip, opt=f"-{opt.value}"), chip, budgets=limits) as device:
-        count = len(task.y_train)
-        pieces = stream.chunks(count, passes, limit if learn else 0, seed, CHUNK, shuffle)
-        total = stream.chunk_count(count, passes, limit if learn else 0, CHUNK)
-        with show.bar(f"{chip.name}: {data}", total + 2 * len(worlds)) as bar:
-            for name, world in worlds.items():
-                before[name] = stream.accuracy(lambda x: device.predict_many(x).label, world.x_test, world.y_test)
-                bar.step()
-            for piece in pieces:
-                steps = device.learn_many(task.x_train[piece], task.y_train[piece])
-                tally.learned(len(piece), steps)
-                tally.predicted(steps.label, task.y_train[piece])
-                bar.step()
-            for name, world in worlds.items():
-                after[name] = (
-                    stream.accuracy(lambda x: device.predict_many(x).label, world.x_test, world.y_test)
-                    if learn
-                    else before[name]
-                )
-                bar.step()
-    batch = max((layer.rule.batch for layer in frozen.layers if isinstance(layer.rule, Votes)), default=0)
-    measured = slice(MEASURED + batch)  # a step counts most when every slot is taken
-    y = task.y_train[measured] if learns else None
-    found = measure(blob, chip, task.x_train[measured], y, opt=f"-{opt.value}", budgets=limits)
-    checks = check(found, limits)
+    if report:
+        require_installed("jinja2")
+        report.mkdir(parents=True, exist_ok=True)
+    tasks = datasets.opened([data, *(also or [])], frozen, seed, quiet=json)
+    plan = board_run.Plan(
+        blob, frozen, chip, limits, tasks, learn, passes, limit, seed, f"-{opt.value}", layers, shuffle
+    )  # fmt: skip
+    with show.bar("building the firmware", plan.points) as bar:
+        ran = board_run.run(plan, lambda text: bar.step(text=text))
+    checks = check(ran.measurement, limits)
     broken = breaches(checks)
+    written = write_report(board_run.report(plan, ran, image.name), report) if report else ()
     if json:
         show.emit(
             {
-                "image": str(image), "data": data, "read": {name: world.facts() for name, world in worlds.items()},
-                "accuracy_before": before, "accuracy_after": after,
-                "samples": tally.samples,
-                "prequential": tally.prequential if learn else None, "per_sample": tally.per_sample(), "measurement": asdict(found),
+                "image": str(image), "data": data,
+                "read": {name: task.facts() for name, task in tasks.items()},
+                "accuracy_before": ran.before, "accuracy_after": ran.after,
+                "samples": ran.tally.samples, "prequential": ran.tally.prequential if learn else None,
+                "per_sample": ran.tally.per_sample(), "measurement": asdict(ran.measurement),
                 "budgets": [{**asdict(c), "passed": c.passed} for c in checks], "passed": not broken,
+                "report": [str(path) for path in written],
             }
         )  # fmt: skip
     else:
-        rows = [(name, show.percent(before[name]), show.percent(after[name]) if learn else "") for name in worlds]
-        learned = "predicted"
+        rows = [
+            (name, show.percent(ran.before[name]), show.percent(ran.after[name]) if learn else "") for name in tasks
+        ]
+        told = "accuracy"
         if learn:
-            learned = (
-                f"learned {tally.samples:,} samples of {data}, prequential accuracy {show.percent(tally.prequential)}"
-            )
-        show.table(f"{image} on {chip.name}: {learned}", ["world", "before", "after"], rows)
-        on_board(found, checks)
+            told = f"learnt {ran.tally.samples:,} samples of {data}, prequential accuracy {show.percent(ran.tally.prequential)}"
+        show.table(f"{image} on {chip.name}: {told}", ["dataset", "before", "after"], rows)
+        show_costs(ran.measurement, checks)
+        if not learn and any(layer.learns for layer in frozen.layers):
+            show.say("No learning step was measured: add --learn")
+        for path in written:
+            show.say(str(path))
     for breach in broken:
         show.warn(str(breach))
     if broken:

@@ -1,4 +1,4 @@
-"""What an ELF file says about a firmware: segments, symbols, sizes, and the checks done before it may be flashed."""
+"""Reader of a firmware ELF file: segments, symbols, sizes, and the checks that a firmware must pass before it is flashed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Symbol:
 
 @dataclass(frozen=True)
 class Function:
-    """Its instructions and literals lie at [start, end)."""
+    """A function; its instructions and literals lie at [start, end)."""
 
     name: str
     start: int
@@ -36,7 +36,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes. flash = code + image + initial values of .data; ram = stack (reserved) + state + arena + other."""
+    """Sizes in bytes. initial_data: initial values of .data, in flash. stack: bytes reserved."""
 
     code: int
     image: int
@@ -56,7 +56,7 @@ class Sizes:
 
 
 class Program:
-    """A firmware ELF, read once."""
+    """A firmware ELF file."""
 
     def __init__(self, data: bytes) -> None:
         file = require("elftools.elf.elffile").ELFFile
@@ -75,7 +75,7 @@ class Program:
 
     @cached_property
     def segments(self) -> list[tuple[int, bytes]]:
-        """What a programmer tool writes into flash: (address, bytes)."""
+        """The parts of flash that a programmer tool writes: (address, bytes)."""
         loads = (s for s in self._elf.iter_segments() if s["p_type"] == "PT_LOAD" and s["p_filesz"])
         return [(int(s["p_paddr"]), bytes(s.data())) for s in loads]
 
@@ -85,30 +85,30 @@ class Program:
 
     def symbol(self, name: str) -> Symbol:
         if name not in self.symbols:
-            raise BuildError(f"the firmware has no symbol {name!r}: it was not linked from firmware_sim/firmware")
+            raise BuildError(f"the firmware has no symbol {name!r}: it was not linked from firmware_sim/build/firmware")
         return self.symbols[name]
 
     @cached_property
     def functions(self) -> list[Function]:
-        """In address order; one that has several names is there several times."""
+        """All functions in address order; a function with several names is listed once for each."""
         found = sorted(
             (int(s["st_value"]) & ~1, int(s["st_size"]), s.name)
             for s in self._symtab()
             if s["st_info"]["type"] == "STT_FUNC"
         )
-        # Assembler functions may have no size: they end where the next one begins.
+        # An assembler function may have size 0: it ends where the next function begins.
         ends = [*(start for start, _, _ in found[1:]), self.code_range[1]]
         return [
             Function(name, at, at + size if size else end) for (at, size, name), end in zip(found, ends, strict=True)
         ]
 
     def function(self, address: int) -> Function | None:
-        """The function that holds an address."""
+        """Return the function that holds an address."""
         i = bisect.bisect_right(self.functions, address, key=lambda f: f.start) - 1
         return self.functions[i] if i >= 0 and address < self.functions[i].end else None
 
     def function_at(self, address: int) -> str:
-        """Name of the function that holds an address, "?" outside all of them."""
+        """Return the name of the function that holds an address, "?" if there is none."""
         function = self.function(address)
         return function.name if function else "?"
 
@@ -120,7 +120,7 @@ class Program:
 
     @cached_property
     def sizes(self) -> Sizes:
-        """From the ELF alone; alignment gaps count where they lie."""
+        """Sizes by the ELF file; a gap left by alignment counts to the part before it."""
         flash = max(at + len(blob) for at, blob in self.segments) - min(at for at, _ in self.segments)
         section = {s.name: (int(s["sh_addr"]), int(s["sh_size"])) for s in self._elf.iter_sections()}
         in_ram = [section[name] for name in (".stack", ".data", ".bss") if name in section]
@@ -140,7 +140,7 @@ class Program:
         )
 
     def check(self, board: Board) -> None:
-        """Refuse what compiles but must not be flashed: wrong entry, wrong float ABI, an FPU the core does not have."""
+        """Raise BuildError for a wrong entry point, a wrong float ABI, soft floats, or FPU code on a core without an FPU."""
         vectors = next((blob for at, blob in self.segments if at == board.flash.origin + board.flash.boot), b"")
         reset = int.from_bytes(vectors[4:8], "little")
         if reset != self.entry or reset != self.symbol("Reset_Handler").address | 1:
@@ -152,7 +152,7 @@ class Program:
         helper = next((name for name in self.symbols if _SOFT_FLOAT.fullmatch(name)), None)
         if helper is not None:
             raise BuildError(
-                f"soft-float helper {helper} was linked: the runtime is integers only, something uses a float"
+                f"soft-float helper {helper} was linked: the runtime uses integers only, so another source uses a float"
             )
         if not board.core.fpu:
             for address, text in self.instructions():
@@ -160,16 +160,16 @@ class Program:
                     raise BuildError(f"FPU instruction `{text}` at {address:#010x}, but {board.core.title} has no FPU")
 
     def instructions(self) -> Iterator[tuple[int, str]]:
-        """Every instruction of .text."""
+        """Yield (address, text) of every instruction in .text."""
         capstone = require("capstone")
         decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
-        decoder.skipdata = True  # go on after what it cannot decode
+        decoder.skipdata = True  # continue after bytes that cannot be decoded
         for address, blob in self.code(*self.code_range):
             for i in decoder.disasm(blob, address):
                 yield i.address, f"{i.mnemonic} {i.op_str}".strip()
 
     def code(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-        """The pieces of [start, end) in .text that hold instructions: (address, bytes). Literal pools lie between them."""
+        """Yield the pieces of [start, end) in .text that hold instructions, without literal pools: (address, bytes)."""
         at, text = self.code_range[0], self._text
         first = bisect.bisect_right(self._marks, (start, "~")) - 1
         for (mark, kind), (next_mark, _) in zip(
@@ -182,7 +182,7 @@ class Program:
                 yield low, text[low - at : high - at]
 
     def word(self, address: int) -> int:
-        """Of .text, for instance a literal."""
+        """Return the 32-bit word at an address in .text, for instance a literal."""
         at = address - self.code_range[0]
         return int.from_bytes(self._text[at : at + 4], "little")
 
@@ -192,7 +192,7 @@ class Program:
 
     @cached_property
     def _marks(self) -> list[tuple[int, str]]:
-        """Where instructions ("t") and literals ("d") begin, in order, by the $t and $d mapping symbols; then the end."""
+        """Addresses where instructions ("t") and literals ("d") begin, from the $t and $d mapping symbols, and the end."""
         start, end = self.code_range
         marks = {(int(s["st_value"]), s.name[1]) for s in self._symtab() if s.name[:2] in ("$t", "$d")}
         return [*sorted(m for m in marks if start <= m[0] < end), (end, "d")]

@@ -1,8 +1,10 @@
-"""Board + image + C sources -> the ELF file a user would flash. By zig's clang, or by arm-none-eabi-gcc if asked."""
+"""Compiles an image, the C runtime and the startup code into the ELF file that a user would flash.
+
+The compiler is zig's clang, which the `firmware` extra brings along, or arm-none-eabi-gcc where it is installed.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -17,11 +19,12 @@ from pathlib import Path
 from typing import Literal
 
 from metabit import runtime
-from metabit.export import DenseLayer, read_image
+from metabit.export import DenseLayer, Frozen, read_image
 from metabit.firmware_sim.board import Board
-from metabit.firmware_sim.report.budgets import load_budgets
+from metabit.firmware_sim.budgets import load_budgets
+from metabit.firmware_sim.build.cache import cache_dir, digest, write_whole
 from metabit.firmware_sim.build.elf import Program
-from metabit.firmware_sim.errors import BuildError, DoesNotFit, require
+from metabit.firmware_sim.errors import BoardError, BuildError, DoesNotFit, require
 
 Compiler = Literal["zig", "gcc"]
 
@@ -33,16 +36,17 @@ _COMMON = (
     "-Wall", "-Wextra",
 )  # fmt: skip
 _ZIG_OPT = {"-O3": ("-O2", "-Xclang", "-O3"), "-Oz": ("-Os", "-Xclang", "-Oz")}
-"""zig quietly turns -O3 into -O2 and -Oz into -Os; this gets the real ones."""
+"""Options that give -O3 and -Oz: zig itself replaces them by -O2 and -Os without a message."""
 
 _UNLIMITED = 1 << 28
-"""Region size for measuring a program that does not fit."""
+"""Size of a memory, in bytes, in which a program that does not fit the board is linked to learn its size."""
 
 
 def build(
     image: bytes | str | Path,
     board: Board,
     *,
+    network: Frozen | None = None,
     mode: Literal["learn", "infer"] = "learn",
     stack_size: int | None = None,
     opt: str = "-Os",
@@ -50,12 +54,17 @@ def build(
     profile: bool = False,
     without: Sequence[str] | None = None,
 ) -> Path:
-    """Build the firmware around an .mbit image and return the path of its ELF, which lives in the cache.
+    """Build the firmware around an .mbit image and return the path of its ELF file, which lies in the cache.
 
-    without: macros of the parts of the library to leave out, by default those that the image does not need (`left_out`).
-    mode: "infer" reserves a smaller arena and no state, and leaves learning out: every learn is refused. stack_size: bytes
-    reserved, by default the board's budget. profile: a build whose library reports layer boundaries; its totals include
-    those reports.
+    Args:
+        image: the image or its path. network: what `read_image` returned for it, if the caller has that already.
+        mode: "infer" leaves learning out and reserves a smaller arena and no state; every learn command is then refused.
+        stack_size: bytes reserved for the stack; None takes stack_bytes of the built-in budgets.
+        profile: link a library that reports the boundaries of layers; instruction counts then include these reports.
+        without: macros of library parts to leave out; None leaves out what the image does not need (`left_out`).
+
+    Raises:
+        ModelError: the image is damaged. DoesNotFit: the board has too little memory. BuildError: the compiler failed.
     """
     blob = image if isinstance(image, bytes) else Path(image).read_bytes()
     model = runtime.Model(blob)
@@ -64,13 +73,14 @@ def build(
         "ARENA_BYTES": model.arena_size(mode),
         "CLASSES": model.classes,
     }
+    macros = left_out(network or blob, mode) if without is None else without
     own = (FIRMWARE / name for name in ("startup.c", "main.c", "memory.c", "port_emulated.c", "image.S"))
     return compile_elf(
         [*runtime.sources(), *own],
         board,
         apart={FIRMWARE / "main.c": sizes},
         include_dirs=[runtime.include_dir(), FIRMWARE, FIRMWARE / "freestanding"],
-        defines=dict.fromkeys([*(left_out(blob, mode) if without is None else without), *["MB_PROFILE"][:profile]], 1),
+        defines=dict.fromkeys([*macros, *["MB_PROFILE"][:profile]], 1),
         files={"image.mbit": blob},
         stack_size=stack_size,
         opt=opt,
@@ -78,15 +88,16 @@ def build(
     )
 
 
-def left_out(image: bytes, mode: Literal["learn", "infer"] = "learn") -> tuple[str, ...]:
-    """Macros (metabit.h, "Build") of the parts of the library that an image can do without."""
-    layers = read_image(image).layers
+def left_out(image: bytes | Frozen, mode: Literal["learn", "infer"] = "learn") -> tuple[str, ...]:
+    """Return the macros (metabit.h, "Build") of the library parts that an image does not need."""
+    layers = (image if isinstance(image, Frozen) else read_image(image)).layers
     needed = {
         "MB_WITHOUT_LEARN": mode == "learn" and any(layer.learns for layer in layers),
         "MB_WITHOUT_CONV": any(layer.kind == "conv" for layer in layers),
         "MB_WITHOUT_BYTES": any(layer.takes == "bytes" for layer in layers),
         "MB_WITHOUT_GRADED": any(layer.kind == "graded" for layer in layers),
-        "MB_WITHOUT_TERNARY": mode == "learn" and any(isinstance(layer, DenseLayer) and layer.ternary for layer in layers),
+        "MB_WITHOUT_TERNARY": mode == "learn"
+        and any(isinstance(layer, DenseLayer) and layer.ternary for layer in layers),
     }
     return tuple(macro for macro, is_needed in needed.items() if not is_needed)
 
@@ -103,18 +114,23 @@ def compile_elf(
     opt: str = "-Os",
     compiler: Compiler = "zig",
 ) -> Path:
-    """Compile and link C and assembler sources for a board, check the result, cache it under its content's hash.
+    """Compile and link C and assembler sources for a board, check the result, and cache it by the hash of its inputs.
 
-    apart: which sources have defines of their own; the others compile alike for every image, and zig's cache has them.
+    apart: sources with defines of their own. All other sources compile alike for every image, so zig's cache holds them.
     files: data that the assembler sources include by name (.incbin).
     """
-    version, command = compiler_version(compiler), [*compile_command(board, compiler, opt), *_defines(defines or {})]
-    own = {source: _defines(given) for source, given in (apart or {}).items()}
     if stack_size is None:
         stack_size = load_budgets().of(board.name).stack_bytes
+    if stack_size > board.ram.size:
+        raise BoardError(
+            f"a stack of {stack_size:,} bytes is more than the {board.ram.size:,} bytes of RAM of board {board.name}: "
+            "lower stack_bytes in the budget file"
+        )
+    version, command = compiler_version(compiler), [*compile_command(board, compiler, opt), *_defines(defines or {})]
+    own = {source: _defines(given) for source, given in (apart or {}).items()}
     headers = [path for directory in include_dirs for path in sorted(directory.glob("*.h"))]
     siblings = [path for directory in {s.parent for s in sources} for path in sorted(directory.glob("*.[hi]*"))]
-    key = _digest(
+    key = digest(
         version, *command, *(flag for given in own.values() for flag in given), _linker_script(board, stack_size),
         *(path.read_bytes() for path in (*sources, *headers, *siblings)), *(files or {}).values(),
     )  # fmt: skip
@@ -127,58 +143,47 @@ def compile_elf(
                 (place / name).write_bytes(blob)
             _link([*command, *includes], sources, own, board, stack_size, place, compiler)
             Program.read(place / "firmware.elf").check(board)
-            _publish(place / "firmware.elf", target)
+            write_whole(target, (place / "firmware.elf").read_bytes())
     return target
 
 
 def host_library(source: Path, headers: Sequence[Path] = ()) -> Path:
-    """Compile one libc-free C file into a shared library for this machine: no compiler, no binary wheel needed."""
+    """Compile one C file that needs no libc into a shared library for this machine, with zig."""
     require("ziglang")
     system = {"darwin": "macos", "win32": "windows"}.get(sys.platform, "linux")
     machine = {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
     flags = ["-target", f"{machine}-{system}-none", "-O2", "-std=c99", "-shared", "-fPIC", "-nostdlib", "-fno-builtin"]
     flags += ["-fno-sanitize=undefined", "-fno-stack-protector", "-Wall", "-Wextra"]
     suffix = {"macos": ".dylib", "windows": ".dll"}.get(system, ".so")
-    key = _digest(importlib.metadata.version("ziglang"), *flags, *(p.read_bytes() for p in (source, *headers)))
+    key = digest(importlib.metadata.version("ziglang"), *flags, *(p.read_bytes() for p in (source, *headers)))
     target = cache_dir() / "host" / f"{source.stem}-{key[:20]}{suffix}"
     if not target.exists():
         with tempfile.TemporaryDirectory(prefix="metabit-") as temporary:
             output = Path(temporary) / target.name
             _run([*_zig(), *flags, str(source), "-o", str(output)], Path(temporary))
-            _publish(output, target)
+            write_whole(target, output.read_bytes())
     return target
 
 
-def cache_dir() -> Path:
-    """$METABIT_CACHE_DIR, or the platform's place for caches."""
-    if chosen := os.environ.get("METABIT_CACHE_DIR"):
-        return Path(chosen)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "metabit"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "metabit" / "Cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metabit"
-
-
 def compiler_version(compiler: Compiler = "zig") -> str:
-    """What to write into a report."""
+    """Return name and version of a compiler. Raises BuildError or MissingExtra if it is not installed."""
     if compiler == "zig":
         require("ziglang")
         return "zig " + importlib.metadata.version("ziglang")
     if shutil.which(_GCC) is None:
         raise BuildError(f"{_GCC} is not on PATH; the default compiler, zig, comes with metabit's firmware extra")
-    asked = subprocess.run([_GCC, "-dumpfullversion"], capture_output=True, text=True, check=True)
-    return f"gcc {asked.stdout.strip()}"
+    done = subprocess.run([_GCC, "-dumpfullversion"], capture_output=True, text=True, check=True)
+    return f"gcc {done.stdout.strip()}"
 
 
 def compile_command(board: Board, compiler: Compiler = "zig", opt: str = "-Os") -> list[str]:
-    """The compiler with the flags that every source gets."""
+    """Return the compiler and the flags that every source is compiled with."""
     core = board.core
     by_hand = ["-DMB_THUMB1"] if core.name == "m0plus" and (compiler == "zig" or opt not in ("-O0", "-Os")) else []
     if compiler == "gcc":
         return [_GCC, *core.gcc_flags, opt, *_COMMON, *by_hand]
     target = ["-target", core.zig_target, f"-mcpu={core.zig_cpu}"]
-    # UBSan would call into a library that is not there.
+    # zig turns UBSan on by default; its calls would need a library that the firmware does not have.
     return [*_zig(), *target, *_ZIG_OPT.get(opt, (opt,)), "-fno-sanitize=undefined", *_COMMON, *by_hand]
 
 
@@ -199,16 +204,16 @@ def _link(
     place: Path,
     compiler: Compiler,
 ) -> None:
-    """Writes place/firmware.elf."""
+    """Write place/firmware.elf. apart: flags of the sources that have flags of their own."""
     objects: list[str] = []
     for source in sources:
         if source.suffix == ".S" or source in apart:
-            # Apart from the C files: an include path names this image, and the compiler's own cache would miss them.
+            # Compiled by itself: its include path names this image, so the compiler's cache could not be used for the others.
             objects.append(str(place / f"{source.stem}.o"))
             _run([*command, f"-I{place}", *apart.get(source, ()), "-c", str(source), "-o", objects[-1]], place)
         else:
             objects.append(str(source))
-    # -n: GNU ld would otherwise load the ELF header into the bootloader's place, below the vector table.
+    # -n: without it GNU ld places the ELF header below the vector table, where the boot loader lies.
     libraries = ["-nostdlib", "-lgcc", "-Wl,-n"] if compiler == "gcc" else []
 
     def link(target: Board) -> None:
@@ -222,7 +227,7 @@ def _link(
     except BuildError as error:
         if "overflowed by" not in str(error):
             raise
-        # Link once more without limits, only to say how much it would need.
+        # Link again without limits, to name the memory that the program needs.
         link(replace(board, flash=replace(board.flash, size=_UNLIMITED), ram=replace(board.ram, size=_UNLIMITED)))
         raise _does_not_fit(Program.read(place / "firmware.elf"), board) from None
 
@@ -257,20 +262,3 @@ def _run(command: list[str], cwd: Path) -> None:
         lines = done.stderr.splitlines()
         errors = [line for line in lines if "error" in line or "overflowed" in line]
         raise BuildError("the compiler refused:\n" + "\n".join((errors or lines)[:20]))
-
-
-def _publish(file: Path, target: Path) -> None:
-    """Into the cache in one step, so that nobody ever sees half a file."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent)
-    os.close(handle)
-    shutil.copyfile(file, temporary)
-    os.replace(temporary, target)
-
-
-def _digest(*parts: str | bytes) -> str:
-    sha = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        sha.update(len(data).to_bytes(8, "little") + data)
-    return sha.hexdigest()

@@ -1,6 +1,6 @@
-"""Cycle estimates: decodes a basic block once and prices it with one of the models in cycles.toml.
+"""Cycle estimates: decodes a basic block and prices it with a model of cycles.toml.
 
-Instruction counts are exact. Cycles are an estimate for zero-wait-state memory: `Model.label` must stand beside them.
+Instruction counts are exact. Cycles are estimates for memory without wait states; print `Model.label` beside them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _FPU_NO_RESULT = frozenset({"vmov", "vmrs", "vmsr", "vcmp", "vcmpe", "vneg", "va
 
 @dataclass(frozen=True)
 class Model:
-    """One table of cycles.toml.
+    """The cycle model of one core, from cycles.toml.
 
-    band_percent: how far off it may be, either way. pipeline: None where instructions simply add up.
+    band_percent: expected error in either direction. pipeline: None for a core whose instructions run one after the other.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Model:
 
 
 def load_model(name: str) -> Model:
+    """Read a cycle model by its name. Raises BoardError for an unknown one."""
     root = read_table(_FILE)
     names = [key for key in root if key != "version"]
     if name not in names:
@@ -62,19 +63,20 @@ def load_model(name: str) -> Model:
 
 
 class Jump(IntEnum):
-    """How a block ends, to a branch predictor. As in hook.c."""
+    """End of a block, as a branch predictor sees it: jump_kind of hook.h."""
 
-    CERTAIN = 0  # falls through, or a target known at decode
+    CERTAIN = 0  # no jump, or a jump with a constant target
     CONDITIONAL = 1
     INDIRECT = 2
 
 
 @dataclass(frozen=True)
 class BlockCost:
-    """cycles: falling through; taken, entered: extra for a jump out of and into this block; mispredicted: extra for going
-    another way than the branch predictor thought, 0 on a core without one.
+    """Cost of one basic block.
 
-    sp_low: lowest stack pointer inside, bytes relative to the start, <= 0.
+    cycles: without a taken jump at its end. taken, entered: extra cycles if a jump leaves or enters it. mispredicted: extra
+    cycles of a wrong prediction, 0 on a core without a branch predictor. sp_low: lowest stack pointer inside the block minus
+    its value at the start, bytes, <= 0.
     """
 
     insns: int
@@ -89,14 +91,17 @@ class BlockCost:
 
 
 class Pricer:
-    """Prices blocks for one model."""
+    """Prices basic blocks by one model."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self._decoder = Decoder()
 
     def price(self, code: bytes, address: int, word: Callable[[int], int] = lambda address: 0) -> BlockCost:
-        """word: reads a literal of the program."""
+        """Return the cost of the block `code` at `address`. word: reads a literal of the program.
+
+        Raises FirmwareError if the code cannot be decoded.
+        """
         block = list(self._decoder.read(code, address))
         if sum(i.size for i in block) != len(code):
             raise FirmwareError(f"cannot decode the code at {address:#010x}: {code.hex(' ', 2)}")
@@ -121,7 +126,7 @@ class Pricer:
         )
 
     def _cycles(self, block: list[Instruction], at: int) -> int:
-        """One instruction, given its neighbours; what a taken jump adds comes on top."""
+        """Return the cycles of block[at], which depend on its neighbours, without the cost of a taken jump."""
         this, costs = block[at], self.model.costs
         before = block[at - 1] if at > 0 else None
         after_load = before is not None and before.name in LOAD and not before.writes & this.pointers
@@ -134,7 +139,7 @@ class Pricer:
         if this.name in MULTIPLE:
             return costs["multiple"] + this.registers * (2 if this.double else 1)
         if this.name == "it":
-            # The fetch unit absorbs an IT that shares a word with a 16-bit instruction before it.
+            # An IT in the second half of a word, behind a 16-bit instruction, takes no cycle.
             return 0 if costs["it_folded"] and before is not None and before.size == 2 else 1
         cycles = self.model.table.get(this.name, 1)
         if this.name.startswith("v"):

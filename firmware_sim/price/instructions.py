@@ -1,4 +1,4 @@
-"""Thumb instructions as capstone reads them, reduced to what the cycle models and the stack bound need to know."""
+"""Thumb instructions, decoded by capstone and reduced to the fields that the cycle models and the stack bound use."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _SINKING = frozenset({"push", "vpush", "stmdb", "vstmdb"})
 
 @dataclass(frozen=True)
 class Instruction:
-    """Registers are capstone's numbers.
+    """A Thumb instruction. Registers are numbers of capstone.
 
-    pointers: registers that make the address; displacement: what it adds, bytes. accumulated: what a multiply-accumulate adds to,
-    or a store stores. registers: how many a multiple moves. target: of a direct jump. sp_change: bytes, None where it is not a
-    constant.
+    pointers: registers of the memory address. displacement: constant part of the address, bytes. accumulated: the register that a
+    multiply-accumulate adds to, or that a store writes to memory. registers: number of registers that a load or store multiple
+    moves. target: address of a direct jump. sp_change: change of the stack pointer in bytes, None if it is not a constant.
     """
 
     at: int
@@ -53,7 +53,7 @@ class Instruction:
 
 
 class Decoder:
-    """capstone, set to Cortex-M. ARMv8-M instructions are read too: whether a core has them, others check."""
+    """A capstone decoder for Cortex-M, ARMv8-M included. It does not check that the core has an instruction."""
 
     def __init__(self) -> None:
         capstone = require("capstone")
@@ -65,7 +65,7 @@ class Decoder:
         self.sp, self.lr, self.pc = (int(getattr(self._arm, f"ARM_REG_{name}")) for name in ("SP", "LR", "PC"))
 
     def read(self, code: bytes, at: int) -> Iterator[Instruction]:
-        """Ends where something cannot be decoded."""
+        """Yield the instructions of `code`, up to the first bytes that cannot be decoded."""
         return (self._read(i) for i in self._capstone.disasm(code, at))
 
     def _read(self, i: Any) -> Instruction:
@@ -128,7 +128,7 @@ class Decoder:
         i: Any,
         immediates: tuple[int, ...],
     ) -> int | None:
-        """Bytes by which an instruction moves the stack pointer."""
+        """Return the change of the stack pointer in bytes, None if it is not a constant."""
         if self.sp not in writes and name not in STACKING:
             return 0
         if name in MULTIPLE:
@@ -136,15 +136,15 @@ class Decoder:
         if name in ("add", "addw", "sub", "subw") and immediates and self.sp in i.regs_access()[0]:
             return immediates[-1] * (1 if name.startswith("add") else -1)
         if memory is not None and i.writeback:
-            return immediates[-1] if immediates else int(memory.disp)  # after the access, or before it
+            return immediates[-1] if immediates else int(memory.disp)  # post-indexed or pre-indexed
         return None
 
 
 class Constants:
-    """Which registers hold constants, along straight code: frames and far calls too large for an immediate go through one."""
+    """Values of registers that hold constants along straight code. Large frames and far calls need such registers."""
 
     def __init__(self, decoder: Decoder, word: Callable[[int], int]) -> None:
-        """word: reads a literal, by its address."""
+        """word: reads a literal of the program by its address."""
         self._decoder, self._word = decoder, word
         self._known: dict[int, int] = {}
 
@@ -155,7 +155,7 @@ class Constants:
         return self._word((i.at + 4 & ~3) + i.displacement)
 
     def sp_change(self, i: Instruction) -> int | None:
-        """As the instruction's own, and also where a register says by how much."""
+        """Return Instruction.sp_change, or the constant in the register that is added to the stack pointer."""
         if i.sp_change is not None or i.name not in ("add", "sub") or i.immediates or i.shifted:
             return i.sp_change
         amount = self._known.get(i.operands[-1])
@@ -165,7 +165,7 @@ class Constants:
         return signed if i.name == "add" else -signed
 
     def learn(self, i: Instruction) -> None:
-        """Takes note of an instruction that was passed."""
+        """Update the constants for an executed instruction."""
         if i.name in ("bl", "blx"):
             self._known.clear()
             return

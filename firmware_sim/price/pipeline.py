@@ -1,7 +1,7 @@
-"""An in-order pipeline that issues up to two instructions a cycle: the Cortex-M7 and, for pairs of short ones, the Cortex-M33.
+"""Model of an in-order pipeline that issues up to two instructions a cycle: Cortex-M7, and Cortex-M33 for 16-bit pairs.
 
-A scoreboard walks a basic block: an instruction starts as soon as its operands are ready and a unit of each kind it needs is
-free. All latencies and units are data (cycles.toml); which instruction is of which kind is decided here.
+An instruction starts as soon as its operands are ready and every unit that it needs is free. Latencies and units are data
+(cycles.toml); this file assigns instructions to kinds.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ _MEMORY = frozenset({"load", "store"})
 
 @dataclass(frozen=True)
 class Kind:
-    """What instructions of one kind ask for. In cycles; units: one of each, when the instruction starts.
+    """Timing of the instructions of one kind, in cycles.
 
-    latency: until a result can be used. busy: before anything else may start. early: how much sooner than the others the
-    operands that make an address are needed, or all of them where there is no address. late: how much later what is accumulated
-    or stored. first: starts no later in a cycle than any other. alone: nothing starts in the same cycle.
+    units: units that an instruction occupies when it starts, one of each. latency: from the start to the use of the result. busy:
+    from the start to the start of the next instruction. early: address operands, or all operands if there is no address, are
+    needed so many cycles before the start. late: accumulated and stored operands are needed so many cycles after the start.
+    first: can only be the first instruction of a cycle. alone: no other instruction starts in the same cycle.
     """
 
     units: frozenset[str]
@@ -78,7 +79,7 @@ class Kind:
         )
 
     def needed(self, register: int, instruction: Instruction) -> int:
-        """When a register is needed, in cycles after the start; negative: before it."""
+        """Return the cycle, relative to the start, at which a register is needed."""
         if register in instruction.pointers or (self.early and not instruction.pointers):
             return -self.early
         return self.late if register in instruction.accumulated else 0
@@ -86,7 +87,7 @@ class Kind:
 
 @dataclass
 class _Group:
-    """What starts in one cycle."""
+    """Instructions that start in the same cycle."""
 
     members: list[Instruction] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
@@ -101,7 +102,7 @@ class _Group:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The table of one core. compared, computed: cycles until a condition can be used that a compare, another instruction set."""
+    """Pipeline of one core. compared, computed: cycles until a condition set by a compare, by another instruction, can be used."""
 
     units: dict[str, int]
     kinds: dict[str, Kind]
@@ -132,7 +133,7 @@ class Pipeline:
         )
 
     def cycles(self, block: list[Instruction]) -> int:
-        """From the start of a block's first instruction until the next block may start."""
+        """Return the cycles from the first instruction of a block to the first one of the next block."""
         now, condition, group = 0, 0, _Group()
         ready: dict[int, int] = {}
         for instruction in block:
@@ -168,7 +169,7 @@ class Pipeline:
         return max(1, self.multiple + -(-words // self.multiple_width))
 
     def _fits(self, group: _Group, instruction: Instruction, kind: Kind) -> bool:
-        """Whether one more may start in this cycle."""
+        """Return True if `instruction` can start in the same cycle as the group."""
         if not group.members:
             return True
         if group.closed or kind.first or kind.alone:
@@ -179,7 +180,7 @@ class Pipeline:
 
     @staticmethod
     def _short_pair(group: _Group, instruction: Instruction, kind: Kind) -> bool:
-        """Two 16-bit instructions of one word, at most one of which accesses memory."""
+        """Return True for two 16-bit instructions in one word of which at most one accesses memory."""
         before = group.members[0]
         one_word = before.size == instruction.size == 2 and before.at % 4 == 0
         return one_word and not (kind.units & _MEMORY and _MEMORY & group.used.keys())

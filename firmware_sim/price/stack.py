@@ -1,11 +1,11 @@
-"""The deepest stack a firmware takes from reset on, computed from its ELF: every function's frame, the longest way down the calls.
+"""Upper bound on the stack of a firmware for every input, computed from its ELF file.
 
-A run shows the stack it took; the bound holds for every input. The stack pointer is followed along all branches of a function;
-a call or a jump into another function adds what that one can take. What has no bound is refused by name: recursion, calls
-through pointers, frames whose size is known only at run time.
+The stack pointer is followed along all branches of every function; a call, or a jump into another function, adds the bound of
+that function. Recursion, calls through pointers and frames of variable size have no bound: the result names the function.
 
-The firmware uses no interrupts. One that does adds, for each level of priority, the 32 bytes an exception stacks (104 with FPU
-registers) and its handler's own bound. Code that only a jump table leads to is taken to be as deep as the deepest jump through one.
+The firmware uses no interrupts. An application that does must add, for each priority level, the 32 bytes of an exception frame
+(104 with FPU registers) and the bound of the handler. Code that only a jump table leads to is assumed to start with the largest
+depth at any jump through a table.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from metabit.firmware_sim.errors import StackUnbounded
 from metabit.firmware_sim.price.instructions import MULTIPLE, Constants, Decoder, Instruction
 
 CALLS = ("mb_open", "mb_attach", "mb_predict", "mb_learn")
-"""Of the library, bounded each by itself besides the whole firmware."""
+"""Library functions that get a bound of their own."""
 
-_TABLE_HELPER = "__gnu_thumb1_case"  # libgcc: looks its return address up in a table behind the call
+_TABLE_HELPER = "__gnu_thumb1_case"  # in libgcc: returns to an address from the table behind the call
 _RISES = 64
-"""How often a branch may be reached with a deeper stack than before, before it is taken for a loop that pushes."""
+"""An instruction reached so many times, each time with a deeper stack, is taken for a loop that pushes."""
 
 
 @dataclass(frozen=True)
 class StackBound:
-    """Bytes. total: from reset on, None where there is no bound, and `refused` says why. way: the functions down to the deepest.
+    """Bounds in bytes.
 
-    calls: the same of single library calls.
+    total: from reset on, None if there is no bound; `refused` then says why. way: the functions from reset to the deepest one.
+    calls: bounds of the library functions in CALLS.
     """
 
     total: int | None
@@ -41,7 +42,7 @@ class StackBound:
 
 
 def stack_bound(program: Program) -> StackBound:
-    """Of a whole firmware; a refusal is part of the answer."""
+    """Return the bound of a whole firmware. Does not raise StackUnbounded: the result says why there is no bound."""
     stack = Stack(program)
     try:
         total, way = stack.deepest("Reset_Handler")
@@ -53,14 +54,14 @@ def stack_bound(program: Program) -> StackBound:
 
 @dataclass(frozen=True)
 class _Own:
-    """One function by itself. frame: bytes; callees: (bytes in use at the call, address)."""
+    """Stack of one function without its callees. frame: bytes. callees: (bytes in use at the call, address)."""
 
     frame: int
     callees: frozenset[tuple[int, int]]
 
 
 class Stack:
-    """The stack use of one program, function by function."""
+    """Stack use of the functions of one program."""
 
     def __init__(self, program: Program) -> None:
         self._program, self._decoder = program, Decoder()
@@ -68,11 +69,11 @@ class Stack:
         self._deepest: dict[int, tuple[int, tuple[str, ...]]] = {}
 
     def frame(self, name: str) -> int:
-        """Bytes a function takes itself, saved registers included: what gcc's -fstack-usage says."""
+        """Return the bytes that a function uses itself, saved registers included, as gcc's -fstack-usage counts them."""
         return self._walked(self._program.symbol(name).address & ~1).frame
 
     def deepest(self, name: str) -> tuple[int, tuple[str, ...]]:
-        """Bytes a call of the function can take, and the functions on the way there. Raises StackUnbounded."""
+        """Return the bound of a call of the function and the functions to the deepest one. Raises StackUnbounded."""
         return self._down(self._program.symbol(name).address & ~1, ())
 
     def _down(self, address: int, above: tuple[int, ...]) -> tuple[int, tuple[str, ...]]:
@@ -92,23 +93,23 @@ class Stack:
         if address not in self._own:
             function = self._program.function(address)
             if function is None:
-                raise StackUnbounded(f"the stack has no bound: no function lies at {address:#010x}, which is called")
+                raise StackUnbounded(f"the stack has no bound: a call leads to {address:#010x}, where no function lies")
             self._own[address] = _Walk(self._program, self._decoder, function, address).own()
         return self._own[address]
 
 
 class _Walk:
-    """Follows the stack pointer from one address of a function to all its ends. Depths are bytes below the caller's."""
+    """Follows the stack pointer from one address of a function to all its ends. Depths are bytes below the entry."""
 
     def __init__(self, program: Program, decoder: Decoder, function: Function, entry: int) -> None:
         self._program, self._decoder, self._function = program, decoder, function
         pieces = program.code(function.start, function.end)
         self._code = {i.at: i for at, blob in pieces for i in decoder.read(blob, at)}
-        self._depth: dict[int, int] = {}  # largest on arrival, by address
+        self._depth: dict[int, int] = {}  # largest depth before each instruction
         self._rises: dict[int, int] = {}
         self._joins = {i.target for i in self._code.values() if i.target is not None}
         self._todo = [(entry, 0)]
-        self._tables: set[int] = set()  # depths at jumps through a table of this function
+        self._tables: set[int] = set()  # depths at jumps through a table
         self._callees: set[tuple[int, int]] = set()
         self._frame = 0
 
@@ -116,26 +117,26 @@ class _Walk:
         while self._todo:
             self._straight(*self._todo.pop())
             if not self._todo and self._tables:
-                # The targets of a table are what nothing else leads to.
+                # Code that was not reached yet can only be a target of a table.
                 rest = self._code.keys() - self._depth.keys()
                 self._todo += [(min(rest), max(self._tables))] if rest else []
         return _Own(self._frame, frozenset(self._callees))
 
     def _straight(self, at: int, depth: int) -> None:
-        """From an address until the code jumps for certain."""
+        """Follow the code from an address to the next unconditional jump."""
         known = Constants(self._decoder, self._program.word)
         before: Instruction | None = None
-        perhaps = False  # behind a `bl` that may have been a jump: then there may be no code
+        perhaps = False  # True behind a `bl` that may have been a jump: no code needs to follow
         while self._depth.get(at, -1) < depth:
             if at not in self._code:
                 if perhaps and self._function.start < at < self._function.end:
                     return
-                if before is None or before.name != "bl":  # which, at the end of a function, does not return
+                if before is None or before.name != "bl":  # a `bl` at the end of a function does not return
                     self._callees.add((depth, at))
                 return
             self._arrive(at, depth)
             if at in self._joins:
-                known = Constants(self._decoder, self._program.word)  # the other way there may bring others
+                known = Constants(self._decoder, self._program.word)  # other branches may bring other values
             before = self._code[at]
             after = self._moved(before, depth, known)
             self._frame = max(self._frame, depth, after)
@@ -153,22 +154,23 @@ class _Walk:
         self._depth[at] = depth
 
     def _moved(self, i: Instruction, depth: int, known: Constants) -> int:
-        """The depth behind an instruction."""
+        """Return the depth after an instruction."""
         change = known.sp_change(i)
         if change is None:
-            raise self._refusal("moves the stack pointer by what is known only at run time", i)
+            raise self._refusal("moves the stack pointer by an amount known only at run time", i)
         if depth - change < 0:
             raise self._refusal("pops more than it pushed", i)
         return depth - change
 
     def _leaves(self, i: Instruction, depth: int, after: int, known: Constants) -> bool:
-        """Notes where an instruction can go besides the next one; true when it cannot go there."""
+        """Record the other successors of an instruction; return True if the next instruction is not one of them."""
         decoder = self._decoder
         if i.name == "udf":
             return True
         if i.name == "bl" and i.target is not None:
             if self._inside(i.target):
-                self._jump(i.target, depth)  # gcc's far jump on ARMv6-M, whose `b` reaches 2 KiB, or a call: walk both
+                # A call, or gcc's far jump on ARMv6-M, where `b` reaches 2 KiB: follow both.
+                self._jump(i.target, depth)
                 return False
             self._callees.add((depth, i.target))
             table = self._program.function_at(i.target).startswith(_TABLE_HELPER)

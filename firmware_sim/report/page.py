@@ -1,4 +1,4 @@
-"""report.json for programs, report.html for people: everything measured, with what it was measured by."""
+"""The report of a simulation: report.json for programs, report.html for people."""
 
 from __future__ import annotations
 
@@ -6,32 +6,37 @@ import dataclasses
 import datetime
 import importlib.metadata
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from metabit.firmware_sim.budgets import Check, breaches
+from metabit.firmware_sim.build.cache import write_whole
 from metabit.firmware_sim.errors import require
 from metabit.firmware_sim.report import charts
-from metabit.firmware_sim.report.budgets import Check
 from metabit.firmware_sim.report.measure import Measurement
 
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|ms|KiB|MiB|B|MHz)(?!\w))")
+"""The space between a number and its unit, where no line may end."""
 _TEMPLATE = Path(__file__).parent / "report.html.jinja"
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """One device that went on learning in the field.
+    """A deployment: an image on a device that learnt a stream.
 
-    worlds: names of what it is tested on, e.g. ("at the factory", "in the field"). Accuracies are fractions 0..1 in that order.
-    curve: (samples learned, accuracy per world), the first row before learning, the last after.
-    visited, moved, flipped: synapses per sample, mean over the stream. synapses: all that can learn.
-    levels_before, levels_after: how many synapses stand at each hidden level.
+    datasets: names of the datasets it is tested on. Accuracies are fractions 0..1 in the same order.
+    curve: (samples learnt, accuracy on each dataset); the first row is before learning, the last after it.
+    visited, moved, flipped: synapses per sample, mean over the stream. synapses: number of synapses that learn.
+    levels_before, levels_after: number of synapses at each level.
+    prequential: (samples learnt, prequential accuracy since the row before), empty if it was not recorded.
     """
 
     name: str
     description: str
-    worlds: tuple[str, ...]
+    datasets: tuple[str, ...]
     curve: Sequence[tuple[int, tuple[float, ...]]]
     visited: float
     moved: float
@@ -39,6 +44,7 @@ class Deployment:
     synapses: int
     levels_before: Mapping[int, int]
     levels_after: Mapping[int, int]
+    prequential: Sequence[tuple[int, float]] = ()
 
     @property
     def before(self) -> tuple[float, ...]:
@@ -52,10 +58,15 @@ class Deployment:
     def samples(self) -> int:
         return self.curve[-1][0]
 
+    @property
+    def prequential_curve(self) -> list[tuple[int, tuple[float, ...]]]:
+        """`prequential` in the form of `curve`."""
+        return [(samples, (share,)) for samples, share in self.prequential]
+
 
 @dataclass(frozen=True)
 class Provenance:
-    """Enough to make the report again. Nothing of the machine it was made on."""
+    """The command, seed, date and versions that are needed to make the report again; nothing else about the computer."""
 
     command: str
     seed: int
@@ -64,7 +75,7 @@ class Provenance:
 
     @classmethod
     def now(cls, command: str, seed: int, *, compiler: str) -> Provenance:
-        """compiler: from `toolchain.compiler_version`."""
+        """Return the provenance of a report made today. compiler: from `toolchain.compiler_version`."""
         versions = {"metabit": _version("metabit"), "compiler": compiler}
         versions |= {name: _version(name) for name in ("unicorn", "capstone", "numpy")}
         return cls(command, seed, datetime.datetime.now(datetime.timezone.utc).date().isoformat(), versions)
@@ -72,7 +83,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Report:
-    """What the demo hands over. summary: one paragraph in plain words. notes: what a reader should know before quoting."""
+    """Content of a report. summary: one paragraph. notes: sentences that a reader must know before quoting a number."""
 
     title: str
     summary: str
@@ -85,24 +96,23 @@ class Report:
 
     @property
     def breaches(self) -> list[Check]:
-        return [check for check in self.checks if not check.passed]
+        return breaches(self.checks)
 
     def checks_of(self, board: str) -> list[Check]:
         return [check for check in self.checks if check.board == board]
 
 
 def write_report(report: Report, folder: str | Path) -> tuple[Path, Path]:
-    """Write report.json and report.html into a folder; returns their paths."""
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    data, page = place / "report.json", place / "report.html"
-    data.write_text(json.dumps(as_json(report), indent=2) + "\n", encoding="utf-8")
-    page.write_text(as_html(report), encoding="utf-8")
+    """Write report.json and report.html into a folder, each in one step, and return their paths. Raises FirmwareError."""
+    data, page = Path(folder) / "report.json", Path(folder) / "report.html"
+    text, html = json.dumps(as_json(report), indent=2) + "\n", as_html(report)
+    write_whole(data, text.encode())
+    write_whole(page, html.encode())
     return data, page
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The whole report as JSON values; `passed` is added to every budget check."""
+    """Return the report as JSON values, with `passed` for every check and for all of them."""
     data = dataclasses.asdict(report)
     for entry, check in zip(data["checks"], report.checks, strict=True):
         entry["passed"] = check.passed
@@ -111,7 +121,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def as_html(report: Report) -> str:
-    """One self-contained page: no script, no external file."""
+    """Return the report as one HTML page without scripts or external files. Raises MissingExtra without jinja2."""
     jinja2 = require("jinja2")
     environment = jinja2.Environment(
         autoescape=True,
@@ -122,7 +132,7 @@ def as_html(report: Report) -> str:
     )
     environment.filters |= {"kib": _kib, "percent": _percent, "points": _points, "ms": _ms, "thousands": _thousands}
     page: str = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(report=report, charts=charts)
-    return page
+    return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", page)
 
 
 def _version(package: str) -> str:
@@ -145,7 +155,7 @@ def _points(difference: float) -> str:
 
 
 def _ms(time: float) -> str:
-    return f"{time:.2f} ms" if time < 10 else f"{time:.1f} ms"
+    return f"{time:.3f} ms" if time < 0.1 else f"{time:.2f} ms" if time < 10 else f"{time:,.1f} ms"
 
 
 def _thousands(number: float) -> str:

@@ -1,8 +1,7 @@
-"""A device on the desk: runs a firmware ELF in an emulator process and talks to it as a host would over a wire."""
+"""Device: runs a firmware ELF in an emulator process and exchanges samples and replies with it."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,18 +14,31 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metabit.firmware_sim.board import Board
-from metabit.firmware_sim.errors import DeviceLost, FirmwareError, FirmwareFault, require
-from metabit.firmware_sim.report.budgets import Budgets, load_budgets
+from metabit.firmware_sim.budgets import Budgets, load_budgets
+from metabit.firmware_sim.errors import DeviceLost, FirmwareError, FirmwareFault, require_installed
 from metabit.firmware_sim.run.protocol import LEARN, PREDICT, REPLY, receive, send
 from metabit.runtime import InputError, as_uint8
+
+_START = "import sys; sys.path[:] = sys.argv[1:]; from metabit.firmware_sim.run.worker import main; main()"
+"""Program of the worker. It replaces the module path before the first import: `python -m` and `python -c` search the current
+directory first, where a file named unicorn.py would be executed. (`-P` does the same from Python 3.11 on.)"""
+
+
+def _module_path() -> list[str]:
+    """Return the module path for the worker: the one of this process without the current directory.
+
+    The current directory stays only if metabit itself was imported from it.
+    """
+    here, home = Path.cwd(), Path(__file__).resolve().parents[3]
+    return [p for p in sys.path if p and (Path(p).resolve() != here or here == home)]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What one library call did.
+    """Result of one library call.
 
-    insns are exact, cycles estimated; both cover the call and its argument passing, nothing of the port.
-    label: the predicted class, before the step when learning.
+    label: the predicted class; of a learning step, the class predicted before it. insns: instructions of the call and its argument
+    passing, without the port, exact. cycles: an estimate of the same. visited, moved, flipped: synapses.
     """
 
     label: int
@@ -41,7 +53,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class ProfileRow:
-    """Totals of one phase of one layer over a batch."""
+    """Totals of one phase of one layer over all calls of a batch."""
 
     phase: str
     layer: int
@@ -52,9 +64,9 @@ class ProfileRow:
 
 @dataclass(frozen=True)
 class Replies:
-    """The replies to a batch of n samples, as arrays of length n.
+    """Results of a batch of n samples, as arrays of length n.
 
-    scores: (n, classes), None after learning. states: (n, state bytes) after each step, None unless asked for.
+    scores: (n, classes), None after learning. states: (n, state bytes) after each step, None unless requested.
     profile: empty unless the firmware was built with profile=True.
     """
 
@@ -89,24 +101,28 @@ class Replies:
 
 
 class Device:
-    """One powered board. Use it in a `with` block: leaving it ends the emulator process.
+    """An emulated board that runs a firmware. The end of its `with` block ends the emulator process.
 
-    Every call is one round trip, so prefer the `_many` forms. A fault is final, as on a chip: later calls raise it too.
+    Every call exchanges one message with that process, so prefer the `_many` forms for many samples.
+
+    Raises:
+        InputError: inputs or labels that this model does not take; nothing is sent.
+        FirmwareFault: the firmware did something that stops a chip; every later call raises it as well.
+        FirmwareError: the library refused a sample. DeviceLost: the emulator process ended.
+        MissingExtra: a package of the `firmware` extra is not installed.
     """
 
     def __init__(self, elf: str | Path, board: Board, *, budgets: Budgets | None = None) -> None:
-        for module in ("ziglang", "unicorn", "capstone", "elftools"):
-            require(module)
+        require_installed("ziglang", "unicorn", "capstone", "elftools")
         self.elf, self.board = Path(elf), board
         self._errors = tempfile.TemporaryFile()
-        # A session of its own: Ctrl-C in the terminal reaches the parent only, which then ends the worker.
+        # In a session of its own, Ctrl-C in the terminal reaches the parent only, which then ends the worker.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "metabit.firmware_sim.run.worker"],
+            [sys.executable, "-c", _START, *_module_path()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )
         try:
             answer, _ = self._ask(
@@ -130,22 +146,26 @@ class Device:
         self.boot_cycles: int = answer["boot"]["cycles"]
 
     def predict(self, x: ArrayLike) -> Reply:
-        """x: one input, uint8 (input_size,)."""
+        """Predict one input, uint8 (input_size,)."""
         return self.predict_many(np.asarray(x)[None])[0]
 
     def learn(self, x: ArrayLike, y: int) -> Reply:
+        """Learn one input, uint8 (input_size,), with its label in 0..classes-1."""
         return self.learn_many(np.asarray(x)[None], [y])[0]
 
     def predict_many(self, x: ArrayLike) -> Replies:
-        """x: uint8 (n, input_size)."""
+        """Predict n inputs, uint8 (n, input_size), in order."""
         return self._run(PREDICT, x, None, states=False)
 
     def learn_many(self, x: ArrayLike, y: ArrayLike, *, states: bool = False) -> Replies:
-        """Learn n samples in order. states: also return the state memory after each step, all of it."""
+        """Learn n samples in order: inputs uint8 (n, input_size), labels (n,) in 0..classes-1.
+
+        states: also return the whole state memory after each step.
+        """
         return self._run(LEARN, x, y, states=states)
 
     def state(self) -> bytes:
-        """The state memory as it is now."""
+        """Return the current content of the state memory."""
         return self._ask({"op": "state"})[1]
 
     @property
@@ -154,7 +174,7 @@ class Device:
         return self._process.pid
 
     def close(self) -> None:
-        """End the emulator. Safe to call twice."""
+        """End the emulator process. A second call does nothing."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -163,7 +183,7 @@ class Device:
                 try:
                     stream.close()
                 except OSError:
-                    pass  # bytes it never got to read
+                    pass  # the worker ended before it had read all bytes
 
     def __enter__(self) -> Device:
         return self
@@ -179,6 +199,12 @@ class Device:
         labels = np.asarray(y) if y is not None else np.empty(0, np.uint16)
         if y is not None and (labels.shape != (count,) or labels.dtype.kind not in "iu"):
             raise InputError(f"labels are {labels.dtype} {labels.shape}, {count} inputs need integers ({count},)")
+        wrong = np.flatnonzero((labels < 0) | (labels >= self.classes))
+        if wrong.size:
+            raise InputError(
+                f"label {labels[wrong[0]]} of sample {wrong[0]} is outside 0..{self.classes - 1}: "
+                f"this model has {self.classes} classes"
+            )
         request = {"op": "run", "command": command, "count": count, "width": self.input_size, "states": states}
         answer, blob = self._ask(request, labels.astype(np.uint16).tobytes() + inputs.tobytes())
         replies = np.frombuffer(blob, REPLY, count)
@@ -204,9 +230,9 @@ class Device:
             send(self._process.stdin, request, payload)  # type: ignore[arg-type]
             answer, blob = receive(self._process.stdout)  # type: ignore[arg-type]
         except (EOFError, BrokenPipeError) as error:
-            raise DeviceLost(self._last_words()) from error
+            raise DeviceLost(self._exit_reason()) from error
         except BaseException:
-            self.close()  # interrupted in mid-message: this process can no longer be understood
+            self.close()  # interrupted inside a message: the next one could not be read
             raise
         if "fault" in answer:
             fault = answer["fault"]
@@ -216,7 +242,7 @@ class Device:
         self.stack_high_water: int = answer["stack_high_water"]
         return answer, blob
 
-    def _last_words(self) -> str:
+    def _exit_reason(self) -> str:
         code = self._process.wait()
         self._errors.seek(0)
         words = self._errors.read().decode(errors="replace").strip().splitlines()

@@ -1,22 +1,20 @@
-/* The native half of the emulator: counts every basic block unicorn is about to run, and plays the device's port.
+/* The native half of the emulator: counts the basic blocks that unicorn runs, and implements the registers of the port.
  *
- * Free of libc, so that zig builds it in a tenth of a second without a C library. All memory comes from machine.py, which
- * mirrors the three structs below with ctypes; hook_sizes() lets it check that both sides agree.
+ * Needs no libc, so that zig compiles it without a C library. machine.py allocates all memory.
  *
- * Counting. Unicorn reports a block before running it, every time, chained blocks included. A block is decoded once, by
- * cycles.py through `decode`; after that a visit costs a table look-up and a few additions. What a jump costs depends on
- * whether it was taken, which shows when the next block begins.
+ * Counting: unicorn reports every basic block before it runs, chained blocks included. cycles.py prices a block once, through
+ * `decode`; every further run of the block costs a table look-up and a few additions. The cost of a jump depends on whether it
+ * is taken, which is known when the next block begins.
  *
- * Serving. When the firmware polls for a command, the next sample of the batch is handed to it right here; only an empty
- * batch stops the emulator and returns to Python. */
-#include <stddef.h>
-#include <stdint.h>
+ * Commands: when the firmware polls for a command, next_command() passes it the next sample of the batch. Only at the end of a
+ * batch does the emulator stop and return to Python. */
+#include "hook.h"
 
 #include "../build/firmware/port_registers.h"
 
 #ifdef _WIN32
 #define EXPORT __declspec(dllexport)
-EXPORT int _DllMainCRTStartup(void *library, unsigned long reason, void *reserved); /* what a C library would bring */
+EXPORT int _DllMainCRTStartup(void *library, unsigned long reason, void *reserved); /* otherwise part of the C library */
 int _DllMainCRTStartup(void *library, unsigned long reason, void *reserved) {
     return (void)library, (void)reason, (void)reserved, 1;
 }
@@ -24,85 +22,30 @@ int _DllMainCRTStartup(void *library, unsigned long reason, void *reserved) {
 #define EXPORT
 #endif
 
-typedef struct block {
-    uint32_t address, size; /* bytes */
-    uint32_t next;          /* index of another block at the same address, of another size; 0 = none */
-    uint32_t insns;
-    uint32_t cycles;       /* falling through */
-    uint32_t taken;        /* more, when it ends in a taken jump */
-    uint32_t entered;      /* more, when a jump lands here */
-    uint32_t mispredicted; /* more, when it ends in a jump that went another way than predicted; 0 = no predictor */
-    uint32_t jump;         /* jump_kind */
-    uint32_t predicted;    /* conditional: 0..3, of which 2 and 3 mean taken; indirect: the target */
-    int32_t sp_low;        /* lowest stack pointer inside, relative to its value at the start; <= 0 */
-} block;
-
-typedef enum jump_kind { JUMP_CERTAIN = 0, JUMP_CONDITIONAL = 1, JUMP_INDIRECT = 2 } jump_kind; /* cycles.py */
-
-typedef struct tally {
-    uint64_t insns, cycles, calls;
-} tally;
-
-typedef struct reply {
-    uint64_t insns, cycles;
-    int32_t status;
-    uint32_t predicted, skipped, visited, moved, flipped;
-} reply;
-
-enum { PHASES = 8, LAYERS = 32 };
-
-typedef enum stop_reason {
-    STOP_NONE = 0,
-    STOP_IDLE = 1,      /* the firmware polled and there is nothing to do */
-    STOP_EXIT = 2,      /* it wrote REG_EXIT: value */
-    STOP_RUNAWAY = 3,   /* one call ran for more than `patience` instructions */
-    STOP_EXCEPTION = 4, /* the core took an exception: value */
-    STOP_DECODE = 5,    /* decode failed; machine.py holds the Python exception */
-    STOP_OVERRUN = 6,   /* the block table is full */
-    STOP_OUTSIDE = 7    /* running flash outside .text: value */
-} stop_reason;
-
-typedef struct device {
-    /* unicorn: the engine and the two functions used */
-    void *uc;
-    int (*emu_stop)(void *uc);
-    int (*reg_read)(void *uc, int reg, void *value);
-    int (*decode)(uint32_t address, uint32_t size, block *b); /* 0 = done */
-
-    /* blocks by half-word address: slot[(address - code_start) / 2] = index into blocks, 0 = not seen yet */
-    block *blocks;
-    uint32_t *slot;
-    uint64_t insns, cycles;           /* since reset */
-    uint64_t insns_here, cycles_here; /* the same at the start of the block that runs now */
-    uint64_t patience, deadline;      /* instructions */
-    uint32_t code_start, code_size;   /* bytes */
-    uint32_t block_count, block_limit;
-    uint32_t current; /* index of the block that runs now, 0 = none */
-    uint32_t sp_register;
-    uint32_t sp_low; /* lowest stack pointer since reset */
-    uint32_t stopped, value;
-    uint32_t fault_address, fault_seen;
-
-    /* measured call: opens at the first block after REG_BEGIN, closes before the block that holds REG_END */
-    uint32_t opening, profile_opening;
-    tally open, boot;
-    uint32_t profile_slot;
-    tally profile_open, profile[PHASES * LAYERS]; /* [phase * LAYERS + layer] */
-
-    /* the batch being served */
-    uint32_t command, count, next, width, classes, input_size;
-    const uint8_t *inputs;  /* [count][width] */
-    const uint16_t *labels; /* [count], for learning */
-    reply *replies;         /* [count] */
-    int32_t *scores;        /* [count][classes], or NULL */
-    uint8_t *states;        /* [count][state_size], or NULL: the state after each step */
-    const uint8_t *state;   /* host address of the firmware's state memory */
-    uint8_t *sample;        /* host address of the sample buffer */
-    uint32_t state_size, score;
-} device;
-
 EXPORT const uint32_t hook_ports[4] = {PORT_BASE, PORT_SIZE, SAMPLE_BASE, SAMPLE_SIZE};
-EXPORT const uint32_t hook_sizes[5] = {sizeof(block), sizeof(reply), sizeof(device), PHASES, LAYERS};
+
+/* Name, offset and size of every field, for structs.py. An empty name ends the table. */
+typedef struct field {
+    char name[32];
+    uint32_t offset, size;
+} field;
+
+#define B(name) {"block." #name, offsetof(block, name), sizeof(((block *)0)->name)}
+#define T(name) {"tally." #name, offsetof(tally, name), sizeof(((tally *)0)->name)}
+#define R(name) {"reply." #name, offsetof(reply, name), sizeof(((reply *)0)->name)}
+#define D(name) {"device." #name, offsetof(device, name), sizeof(((device *)0)->name)}
+EXPORT const field hook_fields[] = {
+    B(address), B(size), B(next), B(insns), B(cycles), B(taken), B(entered), B(mispredicted), B(jump), B(predicted), B(sp_low),
+    T(insns), T(cycles), T(calls),
+    R(insns), R(cycles), R(status), R(predicted), R(skipped), R(visited), R(moved), R(flipped),
+    D(uc), D(emu_stop), D(reg_read), D(decode), D(blocks), D(slot), D(insns), D(cycles), D(insns_here), D(cycles_here),
+    D(patience), D(deadline), D(code_start), D(code_size), D(block_count), D(block_limit), D(current), D(sp_register), D(sp_low),
+    D(stopped), D(value), D(fault_address), D(fault_seen), D(opening), D(profile_opening), D(open), D(boot), D(profile_slot),
+    D(profile_open), D(profile), D(command), D(count), D(next), D(width), D(classes), D(input_size), D(inputs), D(labels),
+    D(replies), D(scores), D(states), D(state), D(sample), D(state_size), D(score),
+    {"sizeof block", 0, sizeof(block)}, {"sizeof tally", 0, sizeof(tally)}, {"sizeof reply", 0, sizeof(reply)},
+    {"sizeof device", 0, sizeof(device)}, {"", 0, 0},
+};
 
 static void copy(uint8_t *to, const uint8_t *from, size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -144,7 +87,7 @@ static block *find(device *d, uint32_t address, uint32_t size) {
     return b;
 }
 
-/* What it costs that `before` goes on at `next`. */
+/* Returns the cycles of going from `before` to `next`, and updates the prediction. */
 static uint32_t jumped(block *before, const block *next) {
     const uint32_t taken = before->address + before->size != next->address;
     uint32_t cycles = taken ? before->taken + next->entered : 0;
@@ -165,7 +108,7 @@ EXPORT void hook_block(void *uc, uint64_t wide_address, uint32_t size, void *use
     device *d = user;
     const uint32_t address = (uint32_t)wide_address;
     if (address - d->code_start >= d->code_size) {
-        stop(d, STOP_OUTSIDE, address); /* a chip would run it, but nobody meant to, and it could not be counted */
+        stop(d, STOP_OUTSIDE, address); /* a chip would run it, but it is no code of this firmware */
         return;
     }
     block *b = find(d, address, size);
@@ -205,7 +148,7 @@ EXPORT void hook_block(void *uc, uint64_t wide_address, uint32_t size, void *use
 
 /// Faults ///
 
-/* Unmapped or protected memory: note where; returning 0 makes unicorn stop with an error. */
+/* Access to unmapped or protected memory: keeps the address. Returning 0 makes unicorn stop with an error. */
 EXPORT int hook_memory(void *uc, int type, uint64_t address, int size, int64_t value, void *user) {
     (void)uc, (void)type, (void)size, (void)value;
     device *d = user;
@@ -219,7 +162,7 @@ EXPORT void hook_interrupt(void *uc, uint32_t number, void *user) {
     stop(user, STOP_EXCEPTION, number);
 }
 
-/// Serving the port ///
+/// Port registers ///
 
 static uint32_t next_command(device *d) {
     if (d->boot.calls == 0) { /* the first poll ends the boot */

@@ -1,9 +1,9 @@
-"""The emulated microcontroller: unicorn, the board's memory map, hook.c and the cycle model, wired together.
+"""The emulated microcontroller: connects unicorn, the memory map of the board, hook.c and the cycle model.
 
-Runs inside the emulator process only (worker.py); unicorn is imported nowhere else.
+Only the emulator process (worker.py) imports this module, and only this module imports unicorn.
 
-Not emulated: interrupts, SysTick, MPU and the rest of the system control space, which is plain memory here. Not caught,
-though a chip would fault: unaligned LDRD and LDM on ARMv7-M.
+Not emulated: interrupts, SysTick, MPU and the rest of the system control space, which behaves like RAM here. Not detected:
+unaligned LDRD and LDM on ARMv7-M, which fault on a chip.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from numpy.typing import NDArray
 
 from metabit.firmware_sim.build.elf import Program
 from metabit.firmware_sim.build.toolchain import FIRMWARE, host_library
-from metabit.firmware_sim.errors import FirmwareError, FirmwareFault, require
+from metabit.firmware_sim.errors import FirmwareFault, require
 from metabit.firmware_sim.price.cycles import Pricer, load_model
+from metabit.firmware_sim.run import structs
 from metabit.firmware_sim.run.protocol import LEARN, PHASES, REPLY
+from metabit.firmware_sim.run.structs import Block, DeviceState
 
 _HOOK = Path(__file__).parent / "hook.c"
 _SYSTEM_CONTROL, _CPACR = 0xE000E000, 0xD88
-_PORT_EXCEPTION = 0xDEAD  # firmware/port.h
+_PORT_EXCEPTION = 0xDEAD  # PORT_EXCEPTION of port.h
 _BLOCKS = 1 << 16
 _NOWHERE = 0xFFFFFFFE
-"""Where emu_start would end by itself: never reached."""
+"""End address that emu_start needs; no code ever reaches it."""
 
 _REASONS = {
     "UC_ERR_READ_UNMAPPED": "read from an address where the board has no memory",
@@ -49,55 +51,19 @@ _EXCEPTIONS = {
 }
 
 _u32, _u64, _p = c.c_uint32, c.c_uint64, c.c_void_p
-_PHASES, _LAYERS = 8, 32
-_IDLE, _EXIT, _RUNAWAY, _EXCEPTION, _OUTSIDE = 1, 2, 3, 4, 7
-"""As in hook.c, like the structs below."""
-
-
-def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
-    return [(name, kind) for name in names.split()]
-
-
-class _Block(c.Structure):
-    _fields_ = [
-        *_fields(_u32, "address size next insns cycles taken entered mispredicted jump predicted"),
-        *_fields(c.c_int32, "sp_low"),
-    ]
-
-
-class _Tally(c.Structure):
-    _fields_ = _fields(_u64, "insns cycles calls")
-
-
-class _Device(c.Structure):
-    _fields_ = [
-        *_fields(_p, "uc emu_stop reg_read decode blocks slot"),
-        *_fields(_u64, "insns cycles insns_here cycles_here patience deadline"),
-        *_fields(_u32, "code_start code_size block_count block_limit current sp_register sp_low"),
-        *_fields(_u32, "stopped value fault_address fault_seen opening profile_opening"),
-        *_fields(_Tally, "open boot"),
-        *_fields(_u32, "profile_slot"),
-        *_fields(_Tally, "profile_open"),
-        *_fields(_Tally * (_PHASES * _LAYERS), "profile"),
-        *_fields(_u32, "command count next width classes input_size"),
-        *_fields(_p, "inputs labels replies scores states state sample"),
-        *_fields(_u32, "state_size score"),
-    ]
 
 
 class Machine:
-    """One board with one firmware, from reset on."""
+    """An emulated board and its firmware, from reset on."""
 
     def __init__(self, elf: bytes, spec: dict[str, Any]) -> None:
         self.program, self.spec = Program(elf), spec
         self._failure: BaseException | None = None
-        self._keep: list[Any] = []  # memory and callbacks that native code points to
+        self._keep: list[Any] = []  # memory and callbacks that native code points to must stay alive
         self._unicorn, self._arm = require("unicorn"), require("unicorn.arm_const")
         self._pricer = Pricer(load_model(spec["cycle_model"]))
-        self._hook = c.CDLL(str(host_library(_HOOK, [FIRMWARE / "port_registers.h"])))
-        sizes = list((_u32 * 5).in_dll(self._hook, "hook_sizes"))
-        if sizes != [c.sizeof(_Block), REPLY.itemsize, c.sizeof(_Device), _PHASES, _LAYERS]:
-            raise FirmwareError(f"hook.c and machine.py disagree about their structs: {sizes}")
+        self._hook = c.CDLL(str(host_library(_HOOK, [_HOOK.with_suffix(".h"), FIRMWARE / "port_registers.h"])))
+        structs.check_layout(self._hook)
         self.uc = self._unicorn.Uc(
             self._unicorn.UC_ARCH_ARM, self._unicorn.UC_MODE_THUMB, getattr(self._arm, spec["unicorn_cpu"])
         )
@@ -112,7 +78,11 @@ class Machine:
     def serve(
         self, command: int, inputs: NDArray[np.uint8], labels: NDArray[np.uint16], with_states: bool
     ) -> tuple[NDArray[Any], ...]:
-        """Hand a batch to the firmware; returns replies, scores and states (the last two empty unless asked for)."""
+        """Run one command for every sample of a batch and return (replies, scores, states).
+
+        inputs: uint8 (n, width). labels: uint16 (n,), empty unless the command is LEARN. scores: int32 (n, classes), empty
+        after LEARN. states: uint8 (n, state bytes) after each step, empty unless with_states.
+        """
         d, count = self.device, len(inputs)
         replies = np.zeros(count, REPLY)
         scores = np.zeros((count if command != LEARN else 0, d.classes), np.int32)
@@ -121,7 +91,7 @@ class Machine:
         d.scores = scores.ctypes.data if scores.size else None
         d.states = states.ctypes.data if states.size else None
         d.command, d.width, d.next, d.count = command, inputs.shape[1] if count else 0, 0, count
-        c.memset(c.addressof(d) + _Device.profile.offset, 0, _Device.profile.size)
+        c.memset(c.addressof(d) + DeviceState.profile.offset, 0, DeviceState.profile.size)
         try:
             self._run()
         finally:
@@ -134,19 +104,19 @@ class Machine:
 
     @property
     def stack_high_water(self) -> int:
-        """Bytes of stack used since reset, from the stack pointer itself: reserved but untouched words count."""
+        """Bytes of stack used since reset, by the lowest stack pointer: words reserved but not written count too."""
         return max(0, self.program.symbol("stack_top").address - int(self.device.sp_low))
 
     @property
     def profile(self) -> list[tuple[str, int, int, int, int]]:
         """(phase, layer, calls, insns, cycles) of the last batch; empty unless built with MB_PROFILE."""
         return [
-            (PHASES.get(at // _LAYERS, str(at // _LAYERS)), at % _LAYERS, int(t.calls), int(t.insns), int(t.cycles))
-            for at, t in enumerate(self.device.profile)
+            (PHASES.get(phase, str(phase)), layer, int(t.calls), int(t.insns), int(t.cycles))
+            for (phase, layer), t in zip(np.ndindex(structs.PHASES, structs.LAYERS), self.device.profile, strict=True)
             if t.calls
         ]
 
-    # Setting up
+    # Set up
 
     def _map_memory(self) -> None:
         uc, u = self.uc, self._unicorn
@@ -155,14 +125,14 @@ class Machine:
         for address, blob in self.program.segments:
             uc.mem_write(address, blob)
         self._ram = self._host_memory(ram[0], ram[1], u.UC_PROT_READ | u.UC_PROT_WRITE)
-        # A chip wakes up with garbage in RAM, so a forgotten initialisation must show.
+        # RAM of a chip has arbitrary content after reset; a pattern other than zero shows a missing initialisation.
         c.memset(self._ram, 0xA5, ram[1])
         self._system_control = self._host_memory(_SYSTEM_CONTROL, 0x1000, u.UC_PROT_READ | u.UC_PROT_WRITE)
         self._port_base, self._port_size, sample_base, self._sample_size = (_u32 * 4).in_dll(self._hook, "hook_ports")
         self._sample = self._host_memory(sample_base, self._sample_size, u.UC_PROT_READ)
 
     def _host_memory(self, address: int, size: int, protection: int) -> int:
-        """Map memory the host can reach without a call; returns its host address."""
+        """Map memory that the host shares with the emulator and return its host address."""
         memory = mmap.mmap(-1, size)
         here = c.addressof(c.c_char.from_buffer(memory))
         self._keep.append(memory)
@@ -172,11 +142,11 @@ class Machine:
     def _connect(self) -> None:
         library = require("unicorn.unicorn_py3.unicorn").uclib
         start, end = self.program.code_range
-        decode = c.CFUNCTYPE(c.c_int, _u32, _u32, c.POINTER(_Block))(self._decode)
-        blocks, slots = (_Block * _BLOCKS)(), (_u32 * ((end - start) // 2 + 1))()
+        decode = c.CFUNCTYPE(c.c_int, _u32, _u32, c.POINTER(Block))(self._price_block)
+        blocks, slots = (Block * _BLOCKS)(), (_u32 * ((end - start) // 2 + 1))()
         self._keep += [decode, blocks, slots]
         state = self.program.symbols.get("state_memory")
-        self.device = d = _Device()
+        self.device = d = DeviceState()
         d.uc, d.emu_stop, d.reg_read = self.uc._uch, _address(library.uc_emu_stop), _address(library.uc_reg_read)
         d.decode, d.blocks, d.slot = _address(decode), c.addressof(blocks), c.addressof(slots)
         d.block_count, d.block_limit = 1, _BLOCKS  # index 0 means none
@@ -210,10 +180,10 @@ class Machine:
         if status != self._unicorn.UC_ERR_OK:
             raise self._unicorn.UcError(status)
 
-    # Running
+    # Run
 
     def _run(self) -> None:
-        """Until the firmware waits for a command; anything else is a fault."""
+        """Run until the firmware polls for a command after the last one. Raises FirmwareFault for any other stop."""
         if self._failure is not None:
             raise self._failure
         d = self.device
@@ -223,7 +193,7 @@ class Machine:
             self.uc.emu_start(self.uc.reg_read(self._arm.UC_ARM_REG_PC) | 1, _NOWHERE, 0, 0)
         except self._unicorn.UcError as error:
             failed = error.errno
-        if failed is not None or d.stopped != _IDLE:
+        if failed is not None or d.stopped != structs.IDLE:
             self._failure = self._failure or self._fault(failed)
             raise self._failure
 
@@ -235,23 +205,23 @@ class Machine:
             reason = _REASONS.get(next(names, ""), f"emulator error {error}")
             top, limit = (self.program.symbol(n).address for n in ("stack_top", "stack_limit"))
             if address is not None and 2 * limit - top <= address < limit:
-                reason = f"stack overflow: more than the {top - limit} bytes reserved"
-        elif d.stopped == _EXIT:
+                reason = f"stack overflow: more than the {top - limit} bytes reserved (stack_bytes of the budget)"
+        elif d.stopped == structs.EXIT:
             code = c.c_int32(d.value).value
-            gave_up = f"the firmware gave up with mb_status {code} (metabit.h)"
-            reason = "exception handler reached" if code == _PORT_EXCEPTION else gave_up
-        elif d.stopped == _RUNAWAY:
+            stopped = f"the firmware stopped with mb_status {code} (metabit.h)"
+            reason = "exception handler reached" if code == _PORT_EXCEPTION else stopped
+        elif d.stopped == structs.RUNAWAY:
             reason = f"no answer within {d.patience:,} instructions"
-        elif d.stopped == _EXCEPTION:
+        elif d.stopped == structs.EXCEPTION:
             reason = _EXCEPTIONS.get(d.value, f"exception {d.value}")
-        elif d.stopped == _OUTSIDE:
+        elif d.stopped == structs.OUTSIDE:
             reason, address = "jump to flash that holds no code", int(d.value)
         else:
             reason = "the firmware stopped by itself (WFI?)" if not d.stopped else f"emulator limit {d.stopped}"
         return FirmwareFault(reason, pc=pc, function=self.program.function_at(pc), address=address)
 
-    def _decode(self, address: int, size: int, out: Any) -> int:
-        """Called from hook.c once per block. Exceptions cannot cross C, so they wait in _failure."""
+    def _price_block(self, address: int, size: int, out: Any) -> int:
+        """Price one block for hook.c. An exception cannot pass through C: it is kept in _failure and 1 is returned."""
         try:
             cost = self._pricer.price(bytes(self.uc.mem_read(address, size)), address, self.program.word)
             self._check_core(cost.uses_fpu, cost.uses_dsp, address)
@@ -264,7 +234,7 @@ class Machine:
             return 1
 
     def _check_core(self, fpu: bool, dsp: bool, address: int) -> None:
-        """What this emulator lets pass and a chip would not."""
+        """Raise FirmwareFault for an instruction that the emulator executes and this core does not have."""
         fpu_enabled = c.c_uint32.from_address(self._system_control + _CPACR).value >> 20 & 0xF == 0xF
         reason = ""
         if dsp and not self.spec["dsp"]:

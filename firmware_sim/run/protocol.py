@@ -1,4 +1,4 @@
-"""What the emulator process and its parent say: a JSON message and a block of bytes, both length-prefixed."""
+"""Messages between the emulator process and its parent: a JSON object and a block of bytes, each with its length in front."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import Any, BinaryIO
 import numpy as np
 
 PREDICT, LEARN = 1, 2
-"""Commands, as in firmware/port.h."""
+"""Values of port_command in port.h."""
 
 REPLY = np.dtype(
     [("insns", "<u8"), ("cycles", "<u8"), ("status", "<i4")]
     + [(name, "<u4") for name in ("predicted", "skipped", "visited", "moved", "flipped")]
 )
-"""`reply` of hook.c."""
+"""`reply` of hook.h."""
 
 PHASES = {1: "forward", 2: "error", 3: "backward", 4: "update"}
-"""mb_phase of metabit.h."""
+"""Names of mb_phase in metabit.h."""
 
 _PREFIX = struct.Struct("<IQ")
 
 
 def send(stream: BinaryIO, message: dict[str, Any], payload: bytes = b"") -> None:
+    """Write one message."""
     text = json.dumps(message).encode()
     stream.write(_PREFIX.pack(len(text), len(payload)) + text)
     stream.write(payload)
@@ -31,7 +32,7 @@ def send(stream: BinaryIO, message: dict[str, Any], payload: bytes = b"") -> Non
 
 
 def receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
-    """Raises EOFError when the other side is gone."""
+    """Read one message. Raises EOFError if the other process has ended."""
     text_size, payload_size = _PREFIX.unpack(_exactly(stream, _PREFIX.size))
     message: dict[str, Any] = json.loads(_exactly(stream, text_size))
     return message, _exactly(stream, payload_size)
@@ -40,5 +41,5 @@ def receive(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
 def _exactly(stream: BinaryIO, size: int) -> bytes:
     data = stream.read(size)
     if len(data) != size:
-        raise EOFError(f"the other side ended after {len(data)} of {size} bytes")
+        raise EOFError(f"the other process ended after {len(data)} of {size} bytes")
     return data

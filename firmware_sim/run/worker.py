@@ -1,7 +1,7 @@
-"""The emulator process: `python -m metabit.firmware_sim.run.worker`, spoken to over stdin and stdout (protocol.py).
+"""Main function of the emulator process, which emulate.py starts. It reads requests from stdin and writes answers to stdout.
 
-A process of its own for three reasons: a crash of the emulator cannot take the caller with it, its gigabyte of address
-space goes away with it, and unicorn (GPLv2) stays out of the caller's process.
+The emulator runs in a process of its own for three reasons: a crash of the emulator does not end the caller, its gigabyte of
+address space is freed with the process, and unicorn (GPLv2) is never loaded into the process of the caller.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Answer = tuple[dict[str, Any], bytes]
 
 
 def main() -> None:
-    """Answer requests until the parent hangs up. The first one brings the firmware and the board."""
+    """Answer requests until the parent closes stdin. The first request holds the firmware and the board."""
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # nothing but answers may go there
+    sys.stdout = sys.stderr  # stdout carries answers only
     machine: Machine | None = None
     handlers: dict[str, Callable[[Machine, dict[str, Any], bytes], Answer]] = {"run": _run, "state": _state}
     while True:
@@ -62,7 +62,3 @@ def _run(machine: Machine, request: dict[str, Any], payload: bytes) -> Answer:
 
 def _state(machine: Machine, request: dict[str, Any], payload: bytes) -> Answer:
     return {}, machine.state
-
-
-if __name__ == "__main__":
-    main()

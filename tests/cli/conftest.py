@@ -28,6 +28,15 @@ class Ran:
     def json(self) -> Any:
         return json.loads(self.out)
 
+    def fails(self, *words: str, code: int = 1) -> None:
+        """One line on standard error with all the words, the exit code, and nothing else."""
+        assert self.code == code, self
+        lines = [line for line in self.err.splitlines() if line.strip()]
+        assert len(lines) == 1 and lines[0].startswith("metabit: "), self.err
+        assert "Traceback" not in self.err
+        for word in words:
+            assert word in self.err, (word, self.err)
+
 
 Run = Callable[..., Ran]
 

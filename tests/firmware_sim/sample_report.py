@@ -6,15 +6,33 @@ import dataclasses
 import math
 from typing import Any
 
+from metabit.firmware_sim.budgets import Check
 from metabit.firmware_sim.price.stack import StackBound
-from metabit.firmware_sim.report.budgets import Check
-from metabit.firmware_sim.report.measure import Cost, LayerCost, Measurement, Memory
+from metabit.firmware_sim.report.cost import Cost
+from metabit.firmware_sim.report.measure import LayerCost, Measurement, Memory
 from metabit.firmware_sim.report.page import Deployment, Provenance, Report
 
 
 def cost(ms: float, clock_hz: int, samples: int = 100) -> Cost:
     cycles = ms * clock_hz / 1e3
-    return Cost(samples, cycles * 0.8, int(cycles * 0.9), cycles, int(cycles * 1.1), ms, ms * 1.1)
+    return Cost(
+        samples=samples,
+        insns_mean=cycles * 0.8,
+        insns_p95=int(cycles * 0.85),
+        insns_max=int(cycles * 0.9),
+        cycles_mean=cycles,
+        cycles_p95=int(cycles * 1.05),
+        cycles_max=int(cycles * 1.1),
+        ms_mean=ms,
+        ms_p95=ms * 1.05,
+        ms_max=ms * 1.1,
+        worst_call=samples // 2,
+        worst_sample=7,
+        worst_data="the training part",
+        course=tuple((samples * i // 10, ms, ms * (1.1 if i == 5 else 1.05)) for i in range(1, 11))
+        if samples > 1
+        else (),
+    )
 
 
 def measurement(board: str = "nrf52840", clock_hz: int = 64_000_000) -> Measurement:
@@ -37,6 +55,8 @@ def measurement(board: str = "nrf52840", clock_hz: int = 64_000_000) -> Measurem
         band_percent=10,
         flash=Memory({"code": 8_284, "image": 88_528, "data": 0}, 1 << 20),
         ram=Memory({"stack": 2_048, "other": 72, "state": 87_168, "arena": 5_984}, 256 << 10),
+        samples="all samples of an example",
+        layer_samples="the first samples of an example",
         stack_high_water=736,
         stack_bound=StackBound(980, ("Reset_Handler", "main", "mb_learn"), {"mb_predict": 756, "mb_learn": 932}),
         boot=cost(24.0, clock_hz, 1),
@@ -56,8 +76,8 @@ def deployment(name: str = "metaplastic, k = 5", forgets: float = 0.02) -> Deplo
 
     return Deployment(
         name=name,
-        description="Trained on the first world, then carried into the second.",
-        worlds=("at the factory", "in the field"),
+        description="Trained on the first dataset, then learns the second.",
+        datasets=("old task", "new task"),
         curve=[point(step) for step in range(0, 6001, 200)],
         visited=421.9,
         moved=212.4,
@@ -75,8 +95,8 @@ def report(**changes: Any) -> Report:
     checks += [Check("nrf52840", "ram_bytes", 95_272, 114_688), Check("rp2040", "ram_bytes", 95_272, 90_000)]
     checks += [Check("nrf52840", "predict_ms", 0.77, 3.0), Check("nrf52840", "stack_bytes", 736, 2_048)]
     sample = Report(
-        title="Keeps learning where it lives",
-        summary="A 133,120-synapse network left the factory, moved to a world it had not seen, and learned it on the chip.",
+        title="Learns on the board",
+        summary="A network of 133,120 synapses was trained on one task and learnt another one on the board.",
         network="256 thermometer inputs, 512 hidden units, 10 classes, 5 hidden bits a synapse.",
         deployments=[deployment(), deployment("plain binary, k = 1 <control>", forgets=0.31)],
         boards=boards,

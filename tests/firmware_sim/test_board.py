@@ -50,6 +50,12 @@ def test_a_board_of_your_own(tmp_path: Path) -> None:
         ("0x2000_0000", "0x0800_1000", "flash and ram overlap"),
         ("0x2000_0000", "0xFFFF_FC00", "does not fit into 32-bit addresses"),
         ("name =", "name", "not valid TOML"),
+        ("72_000_000", "72_000_000_000", "clock_hz = 7.2e\\+10 must be at most 4,294,967,296"),
+        ('"mine"', '"../../etc/board"', r"name = '../../etc/board' must be 1 to 64 characters of A-Z a-z 0-9 . _ -"),
+        ('"mine"', '"a*/ b"', "must be 1 to 64 characters"),
+        ('"mine"', '"mine\\n"', "must be 1 to 64 characters"),
+        ('"mine"', f'"{"x" * 65}"', "must be 1 to 64 characters"),
+        ('"mine"', '""', "must be 1 to 64 characters"),
     ],
 )
 def test_a_board_file_that_is_wrong_says_where(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -57,6 +63,19 @@ def test_a_board_file_that_is_wrong_says_where(tmp_path: Path, old: str, new: st
     file.write_text(GOOD.replace(old, new))
     with pytest.raises(BoardError, match=message):
         load_board(file)
+
+
+def test_a_board_file_that_is_no_text_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "board.toml"
+    file.write_bytes(GOOD.encode() + b'description = "\xb5C"\n')
+    with pytest.raises(BoardError, match=r"board.toml: not a UTF-8 text file: byte 0xb5 at \d+$"):
+        load_board(file)
+
+
+def test_a_name_of_64_characters_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "long.toml"
+    file.write_text(GOOD.replace('"mine"', f'"{"aZ09._-x" * 8}"'))
+    assert len(load_board(file).name) == 64
 
 
 def test_unknown_names_list_the_known_ones() -> None:

@@ -4,8 +4,11 @@ from pathlib import Path
 import pytest
 import sample_report
 
-from metabit.firmware_sim import BoardError, breaches, check, load_board, load_budgets
+from metabit.firmware_sim import BoardError, breaches, build, check, load_board, load_budgets
 from metabit.firmware_sim.board import boards
+from metabit.firmware_sim.build.elf import Program
+
+VALID = "[emulator]\ninstructions_per_call = 1\n[default]\nstack_bytes = 8\n"
 
 
 def test_every_board_has_a_budget_that_fits_it() -> None:
@@ -46,7 +49,14 @@ def test_what_was_not_measured_is_not_checked() -> None:
             "[emulator]\ninstructions_per_call = 1\n[default]\nstack_bytes = 8\nlearn_us = 1\n",
             "unknown field 'learn_us'",
         ),
-        ("[emulator]\ninstructions_per_call = 1\n[default]\nstack_bytes = 8\nlearn_ms = -1\n", "must not be negative"),
+        (VALID + "learn_ms = -1\n", "learn_ms = -1 must be at least 0"),
+        (VALID + "learn_ms = nan\n", "learn_ms = nan must be a finite number"),
+        (VALID + "learn_ms = inf\n", "learn_ms = inf must be a finite number"),
+        (VALID + f"learn_ms = {2**70}\n", "must be at most 4,294,967,296"),
+        (VALID + "learn_ms = 1e300\n", "must be at most 4,294,967,296"),
+        (VALID + f"flash_bytes = {2**70}\n", "flash_bytes = 1.18059e\\+21 must be at most 4,294,967,296"),
+        (VALID.replace("= 8", f"= {2**70}"), "stack_bytes = 1.18059e\\+21 must be at most"),
+        (VALID.replace("= 1\n", f"= {2**70}\n"), "instructions_per_call = 1.18059e\\+21 must be at most"),
     ],
 )
 def test_a_budget_file_that_is_wrong_says_where(tmp_path: Path, text: str, message: str) -> None:
@@ -54,3 +64,15 @@ def test_a_budget_file_that_is_wrong_says_where(tmp_path: Path, text: str, messa
     file.write_text(text)
     with pytest.raises(BoardError, match=message):
         load_budgets(file)
+
+
+def test_a_stack_larger_than_the_ram_is_refused_before_anything_is_compiled(image: Path) -> None:
+    board = load_board("rp2040")
+    with pytest.raises(
+        BoardError, match=r"a stack of 270,337 bytes is more than the 270,336 bytes of RAM of board rp2040: lower"
+    ):
+        build(image, board, stack_size=board.ram.size + 1)
+
+
+def test_the_firmware_reserves_the_stack_of_the_budget(image: Path) -> None:
+    assert Program.read(build(image, load_board("rp2040"), stack_size=1536)).sizes.stack == 1536

@@ -74,7 +74,7 @@ def test_a_damaged_image_does_not_boot(board: Board, image: Path, tmp_path: Path
     elf, blob = build(image, board).read_bytes(), image.read_bytes()
     bad = tmp_path / "bad.elf"
     bad.write_bytes(elf.replace(blob, blob[:-1] + bytes([blob[-1] ^ 1])))
-    with pytest.raises(Exception, match="gave up with mb_status -8"):
+    with pytest.raises(Exception, match="stopped with mb_status -8"):
         Device(bad, board)
 
 

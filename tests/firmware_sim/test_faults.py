@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -25,6 +26,7 @@ from metabit.firmware_sim import (
     load_budgets,
 )
 from metabit.firmware_sim.board import CORES
+from metabit.runtime import InputError
 
 
 @pytest.mark.parametrize(
@@ -35,7 +37,7 @@ from metabit.firmware_sim.board import CORES
         (6, "?", "execution of RAM", None),
         (11, "?", "jump to flash that holds no code", None),
         (8, "overflow", "stack overflow: more than the 512 bytes reserved", None),
-        (10, "port_exit", "the firmware gave up with mb_status -7", None),
+        (10, "port_exit", "the firmware stopped with mb_status -7", None),
     ],
 )
 def test_faults_are_caught_and_named(
@@ -90,6 +92,46 @@ def test_wrong_inputs_never_reach_the_device(either_board: Board, either_probe: 
             device.predict(np.zeros(3, np.uint8))
         with pytest.raises(ValueError, match=r"labels are int64 \(1,\), 2 inputs need integers \(2,\)"):
             device.learn_many(np.zeros((2, 2), np.uint8), [1])
+
+
+@pytest.mark.parametrize("label", [-1, 1, 65536, 2**32])
+def test_a_label_that_is_no_class_never_reaches_the_device(either_board: Board, either_probe: Path, label: int) -> None:
+    """65536 would become class 0 in the 16 bits of the port."""
+    with Device(either_probe, either_board) as device:
+        with pytest.raises(InputError, match=rf"label {label} of sample 1 is outside 0..0: this model has 1 classes"):
+            device.learn_many([[0, 1], [0, 1]], [0, label])
+        with pytest.raises(InputError, match=rf"label {label} of sample 0"):
+            device.learn([0, 1], label)
+        assert device.predict([0, 3]).insns == 7
+
+
+START = """
+import sys, pathlib
+{before}
+from metabit.firmware_sim import Device, load_board
+with Device({elf!r}, load_board({board!r})) as device:
+    assert device.predict([0, 3]).insns == 7
+assert "unicorn" not in sys.modules, "unicorn (GPLv2) stays out of the process of the caller"
+print("ran")
+"""
+
+
+@pytest.mark.parametrize("before", ["", "sys.path.insert(0, str(pathlib.Path.cwd()))", "sys.path.insert(0, '.')"])
+def test_modules_in_the_current_directory_are_never_executed(
+    before: str, either_board: Board, either_probe: Path, tmp_path: Path
+) -> None:
+    """The caller imports metabit first; its module path then holds the directory in every form that Python gives it."""
+    trap = "import pathlib; pathlib.Path(__file__).with_name('executed').write_text(__name__)\nraise SystemExit(9)\n"
+    for name in ("unicorn.py", "capstone.py", "metabit/__init__.py", "numpy/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(trap)
+    loaded = "import metabit.firmware_sim.run.emulate"  # with the directory out of the way
+    code = START.format(
+        before=f"sys.path.remove('')\n{loaded}\n{before}", elf=str(either_probe), board=either_board.name
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "ran\n", done.stderr
+    assert not list(tmp_path.rglob("executed"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

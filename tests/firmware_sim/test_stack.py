@@ -43,7 +43,7 @@ def test_what_has_no_bound_is_refused_by_name(either_board: Board, compiler: str
         ("itself", r"itself calls itself \(itself → itself\)"),
         ("ping", r"ping calls itself \(ping → pong → ping\)"),
         ("through", r"through calls through a pointer at 0x\w+ \(`blx r\d+`\)"),
-        ("dynamic", r"dynamic moves the stack pointer by what is known only at run time at 0x\w+ \(`[\w.]+ sp, "),
+        ("dynamic", r"dynamic moves the stack pointer by an amount known only at run time at 0x\w+ \(`[\w.]+ sp, "),
     ):
         with pytest.raises(StackUnbounded, match=f"^the stack has no bound: {message}"):
             stack.deepest(name)
@@ -56,7 +56,7 @@ def test_a_refusal_is_part_of_the_answer(board: Board) -> None:
 
 def test_ways_that_join_and_helpers_inside(either_board: Board) -> None:
     stack = Stack(Program.read(compile_probe(either_board, "probe.c", "counted.S", "joined.S")))
-    with pytest.raises(StackUnbounded, match="joined moves the stack pointer by what is known only at run time"):
+    with pytest.raises(StackUnbounded, match="joined moves the stack pointer by an amount known only at run time"):
         stack.deepest("joined")
     assert stack.frame("helped") >= 8 + 400
 

@@ -1,4 +1,4 @@
-/* The model, as it lies in flash: 16-byte aligned, so that every offset inside keeps its alignment. */
+/* The model in flash, aligned to 16 bytes, so that offsets inside the image keep their alignment. */
     .section .rodata.image, "a", %progbits
     .balign 16
     .global image

@@ -1,10 +1,10 @@
-/* A learning device in one page: open the image in flash, give it its two memories, serve the port for ever. */
+/* A complete device that learns: opens the image in flash, gives the library its two memories, and serves the port for ever. */
 #include "port.h"
 
 /* image.S */
 extern const uint8_t image[], image_end[];
 
-/* Sizes in bytes, from mb_state_size() and mb_arena_size(), and the number of classes: known when this program is built. */
+/* Sizes in bytes by mb_state_size() and mb_arena_size(), and the number of classes. The build passes them. */
 #if !defined(STATE_BYTES) || !defined(ARENA_BYTES) || !defined(CLASSES)
 #error "pass -DSTATE_BYTES=, -DARENA_BYTES= and -DCLASSES="
 #endif
@@ -12,7 +12,7 @@ extern const uint8_t image[], image_end[];
 #if STATE_BYTES > 0
 static uint8_t state_memory[STATE_BYTES] __attribute__((aligned(16)));
 #else
-#define state_memory NULL /* predicts from the image in flash */
+#define state_memory NULL /* the library predicts from the image in flash */
 #endif
 static uint8_t arena_memory[ARENA_BYTES] __attribute__((aligned(16)));
 static int32_t scores[CLASSES];
@@ -26,7 +26,7 @@ static mb_status boot(void) {
         return status;
     }
     if (mb_classes(&model) != CLASSES) {
-        return MB_E_SHAPE; /* built for another image */
+        return MB_E_SHAPE; /* this program was built for another image */
     }
     return mb_attach(&model, state_memory, STATE_BYTES, arena_memory, sizeof arena_memory);
 }

@@ -1,10 +1,10 @@
-/* The four functions a C compiler may call by itself. Whole words where the pointers allow it, and no unrolling. */
+/* The four functions that a C compiler may call on its own. memcpy and memset move whole words if both pointers are aligned. */
 #include <stdint.h>
 #include <string.h>
 
 typedef uint32_t __attribute__((may_alias)) word;
 
-/* Keeps the compiler from recognising a loop as memcpy or memset and calling the function from inside itself. */
+/* Hides a pointer from the optimiser: otherwise the compiler turns the loop of memcpy into a call of memcpy. */
 #define OPAQUE(pointer) __asm volatile("" : "+r"(pointer))
 
 static inline int aligned(const void *p) { return ((uintptr_t)p & 3) == 0; }

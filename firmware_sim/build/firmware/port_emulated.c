@@ -1,4 +1,4 @@
-/* The port of the emulated board: plain stores to the registers that hook.c answers. */
+/* The port of the emulated board: loads and stores of registers that run/hook.c implements. */
 #include "port.h"
 #include "port_registers.h"
 

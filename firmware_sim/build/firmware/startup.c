@@ -1,4 +1,4 @@
-/* From reset to main on any Cortex-M: vector table, FPU, .data, .bss. The symbols come from link.ld. */
+/* Startup code of any Cortex-M: vector table, FPU, .data, .bss, then main. link.ld defines the symbols. */
 #include <stdint.h>
 
 #include "port.h"
@@ -13,7 +13,7 @@ void HardFault_Handler(void);
 
 __attribute__((noreturn, used)) void Reset_Handler(void) {
 #if defined(__ARM_FP)
-    /* First of all: from here on the compiler may use FPU registers anywhere, even to copy .data. */
+    /* Must be first: the compiler may use FPU registers in any later statement, also to copy .data. */
     CPACR |= 0xFu << 20;
     __asm volatile("dsb\n\tisb" ::: "memory");
 #endif
@@ -29,7 +29,7 @@ __attribute__((noreturn, used)) void Reset_Handler(void) {
     }
 }
 
-/* Every exception ends here: this firmware uses no interrupts, so any of them is a fault. */
+/* Handler of every exception. This firmware uses no interrupts, so each exception is a fault. */
 __attribute__((noreturn, used)) void HardFault_Handler(void) {
     port_exit(PORT_EXCEPTION);
     for (;;) {

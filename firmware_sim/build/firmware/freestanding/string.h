@@ -1,4 +1,4 @@
-/* The part of <string.h> the runtime uses, for compilers that bring only the freestanding headers. See memory.c. */
+/* The functions of <string.h> that the runtime uses, for compilers without a C library. memory.c defines them. */
 #ifndef METABIT_STRING_H
 #define METABIT_STRING_H
 

@@ -1,23 +1,28 @@
-"""Budgets: what a firmware may cost, and the sentence that says it costs more."""
+"""Budgets: limits on memory and time for each board, and the comparison of a measurement with them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metabit.firmware_sim.errors import BoardError
 from metabit.firmware_sim.toml_files import Table, read_table
 
 if TYPE_CHECKING:
     from metabit.firmware_sim.report.measure import Measurement
 
 _FILE = Path(__file__).parent / "budgets.toml"
+_MOST_INSTRUCTIONS = 1 << 53
+"""Far from an overflow of the emulator's 64-bit counters."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits for one board, in bytes and milliseconds, for the worst sample. None = none but the board's own memory."""
+    """Limits of one board in bytes and milliseconds; times are those of the worst call.
+
+    stack_bytes: also the stack that the firmware reserves. None: no limit but the memory of the board.
+    """
 
     stack_bytes: int
     flash_bytes: int | None = None
@@ -29,19 +34,19 @@ class Budget:
 
 @dataclass(frozen=True)
 class Budgets:
-    """A budget file. instructions_per_call: when the emulator stops believing that a call will end."""
+    """A budget file. instructions_per_call: after so many the emulator stops a call as an endless loop."""
 
     instructions_per_call: int
     boards: dict[str, Budget]
-    source: str
 
     def of(self, board: str) -> Budget:
+        """Return the budget of a board by its name, or the default one."""
         return self.boards.get(board, self.boards["default"])
 
 
 @dataclass(frozen=True)
 class Check:
-    """One budget held against one measured value."""
+    """A limit and the value measured for it."""
 
     board: str
     budget: str
@@ -62,18 +67,18 @@ class Check:
 
 
 def load_budgets(path: Path | None = None) -> Budgets:
-    """The room's own limits, or a file of yours in the same form."""
+    """Read a budget file, by default budgets.toml of this package. Raises BoardError."""
     table = read_table(path or _FILE)
     boards = {name: _budget(table.table(name)) for name in table if name != "emulator"}
     if "default" not in boards:
-        raise BoardError(f"{table.place}: table 'default' is missing: boards without a table of their own use it")
+        table.refuse("table 'default' is missing: boards without a table of their own use it")
     emulator = table.table("emulator")
     emulator.only(("instructions_per_call",))
-    return Budgets(emulator.integer("instructions_per_call", least=1), boards, table.place)
+    return Budgets(emulator.integer("instructions_per_call", least=1, most=_MOST_INSTRUCTIONS), boards)
 
 
 def check(measurement: Measurement, budgets: Budgets | None = None) -> list[Check]:
-    """Every limit that exists for the measured board, held against its value."""
+    """Compare every limit of the measured board with its value. A call that was not measured is not checked."""
     budget = (budgets or load_budgets()).of(measurement.board)
     values = {
         "flash_bytes": measurement.flash.total,
@@ -91,15 +96,15 @@ def check(measurement: Measurement, budgets: Budgets | None = None) -> list[Chec
     ]
 
 
-def breaches(checks: list[Check]) -> list[Check]:
-    """The ones to fail on."""
+def breaches(checks: Sequence[Check]) -> list[Check]:
+    """Return the checks that failed."""
     return [c for c in checks if not c.passed]
 
 
 def _budget(table: Table) -> Budget:
     table.only(field.name for field in fields(Budget))
     return Budget(
-        stack_bytes=table.integer("stack_bytes", least=8),  # no default: the firmware reserves exactly this much
+        stack_bytes=table.integer("stack_bytes", least=8),
         flash_bytes=table.integer("flash_bytes") if "flash_bytes" in table else None,
         ram_bytes=table.integer("ram_bytes") if "ram_bytes" in table else None,
         boot_ms=table.number("boot_ms") if "boot_ms" in table else None,
