@@ -177,7 +177,7 @@ def test_a_convolutional_checkpoint_goes_all_the_way(metabit: Any) -> None:
     assert set(found["engines"]) == {"numpy", "onnx", "tflite", "runtime"}
 
     table, data = metabit("inspect", "model.mbit"), metabit("inspect", "model.mbit", "--json").json()
-    assert "conv 3x3, same, pool 2" in table.out and "8x8x1 uint8" in table.out and "conv 3x3, stride 2" in table.out
+    assert "conv 3x3, same, pool 2" in table.out and "8x8x1 bytes" in table.out and "conv 3x3, stride 2" in table.out
     first, second, *rest = data["layers"]
     assert (
         first["conv"]["outputs"] == [4, 4, 6] and second["conv"]["outputs"] == [1, 1, 9] and first["takes"] == "bytes"

@@ -11,6 +11,7 @@ import pytest
 from metabit import export, firmware_sim, train
 from metabit.cli.commands.verify import compare, run_all
 from metabit.data import load, thermometer
+from metabit.export.files.image import with_state
 from metabit.export.files.onnx_file import read_onnx
 from metabit.export.files.tflite_file import read_tflite
 from metabit.runtime import Model
@@ -36,7 +37,7 @@ def test_every_file_carries_the_same_hidden_state(trained: Path, tmp_path: Path)
     image = export.read_image((tmp_path / "model.mbit").read_bytes())
     for layer, again, a, b in zip(frozen.layers, image.layers, onnx, tflite, strict=True):
         assert np.array_equal(layer.hidden, again.hidden)
-        assert np.array_equal(layer.hidden, a) and np.array_equal(layer.hidden, b)
+        assert np.array_equal(layer.hidden, a.hidden) and np.array_equal(layer.hidden, b.hidden)
     assert json.loads((tmp_path / "manifest.json").read_text())["checked"]["engines"] == [
         "numpy", "onnx", "tflite", "runtime"
     ]  # fmt: skip
@@ -66,7 +67,7 @@ def test_a_learned_state_moves_from_the_board_to_the_host_and_on(trained: Path) 
     first, second = (firmware_sim.load_board(name) for name in ("nrf52840", "rp2040"))
     with firmware_sim.Device(firmware_sim.build(image, first), first) as device:
         device.learn_many(x[:40], y[:40])
-        moved = export.image.with_state(image, device.state())
+        moved = with_state(image, device.state())
     with firmware_sim.Device(firmware_sim.build(moved, second), second) as device:
         device.learn_many(x[40:], y[40:])
         assert device.state() == host.state()

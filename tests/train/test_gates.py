@@ -99,18 +99,22 @@ def test_a_preset_brings_what_it_goes_with() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"norm": "batch"}, "norm='batch' with units='graded': must be 'static'"),
-        ({"output": "learned"}, "output='learned' with units='graded': must be 'code'"),
-        ({"encode": None}, "units='graded' without encode"),
-        ({"hidden": (5, 5)}, "hidden has 2 layers: units='graded' is one hidden layer"),
-        ({"hidden": (1025,)}, "1025 hidden units and 3 classes: units='graded' has at most 1024"),
-        ({"classes": 1025}, "5 hidden units and 1025 classes"),
-        ({"features": 8193}, "encode gives 16386 input bits: units='graded' takes 16384"),
+        ({"norm": "batch"}, "units='graded' needs norm='static', not 'batch'$"),
+        ({"output": "learned"}, "units='graded' needs output='code', not 'learned'"),
+        ({"encode": None}, "units='graded' needs encode, thresholds"),
+        (
+            {"norm": "batch", "output": "learned", "hidden": ()},
+            "norm='static', not 'batch'; output='code', not 'learned'; one",
+        ),
+        ({"hidden": (5, 5)}, "units='graded' needs one hidden layer, not 2"),
+        ({"hidden": (1025,)}, r"at most 1024 hidden units and classes, not \(1025,\) and 3"),
+        ({"classes": 1025}, r"at most 1024 hidden units and classes, not \(5,\) and 1025"),
+        ({"features": 8193}, "at most 16384 input bits, not 16386: use fewer planes"),
         ({"units": "relu"}, "units='relu': must be 'sign' or 'graded'"),
         ({"ramp": (9, 9)}, r"ramp=\(9, 9\): must rise"),
         ({"ramp": (0, 2048)}, r"ramp\[1\]=2048: must be an integer from 0 to 2047"),
         ({"ramp": 3}, "ramp=3: must be two whole numbers"),
-        ({"image": (2, 3, 1), "conv": ({"channels": 2, "kernel": 2},)}, "hidden has 1 layers and conv 1"),
+        ({"image": (2, 3, 1), "conv": ({"channels": 2, "kernel": 2},)}, "units='graded' needs no convolution, not 1"),
     ],
 )
 def test_what_a_device_does_not_have_is_a_sentence(change: dict[str, Any], message: str) -> None:
