@@ -38,14 +38,14 @@ class DeploymentOptions:
 
     name: str
     description: str
-    options: export.Options
+    options: export.VisitOptions
 
 
 def deployment_options(recipe: Recipe = RECIPE, seed: int = 0) -> tuple[DeploymentOptions, ...]:
     """The deployments of the demo. They differ only in what their names say."""
 
-    def options(visits: float, m: float | None = None) -> export.Options:
-        return export.Options(bits=recipe.bits, visits=visits, m=m, seed=seed)
+    def options(visits: float, m: float | None = None) -> export.VisitOptions:
+        return export.VisitOptions(bits=recipe.bits, visit_rate=visits, m=m, seed=seed)
 
     return (
         DeploymentOptions(
@@ -61,7 +61,7 @@ def deployment_options(recipe: Recipe = RECIPE, seed: int = 0) -> tuple[Deployme
             "without metaplasticity, at the visit rate that suits it best",
             options(recipe.gentle_visits, m=0),
         ),
-        DeploymentOptions("frozen", "weights only, no learning", export.Options(bits=1, seed=seed)),
+        DeploymentOptions("frozen", "weights only, no learning", export.VisitOptions(bits=1, seed=seed)),
     )
 
 

@@ -126,10 +126,23 @@ class Race:
             if "error" in row:
                 raise TrainError(row["error"])
 
+    def _finished(self, table: str | Path, cells: Sequence[Cell]) -> list[Cell | None]:
+        """Row of each cell, or None. Raises TrainError for a row without a score, or a result that is not a finite number."""
+        rows = finished(table, cells)
+        for cell, row in zip(cells, rows, strict=True):
+            results = {} if row is None else {"score": None} | {name: row[name] for name in row if name not in cell}
+            for name, value in results.items():
+                numbers = value.values() if isinstance(value, dict) else [value]
+                if not all(isinstance(one, int | float) and np.isfinite(one) for one in numbers):
+                    raise TrainError(
+                        f"{table}: {name} of a finished run is {value!r}, not a finite number: delete that line"
+                    )
+        return rows
+
     def gains(self, table: str | Path, number: int) -> list[float]:
         """Return score of this trial minus score of trial 0 for each seed of the final comparison that both finished."""
         pairs = self._duel(number)
-        rows = finished(table, [cell for pair in pairs for cell in pair])
+        rows = self._finished(table, [cell for pair in pairs for cell in pair])
         return [
             mine["score"] - theirs["score"]
             for mine, theirs in zip(rows[::2], rows[1::2], strict=True)
@@ -153,7 +166,8 @@ class Race:
             rounds: counts only the runs of the first rounds, as the table may hold those of later ones; None is all.
         """
         count, most = len(self.settings), self.rounds if rounds is None else rounds
-        rows = finished(table, [self.cell(number, round_) for number in range(count) for round_ in range(most)])
+        cells = [self.cell(number, round_) for number in range(count) for round_ in range(most)]
+        rows = self._finished(table, cells)
         found = []
         for number in range(count):
             own = [row for row in rows[number * most : (number + 1) * most] if row is not None]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from metabit.data import Task
 from metabit.experiments import stream
 from metabit.experiments.errors import UsageError
-from metabit.export import FreshOptions, Frozen, fresh, read_image, retune, space, write_image
-from metabit.export.freeze.visits import generator_state
+from metabit.export import Frozen, VoteOptions, fresh, read_image, retune, tunable_settings, write_image
+from metabit.export.freeze.levels import generator_state
 from metabit.runtime import Model
 
 HELD = 10
@@ -36,7 +36,7 @@ class Start:
 
     image: bytes | None
     sizes: tuple[int, int, int] = (0, 0, 0)
-    options: FreshOptions = field(default_factory=FreshOptions)
+    options: VoteOptions = field(default_factory=VoteOptions)
 
     def network(self, settings: Mapping[str, Any], seed: int) -> Frozen:
         """The network of one run, with the settings of a trial."""
@@ -144,7 +144,7 @@ def draw(frozen: Frozen, trials: int, seed: int) -> list[dict[str, Any]]:
 
     Each changes between one and all of the tunable settings. A larger number of trials begins with the same ones.
     """
-    ranges = space(frozen)
+    ranges = tunable_settings(frozen)
     drawn: list[dict[str, Any]] = [{}]
     numbers = itertools.count()
     while len(drawn) <= trials:

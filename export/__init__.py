@@ -1,57 +1,78 @@
 """Floats end here: a checkpoint becomes integers, and the integers become files.
 
-    freeze.py        checkpoint -> Frozen        signs, levels, thresholds, tables
-    fresh.py         nothing -> Frozen           a network that learns on the device from the first sample
-    retune.py        Frozen -> Frozen            other learning settings, nothing else
-    handover.py      checkpoint -> Frozen        of graded units, which learn by votes
-    frozen.py        Frozen                      the only thing a writer receives
-    bits.py          packing                     the only shifts in Python
-    image.py         Frozen <-> model.mbit       what a microcontroller runs (runtime/FORMAT.md)
-    onnx_file.py     Frozen <-> model.onnx       the same network for ONNX Runtime
-    tflite_file.py   Frozen <-> model.tflite     the same network for stock TFLite
-    vectors.py       Frozen -> vectors.npz       what every engine must reproduce
-    bundle.py        all of them, read back and compared before anything is called done
+    frozen.py        Frozen, the network as integers: every writer receives it, every reader returns it
+    validate.py      checks that its layers fit together and that the format can hold them
+    freeze/          the makers of Frozen: from a checkpoint, from nothing, from another Frozen
+    oracle/          prediction and learning in NumPy, which every engine must equal
+    bits.py          packing of bits, the only shifts that pack them in Python
+    files/           Frozen <-> model.mbit (runtime/FORMAT.md), model.onnx, model.tflite
+    vectors.py       Frozen -> vectors.npz, the numbers that every engine must reproduce
+    bundle.py        all files of one network, read back and compared before they are written
 
 In four lines::
 
     from metabit import export, train
 
-    frozen = export.freeze(train.load_checkpoint("checkpoint.safetensors"), export.Options(bits=5))
+    frozen = export.freeze(train.load_checkpoint("checkpoint.safetensors"), export.VisitOptions(bits=5))
     export.export_all(frozen, "out")
 """
 
-from metabit.export.bundle import FORMATS, Written, export_all
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from metabit.export.bundle import FORMATS, Written, check_bundle, export_all
 from metabit.export.errors import ExportError, MissingExtra
 from metabit.export.files.image import read_image, write_image
-from metabit.export.freeze.fresh import HEAD, FreshOptions, fresh, fresh_head
-from metabit.export.freeze.graded import FIELD, hand_over
-from metabit.export.freeze.retune import retune, space
-from metabit.export.freeze.visits import Options, freeze
-from metabit.export.frozen import Counters, Encode, Frozen, Graded, Layer, Rule, Votes
+from metabit.export.freeze.fresh import fresh
+from metabit.export.freeze.retune import retune, tunable_settings
+from metabit.export.freeze.visits import VisitOptions, freeze
+from metabit.export.freeze.votes import VOTES_AFTER_TRAINING, VoteOptions, freeze_graded
+from metabit.export.frozen import (
+    ConvGeometry,
+    ConvLayer,
+    Counters,
+    DenseLayer,
+    Encode,
+    Frozen,
+    GradedLayer,
+    Layer,
+    OutputLayer,
+    Rule,
+    Votes,
+)
+from metabit.export.oracle import Oracle
 
 __all__ = [
-    "FIELD",
-    "FORMATS",
-    "HEAD",
-    "Counters",
-    "Encode",
-    "ExportError",
-    "FreshOptions",
-    "Frozen",
-    "Graded",
-    "Layer",
-    "MissingExtra",
-    "Options",
-    "Rule",
-    "Votes",
-    "Written",
-    "export_all",
-    "freeze",
-    "fresh",
-    "fresh_head",
-    "hand_over",
-    "read_image",
-    "retune",
-    "space",
-    "write_image",
-]
+    "FORMATS", "VOTES_AFTER_TRAINING", "ConvGeometry", "ConvLayer", "Counters", "DenseLayer", "Encode", "ExportError", "Frozen",
+    "GradedLayer", "Layer", "MissingExtra", "Oracle", "OutputLayer", "Rule", "VisitOptions", "VoteOptions", "Votes", "Written",
+    "check_bundle", "export_all", "freeze", "freeze_graded", "fresh", "read_image", "retune", "tunable_settings", "write_image",
+]  # fmt: skip
+
+_RENAMED = {
+    "FIELD": ("VOTES_AFTER_TRAINING", ""),
+    "FreshOptions": (
+        "VoteOptions",
+        "; its asks, gain, draws and margin are vote_rate, chance_per_vote, passes and skip_below",
+    ),
+    "Options": ("VisitOptions", "; its visits, margin and window are visit_rate, skip_below and ste_window"),
+    "hand_over": ("freeze_graded", ""),
+    "space": ("tunable_settings", ""),
+}
+"""Names of 0.1, for one release: the present name, and what else changed."""
+_GONE = {
+    "Graded": "a graded layer is one GradedLayer, with low, high and planes",
+    "HEAD": "heads on the features of a trained network were removed: use VoteOptions with fresh, on the data itself",
+    "fresh_head": "heads on the features of a trained network were removed: use fresh, on the data itself",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _GONE:
+        raise AttributeError(f"metabit.export.{name} is gone: {_GONE[name]}")
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    present, more = _RENAMED[name]
+    warnings.warn(f"metabit.export.{name} is metabit.export.{present} now{more}", DeprecationWarning, stacklevel=2)
+    return globals()[present]

@@ -1,7 +1,7 @@
 """The only place in Python that packs and unpacks bits.
 
-Bit 1 means +1 (or "on"), words are little-endian, the least significant bit comes first, and the bits that pad a row to
-whole words are zero. Two ways to lie:
+Bit 1 stands for +1 or "on". Words are little-endian, the least significant bit comes first, and the bits that pad a row to whole
+words are zero. There are two layouts:
 
 * row-major, for ONNX and TFLite: the K weights of one unit side by side in bytes;
 * input-major, for the device image: the weights of ``lanes`` units for one input side by side in a word. Unit
@@ -43,9 +43,6 @@ def _unpack(words: NDArray[Any], n: int) -> Bits:
     return np.unpackbits(octets, axis=-1, count=n, bitorder="little").astype(np.bool_)
 
 
-# --- row-major --------------------------------------------------------------------------------------------------------
-
-
 def pack_rows(bits: Bits) -> NDArray[np.uint8]:
     """bool (..., K) -> uint8 (..., ceil(K / 8))."""
     return _pack(bits, 8)
@@ -56,21 +53,11 @@ def unpack_rows(packed: NDArray[np.uint8], inputs: int) -> Bits:
     return _unpack(packed, inputs)
 
 
-def pack_words(bits: Bits) -> NDArray[np.uint32]:
-    """bool (..., n) -> uint32 (..., ceil(n / 32))."""
-    return _pack(bits, 32)
-
-
-def unpack_words(words: NDArray[np.uint32], n: int) -> Bits:
-    """uint32 (..., ceil(n / 32)) -> bool (..., n)."""
-    return _unpack(words, n)
-
-
 def hidden_planes(levels: NDArray[np.int8], k: int) -> NDArray[np.uint8]:
     """Levels int8 (N, K) -> planes uint8 (k, N, ceil(K / 8)), least significant first.
 
     Plane p holds bit p of ``level + 2**(k-1)``: the two's complement bits with the top one inverted, so that plane k-1
-    is the sign plane as inference reads it (1 = +1). Raises ExportError for a level that k bits cannot hold.
+    is the sign plane that inference reads (1 = +1). Raises ExportError for a level that k bits cannot hold.
     """
     _check_levels(levels, k)
     offset = levels.astype(np.int16) + (1 << (k - 1))
@@ -78,14 +65,11 @@ def hidden_planes(levels: NDArray[np.int8], k: int) -> NDArray[np.uint8]:
 
 
 def levels_from_planes(planes: NDArray[np.uint8], inputs: int) -> NDArray[np.int8]:
-    """The inverse of `hidden_planes`: uint8 (k, N, ceil(K / 8)) -> int8 (N, K), K = inputs."""
+    """Inverse of `hidden_planes`: uint8 (k, N, ceil(K / 8)) -> int8 (N, K), K = inputs."""
     k = len(planes)
     place = (1 << np.arange(k))[:, None, None]
     offset = (unpack_rows(planes, inputs) * place).sum(axis=0)
     return np.asarray(offset - (1 << (k - 1)), np.int8)
-
-
-# --- input-major ------------------------------------------------------------------------------------------------------
 
 
 def pack_columns(bits: Bits, lanes: Lanes) -> Words:
@@ -94,14 +78,14 @@ def pack_columns(bits: Bits, lanes: Lanes) -> Words:
 
 
 def unpack_columns(words: Words, units: int) -> Bits:
-    """The inverse of `pack_columns`: words (R, K) -> bool (N, K), N = units."""
+    """Inverse of `pack_columns`: words (R, K) -> bool (N, K), N = units."""
     return np.ascontiguousarray(_unpack(words.T, units).T)
 
 
 def pack_level_columns(levels: NDArray[np.int8], k: int, lanes: Lanes) -> Words:
     """Levels int8 (N, K) -> words (R, K, k-1): the two's complement bits below the sign, most significant first.
 
-    Index 0 holds bit k-2. The sign lies apart, as ``pack_columns(levels >= 0, lanes)``.
+    Index 0 holds bit k-2. The sign is not included; it is ``pack_columns(levels >= 0, lanes)``.
     Raises ExportError for a level that k bits cannot hold.
     """
     _check_levels(levels, k)
@@ -112,7 +96,7 @@ def pack_level_columns(levels: NDArray[np.int8], k: int, lanes: Lanes) -> Words:
 
 
 def unpack_level_columns(words: Words, signs: Words, units: int) -> NDArray[np.int8]:
-    """The inverse of `pack_level_columns`: words (R, K, k-1) and the sign plane (R, K) -> levels int8 (N, K)."""
+    """Inverse of `pack_level_columns`: words (R, K, k-1) and the sign plane (R, K) -> levels int8 (N, K)."""
     groups, inputs, low = words.shape
     place = 1 << np.arange(low - 1, -1, -1)
     below_sign = unpack_columns(words.reshape(groups, inputs * low), units).reshape(units, inputs, low)
@@ -131,13 +115,10 @@ def slice_planes(values: NDArray[Any], planes: int, lanes: Lanes) -> Words:
 
 
 def unslice_planes(words: Words, units: int) -> NDArray[np.int64]:
-    """The inverse of `slice_planes`: words (R, planes) -> int64 (N,), N = units."""
+    """Inverse of `slice_planes`: words (R, planes) -> int64 (N,), N = units."""
     place = 1 << np.arange(words.shape[1], dtype=np.int64)
     place[-1] *= -1
     return np.asarray((unpack_columns(words, units) * place).sum(axis=1), np.int64)
-
-
-# --- shared -----------------------------------------------------------------------------------------------------------
 
 
 def _bits_of(values: NDArray[Any], place: NDArray[Any]) -> Bits:

@@ -1,4 +1,4 @@
-"""One network, all its files: written whole, read back, and compared integer by integer before anything is called done."""
+"""All files of one network: written together, read back, and compared integer by integer before they are written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,12 +25,19 @@ from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tfli
 from metabit.export.frozen import Frozen
 from metabit.export.vectors import write_vectors
 
+try:
+    import fcntl
+except ImportError:  # Windows: no lock, but `check_bundle` still finds a mixture
+    fcntl = None  # type: ignore[assignment]
+
 Inputs = NDArray[np.uint8]
+STAGING = ".export-"
+"""First characters of the folder in which files are completed."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A file that holds the network: its writer, its reader, and an engine that runs it, if one exists outside metabit."""
+    """A file that holds the network: its writer, its reader, and the engine outside metabit that runs it, if there is one."""
 
     file: str
     write: Callable[[Frozen], bytes]
@@ -49,7 +56,7 @@ Engine = Callable[[bytes, Inputs], NDArray[np.int32]]
 
 @dataclass(frozen=True)
 class Written:
-    """What one export left: file name -> bytes, and how many inputs every engine agreed on."""
+    """Result of one export: file name -> bytes, the engines compared, and the number of inputs on which they agreed."""
 
     files: dict[str, int]
     engines: tuple[str, ...]
@@ -66,14 +73,17 @@ def export_all(
     steps: int = 32,
     provenance: dict[str, Any] | None = None,
 ) -> Written:
-    """Writes model.*, vectors.npz and manifest.json into `folder`; after an error or Ctrl-C everything there is as before.
+    """Writes model.*, vectors.npz and manifest.json into `folder`, all of them or none.
 
-    Every file is read back and must hold the same network; every engine (NumPy, ONNX Runtime, TFLite, and `device`, which runs
-    an image, if given) must give the same integer scores on the vectors' inputs.
+    Every file must read back as the same network, and every engine (NumPy, ONNX Runtime, TFLite, and `device`, if given, which
+    runs an image) must give the same integer scores on the vectors' inputs. Exports into one folder at the same time run one
+    after the other. manifest.json holds the sha256 of the other files; `check_bundle` compares them.
+
+    inputs, steps: of `write_vectors`. provenance: JSON-ready, added to the manifest.
 
     Raises:
-        ExportError: a file does not read back, or two engines disagree (nothing is written then); an unknown format.
-        MissingExtra: the package behind a format is absent; ask for fewer formats, or install it.
+        ExportError: a file does not read back, two engines disagree, or a format is unknown; nothing is written.
+        MissingExtra: the package of a format is absent; choose fewer formats, or install it.
         OSError: the folder cannot be written.
     """
     for name in formats:
@@ -130,32 +140,86 @@ def _version(package: str) -> str | None:
         return None
 
 
+def check_bundle(folder: str | os.PathLike[str]) -> dict[str, int]:
+    """File name -> bytes of a folder that `export_all` wrote, after a comparison of every file with manifest.json.
+
+    Raises ExportError that names the first file that is missing, differs from the manifest, or belongs to another export: the
+    export was killed while it replaced files, or a file was changed later.
+    """
+    folder = Path(folder)
+    path = folder / "manifest.json"
+    try:
+        listed: dict[str, str] = json.loads(path.read_bytes())["sha256"]
+        if not all(Path(name).name == name for name in listed):
+            raise ValueError(listed)
+    except FileNotFoundError:
+        raise ExportError(f"{path} does not exist: give a folder that metabit export wrote") from None
+    except (ValueError, KeyError, TypeError):
+        raise ExportError(f"{path} is not a manifest of metabit export: export again") from None
+    sizes = {}
+    for name, digest in listed.items():
+        if not (folder / name).is_file():
+            raise ExportError(f"{folder / name} is missing, manifest.json lists it: export again")
+        data = (folder / name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ExportError(f"{folder / name} is not the file that manifest.json lists (other sha256): an export was "
+                              "interrupted, or the file was changed later; export again")  # fmt: skip
+        sizes[name] = len(data)
+    for form in FORMATS.values():
+        if (folder / form.file).exists() and form.file not in listed:
+            raise ExportError(f"{folder / form.file} is not listed in manifest.json: it is of another export, delete it or export "
+                              "again with its format")  # fmt: skip
+    return sizes
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds an exclusive lock on the folder, where the system has one; it ends with the process, however that ends."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _write_together(folder: Path, files: dict[str, bytes]) -> None:
-    """All files are complete on disk before the first takes its place; if one cannot, the others give theirs back."""
+    """Replaces the files of a folder together, the manifest last.
+
+    All files are complete on disk before the first one is moved, one export at a time. After an error or Ctrl-C the old files are
+    back. A process that is killed between two moves leaves a folder whose files differ from its manifest: see `check_bundle`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name in files:
         if (folder / name).is_dir():
             raise ExportError(f"{folder / name} is a folder, where a file is to go: move it away")
-    staging = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
-    placed: list[str] = []
-    try:
-        for name, data in files.items():
-            with open(staging / name, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        for name in files:
-            placed.append(name)
-            if (folder / name).exists():
-                shutil.copyfile(folder / name, staging / f"{name}.old")
-            os.replace(staging / name, folder / name)
-    except BaseException:
-        for name in placed:
-            if (staging / f"{name}.old").exists():
-                os.replace(staging / f"{name}.old", folder / name)
-            elif not (staging / name).exists():  # it was moved, and replaced nothing
-                (folder / name).unlink(missing_ok=True)
-        raise
-    finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(staging)
+    order = [*(name for name in files if name != "manifest.json"), "manifest.json"]
+    with _locked(folder):
+        for left in folder.glob(f"{STAGING}*"):  # of a process that was killed: the lock says that it no longer runs
+            shutil.rmtree(left, ignore_errors=True)
+        staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=folder))
+        placed: list[str] = []
+        try:
+            for name in order:
+                with open(staging / name, "wb") as file:
+                    file.write(files[name])
+                    file.flush()
+                    os.fsync(file.fileno())
+            for name in order:
+                placed.append(name)
+                if (folder / name).exists():
+                    shutil.copyfile(folder / name, staging / f"{name}.old")
+                os.replace(staging / name, folder / name)
+        except BaseException:
+            for name in placed:
+                if (staging / f"{name}.old").exists():
+                    os.replace(staging / f"{name}.old", folder / name)
+                elif not (staging / name).exists():  # it was moved, and replaced nothing
+                    (folder / name).unlink(missing_ok=True)
+            raise
+        finally:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(staging)

@@ -1,13 +1,15 @@
-"""What can go wrong in export, in the caller's words."""
+"""Errors of export, and the checks that raise them."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
+import numpy as np
+
 
 class ExportError(ValueError):
-    """A network, a file or an array that export cannot use; the message says what was passed and what to do."""
+    """A network, a file or an array that export cannot use; the message names it, its limit and the way out."""
 
 
 class MissingExtra(ImportError):
@@ -19,11 +21,22 @@ class MissingExtra(ImportError):
 
 
 def require(module: str, package: str | None = None) -> Any:
-    """Import an optional module on first use, so that the core install never needs it.
+    """Imports an optional module on first use, so that the core install never needs it.
 
-    package: the name pip knows it by, where it differs from the module's first part. Raises MissingExtra.
+    package: its name for pip, if that is not the first part of the module's name. Raises MissingExtra.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as absent:
         raise MissingExtra(package or module.partition(".")[0]) from absent
+
+
+def need_number(name: str, value: object, low: float, high: float, range_: str, kind: type = float) -> None:
+    """Raises ExportError, which says that `name` must be `range_`, unless value is a number from low to high.
+
+    kind: int accepts whole numbers only.
+    """
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    number = whole or (kind is float and isinstance(value, float | np.floating))
+    if not number or not low <= value <= high:  # type: ignore[operator]
+        raise ExportError(f"{name}={value!r}: must be {range_}")

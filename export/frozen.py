@@ -1,28 +1,29 @@
-"""The frozen network: integers only, the one thing every writer receives.
+"""The frozen network: integers only. Every writer receives one and every reader returns one.
 
-Shapes use the letters of the whole project: P thermometer planes, F features, N units (outputs) of a layer, K its inputs,
-k hidden bits. Bit 1 means +1 for weights and hidden activations, "on" for encoded inputs.
+Letters of the shapes: P thermometer planes, F features, N units of a layer, K weights of a unit, k bits of a level.
+Bit 1 stands for +1 in weights and hidden activations, and for "on" in encoded inputs.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_UNITS = 16384
-MAX_GRADED = 1024
 MAX_VOTES = 3
-"""Of one unit for one sample."""
+"""Votes of one unit for one sample, at most."""
 BATCHES = range(32, 257, 32)
-DRAWS = (4, 8)
+PASSES = (4, 8)
 MAX_IMAGE = 1 << 18
-MAX_LAYERS = 16
+"""Values of an image of pixels, H * W * C, that goes into or comes out of a convolution, at most."""
 CERTAIN = 65535
-"""A table entry meaning "always"; any other entry t means probability t / 65536."""
+"""The table entry for probability 1. Any other entry t stands for probability t / 65536."""
+
+Takes = Literal["bits", "signs", "bytes", "grades"]
+"""Values that a layer receives: bits 0 or 1, signs -1 or +1, bytes 0..255, grades -8..8."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Encode:
     """Thermometer code: an input bit is ``features[f] >= thresholds[p, f]``, in the order (pixel, p, channel).
 
     thresholds: uint8 (P, F), 1 <= P <= 8.
-    channels: features of one pixel, a divisor of F; 0 takes all of them for one pixel, so that bit ``p * F + f`` is feature f's.
-        0 unless a convolution comes next.
+    channels: features of one pixel, a divisor of F. 0 treats all features as one pixel, so that bit ``p * F + f`` belongs to
+        feature f. Only a convolution may follow an encoder with channels.
     """
 
     thresholds: NDArray[np.uint8]
@@ -47,58 +48,44 @@ class Encode:
 
 
 @dataclass(frozen=True)
-class Votes:
-    """How a graded layer learns (docs/learning-rule.md, "Graded units and votes").
-
-    need: uint16 (3 * batch * P + 1,), what the votes of a unit for an input, up less down, must exceed to visit the synapse, in
-        1/16, by the number of votes; it never falls. A unit asks with up to 3 votes.
-    gain: 1..65535, chance of a visit per vote beyond those needed, in 1/65536.
-    draws: S, 4 or 8 passes with weights drawn anew for one sample's error.
-    batch: 32, 64, ... 256 samples wait in slots until every input has counted them.
-    """
-
-    need: NDArray[np.uint16]
-    gain: int
-    draws: int
-    batch: int
-
-
-@dataclass(frozen=True)
 class Rule:
-    """What one layer needs to learn on the device (docs/learning-rule.md).
+    """Learning parameters of one layer on the device (docs/learning-rule.md).
 
-    strengthen, weaken: uint16 (2**(k-1),), probability of a move away from / toward zero at magnitude r.
-    dose: 1..2**20-1, synapse visits per eligible input of a wholly wrong sample, in 1/4096; of a graded layer, units that ask.
-    votes: of a graded layer, and only of it.
+    strengthen, weaken: uint16 (2**(k-1),), probability of a move away from zero and toward it, by the level's magnitude.
+    dose: 1..2**20-1, visits of each eligible input after a completely wrong sample, in 1/4096, summed over the units. With
+        `Votes`: units that vote after such a sample, divided by 3, in 1/4096.
     """
 
     strengthen: NDArray[np.uint16]
     weaken: NDArray[np.uint16]
     dose: int
-    votes: Votes | None = None
 
 
 @dataclass(frozen=True)
-class Graded:
-    """What makes a layer graded: its units are gates that close as |V| grows, by the mean |V| of the layer.
+class Votes(Rule):
+    """Learning parameters of a graded layer (docs/learning-rule.md, "Graded units and votes").
 
-    lo, hi: 0 <= lo < hi <= 2047, ends of the ramp in 1/256 of that mean: a unit gives 8 up to lo, -8 from hi on.
-    planes: P, 1..8 input bits share one weight; bit p * K + j belongs to input j.
+    votes_needed: uint16 (3 * batch * P + 1,), never falling. Entry n is the majority among n votes that must be exceeded
+        before a synapse is visited, in 1/16 vote.
+    chance_per_vote: 1..65535, probability of a visit for each vote above that majority, in 1/65536.
+    passes: 4 or 8 forward passes with unsure weights drawn anew; the error of a step is their mean.
+    batch: 32, 64, ... 256 samples are kept until every input has counted their votes.
     """
 
-    lo: int
-    hi: int
-    planes: int
+    votes_needed: NDArray[np.uint16]
+    chance_per_vote: int
+    passes: int
+    batch: int
 
 
 @dataclass(frozen=True)
-class Window:
-    """What a convolution looks through (docs/learning-rule.md, "Images").
+class ConvGeometry:
+    """Sizes of a convolution (docs/learning-rule.md, "Images").
 
-    height, width, channels: of the image that comes in, (H, W, C) with C fastest.
-    kernel, stride: of the square window.
-    same: padded with +1 (bits: on; uint8: 255) so that stride 1 keeps the size; otherwise not padded.
-    pool: side of the squares whose bits are or-ed; 1 is none. What does not fill a square is dropped.
+    height, width, channels: of the incoming image, (H, W, C) with C fastest.
+    kernel, stride: of the square kernel window, in pixels.
+    same: the image is surrounded by +1 (bits: on; bytes: 255) so that stride 1 keeps its size. Otherwise there is no padding.
+    pool: side of the squares whose bits are combined by OR; 1 is no pooling. An incomplete square is dropped.
     """
 
     height: int
@@ -114,60 +101,51 @@ class Window:
         return -(-size // self.stride) if self.same else (size - self.kernel) // self.stride + 1
 
     def pads(self, size: int) -> tuple[int, int]:
-        """Rows or columns of +1 before and after."""
+        """Rows or columns of padding before and after an image side of `size` pixels."""
         total = max(0, (self.side(size) - 1) * self.stride + self.kernel - size) if self.same else 0
         return total // 2, total - total // 2
 
     @property
     def convolved(self) -> tuple[int, int]:
-        """(H', W') before pooling."""
+        """Height and width before pooling."""
         return self.side(self.height), self.side(self.width)
 
     @property
     def pooled(self) -> tuple[int, int]:
-        """(H'', W'') of what comes out."""
+        """Height and width after pooling."""
         height, width = self.convolved
         return height // self.pool, width // self.pool
 
     @property
     def values(self) -> int:
-        """H · W · C."""
+        """Values of the incoming image, H * W * C."""
         return self.height * self.width * self.channels
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with weights: convolution, dense, graded, or output. K of a convolution is (row, column, channel) of one window,
-    of a graded layer it counts weights: P * K bits come in.
+    """A layer with weights. Every layer is a `ConvLayer`, a `DenseLayer`, a `GradedLayer` or an `OutputLayer`.
 
-    hidden: int8 (N, K), levels in [-2**(k-1), 2**(k-1) - 1]; the weight is +1 iff the level is >= 0. k = 1 means frozen.
-    on_off: inputs are 1/0 (after `Encode`, packed input bits, or whatever a graded layer takes), or with uint8 0..255; otherwise
-        they are +1/-1, or with graded_input -8..8.
-    theta: int32 (N,), a hidden unit is +1 iff accumulator >= theta. Unused (zeros) for the output layer.
-    window: straight-through window: errors pass where |accumulator - theta| <= window. Unused for the output layer; 0 where no
-        error comes.
-    mul, add: int32 (N,), the output layer's scores are accumulator * mul + add. Ones and zeros for a hidden layer.
-    uint8: inputs are the features as they are; first layer only. It and a convolution never learn on the device.
-    conv: of a convolution, what it looks through; else None.
-    graded: of a graded layer, its ramp and planes; else None.
-    graded_input: of the output after a graded layer, and only of it. It has one bit a synapse and does not learn.
-    ternary: the errors of its units go on to the layer below as signs drawn, not exactly; of dense layers not on uint8.
+    hidden: int8 (N, K), levels in [-2**(k-1), 2**(k-1) - 1]. The weight is +1 where the level is >= 0, else -1.
+    bits: k, 1..8. A layer of 1 bit cannot learn.
+    takes: the values that come in.
     """
 
-    kind: Literal["conv", "dense", "graded", "output"]
     hidden: NDArray[np.int8]
     bits: int
-    on_off: bool
-    theta: NDArray[np.int32]
-    window: int
-    mul: NDArray[np.int32]
-    add: NDArray[np.int32]
-    rule: Rule | None = None
-    uint8: bool = False
-    conv: Window | None = None
-    graded: Graded | None = None
-    graded_input: bool = False
-    ternary: bool = False
+    takes: Takes
+
+    kind: ClassVar[Literal["conv", "dense", "graded", "output"]]
+    gives: ClassVar[Literal["signs", "grades", "scores"]] = "signs"
+
+    @property
+    def rule(self) -> Rule | None:
+        """Learning parameters; None for a layer that does not learn."""
+        return None
+
+    @property
+    def learns(self) -> bool:
+        return self.rule is not None
 
     @property
     def units(self) -> int:
@@ -183,25 +161,100 @@ class Layer:
         return np.where(self.hidden >= 0, 1, -1).astype(np.int8)
 
     @property
-    def learns(self) -> bool:
-        return self.rule is not None
-
-    @property
     def values(self) -> int:
-        """Values that come in: H · W · C, P · K of a graded layer, or K."""
-        if self.conv:
-            return self.conv.values
-        return self.graded.planes * self.inputs if self.graded else self.inputs
+        """Number of values that come in."""
+        return self.inputs
 
     @property
     def outputs(self) -> int:
-        """Values that go out: H'' · W'' · N, or N."""
-        return math.prod(self.conv.pooled) * self.units if self.conv else self.units
+        """Number of values that go out."""
+        return self.units
+
+
+@dataclass(frozen=True)
+class ConvLayer(Layer):
+    """A convolution of sign units. It never learns on the device. K = kernel * kernel * C, in the order (row, column, channel).
+
+    takes: bits or bytes as the first layer, else signs.
+    theta: int32 (N,), a unit gives +1 where its accumulator is >= theta, else -1.
+    """
+
+    theta: NDArray[np.int32]
+    geometry: ConvGeometry
+
+    kind = "conv"
+
+    @property
+    def values(self) -> int:
+        return self.geometry.values
+
+    @property
+    def outputs(self) -> int:
+        return math.prod(self.geometry.pooled) * self.units
+
+
+@dataclass(frozen=True)
+class DenseLayer(Layer):
+    """A fully connected layer of sign units.
+
+    takes: bits or bytes as the first layer, else signs. A layer that takes bytes never learns on the device.
+    theta: int32 (N,), a unit gives +1 where its accumulator is >= theta, else -1.
+    ste_window: 0..32767, an error passes a unit where |accumulator - theta| <= ste_window (straight-through estimator).
+    ternary: errors go on to the layer below as signs drawn at random (docs/learning-rule.md, "Backward").
+    """
+
+    theta: NDArray[np.int32]
+    ste_window: int = 0
+    rule: Rule | None = None
+    ternary: bool = False
+
+    kind = "dense"
+
+
+@dataclass(frozen=True)
+class GradedLayer(Layer):
+    """The layer of graded units, which learns by votes. Only the output may follow it, and no other layer learns beside it.
+
+    takes: always bits. P * K bits come in, and bit ``p * K + j`` belongs to input j: the planes share their weights.
+    theta: int32 (N,), subtracted twice from the doubled accumulator (docs/learning-rule.md, "Graded layer").
+    low, high: 0 <= low < high <= 2047, in 1/256 of the layer's mean |V|. A unit's grade is 8 up to low and -8 from high on.
+    planes: P, 1..8.
+    """
+
+    takes: Takes = field(default="bits", init=False)
+    theta: NDArray[np.int32]
+    low: int
+    high: int
+    planes: int
+    rule: Votes | None = None
+
+    kind = "graded"
+    gives = "grades"
+
+    @property
+    def values(self) -> int:
+        return self.planes * self.inputs
+
+
+@dataclass(frozen=True)
+class OutputLayer(Layer):
+    """The last layer: one unit for each class.
+
+    takes: grades after a graded layer, where it has 1 bit and does not learn; signs after any other; bits as the only layer.
+    mul, add: int32 (N,), the score of a class is accumulator * mul + add.
+    """
+
+    mul: NDArray[np.int32]
+    add: NDArray[np.int32]
+    rule: Rule | None = None
+
+    kind = "output"
+    gives = "scores"
 
 
 @dataclass(frozen=True)
 class Counters:
-    """Device history, all modulo 2**32: learning steps, levels moved, weights flipped."""
+    """Counters of the device, each modulo 2**32: learning steps, moves of levels, flips of weights."""
 
     steps: int = 0
     moved: int = 0
@@ -210,17 +263,17 @@ class Counters:
 
 @dataclass(frozen=True)
 class Frozen:
-    """A whole network as integers. Layers run first to last: conv*, dense*, at most one graded, output.
+    """A whole network as integers. Its layers are, in this order: conv*, dense*, at most one graded, output.
 
-    temperature: 1..65535, exp-table index per unit of score difference, in 1/4096 (docs/learning-rule.md).
-    margin: 0..4096, a sample whose error on the true class is below margin / 4096 teaches nothing.
+    temperature: 1..65535, index into the table of exponentials for each unit of score difference, in 1/4096.
+    skip_below: 0..4096, a sample is skipped where the error of its true class is below skip_below / 4096.
     generator: state of the xorshift32 generator, 1..2**32-1.
     """
 
     layers: tuple[Layer, ...]
     encode: Encode | None
     temperature: int
-    margin: int
+    skip_below: int
     generator: int
     counters: Counters = field(default_factory=Counters)
 
@@ -230,17 +283,17 @@ class Frozen:
 
     @property
     def input_bits(self) -> int:
-        """Values that the first layer with weights takes: bits, or uint8 features."""
+        """Values that the first layer with weights takes: bits or bytes."""
         return self.layers[0].values
 
     @property
     def packed(self) -> bool:
-        """Whether the device takes packed bits: neither an encoder nor a layer on uint8 asks for features."""
-        return self.encode is None and not self.layers[0].uint8
+        """True where one input of the device is packed bits: there is no encoder, and the first layer takes no bytes."""
+        return self.encode is None and self.layers[0].takes != "bytes"
 
     @property
     def input_bytes(self) -> int:
-        """Bytes of one input: a uint8 per feature, or packed bits padded to whole bytes."""
+        """Bytes of one input: one for each feature, or packed bits padded to whole bytes."""
         if self.encode:
             return self.encode.features
         return (self.input_bits + 7) // 8 if self.packed else self.input_bits

@@ -1,4 +1,4 @@
-"""Golden vectors: what every engine must reproduce, made by the oracle from a frozen network and a seed."""
+"""Golden vectors, which every engine must reproduce: the oracle computes them from a frozen network and a seed."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from metabit.export.bits import pack_rows
 from metabit.export.errors import ExportError
 from metabit.export.files.image import sections, write_image
 from metabit.export.frozen import Counters, Frozen
-from metabit.export.oracle.device_rule import DeviceRule
+from metabit.export.oracle import Oracle
 
 
 def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: int = 0) -> bytes:
-    """`vectors.npz`, as bytes.
+    """The file `vectors.npz`, as bytes.
 
-    features       uint8 (n, input bytes), what mb_predict takes: a random density each, so that sums cross every power of two
-    input_bits     uint8 (n, K), inputs of the first layer: 0/1, or 0..255 where it takes uint8
-    layer{i}       int8 (n, N), +1/-1 activations of hidden layer i; of a convolution (n, H * W * N), after pooling; of a
-                   graded layer -8..8
+    features       uint8 (n, input bytes), inputs of mb_predict, each of another density, so that sums cross every power of two
+    input_bits     uint8 (n, K), inputs of the first layer: 0 or 1, or 0..255 where it takes bytes
+    layer{i}       int8 (n, N), activations +1 or -1 of hidden layer i, -8..8 of a graded layer; (n, H * W * N) of a convolution,
+                   after pooling
     scores         int64 (n, C);  labels int64 (n,)
     learn_labels   int64 (steps,); step s learns features[s % n] with this label
     learn_info     int64 (steps, 5), predicted, skipped, visited, moved, flipped
-    state_changes  uint8 (1 + steps, S), the whole state section before the first step, then what each step XORs into it:
-                   np.bitwise_xor.accumulate gives every state. The three learn arrays are absent if nothing learns
+    state_changes  uint8 (1 + steps, S), the whole state section before the first step, then the bits that each step changes:
+                   np.bitwise_xor.accumulate gives every state. The three learn arrays are absent if no layer learns
+
+    inputs: n, at least 1. steps: at least 0. Raises ExportError otherwise.
     """
     if inputs < 1 or steps < 0:
         raise ExportError(f"vectors of {inputs} inputs and {steps} steps: at least 1 input and 0 steps")
     rng = np.random.default_rng(seed)
-    oracle = DeviceRule(frozen)
+    oracle = Oracle(frozen)
     features, bits = _inputs(frozen, inputs, rng)
     given = bits if frozen.packed else features
     runs = [oracle.forward(x) for x in given]
@@ -57,22 +59,22 @@ def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: in
     return file.getvalue()
 
 
-def learned(frozen: Frozen, oracle: DeviceRule) -> Frozen:
-    """The network as the oracle has it now."""
+def learned(frozen: Frozen, oracle: Oracle) -> Frozen:
+    """The network with the levels, generator and counters that the oracle has now."""
     layers = tuple(replace(layer, hidden=h.copy()) for layer, h in zip(frozen.layers, oracle.levels, strict=True))
     counters = Counters(oracle.steps, oracle.moved, oracle.flipped)
     return replace(frozen, layers=layers, generator=oracle.generator, counters=counters)
 
 
-def state_of(frozen: Frozen, oracle: DeviceRule) -> bytes:
-    """The oracle's state as the device's state memory."""
+def state_of(frozen: Frozen, oracle: Oracle) -> bytes:
+    """The oracle's state as the bytes of the device's state section."""
     image = write_image(learned(frozen, oracle))
     _, (at, size) = sections(image)
     return image[at : at + size]
 
 
 def _inputs(frozen: Frozen, n: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Device inputs, and the same unpacked (for networks without an encoder)."""
+    """Inputs as the device takes them, and as the oracle takes them where there is no encoder."""
     density = np.linspace(0, 1, n)[:, None]
     if frozen.packed:
         bits = (rng.random((n, frozen.input_bits)) < density).astype(np.uint8)

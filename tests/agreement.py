@@ -10,14 +10,14 @@ from networks import oracle_input
 
 from metabit.export.files.image import write_image
 from metabit.export.frozen import Frozen
-from metabit.export.oracle.device_rule import DeviceRule
+from metabit.export.oracle import Oracle
 from metabit.export.vectors import learned, state_of, write_vectors
 from metabit.runtime import Model
 
 
-def agree_while_learning(frozen: Frozen, x: np.ndarray, labels: np.ndarray) -> tuple[DeviceRule, Model]:
+def agree_while_learning(frozen: Frozen, x: np.ndarray, labels: np.ndarray) -> tuple[Oracle, Model]:
     """Scores before each step, what the step reports, and every byte of the state after it."""
-    oracle, model = DeviceRule(frozen), Model(write_image(frozen))
+    oracle, model = Oracle(frozen), Model(write_image(frozen))
     assert model.state() == state_of(frozen, oracle)
     for given_x, label in zip(x, labels, strict=True):
         bits = oracle_input(frozen, given_x)

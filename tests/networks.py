@@ -10,7 +10,19 @@ from typing import Any
 import numpy as np
 
 from metabit.export.bits import unpack_rows
-from metabit.export.frozen import Encode, Frozen, Graded, Layer, Rule, Votes, Window
+from metabit.export.frozen import (
+    ConvGeometry,
+    ConvLayer,
+    DenseLayer,
+    Encode,
+    Frozen,
+    GradedLayer,
+    Layer,
+    OutputLayer,
+    Rule,
+    Takes,
+    Votes,
+)
 
 
 def rule(k: int, rng: np.random.Generator, dose: int | None = None) -> Rule:
@@ -32,37 +44,38 @@ def network(
     """sizes: features (with planes > 0) or input bits (planes = 0), then units of each layer, classes last."""
     rng = np.random.default_rng(seed)
     encode = Encode(rng.integers(0, 256, (planes, sizes[0])).astype(np.uint8)) if planes else None
-    inputs, layers = sizes[0] * (planes or 1), []
+    inputs = sizes[0] * (planes or 1)
+    layers: list[Layer] = []
+    takes: Takes = "bits"
     learns = learns or (True,) * (len(sizes) - 1)
     for i, units in enumerate(sizes[1:]):
         last, bits = i == len(sizes) - 2, k if learns[i] else 1
         half = 2 ** (bits - 1)
         spread = max(1, int(1.5 * np.sqrt(inputs)))
-        layers.append(
-            Layer(
-                kind="output" if last else "dense",
-                hidden=rng.integers(-half, half, (units, inputs)).astype(np.int8),
-                bits=bits,
-                on_off=i == 0,
-                theta=(np.zeros(units) if last else rng.integers(-spread, spread + 1, units)).astype(np.int32),
-                window=0 if last else int(rng.integers(0, 2 * spread)),
-                mul=(rng.integers(-3, 9, units) if last else np.ones(units)).astype(np.int32),
-                add=(rng.integers(-99, 99, units) if last else np.zeros(units)).astype(np.int32),
-                rule=rule(k, rng, dose) if learns[i] else None,
-            )
-        )
-        inputs = units
+        hidden = rng.integers(-half, half, (units, inputs)).astype(np.int8)
+        if last:
+            mul, add = (rng.integers(*ends, units).astype(np.int32) for ends in ((-3, 9), (-99, 99)))
+            layers.append(OutputLayer(hidden, bits, takes, mul, add, rule(k, rng, dose) if learns[i] else None))
+        else:
+            theta = rng.integers(-spread, spread + 1, units).astype(np.int32)
+            ste_window = int(rng.integers(0, 2 * spread))
+            taught = rule(k, rng, dose) if learns[i] else None
+            layers.append(DenseLayer(hidden, bits, takes, theta, ste_window, taught))
+        inputs, takes = units, "signs"
     return Frozen(
         tuple(layers), encode, int(rng.integers(1, 4096)), int(rng.integers(0, 300)), int(rng.integers(1, 2**32))
     )
 
 
-def ternary(frozen: Frozen, *layers: int) -> Frozen:
+def ternary(frozen: Frozen, *which: int) -> Frozen:
     """The network with these layers ternary, or all that can be."""
-    can = [i for i, layer in enumerate(frozen.layers) if layer.kind == "dense" and not layer.uint8]
-    which = layers or can
+    can = [i for i, layer in enumerate(frozen.layers) if isinstance(layer, DenseLayer) and layer.takes != "bytes"]
+    which = which or tuple(can)
     assert set(which) <= set(can)
-    return replace(frozen, layers=tuple(replace(layer, ternary=i in which) for i, layer in enumerate(frozen.layers)))
+    return replace(
+        frozen,
+        layers=tuple(replace(a, ternary=i in which) if i in can else a for i, a in enumerate(frozen.layers)),
+    )
 
 
 def conv(units: int, kernel: int, stride: int = 1, same: bool = False, pool: int = 1) -> dict[str, Any]:
@@ -92,43 +105,35 @@ def windowed(
     thresholds = rng.integers(0, 256, (planes, features)).astype(np.uint8)
     encode = Encode(thresholds, channels if convs else 0) if planes else None
     channels *= planes or 1
-    values, layers = features * (planes or 1), []
+    values = features * (planes or 1)
+    layers: list[Layer] = []
+    takes: Takes = "bytes" if source == "uint8" else "bits"
     for row in convs:
-        window = Window(height, width, channels, **{name: value for name, value in row.items() if name != "units"})
-        k_in = window.kernel**2 * channels
-        first = not layers
-        layers.append(
-            feature_layer(rng, "conv", row["units"], k_in, first, source == "uint8" and first, frozen_bits, window)
+        geometry = ConvGeometry(
+            height, width, channels, **{name: value for name, value in row.items() if name != "units"}
         )
-        (height, width), channels = window.pooled, row["units"]
+        hidden, theta = still(rng, row["units"], geometry.kernel**2 * channels, takes, frozen_bits)
+        layers.append(ConvLayer(hidden, frozen_bits, takes, theta, geometry))
+        (height, width), channels, takes = geometry.pooled, row["units"], "signs"
         values = height * width * channels
     head = network(seed, (values, *dense), k, 0, learns)
     for layer in head.layers:
-        first = not layers
-        if first and source == "uint8" and layer.kind == "dense":
-            layers.append(feature_layer(rng, "dense", layer.units, values, True, True, frozen_bits, None))
+        if takes == "bytes" and layer.kind == "dense":
+            hidden, theta = still(rng, layer.units, values, takes, frozen_bits)
+            layers.append(DenseLayer(hidden, frozen_bits, takes, theta))
         else:
-            layers.append(replace(layer, on_off=first))
+            layers.append(replace(layer, takes=takes))
+        takes = "signs"
     return replace(head, layers=tuple(layers), encode=encode)
 
 
-def feature_layer(
-    rng: np.random.Generator,
-    kind: Any,
-    units: int,
-    inputs: int,
-    on_off: bool,
-    uint8: bool,
-    bits: int,
-    conv: Window | None,
-) -> Layer:
-    """One that does not learn, with thresholds where its sums fall and two where they never do."""
-    half, spread = 2 ** (bits - 1), max(1, int(1.5 * np.sqrt(inputs))) * (150 if uint8 else 1)
+def still(rng: np.random.Generator, units: int, inputs: int, takes: Takes, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Levels and thresholds of a layer that does not learn: where its sums fall, and two where they never do."""
+    half, spread = 2 ** (bits - 1), max(1, int(1.5 * np.sqrt(inputs))) * (150 if takes == "bytes" else 1)
     theta = rng.integers(-spread, spread + 1, units)
-    theta[2:3], theta[5:6] = inputs * (255 if uint8 else 1) + 1, -inputs * (255 if uint8 else 1)
-    hidden = rng.integers(-half, half, (units, inputs)).astype(np.int8)
-    zeros, ones = np.zeros(units, np.int32), np.ones(units, np.int32)
-    return Layer(kind, hidden, bits, on_off, theta.astype(np.int32), 0, ones, zeros, None, uint8, conv)
+    most = inputs * (255 if takes == "bytes" else 1)
+    theta[2:3], theta[5:6] = most + 1, -most
+    return rng.integers(-half, half, (units, inputs)).astype(np.int8), theta.astype(np.int32)
 
 
 def voting(
@@ -139,7 +144,7 @@ def voting(
     classes: int = 10,
     k: int = 4,
     learns: bool = True,
-    draws: int = 4,
+    passes: int = 4,
     batch: int = 32,
     source: str = "encode",
     below: Frozen | None = None,
@@ -156,24 +161,21 @@ def voting(
     elif source == "bits":
         encode = None
     half, spread = 2 ** (k - 1), max(1, int(np.sqrt(inputs)))
-    lo = int(rng.integers(0, 400))
+    low = int(rng.integers(0, 400))
     taught = None
     if learns:
-        need = np.round(rng.integers(1, 40) * np.sqrt(np.arange(3 * batch * planes + 1))).astype(np.uint16)
-        votes = Votes(need, int(rng.integers(1, 65536)), draws, batch)
-        taught = replace(rule(k, rng, int(rng.integers(4096, 2**20))), votes=votes)
-    graded = Layer(
-        "graded", rng.integers(-half, half, (units, inputs)).astype(np.int8), k, True,
-        rng.integers(-spread, spread + 1, units).astype(np.int32), 0,
-        np.ones(units, np.int32), np.zeros(units, np.int32), taught,
-        graded=Graded(lo, lo + int(rng.integers(1, 1000)), planes),
-    )  # fmt: skip
-    output = Layer(
-        "output", rng.integers(-1, 1, (classes, units)).astype(np.int8), 1, False, np.zeros(classes, np.int32), 0,
-        rng.integers(1, 9, classes).astype(np.int32), rng.integers(-99, 99, classes).astype(np.int32), graded_input=True,
-    )  # fmt: skip
-    temperature, margin = int(rng.integers(8 * classes, 40 * classes)), int(rng.integers(0, 300))
-    return Frozen((*first, graded, output), encode, temperature, margin, int(rng.integers(1, 2**32)))
+        needed = np.round(rng.integers(1, 40) * np.sqrt(np.arange(3 * batch * planes + 1))).astype(np.uint16)
+        chance = int(rng.integers(1, 65536))
+        gated = rule(k, rng, int(rng.integers(4096, 2**20)))
+        taught = Votes(gated.strengthen, gated.weaken, gated.dose, needed, chance, passes, batch)
+    hidden = rng.integers(-half, half, (units, inputs)).astype(np.int8)
+    theta = rng.integers(-spread, spread + 1, units).astype(np.int32)
+    graded = GradedLayer(hidden, k, theta, low, low + int(rng.integers(1, 1000)), planes, taught)
+    hidden = rng.integers(-1, 1, (classes, units)).astype(np.int8)
+    mul, add = (rng.integers(*ends, classes).astype(np.int32) for ends in ((1, 9), (-99, 99)))
+    output = OutputLayer(hidden, 1, "grades", mul, add)
+    temperature, skip_below = int(rng.integers(8 * classes, 40 * classes)), int(rng.integers(0, 300))
+    return Frozen((*first, graded, output), encode, temperature, skip_below, int(rng.integers(1, 2**32)))
 
 
 def inputs(frozen: Frozen, n: int, seed: int = 0) -> np.ndarray:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from metabit.cli.errors import UsageError
 from metabit.experiments import show
 from metabit.experiments.demo_settings import RECIPE
+
+if TYPE_CHECKING:
+    from metabit.export import Frozen, VisitOptions
 
 
 def command(
@@ -25,19 +28,27 @@ def command(
     m: Annotated[
         str | None,
         typer.Option(
-            help="Metaplasticity on the device, by default what training used; 0 switches it off, auto suits it to the levels."
+            help="Metaplasticity on the device, by default that of training; 0 switches it off, auto chooses it from the levels."
         ),
     ] = None,
     strengthen: Annotated[
-        str, typer.Option(help="certain: only weakening is gated (the paper); same: both are, for endless streams.")
+        str,
+        typer.Option(
+            help="certain: only weakening has a probability below 1 (the paper); same: both have, for endless streams."
+        ),
     ] = "certain",
     visits: Annotated[
         float | None,
-        typer.Option(help="Share of the eligible synapses that a wholly wrong sample visits; default 0.12."),
+        typer.Option(help="Share of the eligible synapses that a completely wrong sample visits; default 0.12."),
     ] = None,
-    margin: Annotated[float, typer.Option(help="Skip samples whose true class has an error below this, 0..1.")] = 0.02,
+    margin: Annotated[
+        float, typer.Option(help="Skip a sample if the error of its true class is below this, 0..1.")
+    ] = 0.02,
     backward: Annotated[
-        str, typer.Option(help="How errors pass hidden layers: exact, or ternary, as signs drawn, for fewer cycles.")
+        str,
+        typer.Option(
+            help="How errors pass hidden layers: exact, or ternary: as signs drawn at random, for fewer cycles."
+        ),
     ] = "exact",
     formats: Annotated[str, typer.Option(help="Comma-separated: mbit, onnx, tflite.")] = "mbit,onnx,tflite",
     seed: show.Seed = 1,
@@ -45,45 +56,25 @@ def command(
 ) -> None:
     """Freeze a network into integers and write it for every engine.
 
-    Writes model.mbit, model.onnx, model.tflite, vectors.npz and manifest.json, reads each back, and says done only when every
-    engine gives the same integer scores. From an image the learning options stay as they are in it.
+    Writes model.mbit, model.onnx, model.tflite, vectors.npz and manifest.json. Each file is read back, and nothing is written
+    unless every engine gives the same integer scores. An image keeps its own learning options.
 
     Example: [bold]metabit export out/checkpoint.safetensors --bits 4[/]
     """
-    from metabit import export, train
+    from metabit import export
     from metabit.runtime import Model
 
-    options = export.Options(
-        bits=bits, m=_metaplasticity(m), strengthen=strengthen, visits=visits, margin=margin, backward=backward, seed=seed  # type: ignore[arg-type]
-    )  # fmt: skip
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
     if not wanted:
         raise UsageError("--formats is empty: choose from mbit, onnx, tflite")
-    if source.suffix == ".mbit":
-        if output is None:
-            raise UsageError(
-                f"say with -o where the files of {source} are to go: beside it they could replace the original's"
-            )
-        if options != export.Options(bits=RECIPE.bits, seed=1):
-            raise UsageError(
-                "an image brings its own learning options: give --bits, --m and the like with a checkpoint"
-            )
-        frozen = export.read_image(source.read_bytes())
-    else:
-        checkpoint = train.load_checkpoint(source)
-        if checkpoint.spec.units == "graded":
-            plain = export.Options(bits=bits, m=options.m, seed=seed)
-            if bits < 2 or options != plain:
-                raise UsageError(
-                    "graded units learn by votes, in 2 to 8 bits: --strengthen, --visits, --margin and --backward are of other "
-                    "networks; metabit tune sets theirs"
-                )
-            asked = (
-                None if isinstance(options.m, str) else options.m
-            )  # by itself a level is as wide as suits the tables: auto
-            frozen = export.hand_over(checkpoint, replace(export.FIELD, bits=bits, seed=seed), asked)
-        else:
-            frozen = export.freeze(checkpoint, options)
+    try:
+        options = export.VisitOptions(
+            bits=bits, m=_metaplasticity(m), strengthen=strengthen, visit_rate=visits, skip_below=margin, backward=backward,  # type: ignore[arg-type]
+            seed=seed,
+        )  # fmt: skip
+        frozen = _frozen(source, output, options)
+    except export.ExportError as wrong:
+        raise UsageError(str(wrong).replace("visit_rate=", "--visits ").replace("skip_below=", "--margin ")) from None
     written = export.export_all(
         frozen,
         output or source.parent,
@@ -96,6 +87,32 @@ def command(
         return
     show.table(f"{output or source.parent}", ["file", "bytes"], [(f, f"{n:,}") for f, n in written.files.items()])
     show.say(f"{', '.join(written.engines)}: equal integer scores on {written.inputs} inputs")
+
+
+def _frozen(source: Path, output: Path | None, o: VisitOptions) -> Frozen:
+    """The network of an image, or of a checkpoint with these options."""
+    from metabit import export, train
+
+    if source.suffix == ".mbit":
+        if output is None:
+            raise UsageError(
+                f"-o is missing: next to {source} the files could replace those of the original, name a folder"
+            )
+        if o != export.VisitOptions(bits=RECIPE.bits, seed=1):
+            raise UsageError(
+                "an image brings its own learning options: give --bits, --m and the like with a checkpoint"
+            )
+        return export.read_image(source.read_bytes())
+    checkpoint = train.load_checkpoint(source)
+    if checkpoint.spec.units != "graded":
+        return export.freeze(checkpoint, o)
+    if o.bits < 2 or o != export.VisitOptions(bits=o.bits, m=o.m, seed=o.seed):
+        raise UsageError(
+            "graded units learn by votes, in 2 to 8 bits: --strengthen, --visits, --margin and --backward belong to other "
+            "networks; metabit tune sets the options of the vote rule"
+        )
+    votes = replace(export.VOTES_AFTER_TRAINING, bits=o.bits, seed=o.seed)
+    return export.freeze_graded(checkpoint, votes, None if isinstance(o.m, str) else o.m)  # auto is the default
 
 
 def _metaplasticity(m: str | None) -> float | Literal["auto"] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from metabit.data import Task
 from metabit.experiments import show
 
 DEFAULT = (0.16, 0.59)
-"""Thresholds as shares of the largest feature: 40 and 150 of 255."""
+"""Thresholds as shares of the largest feature; 40 and 150 where that is 255."""
 
 
 def thresholds_of(task: Task, given: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -36,48 +35,33 @@ def command(
     threshold: Annotated[
         list[int] | None,
         typer.Option(
-            help="Of the inputs, 0..255; repeatable: an input counts how many it reaches. By default 16 % and 59 % of the largest."
+            help="Threshold 0..255, repeatable; an input counts those its feature reaches. Default: 16 % and 59 % of the largest."
         ),
     ] = None,
-    features: Annotated[
-        Path | None,
-        typer.Option(
-            help="A trained .mbit: its layers below the output stay as they are, and a head learns on what they see."
-        ),
-    ] = None,
+    features: Annotated[str | None, typer.Option(hidden=True)] = None,
     seed: show.Seed = 0,
     json: show.Json = False,
 ) -> None:
-    """Write a network that has learnt nothing, to learn on the device from its first sample on.
+    """Write a network that has learnt nothing, and learns on the device from its first sample.
 
-    It learns endless streams by votes (docs/learning-rule.md), without a training run on a computer before. `metabit run` and
-    `metabit simulate` take it from there.
+    It learns endless streams by votes (docs/learning-rule.md) and needs no training on a computer. Use it with `metabit run` and
+    `metabit simulate`.
 
     Example: [bold]metabit fresh digits -o out/fresh.mbit --hidden 192[/]
-    On features of a network that was trained: [bold]metabit fresh digits --features out/model.mbit -o out/head.mbit[/]
     """
     from metabit.cli.errors import UsageError
     from metabit.data.rows import write_whole
-    from metabit.experiments import stream
-    from metabit.export import HEAD, FreshOptions, fresh, fresh_head, read_image, write_image
+    from metabit.export import VoteOptions, fresh, write_image
     from metabit.runtime import Model
 
-    seen = ""
-    if features is None:
-        task = datasets.loaded(data, seed)
-        options = FreshOptions(bits=bits, thresholds=thresholds_of(task, threshold), seed=seed)
-        image = write_image(fresh(task.features, hidden, task.classes, options))
-    elif threshold:
+    if features is not None:
         raise UsageError(
-            "--threshold belongs to inputs, and with --features the network brings its own: leave out either"
+            "--features was removed: a head on a trained network's features learnt no better than none. Leave it out to learn "
+            "on the data itself, or let the trained network learn on: metabit export, then metabit run --learn"
         )
-    else:
-        if output.exists() and output.samefile(features):
-            raise UsageError(f"--output {output} is the network whose features are wanted: name another file")
-        below = read_image(features.read_bytes())
-        seen = f" -> {below.layers[-2].outputs} of {features}" if len(below.layers) > 1 else ""
-        task = stream.as_inputs(datasets.loaded(data, seed), below, classes=False)
-        image = write_image(fresh_head(below, hidden, task.classes, replace(HEAD, bits=bits, seed=seed)))
+    task = datasets.loaded(data, seed)
+    options = VoteOptions(bits=bits, thresholds=thresholds_of(task, threshold), seed=seed)
+    image = write_image(fresh(task.features, hidden, task.classes, options))
     model = Model(image)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(output, image)
@@ -88,4 +72,4 @@ def command(
         return
     datasets.say(task)
     show.table(f"{output}", ["memory", "bytes"], [(name, f"{count:,}") for name, count in sizes.items()])
-    show.say(f"{task.features}{seen} -> {hidden} -> {task.classes}, {bits} bits a synapse, nothing learnt yet")
+    show.say(f"{task.features} -> {hidden} -> {task.classes}, {bits} bits a synapse, nothing learnt yet")

@@ -55,7 +55,7 @@ def command(
     """
     from metabit.data.rows import write_whole
     from metabit.experiments.tuning import Bench, Start, draw
-    from metabit.export import FreshOptions, read_image
+    from metabit.export import VoteOptions, read_image
 
     if image is not None and (hidden is not None or bits is not None):
         raise UsageError("an image brings its own network: leave out --hidden and --bits")
@@ -67,7 +67,7 @@ def command(
         raise UsageError(f"--output {output}: give a file, not a folder")
     if image is None:
         task = datasets.loaded(data, seed)
-        options = FreshOptions(bits=4 if bits is None else bits, thresholds=thresholds_of(task), seed=seed)
+        options = VoteOptions(bits=4 if bits is None else bits, thresholds=thresholds_of(task), seed=seed)
         start = Start(None, (task.features, 192 if hidden is None else hidden, task.classes), options)
     else:
         start = Start(image.read_bytes())

@@ -72,7 +72,7 @@ def command(
     rows: list[dict[str, Any]] = []
     with show.bar("verifying", (4 + len(chips)) * len(widths)) as bar:
         for k in widths:
-            frozen = export.freeze(source, export.Options(bits=k, seed=seed % 2**32))
+            frozen = export.freeze(source, export.VisitOptions(bits=k, seed=seed % 2**32))
             task = stream.as_inputs(read, frozen)
             ran = run_all(frozen, task, steps, chips, lambda text: bar.step(text=text))
             rows += [{"bits": k, **row} for row in compare(ran)]
@@ -117,7 +117,7 @@ def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step
     from metabit.export.bits import unpack_rows
     from metabit.export.files.onnx_file import run_onnx, write_onnx
     from metabit.export.files.tflite_file import run_tflite, write_tflite
-    from metabit.export.oracle.device_rule import DeviceRule
+    from metabit.export.oracle import Oracle
     from metabit.export.vectors import state_of
     from metabit.runtime import Model
 
@@ -129,7 +129,7 @@ def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step
     samples, labels = task.x_train[order], task.y_train[order]
     image = export.write_image(frozen)
 
-    oracle, states = DeviceRule(frozen), []
+    oracle, states = Oracle(frozen), []
     scores = np.array([oracle.scores(sample) for sample in unpacked(x)])
     for sample, label in zip(unpacked(samples), labels, strict=True):
         oracle.learn(sample, int(label))

@@ -1,8 +1,7 @@
-"""FlatBuffers without generated code: tables as plain dictionaries, slot number -> value.
+"""FlatBuffers without generated code: a table is a dictionary, slot number -> value.
 
-A value's type says how it is stored: a NumPy scalar (in its own width), str, bytes (a byte vector aligned to 16, as
-TFLite wants its buffers), a one-dimensional array, a table, or a list of tables. A slot left out, or zero, means its
-default.
+The type of a value decides how it is stored: a NumPy scalar (in its own width), str, bytes (a byte vector aligned to 16, as TFLite
+requires for buffers), a one-dimensional array, a table, or a list of tables. A slot that is left out, or zero, has its default.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ Table = Mapping[int, Value]
 
 
 def serialize(root: Table, identifier: bytes) -> bytes:
-    """One flatbuffer file. Equal tables give equal bytes. Raises MissingExtra without flatbuffers."""
+    """A flatbuffer file as bytes. Equal tables give equal bytes. Raises MissingExtra without flatbuffers."""
     builder = require("flatbuffers").Builder(1024)
     builder.Finish(_write_table(builder, root), identifier)
     return bytes(builder.Output())
 
 
 def _write_table(builder: Any, table: Table) -> int:
-    # Children first: a flatbuffer is written back to front and refers only to what already stands.
+    # Children first: a flatbuffer is written back to front and refers only to bytes that are already there.
     children = {slot: _write(builder, value) for slot, value in table.items() if not isinstance(value, np.integer)}
     prepend = {
         np.int8: builder.PrependInt8Slot,
@@ -47,7 +46,7 @@ def _write_table(builder: Any, table: Table) -> int:
 
 
 def _write(builder: Any, value: Any) -> int:
-    """One value that is not a scalar; the offset that refers to it."""
+    """Writes one value that is not a scalar and returns the offset that refers to it."""
     if isinstance(value, str):
         return int(builder.CreateString(value))
     if isinstance(value, bytes):
@@ -68,7 +67,7 @@ def _write(builder: Any, value: Any) -> int:
 
 @dataclass(frozen=True)
 class View:
-    """Reads one table, by NumPy alone, of a file that may be damaged: what lies outside of it raises ExportError."""
+    """Reader of one table in a file that may be damaged, with NumPy alone. A reference beyond the file raises ExportError."""
 
     data: bytes
     position: int
@@ -95,14 +94,14 @@ class View:
         return [View(self.data, start + 4 * i + int(offset)) for i, offset in enumerate(offsets)]
 
     def _offset(self, slot: int) -> int:
-        """Where the slot's value, or the distance to it, stands; 0 if it is left out."""
+        """Position of the slot's value, or of the distance to it; 0 if the slot is left out."""
         index = self.position - self._one(self.position, np.int32)
         entry = 4 + 2 * slot
         distance = self._one(index + entry, np.uint16) if entry < self._one(index, np.uint16) else 0
         return self.position + distance if distance else 0
 
     def _vector(self, slot: int) -> tuple[int, int]:
-        """Start and length of a vector or string; empty if left out."""
+        """Start and length of a vector or string; length 0 if the slot is left out."""
         at = self._offset(slot)
         if not at:
             return 0, 0

@@ -1,13 +1,12 @@
 """model.onnx: the network in standard ONNX operators, one bit a weight in the file.
 
-Each layer is one call of a model-local function (domain "metabit"), so that a viewer shows boxes named BinaryDense
-while any runtime sees only standard operators. onnxruntime unpacks the sign planes once, at load, and then multiplies
-bytes (MatMulInteger, ConvInteger), which is exact.
+Each layer is one call of a model-local function (domain "metabit"). A viewer shows boxes such as BinaryDense, and a runtime
+sees standard operators only. onnxruntime unpacks the sign planes once, at load, and then multiplies bytes (MatMulInteger,
+ConvInteger), which is exact.
 
-Signals between layers are uint8 codes whose value is ``code - zero_point``: on/off inputs are 0/1 and uint8 inputs what
-they are with zero point 0, signs are 0/2 with zero point 1; images are rows (H, W, C) with C fastest. Hidden planes are
-initialisers that are graph outputs as well: a session can fetch them, no optimiser drops them, and they cost nothing
-unless asked for.
+Signals between layers are uint8 codes that stand for ``code - zero_point``. Bits are 0 and 1 and bytes 0..255 with zero point 0;
+signs are 0 and 2 with zero point 1. Images are rows (H, W, C) with C fastest. Level planes are initialisers and graph outputs
+as well: a session can fetch them, no optimiser drops them, and inference does not compute them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from metabit.export.bits import unpack_rows
 from metabit.export.errors import ExportError, require
 from metabit.export.files.interchange import FACTS, facts, named_tensors, rebuild
-from metabit.export.frozen import Frozen, Layer, Window
+from metabit.export.frozen import ConvLayer, Frozen
 
 DOMAIN = "metabit"
 OPSET, IR_VERSION = 18, 8  # not the newest, so that older runtimes read it (tested from onnxruntime 1.18)
@@ -31,7 +30,7 @@ _INT32, _UINT8, _BOOL = 6, 2, 9  # TensorProto.DataType, for Cast
 # An attribute reference must carry its type (`: int`): the checker rejects the untyped form.
 _SAME_SHAPE = "<in_features: int = @in_features, zero_point: int = @zero_point>"
 
-# The table in UnpackSigns, signs_of_byte int8 [256, 8], is put in by `_functions`.
+# `_functions` fills in the table of UnpackSigns, signs_of_byte int8 [256, 8].
 _FUNCTIONS = {
     "Thermometer": f"""
         Thermometer (features, thresholds) => (codes) {{
@@ -87,7 +86,7 @@ _FUNCTIONS = {
         }}""",
 }
 
-_WINDOW_FUNCTIONS = {
+_CONV_FUNCTIONS = {
     "PixelsFirst": """
         PixelsFirst <planes_pixels_channels> (codes) => (ordered) {
             shape = Constant <value_ints: ints = @planes_pixels_channels> ()
@@ -124,15 +123,15 @@ _WINDOW_FUNCTIONS = {
             next_codes = Flatten <axis = 1> (pooled)
         }}""",
 }
-"""Only in the files of networks that have convolutions."""
+"""Functions that only networks with convolutions need."""
 
 
 def write_onnx(frozen: Frozen) -> bytes:
     """Serialise a network as an ONNX model (opset 18, IR 8). Equal networks give equal bytes.
 
-    Inputs: "features" uint8 [n, F] where the network encodes or takes uint8, else "bits" uint8 [n, K] holding 0 or 1.
-    Outputs: "scores" int32 [n, classes], "label" int64 [n] (lowest index on a tie), and "layer{i}.hidden_planes" for
-    each layer with hidden bits. Raises MissingExtra without onnx, ExportError for a network that does not fit together.
+    Inputs: "features" uint8 [n, F] where the network has an encoder or takes bytes, else "bits" uint8 [n, K] holding 0 or 1.
+    Outputs: "scores" int32 [n, classes], "label" int64 [n] (lowest index on a tie), and "layer{i}.hidden_planes" for each layer
+    of 2 or more bits. Raises MissingExtra without onnx, ExportError for layers that do not fit together.
     """
     onnx, helper = require("onnx"), require("onnx.helper")
     arrays = named_tensors(frozen)
@@ -185,16 +184,8 @@ def read_onnx(data: bytes) -> Frozen:
     return rebuild(pages[FACTS], arrays)
 
 
-def hidden_state_from_onnx(data: bytes) -> list[NDArray[np.int8]]:
-    """Levels int8 (N, K) of every layer, first to last; those of a frozen layer (k = 1) are 0 and -1.
-
-    Raises as `read_onnx` does.
-    """
-    return [layer.hidden for layer in read_onnx(data).layers]
-
-
 def run_onnx(data: bytes, x: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Scores int32 (n, classes) by onnxruntime on one thread; x is uint8 (n, F), or 0/1 (n, K) for one that takes bits.
+    """Scores int32 (n, classes) by onnxruntime on one thread; x is uint8 (n, F), or 0 and 1 (n, K) for a network that takes bits.
 
     Raises MissingExtra without onnxruntime, ExportError if x has another shape or dtype.
     """
@@ -209,16 +200,16 @@ def run_onnx(data: bytes, x: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 
 def _functions(frozen: Frozen, parse: Any, to_tensor: Any) -> list[Any]:
-    texts = _FUNCTIONS | (_WINDOW_FUNCTIONS if frozen.layers[0].conv else {})
+    texts = _FUNCTIONS | (_CONV_FUNCTIONS if frozen.layers[0].kind == "conv" else {})
     functions = {name: parse(_HEAD + text) for name, text in texts.items()}
-    # The table goes in as raw bytes: as text it would be stored as numbers, five times larger.
+    # Raw bytes: the parser would store the table as numbers, five times larger.
     signs = np.where(unpack_rows(np.arange(256, dtype=np.uint8)[:, None], 8), 1, -1).astype(np.int8)
     functions["UnpackSigns"].node[0].attribute[0].t.CopyFrom(to_tensor(signs))
     return list(functions.values())
 
 
 def _nodes(frozen: Frozen, make_node: Any) -> list[Any]:
-    """The graph's calls, one a layer, after whatever turns the input into codes."""
+    """Calls of the graph: those that turn the input into codes, then one for each layer."""
     if frozen.encode:
         nodes = [make_node("Thermometer", ["features", "encode.thresholds"], ["codes"], "encode", domain=DOMAIN)]
         codes = "codes"
@@ -229,36 +220,36 @@ def _nodes(frozen: Frozen, make_node: Any) -> list[Any]:
                 make_node("PixelsFirst", [codes], ["pixels"], "order", domain=DOMAIN, planes_pixels_channels=order)
             )
             codes = "pixels"
-    elif frozen.layers[0].on_off:
+    elif frozen.layers[0].takes != "signs":
         nodes, codes = [], "bits" if frozen.packed else "features"
     else:
         nodes, codes = [make_node("SignCodes", ["bits"], ["codes"], "encode", domain=DOMAIN)], "codes"
     for i, layer in enumerate(frozen.layers):
         name = f"layer{i}"
         more: dict[str, Any] = {}
-        if layer.conv is not None:
-            call, tensors, outputs = "BinaryConv", ["threshold"], [f"{name}.codes"]
-            more = _window(layer, layer.conv)
+        if isinstance(layer, ConvLayer):
+            call, tensors, outputs, more = "BinaryConv", ["threshold"], [f"{name}.codes"], _geometry(layer)
         elif layer.kind == "dense":
             call, tensors, outputs = "BinaryDense", ["threshold"], [f"{name}.codes"]
         else:
             call, tensors, outputs = "BinaryScores", ["mul", "add"], ["scores", "label"]
         operands = [codes, *(f"{name}.{tensor}" for tensor in ["sign_plane", *tensors])]
-        zero_point = 0 if layer.on_off else 1
+        zero_point = int(layer.takes == "signs")
         sizes = {"in_features": layer.inputs, "zero_point": zero_point, **more}
         nodes.append(make_node(call, operands, outputs, name, domain=DOMAIN, **sizes))
         codes = outputs[0]
     return nodes
 
 
-def _window(layer: Layer, c: Window) -> dict[str, Any]:
-    """A convolution as the attributes of BinaryConv: 0 in a shape keeps what is there."""
-    (top, bottom), (left, right) = c.pads(c.height), c.pads(c.width)
+def _geometry(layer: ConvLayer) -> dict[str, Any]:
+    """Attributes of BinaryConv. A 0 in a shape keeps the size that is there."""
+    g = layer.geometry
+    (top, bottom), (left, right) = g.pads(g.height), g.pads(g.width)
     return {
-        "image": [0, c.height, c.width, c.channels],
-        "filter": [0, c.kernel, c.kernel, c.channels],
+        "image": [0, g.height, g.width, g.channels],
+        "filter": [0, g.kernel, g.kernel, g.channels],
         "pads": [0, 0, top, left, 0, 0, bottom, right],
-        "outside": 255 if layer.uint8 else 1 if layer.on_off else 2,
-        "strides": [c.stride, c.stride],
-        "pool": [c.pool, c.pool],
+        "outside": {"bits": 1, "signs": 2, "bytes": 255}[layer.takes],
+        "strides": [g.stride, g.stride],
+        "pool": [g.pool, g.pool],
     }

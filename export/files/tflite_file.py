@@ -1,14 +1,14 @@
 """model.tflite: the network in stock TFLite operators, one bit a weight in the file.
 
-TFLite cannot shift or multiply bits, so each byte of a sign plane is looked up: GATHER turns it into eight weights of
-+1.0 / -1.0, at every call. Sums are then exact in float32, being integers of at most 255 * 2**14; thresholds and scores are
-int32. Two signatures:
+TFLite cannot shift or multiply bits. GATHER therefore looks up each byte of a sign plane as eight weights of +1.0 or -1.0, at
+every call. Sums are exact in float32, because they are integers of at most 255 * 2**14; thresholds and scores are int32. The file
+has two signatures:
 
-* "infer": "features" uint8 [n, F] (of a network that takes bits: "bits" uint8 [n, K] holding 0 or 1) -> "scores" int32
-  [n, classes], "label" int32 [n] (lowest index on a tie). Stored for n = 1; a signature runner resizes it to the n that
-  it is given.
-* "hidden_state": () -> "layer{i}.hidden_planes" of each layer with hidden bits. A subgraph without operators, which
-  costs inference nothing; it is missing where no layer has hidden bits.
+* "infer": "features" uint8 [n, F], or "bits" uint8 [n, K] holding 0 or 1 for a network that takes bits -> "scores" int32
+  [n, classes], "label" int32 [n] (lowest index on a tie). It is stored for n = 1; a signature runner resizes it to the n of its
+  input.
+* "hidden_state": () -> "layer{i}.hidden_planes" of each layer of 2 or more bits. It is a subgraph without operators, which
+  inference does not run; it is missing where every layer has 1 bit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from metabit.export.errors import ExportError, MissingExtra, require
 from metabit.export.files.flatbuffer import Value
 from metabit.export.files.interchange import FACTS, Tensors, facts, named_tensors, rebuild
 from metabit.export.files.tflite_schema import ABSENT, ANY, VALID, Model, Op, Subgraph, read_constants, type_number
-from metabit.export.frozen import Frozen, Layer
+from metabit.export.frozen import ConvLayer, Frozen, Layer
 
 
 def write_tflite(frozen: Frozen) -> bytes:
@@ -36,8 +36,10 @@ def write_tflite(frozen: Frozen) -> bytes:
     graph = _Graph(model.subgraph("infer"), arrays)
     source, signal = graph.encode(frozen)
     for i, layer in enumerate(frozen.layers[:-1]):
-        make = graph.convolution if layer.conv else graph.hidden_layer
-        signal = make(f"layer{i}", layer, signal)
+        if isinstance(layer, ConvLayer):
+            signal = graph.convolution(f"layer{i}", layer, signal)
+        else:
+            signal = graph.hidden_layer(f"layer{i}", layer, signal)
     outputs = graph.output_layer(f"layer{len(frozen.layers) - 1}", frozen.layers[-1], signal)
     model.signature("infer", graph.subgraph, [source], outputs)
     planes = {name: array for name, array in arrays.items() if name.endswith(".hidden_planes")}
@@ -59,16 +61,8 @@ def read_tflite(data: bytes) -> Frozen:
     return rebuild(pages[FACTS], arrays)
 
 
-def hidden_state_from_tflite(data: bytes) -> list[NDArray[np.int8]]:
-    """Levels int8 (N, K) of every layer, first to last; those of a frozen layer (k = 1) are 0 and -1.
-
-    Raises as `read_tflite` does.
-    """
-    return [layer.hidden for layer in read_tflite(data).layers]
-
-
 def run_tflite(data: bytes, x: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Scores int32 (n, classes) by TFLite on one thread; x is uint8 (n, F), or 0/1 (n, K) for one that takes bits.
+    """Scores int32 (n, classes) by TFLite on one thread; x is uint8 (n, F), or 0 and 1 (n, K) for a network that takes bits.
 
     Raises MissingExtra without a TFLite runtime, ExportError if x has another shape or dtype.
     """
@@ -82,7 +76,7 @@ def run_tflite(data: bytes, x: NDArray[np.uint8]) -> NDArray[np.int32]:
 
 
 def _runtime() -> Any:
-    """Google's runtime under the name that this Python has wheels for."""
+    """Google's runtime, under whichever of its two names is installed."""
     for module in ("tflite_runtime.interpreter", "ai_edge_litert.interpreter"):
         with suppress(MissingExtra):
             return require(module)
@@ -90,7 +84,7 @@ def _runtime() -> Any:
 
 
 class _Graph:
-    """Builds "infer". Signals between layers are float32 [n, width]: +1 / -1, or 1 / 0 after the encoder, or uint8 values."""
+    """Builds "infer". Signals between layers are float32 [n, width]: signs -1 and +1, bits 0 and 1, or bytes 0..255."""
 
     def __init__(self, subgraph: Subgraph, arrays: Tensors) -> None:
         self.subgraph, self.arrays = subgraph, arrays
@@ -104,7 +98,7 @@ class _Graph:
         encode, width = frozen.encode, frozen.input_bits
         if encode is None:
             bits = self.subgraph.tensor("bits" if frozen.packed else "features", [ANY, width], np.uint8)
-            if frozen.layers[0].on_off:
+            if frozen.layers[0].takes != "signs":
                 return bits, self._cast(bits, "encode.signal", [ANY, width], np.uint8, np.float32)
             on = self._cast(bits, "encode.on", [ANY, width], np.uint8, np.bool_)
             return bits, self._signs(on, "encode.signal", [width])
@@ -132,20 +126,21 @@ class _Graph:
         self.subgraph.apply(Op.GREATER_EQUAL, [sums, self._constant(f"{name}.threshold")], positive)
         return self._signs(positive, f"{name}.signal", [layer.units])
 
-    def convolution(self, name: str, layer: Layer, signal: int) -> int:
-        """The signs of every window's sums, the largest of each square, as a row again."""
-        c, apply, tensor = layer.conv, self.subgraph.apply, self.subgraph.tensor
-        assert c is not None
+    def convolution(self, name: str, layer: ConvLayer, signal: int) -> int:
+        """Signs of the sums at every place, pooled, as one row."""
+        c, apply, tensor = layer.geometry, self.subgraph.apply, self.subgraph.tensor
         image = self._reshape(signal, f"{name}.image", [ANY, c.height, c.width, c.channels], np.float32)
         pads = np.array([(0, 0), c.pads(c.height), c.pads(c.width), (0, 0)], np.int32)
         if pads.any():
-            outside = self.subgraph.constant(f"{name}.outside", np.array([255 if layer.uint8 else 1], np.float32))
+            outside = self.subgraph.constant(
+                f"{name}.outside", np.array([255 if layer.takes == "bytes" else 1], np.float32)
+            )
             edges = self.subgraph.constant(f"{name}.pads", pads)
             sides = (c.height + int(pads[1].sum()), c.width + int(pads[2].sum()))
             padded = tensor(f"{name}.padded", [ANY, *sides, c.channels], np.float32)
             image = apply(Op.PADV2, [image, edges, outside], padded)
         weights = self._weights(name)
-        # rows end in whole bytes: cut what pads them
+        # rows end in whole bytes: cut the padding
         begin = self.subgraph.constant(f"{name}.begin", np.zeros(2, np.int32))
         shape = [layer.units, layer.inputs]
         size = self.subgraph.constant(f"{name}.size", np.array(shape, np.int32))
@@ -183,7 +178,7 @@ class _Graph:
         units, octets = self.arrays[f"{name}.sign_plane"].shape
         weights = self._weights(name)
         padding = 8 * octets - layer.inputs
-        if padding:  # rows end in whole bytes: their padding, looked up as -1, must meet zeros
+        if padding:  # rows end in whole bytes: the padding, looked up as -1, is multiplied by zeros
             end = constant(f"{name}.padding", np.array([[0, 0], [0, padding]], np.int32))
             signal = apply(Op.PAD, [signal, end], tensor(f"{name}.padded", [ANY, 8 * octets], np.float32))
         sums = tensor(f"{name}.sums", [ANY, units], np.float32)

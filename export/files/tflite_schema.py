@@ -1,8 +1,8 @@
 """The part of TFLite's flatbuffer schema (version 3) that metabit writes: fifteen built-in operators, four tensor types.
 
-Slot numbers are the order of the fields in TensorFlow's ``schema.fbs``. An operator has two unrelated numbers there,
-its code (enum BuiltinOperator) and the tag of its options table (union BuiltinOptions); some kernels ignore a wrong tag
-silently, so a test compares both with a generated schema where one is installed.
+Slot numbers are the order of the fields in TensorFlow's ``schema.fbs``. An operator has two unrelated numbers there: its code (enum
+BuiltinOperator) and the tag of its options table (union BuiltinOptions). Some kernels ignore a wrong tag silently, so a test
+compares both with a generated schema where one is installed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from metabit.export.files.flatbuffer import Table, Value, View, serialize
 
 IDENTIFIER = b"TFL3"
 ANY = -1
-"""The batch dimension: 1 as stored, any size once the input is resized."""
+"""The batch dimension: stored as 1, any size after the input is resized."""
 ABSENT = -1
-"""Stands for an optional input that is not given."""
+"""An optional input that is not given."""
 VALID = np.int8(1)
-"""Of the enum Padding: none."""
+"""No padding, in the enum Padding."""
 
 _DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<f4"), 2: np.dtype("<i4"), 3: np.dtype("u1"), 6: np.dtype("?")}
 _TYPES = {dtype: number for number, dtype in _DTYPES.items()}
@@ -51,7 +51,7 @@ class Op(Enum):
 
 
 class Model:
-    """Collects subgraphs, signatures and metadata; `serialize` writes them as a TFLite file."""
+    """Subgraphs, signatures and metadata of a file; `serialize` writes them."""
 
     def __init__(self) -> None:
         self._buffers: list[Table] = [{}]  # buffer 0 is empty by convention: "this tensor is computed"
@@ -72,7 +72,7 @@ class Model:
         self._metadata.append({0: name, 1: np.uint32(self.buffer(text.encode()))})
 
     def signature(self, name: str, graph: Subgraph, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-        """Make a subgraph callable by name; tensors keep their own names. The first signature is the default graph."""
+        """Makes a subgraph callable by name, with its tensors by their names. The first signature is the default graph."""
         graph.inputs, graph.outputs = list(inputs), list(outputs)
         index = np.uint32(self._subgraphs.index(graph))
         self._signatures.append({0: graph.tensor_map(inputs), 1: graph.tensor_map(outputs), 2: name, 4: index})
@@ -83,7 +83,7 @@ class Model:
         return self._ops.index(op)
 
     def serialize(self) -> bytes:
-        # Every code stands twice, as readers before 2020 know only the 8-bit field; all of ours fit it.
+        # Every code is written twice: readers before 2020 know only the 8-bit field, which all codes here fit.
         codes: list[Table] = [{0: np.int8(op.value[0]), 3: np.int32(op.value[0])} for op in self._ops]
         root: Table = {
             0: np.uint32(3),
@@ -98,7 +98,7 @@ class Model:
 
 
 class Subgraph:
-    """Tensors and the operators between them; a tensor is known by its index."""
+    """Tensors, which are referred to by their index, and the operators between them."""
 
     def __init__(self, model: Model, name: str) -> None:
         self.model, self.name = model, name
@@ -126,7 +126,7 @@ class Subgraph:
         return self.tensor(name, value.shape, value.dtype.type, self.model.buffer(content))
 
     def apply(self, op: Op, inputs: Sequence[int], output: int, options: Table | None = None) -> int:
-        """Append ``output = op(inputs)`` and give the output back."""
+        """Appends ``output = op(inputs)`` and returns the output."""
         table: Table = {
             0: np.uint32(self.model.op_index(op)),
             1: np.array(inputs, np.int32),

@@ -1,0 +1,12 @@
+"""The oracle: prediction and learning of a frozen network in plain NumPy integers, which every engine must equal in every bit.
+
+It is written from docs/learning-rule.md alone, section by section, and slow on purpose. It shares no arithmetic with the C runtime.
+
+    forward.py    input, sums, images, scores     Forward
+    visits.py     error, backward, update         Visits(Forward), the visit rule
+    votes.py      graded units and votes          Oracle(Visits), both rules: what everybody uses
+"""
+
+from metabit.export.oracle.votes import Oracle, Step
+
+__all__ = ["Oracle", "Step"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from metabit import runtime
-from metabit.export import Frozen, read_image
+from metabit.export import DenseLayer, Frozen, read_image
 from metabit.firmware_sim.board import Board
 from metabit.firmware_sim.budgets import load_budgets
 from metabit.firmware_sim.build.cache import cache_dir, digest, write_whole
@@ -93,10 +93,11 @@ def left_out(image: bytes | Frozen, mode: Literal["learn", "infer"] = "learn") -
     layers = (image if isinstance(image, Frozen) else read_image(image)).layers
     needed = {
         "MB_WITHOUT_LEARN": mode == "learn" and any(layer.learns for layer in layers),
-        "MB_WITHOUT_CONV": any(layer.conv for layer in layers),
-        "MB_WITHOUT_BYTES": any(layer.uint8 for layer in layers),
-        "MB_WITHOUT_GRADED": any(layer.graded for layer in layers),
-        "MB_WITHOUT_TERNARY": mode == "learn" and any(layer.ternary for layer in layers),
+        "MB_WITHOUT_CONV": any(layer.kind == "conv" for layer in layers),
+        "MB_WITHOUT_BYTES": any(layer.takes == "bytes" for layer in layers),
+        "MB_WITHOUT_GRADED": any(layer.kind == "graded" for layer in layers),
+        "MB_WITHOUT_TERNARY": mode == "learn"
+        and any(isinstance(layer, DenseLayer) and layer.ternary for layer in layers),
     }
     return tuple(macro for macro, is_needed in needed.items() if not is_needed)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metabit.export import Frozen, read_image
-from metabit.export.frozen import Layer
+from metabit.export.frozen import ConvLayer, Layer
 from metabit.firmware_sim.board import Board
 from metabit.firmware_sim.budgets import Budgets, load_budgets
 from metabit.firmware_sim.build.elf import Program
@@ -237,8 +237,8 @@ def _layer(board: Board, call: str, phase: str, layer: str, insns: float, cycles
 
 
 def _layer_name(layer: Layer) -> str:
-    c = layer.conv
-    if c is None:
+    if not isinstance(layer, ConvLayer):
         return f"{layer.kind} {layer.inputs}→{layer.units}"
+    c = layer.geometry
     height, width = c.pooled
     return f"conv {c.kernel}x{c.kernel} {c.height}x{c.width}x{c.channels}→{height}x{width}x{layer.units}"

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from metabit.cli import COMMANDS, commands
@@ -64,6 +63,16 @@ def test_inspect(metabit: Any, image: Path) -> None:
     assert sum(data["layers"][1]["levels"].values()) == data["layers"][1]["synapses"] == 128 * 40
 
 
+def test_inspect_checks_the_folder_of_an_export(metabit: Any, image: Path, tmp_path: Path) -> None:
+    assert metabit("export", image, "-o", "out", "--formats", "mbit").code == 0
+    assert metabit("inspect", "out", "--json").json()["image"] == str(Path("out/model.mbit"))
+    Path("out/vectors.npz").write_bytes(b"of another export")
+    ran = metabit("inspect", "out")
+    assert (
+        ran.code == 1 and "vectors.npz is not the file that manifest.json lists" in ran.err and ran.err.count("\n") == 1
+    )
+
+
 def test_sources_with_an_image(metabit: Any, image: Path, tmp_path: Path) -> None:
     table = metabit("sources", "port", "--single-file", "--image", image)
     assert table.code == 0 and "metabit.c" in table.out
@@ -92,46 +101,15 @@ def test_a_fresh_network_learns_from_its_first_sample(metabit: Any, tmp_path: Pa
     assert ran["accuracy_after"]["digits"] > 0.7 > ran["accuracy_before"]["digits"]
 
 
-def test_a_head_learns_on_features_of_a_trained_network(metabit: Any, tmp_path: Path) -> None:
-    """The layers below are the trained ones, and what is above them learns: better than a guess at once, in their memory."""
-    metabit("train", "digits", "-o", tmp_path, "--preset", "mlp-tiny", "--epochs", 3)
-    metabit("export", tmp_path / "checkpoint.safetensors", "-o", tmp_path)
-    told = metabit(
-        "fresh", "digits", "--features", tmp_path / "model.mbit", "-o", tmp_path / "head.mbit", "--hidden", 64
+def test_features_were_removed_and_the_error_names_the_replacement(metabit: Any) -> None:
+    ran = metabit("fresh", "digits", "--features", "model.mbit", "-o", "x.mbit")
+    assert (
+        ran.code != 0
+        and "--features was removed" in ran.err
+        and "metabit export" in ran.err
+        and ran.err.count("\n") == 1
     )
-    assert "of " in told.out and "-> 64 -> 10" in told.out
-    layers = [metabit("inspect", tmp_path / name, "--json").json()["layers"] for name in ("model.mbit", "head.mbit")]
-    assert [(layer["kind"], layer["learns"]) for layer in layers[1][-3:]] == [
-        ("dense", False), ("graded", True), ("output", False)
-    ]  # fmt: skip
-    assert layers[1][-2]["inputs"] == layers[0][-2]["units"]
-    ran = metabit("run", tmp_path / "head.mbit", "--data", "digits", "--learn", "--passes", 3, "--json").json()
-    assert ran["accuracy_after"]["digits"] > 0.7 > ran["accuracy_before"]["digits"]
-
-
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        (("--threshold", 3, "-o", "x.mbit"), "--threshold belongs to inputs"),
-        (("-o", "x.mbit"), "graded units, which learn by themselves"),
-        (("-o", "fresh.mbit"), "is the network whose features are wanted"),
-    ],
-    ids=["thresholds", "on graded units", "over itself"],
-)
-def test_features_that_do_not_fit_are_refused(metabit: Any, options: tuple[object, ...], named: str) -> None:
-    metabit("fresh", "digits", "-o", "fresh.mbit", "--hidden", 32)
-    before = Path("fresh.mbit").read_bytes()
-    ran = metabit("fresh", "digits", "--features", "fresh.mbit", *options)
-    assert ran.code != 0 and named in ran.err and ran.err.count("\n") == 1
-    assert not Path("x.mbit").exists() and Path("fresh.mbit").read_bytes() == before
-
-
-def test_a_head_may_have_other_classes_than_its_features_had(metabit: Any, image: Path, tmp_path: Path) -> None:
-    width = metabit("inspect", image, "--json").json()["layers"][0]["inputs"]
-    x, y = np.random.default_rng(0).integers(0, 256, (60, width)).astype(np.uint8), np.arange(60) % 23
-    np.savez(tmp_path / "many.npz", x=x, y=y)
-    told = metabit("fresh", tmp_path / "many.npz", "--features", image, "-o", tmp_path / "head.mbit", "--json").json()
-    assert told["classes"] == 23
+    assert not Path("x.mbit").exists()
 
 
 def test_a_folder_is_no_file(metabit: Any) -> None:
@@ -183,7 +161,7 @@ def test_a_ternary_network_stays_one(metabit: Any) -> None:
     assert metabit("export", "lab/model.mbit", "-o", "again", "--formats", "mbit").code == 0
     for image in ("lab/model.mbit", "again/model.mbit"):
         layers = metabit("inspect", image, "--json").json()["layers"]
-        assert [layer.get("ternary") for layer in layers[-3:]] == [False, True, False]
+        assert [bool(layer.get("ternary")) for layer in layers[-3:]] == [False, True, False]
         assert metabit("inspect", image).out.count("dense, ternary") == 1
 
 
@@ -199,9 +177,11 @@ def test_a_convolutional_checkpoint_goes_all_the_way(metabit: Any) -> None:
     assert set(found["engines"]) == {"numpy", "onnx", "tflite", "runtime"}
 
     table, data = metabit("inspect", "model.mbit"), metabit("inspect", "model.mbit", "--json").json()
-    assert "conv 3x3, same, pool 2" in table.out and "8x8x1 uint8" in table.out and "conv 3x3, stride 2" in table.out
+    assert "conv 3x3, same, pool 2" in table.out and "8x8x1 bytes" in table.out and "conv 3x3, stride 2" in table.out
     first, second, *rest = data["layers"]
-    assert first["conv"]["outputs"] == [4, 4, 6] and second["conv"]["outputs"] == [1, 1, 9] and first["uint8"]
+    assert (
+        first["conv"]["outputs"] == [4, 4, 6] and second["conv"]["outputs"] == [1, 1, 9] and first["takes"] == "bytes"
+    )
     assert [layer["learns"] for layer in data["layers"]] == [False, False, True, True]
     assert all("conv" not in layer for layer in rest)
 

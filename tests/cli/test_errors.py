@@ -131,7 +131,7 @@ def test_export_options_out_of_range(metabit: Any, tmp_path: Path) -> None:
     fails(metabit("export", "x.safetensors", "--bits", "9"), "bits=9", "8")
     fails(metabit("export", "x.safetensors", "--m", "some"), "--m some", "auto")
     fails(metabit("export", "x.safetensors", "--m", "-1"), "m=-1", "auto")
-    fails(metabit("export", "x.safetensors", "--visits", "0"), "visits=0", "above 0")
+    fails(metabit("export", "x.safetensors", "--visits", "0"), "--visits 0", "above 0")
     fails(metabit("export", "x.safetensors", "--backward", "signs"), "backward='signs'", "'exact' or 'ternary'")
     fails(metabit("verify", "--bits", "two"), "two", "2,4,8")
     fails(metabit("verify", "--bits", "1"), "--bits 1", "2 to 8")

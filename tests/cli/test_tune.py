@@ -16,14 +16,14 @@ from networks import network
 
 from metabit.data import load
 from metabit.experiments.tuning import HELD, Bench, Start, draw, held_out
-from metabit.export import FreshOptions, fresh, read_image, retune, write_image
+from metabit.export import VoteOptions, fresh, read_image, retune, write_image
 from metabit.runtime import Model
 
 SHORT = ("--trials", 6, "--rounds", 2)
 
 
 def test_it_finds_what_a_badly_set_network_lacks(metabit: Any) -> None:
-    bad = retune(fresh(64, 64, 10, FreshOptions(thresholds=(3, 9))), {"deviations": 6.0, "gain": 0.001})
+    bad = retune(fresh(64, 64, 10, VoteOptions(thresholds=(3, 9))), {"deviations": 6.0, "chance_per_vote": 0.001})
     Path("bad.mbit").write_bytes(write_image(bad))
     words = ("tune", "bad.mbit", "--data", "digits", "--trials", 12, "--rounds", 3, "--json", "-o", "deep/tuned.mbit")
     found = metabit(*words).json()
@@ -63,7 +63,7 @@ def test_dense_layers_and_worlds_to_keep(metabit: Any, image: Path, data: Path) 
         parts = [trial["prequential"], trial["retention"], trial["kept"]["digits"]]
         assert trial["score"] == pytest.approx(np.mean(parts)) and all(0 <= part <= 1 for part in parts)
     names = {name for trial in found["trials"] for name in trial["settings"]}
-    assert "visits" in names and names <= {"delta", "strengthen", "visits", "temperature", "margin"}
+    assert "visit_rate" in names and names <= {"delta", "strengthen", "visit_rate", "temperature", "skip_below"}
     assert "digits" in metabit("tune", image, "--data", data, "--also", "digits", *SHORT).out
 
 
@@ -74,7 +74,7 @@ def test_what_is_held_out_is_spread_over_the_stream_and_never_learnt() -> None:
             assert (blocks.sum(1) == 1).all() and held_out(samples, seed).sum() == samples // HELD
     assert not np.array_equal(held_out(400, 0), held_out(400, 1))
     task = load("digits").whole()
-    start = Start(None, (64, 32, 10), FreshOptions(thresholds=(3, 9)))
+    start = Start(None, (64, 32, 10), VoteOptions(thresholds=(3, 9)))
     bench = Bench.of(start, task, {})
     row = bench({"settings": {}, "seed": 4})
     held = held_out(len(task.y_train), 4)

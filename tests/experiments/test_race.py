@@ -107,3 +107,18 @@ def test_a_trial_that_fails_is_one_sentence(tmp_path: Path) -> None:
         Race([])
     with pytest.raises(TrainError, match="rounds=0"):
         Race(SETTINGS, rounds=0)
+
+
+@pytest.mark.parametrize(
+    "change", [{"score": "0.5"}, {"score": None}, {"score": float("nan")}, {"kept": {"digits": "all"}}], ids=str
+)
+def test_a_table_with_text_for_a_number_is_refused_in_one_sentence(tmp_path: Path, change: dict[str, Any]) -> None:
+    race, table = Race(SETTINGS[:3], rounds=1), tmp_path / "table.jsonl"
+    race.run(noisy, table)
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    rows[0] |= change
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    name, value = next(iter(change.items()))
+    with pytest.raises(TrainError) as caught:
+        race.ranking(table)
+    assert f"{table}: {name} of a finished run is {value!r}, not a finite number: delete that line" == str(caught.value)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from metabit.export.frozen import Counters, Encode, Frozen, Layer, Rule
+from metabit.export.frozen import Counters, DenseLayer, Encode, Frozen, Layer, OutputLayer, Rule, Takes
 
 
 def random_frozen(
@@ -25,7 +25,7 @@ def random_frozen(
     inputs = [widths[0] * max(planes, 1), *widths[1:-1]]
     per_layer = bits if isinstance(bits, tuple) else (bits,) * len(inputs)
     layers = [
-        _random_layer(random, units, count, k, on_off and i == 0, is_output=i == len(inputs) - 1)
+        _random_layer(random, units, count, k, "bits" if on_off and i == 0 else "signs", i == len(inputs) - 1)
         for i, (units, count, k) in enumerate(zip(widths[1:], inputs, per_layer, strict=True))
     ]
     thresholds = np.sort(random.integers(0, 256, (planes, widths[0]), np.uint8), axis=0)
@@ -33,23 +33,17 @@ def random_frozen(
     return Frozen(tuple(layers), Encode(thresholds) if planes else None, 900, 128, 0xDEADBEEF, counters)
 
 
-def _random_layer(random: np.random.Generator, units: int, inputs: int, k: int, on_off: bool, is_output: bool) -> Layer:
+def _random_layer(random: np.random.Generator, units: int, inputs: int, k: int, takes: Takes, last: bool) -> Layer:
     half = 1 << (k - 1)
     theta = random.normal(0, inputs**0.5, units).astype(np.int32)
     theta[:1], theta[1:2] = -(2**31), 2**31 - 1
-    zeros, ones = np.zeros(units, np.int32), np.ones(units, np.int32)
     tables = random.integers(0, 65536, (2, half)).astype(np.uint16)
-    return Layer(
-        kind="output" if is_output else "dense",
-        hidden=random.integers(-half, half, (units, inputs)).astype(np.int8),
-        bits=k,
-        on_off=on_off,
-        theta=zeros if is_output else theta,
-        window=0 if is_output else 17,
-        mul=random.integers(-9000, 9000, units, np.int32) if is_output else ones,
-        add=random.integers(-(2**30), 2**30, units, np.int32) if is_output else zeros,
-        rule=Rule(tables[0], tables[1], dose=700) if k > 1 else None,
-    )
+    hidden = random.integers(-half, half, (units, inputs)).astype(np.int8)
+    rule = Rule(tables[0], tables[1], dose=700) if k > 1 else None
+    if not last:
+        return DenseLayer(hidden, k, takes, theta, 17, rule)
+    mul, add = (random.integers(-most, most, units, np.int32) for most in (9000, 2**30))
+    return OutputLayer(hidden, k, takes, mul, add, rule)
 
 
 def random_input(frozen: Frozen, n: int, seed: int = 1) -> NDArray[np.uint8]:
@@ -64,12 +58,13 @@ def reference_scores(frozen: Frozen, x: NDArray[np.uint8]) -> NDArray[np.int64]:
     if frozen.encode:
         x = np.concatenate([x >= plane for plane in frozen.encode.thresholds], axis=1).astype(np.uint8)
     signal = x.astype(np.int64)
-    if not frozen.layers[0].on_off:
+    if frozen.layers[0].takes == "signs":
         signal = 2 * signal - 1
     for layer in frozen.layers:
         sums = signal @ np.where(layer.hidden >= 0, 1, -1).T
-        if layer.kind == "output":
+        if isinstance(layer, OutputLayer):
             return np.asarray(sums * layer.mul + layer.add)
+        assert isinstance(layer, DenseLayer)
         signal = np.where(sums >= layer.theta, 1, -1)
     raise AssertionError("a network ends with an output layer")
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +19,11 @@ import pytest
 from networks import network, oracle_input
 
 from metabit.export import bundle
-from metabit.export.bundle import FORMATS, Format, export_all
+from metabit.export.bundle import FORMATS, Format, check_bundle, export_all
 from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, write_image
 from metabit.export.frozen import Frozen
-from metabit.export.oracle.device_rule import DeviceRule
+from metabit.export.oracle import Oracle
 from metabit.export.vectors import write_vectors
 from metabit.runtime import Model
 
@@ -111,7 +115,7 @@ def test_the_vectors_hold_every_layer(frozen: Frozen) -> None:
     always = {"features": np.uint8, "input_bits": np.uint8, "scores": np.int64, "labels": np.int64}
     v.pop("allow_pickle", None)  # see below
     assert {name: array.dtype for name, array in v.items()} == always | hidden | learn
-    oracle = DeviceRule(frozen)
+    oracle = Oracle(frozen)
     for n, x in enumerate(v["features"]):
         inputs, _, scores = oracle.forward(oracle_input(frozen, x))
         np.testing.assert_array_equal(v["input_bits"][n], inputs[0])
@@ -243,3 +247,86 @@ def test_a_file_that_cannot_take_its_place_leaves_nothing(tmp_path: Path) -> Non
     with pytest.raises(ExportError, match="manifest.json is a folder"):
         export_all(PACKED, tmp_path, formats=["mbit"])
     assert names(tmp_path) == ["manifest.json"]
+
+
+# Several exports, and exports that are killed
+
+EXPORT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from networks import network
+from metabit.export import export_all
+for _ in range(int(sys.argv[4])):
+    export_all(network(int(sys.argv[3]), (9, 20, 11, 4)), sys.argv[2], formats=["mbit"], inputs=3, steps=2)
+"""
+
+
+def exporting(folder: Path, seed: int, times: int) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-c", EXPORT, str(Path(__file__).parents[1]), str(folder), str(seed), str(times)]
+    return subprocess.Popen(words)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the lock is one of POSIX systems")
+def test_four_exports_into_one_folder_at_once_leave_one_of_them_whole(tmp_path: Path) -> None:
+    children = [exporting(tmp_path, seed, 8) for seed in range(4)]
+    assert [child.wait(120) for child in children] == [0] * 4
+    check_bundle(tmp_path)
+    images = {write_image(network(seed, (9, 20, 11, 4))) for seed in range(4)}
+    assert (tmp_path / "model.mbit").read_bytes() in images
+    assert names(tmp_path) == ["manifest.json", "model.mbit", "vectors.npz"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a_killed_export_leaves_a_folder_that_is_whole_or_named(tmp_path: Path) -> None:
+    """Killed at every move of a file: old files before the first, a mixture that `check_bundle` names, new files after the last."""
+    whole = []
+    for kill_at in range(4):
+        folder = tmp_path / str(kill_at)
+        export_all(PACKED, folder, formats=["mbit"])
+        child = os.fork()
+        if child == 0:  # dies without any clean-up, as by SIGKILL
+            moves, move = [], os.replace
+
+            def replace(*where: Any) -> None:
+                if len(moves) == kill_at:  # noqa: B023
+                    os.kill(os.getpid(), signal.SIGKILL)
+                moves.append(where)  # noqa: B023
+                move(*where)  # noqa: B023
+
+            os.replace = replace
+            with contextlib.suppress(BaseException):
+                export_all(NETWORK, folder, formats=["mbit"])
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == (-signal.SIGKILL if kill_at < 3 else 0)
+        try:
+            whole.append(check_bundle(folder)["model.mbit"])
+        except ExportError as mixture:
+            assert "is not the file that manifest.json lists" in str(mixture) and "export again" in str(mixture)
+            whole.append(0)
+        export_all(NETWORK, folder, formats=["mbit"])  # the folder serves again, and what the dead process left is gone
+        assert check_bundle(folder)["model.mbit"] == len(write_image(NETWORK))
+        assert names(folder) == ["manifest.json", "model.mbit", "vectors.npz"]
+    assert whole == [len(write_image(PACKED)), 0, 0, len(write_image(NETWORK))]
+
+
+def test_a_bundle_that_was_changed_is_named(tmp_path: Path) -> None:
+    export_all(PACKED, tmp_path, formats=["mbit"])
+    assert check_bundle(tmp_path) == {name: (tmp_path / name).stat().st_size for name in ("model.mbit", "vectors.npz")}
+    (tmp_path / "model.onnx").write_bytes(b"of another export")
+    with pytest.raises(ExportError, match="model.onnx is not listed in manifest.json: it is of another export"):
+        check_bundle(tmp_path)
+    (tmp_path / "model.onnx").unlink()
+    (tmp_path / "model.mbit").write_bytes(write_image(NETWORK))
+    with pytest.raises(ExportError, match="model.mbit is not the file that manifest.json lists"):
+        check_bundle(tmp_path)
+    (tmp_path / "model.mbit").unlink()
+    with pytest.raises(ExportError, match="model.mbit is missing, manifest.json lists it: export again"):
+        check_bundle(tmp_path)
+    for text in ("", "[]", '{"sha256": {"../x": "0"}}', '{"sha256": 3}'):
+        (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(ExportError, match="manifest.json is not a manifest of metabit export"):
+            check_bundle(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(ExportError, match="manifest.json does not exist: give a folder that metabit export wrote"):
+        check_bundle(tmp_path)

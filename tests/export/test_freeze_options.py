@@ -6,28 +6,33 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_checkpoint import checkpoint
+from random_checkpoint import checkpoint
 
 from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, write_image
-from metabit.export.freeze.visits import Options, freeze, generator_state
+from metabit.export.freeze.levels import generator_state
+from metabit.export.freeze.visits import VisitOptions, freeze
+from metabit.export.frozen import DenseLayer, Frozen
 from metabit.runtime import Model
+
+
+def ternary(frozen: Frozen) -> list[bool]:
+    """Of each hidden layer."""
+    return [layer.ternary for layer in frozen.layers if isinstance(layer, DenseLayer)]
 
 
 def test_hidden_layers_above_the_lowest_that_learns_are_ternary_if_asked() -> None:
     deep = checkpoint((12, 20, 9, 8, 3), planes=2)
-    assert [layer.ternary for layer in freeze(deep, Options()).layers] == [False] * 4
-    found = freeze(deep, Options(backward="ternary"))
-    assert [layer.ternary for layer in found.layers] == [False, True, True, False]
+    assert ternary(freeze(deep, VisitOptions())) == [False, False, False]
+    found = freeze(deep, VisitOptions(backward="ternary"))
+    assert ternary(found) == [False, True, True]
     for shallow, bits in ((checkpoint((12, 20, 3), planes=2), 4), (deep, 1)):
         with pytest.raises(
             ExportError, match="backward='ternary': no hidden layer of this network lies above one that learns"
         ):
-            freeze(shallow, Options(bits=bits, backward="ternary"))
+            freeze(shallow, VisitOptions(bits=bits, backward="ternary"))
     again = read_image(write_image(found))
-    assert [layer.ternary for layer in again.layers] == [False, True, True, False] and write_image(
-        again
-    ) == write_image(found)
+    assert ternary(again) == [False, True, True] and write_image(again) == write_image(found)
 
 
 @pytest.mark.parametrize(
@@ -41,13 +46,13 @@ def test_hidden_layers_above_the_lowest_that_learns_are_ternary_if_asked() -> No
         ({"m": float("nan")}, "m=nan: must be a finite number >= 0, 'auto', or left out"),
         ({"strengthen": "maybe"}, "strengthen='maybe': must be 'certain' or 'same'"),
         ({"backward": "binary"}, "backward='binary': must be 'exact' or 'ternary'"),
-        ({"visits": 0}, "visits=0: must be above 0 and at most 1"),
-        ({"visits": 1.01}, "visits=1.01: must be above 0 and at most 1"),
+        ({"visit_rate": 0}, "visit_rate=0: must be above 0 and at most 1"),
+        ({"visit_rate": 1.01}, "visit_rate=1.01: must be above 0 and at most 1"),
         ({"m": "most"}, "m='most': must be a finite number >= 0, 'auto', or left out"),
-        ({"margin": -0.01}, "margin=-0.01: must be from 0 to 1"),
-        ({"margin": 2}, "margin=2: must be from 0 to 1"),
-        ({"window": -1}, "window=-1: must be a finite number >= 0"),
-        ({"window": float("nan")}, "window=nan: must be a finite number >= 0"),
+        ({"skip_below": -0.01}, "skip_below=-0.01: must be from 0 to 1"),
+        ({"skip_below": 2}, "skip_below=2: must be from 0 to 1"),
+        ({"ste_window": -1}, "ste_window=-1: must be a finite number >= 0"),
+        ({"ste_window": float("nan")}, "ste_window=nan: must be a finite number >= 0"),
         ({"temperature": 0}, "temperature=0: must be a finite number above 0"),
         ({"temperature": float("inf")}, "temperature=inf: must be a finite number above 0"),
         ({"seed": -1}, "seed=-1: must be a whole number from 0 to 4294967295"),
@@ -56,44 +61,45 @@ def test_hidden_layers_above_the_lowest_that_learns_are_ternary_if_asked() -> No
 )
 def test_an_option_out_of_range_is_named(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ExportError) as caught:
-        Options(**options)
+        VisitOptions(**options)
     assert str(caught.value) == sentence
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"bits": 1}, {"bits": 8}, {"m": 1e9}, {"m": "auto"}, {"visits": 1}, {"visits": 1e-9}, {"margin": 0}, {"margin": 1},
-        {"window": 0}, {"window": 1e9}, {"temperature": 1e-9}, {"temperature": 1e9}, {"seed": 0}, {"seed": 2**32 - 1},
+        {"bits": 1}, {"bits": 8}, {"m": 1e9}, {"m": "auto"}, {"visit_rate": 1}, {"visit_rate": 1e-9}, {"skip_below": 0},
+        {"skip_below": 1},
+        {"ste_window": 0}, {"ste_window": 1e9}, {"temperature": 1e-9}, {"temperature": 1e9}, {"seed": 0}, {"seed": 2**32 - 1},
     ],
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize("norm", ["batch", "static"])
 def test_whatever_the_options_allow_can_be_written_and_run(options: dict[str, Any], norm: str) -> None:
-    frozen = freeze(checkpoint(norm=norm), Options(**options))
+    frozen = freeze(checkpoint(norm=norm), VisitOptions(**options))
     model = Model(write_image(frozen))
     x = np.zeros((4, model.input_size), np.uint8)
     assert model.predict_many(x).shape == (4,)
     assert all(layer.learns == (options != {"bits": 1}) for layer in frozen.layers)
 
 
-@pytest.mark.parametrize("options", [{"temperature": 1e-310}, {"seed": 1.5}, {"visits": "a"}], ids=str)
+@pytest.mark.parametrize("options", [{"temperature": 1e-310}, {"seed": 1.5}, {"visit_rate": "a"}], ids=str)
 def test_an_option_that_no_device_can_have_is_an_export_error(options: dict[str, Any]) -> None:
     with pytest.raises(ExportError):
-        freeze(checkpoint(), Options(**options))
+        freeze(checkpoint(), VisitOptions(**options))
 
 
 def test_what_the_options_become() -> None:
     made = checkpoint((12, 20, 9, 3), "static")
-    o = Options(bits=4, visits=0.25, margin=0.5, window=2.0, temperature=4.0, seed=7)
+    o = VisitOptions(bits=4, visit_rate=0.25, skip_below=0.5, ste_window=2.0, temperature=4.0, seed=7)
     frozen = freeze(made, o)
     assert [layer.bits for layer in frozen.layers] == [4, 4, 4]
     assert [layer.rule.dose for layer in frozen.layers] == [20 * 1024, 9 * 1024, 3 * 1024]
-    assert frozen.margin == 2048
-    assert [layer.window for layer in frozen.layers] == [round(2 * 12**0.5), round(2 * 20**0.5), 0]
+    assert frozen.skip_below == 2048
+    assert [layer.ste_window for layer in frozen.layers[:-1]] == [round(2 * 12**0.5), round(2 * 20**0.5)]
     assert frozen.temperature == round(4096 * 16 / 9**0.5 / 4)
     assert frozen.generator == generator_state(7)
-    assert freeze(made, Options(visits=1e-9)).layers[0].rule.dose == 1
+    assert freeze(made, VisitOptions(visit_rate=1e-9)).layers[0].rule.dose == 1
 
 
 def test_generators_of_neighbouring_seeds_have_nothing_in_common() -> None:

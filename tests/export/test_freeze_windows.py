@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 from networks import oracle_input
+from torch_scores import predict_as_torch
 
 from metabit.data import load
 from metabit.export.bits import pack_rows
 from metabit.export.files.image import write_image
-from metabit.export.freeze.visits import NORM_EPS, Options, freeze
-from metabit.export.frozen import Frozen, Window
-from metabit.export.oracle.device_rule import DeviceRule
+from metabit.export.freeze.visits import VisitOptions, freeze
+from metabit.export.frozen import ConvGeometry, ConvLayer, Frozen
+from metabit.export.oracle import Oracle
+from metabit.export.oracle.forward import encode, kernel_windows
 from metabit.runtime import Model
-from metabit.train.network.spec import Conv
+from metabit.train.network.spec import NORM_EPS, Conv
 
 torch = pytest.importorskip("torch")
 from metabit import train  # noqa: E402
@@ -42,7 +44,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     train.fit(network, task, epochs=2, m=1.0)
     path = Path(tmp_path_factory.mktemp("trained")) / "checkpoint.safetensors"
     train.save(path, network, rule=train.Rule.of(spec, m=1.0))
-    return network.eval(), task, freeze(train.load_checkpoint(path), Options(bits=4))
+    return network.eval(), task, freeze(train.load_checkpoint(path), VisitOptions(bits=4))
 
 
 def test_every_activation_is_torch_s(trained: tuple[Any, Any, Frozen]) -> None:
@@ -54,7 +56,7 @@ def test_every_activation_is_torch_s(trained: tuple[Any, Any, Frozen]) -> None:
             signal = torch.where(layer(signal) >= 0, 1.0, -1.0)
             rows = signal.permute(0, 2, 3, 1).flatten(1) if signal.dim() == 4 else signal
             want.append(rows.numpy())
-    oracle = DeviceRule(frozen)
+    oracle = Oracle(frozen)
     for n, features in enumerate(x):
         for activation, theirs in zip(oracle.forward(features)[0][1:], want, strict=True):
             np.testing.assert_array_equal(activation, theirs[n])
@@ -65,29 +67,27 @@ def test_every_sum_is_torch_s(trained: tuple[Any, Any, Frozen]) -> None:
     network, task, frozen = trained
     x = task.x_test[:9]
     sums = network.accumulators(torch.from_numpy(x))[0].reshape(len(x), -1, frozen.layers[0].units)
-    first, oracle = frozen.layers[0], DeviceRule(frozen)
+    first = frozen.layers[0]
     turn = np.ones(first.units, np.int64)
     for name, tensor in network.tensors().items():
         if name == "layers.0.norm.weight":
             turn = np.where(tensor < 0, -1, 1)
     for n, features in enumerate(x):
-        values = oracle.encode(features)
-        seen = oracle.windows(values, first.conv, 255 if first.uint8 else 1) if first.conv else values[None]
+        seen = encode(frozen.encode, features)[None]
+        if isinstance(first, ConvLayer):
+            seen = kernel_windows(seen[0], first.geometry, 255 if first.takes == "bytes" else 1)
         np.testing.assert_array_equal(seen @ first.weights.T.astype(np.int64), sums[n] * turn)
 
 
 def test_the_device_predicts_what_torch_does_and_its_head_learns(trained: tuple[Any, Any, Frozen]) -> None:
     network, task, frozen = trained
-    with torch.no_grad():
-        want = network(torch.from_numpy(task.x_test)).argmax(1).numpy()
+    predict_as_torch(network, frozen, task.x_test)
     model = Model(write_image(frozen))
-    got = model.predict_many(task.x_test)
-    assert float((got == want).mean()) >= 0.99  # scores are rounded to 1/1024
     features = 1 + (frozen.layers[1].kind == "conv")
     assert [layer.learns for layer in frozen.layers[:features]] == [False] * features
     assert frozen.layers[-1].learns == (network.spec.output == "learned")
     if any(layer.learns for layer in frozen.layers):
-        oracle = DeviceRule(frozen)
+        oracle = Oracle(frozen)
         for x, y in zip(task.x_train[:6], task.y_train[:6], strict=True):
             assert model.learn_one(x, int(y)) == oracle.learn(oracle_input(frozen, x), int(y))
 
@@ -97,18 +97,19 @@ def test_windows_are_those_of_the_spec() -> None:
         9 * 10 * 2, (7,), 3, (60, 190), image=(9, 10, 2), conv=(Conv(5, 3, padding="same", pool=2), Conv(4, 3, 2))
     )
     checkpoint = train.Checkpoint(spec, train.Network(spec).tensors(), train.Rule.of(spec, 1.0))
-    frozen = freeze(checkpoint, Options(bits=3))
-    assert [layer.conv for layer in frozen.layers] == [
-        Window(9, 10, 4, 3, 1, True, 2),
-        Window(4, 5, 5, 3, 2, False, 1),
+    frozen = freeze(checkpoint, VisitOptions(bits=3))
+    assert [layer.geometry if isinstance(layer, ConvLayer) else None for layer in frozen.layers] == [
+        ConvGeometry(9, 10, 4, 3, 1, True, 2),
+        ConvGeometry(4, 5, 5, 3, 2, False, 1),
         None,
         None,
     ]
     assert frozen.encode is not None and frozen.encode.channels == 2
     for layer, conv, size in zip(frozen.layers, spec.conv, spec.images, strict=False):
-        assert layer.conv is not None
-        assert layer.conv.pads(size[0]) == conv.pads(size[0]) and layer.conv.pads(size[1]) == conv.pads(size[1])
-        assert (layer.conv.convolved[0], layer.conv.pooled[0]) == conv.side(size[0])
+        assert isinstance(layer, ConvLayer)
+        g = layer.geometry
+        assert g.pads(size[0]) == conv.pads(size[0]) and g.pads(size[1]) == conv.pads(size[1])
+        assert (g.convolved[0], g.pooled[0]) == conv.side(size[0])
 
 
 def test_bits_without_an_encoder_come_packed() -> None:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from frozen_reference import assert_same
-from networks import network
 
-from metabit.export import ExportError, FreshOptions, fresh, fresh_head, read_image, write_image
-from metabit.export.freeze.visits import generator_state
+from metabit import export
+from metabit.export import ExportError, VoteOptions, fresh, read_image, write_image
+from metabit.export.freeze.levels import generator_state
 from metabit.export.frozen import Frozen
-from metabit.export.oracle.device_rule import DeviceRule
+from metabit.export.oracle.forward import grades
 
 
 def graded(frozen: Frozen) -> Any:
@@ -22,78 +22,73 @@ def graded(frozen: Frozen) -> Any:
 def test_the_integers_of_the_defaults() -> None:
     frozen = fresh(40, 24, 5)
     layer, output = frozen.layers
-    assert (layer.kind, layer.hidden.shape, layer.bits, layer.on_off, layer.window) == ("graded", (24, 40), 4, True, 0)
+    assert (layer.kind, layer.hidden.shape, layer.bits, layer.takes) == ("graded", (24, 40), 4, "bits")
     assert set(np.unique(layer.hidden)) == {-1, 0} and not layer.theta.any()
-    assert (layer.graded.lo, layer.graded.hi, layer.graded.planes) == (77, 563, 2)
+    assert (layer.low, layer.high, layer.planes) == (77, 563, 2)
     assert np.array_equal(frozen.encode.thresholds, np.tile([[40], [150]], 40))
     r = np.arange(8)
     f = np.round(65536 * (1 - np.tanh(0.15 * (r + 0.5)) ** 2))
     assert np.array_equal(layer.rule.strengthen, f) and np.array_equal(layer.rule.weaken, f)
-    votes = layer.rule.votes
-    assert (layer.rule.dose, votes.gain, votes.draws, votes.batch) == (round(0.6 * 24 * 4096), 13107, 4, 128)
-    assert votes.need.shape == (769,) and votes.need[[0, 1, 4, 256]].tolist() == [0, 64, 128, 1024]
-    assert (output.kind, output.bits, output.on_off, output.graded_input, output.learns) == (
-        "output",
-        1,
-        False,
-        True,
-        False,
-    )
+    rule = layer.rule
+    assert (rule.dose, rule.chance_per_vote, rule.passes, rule.batch) == (round(0.6 * 24 * 4096), 13107, 4, 128)
+    assert rule.votes_needed.shape == (769,) and rule.votes_needed[[0, 1, 4, 256]].tolist() == [0, 64, 128, 1024]
+    assert (output.kind, output.bits, output.takes, output.learns) == ("output", 1, "grades", False)
     assert np.array_equal(output.weights.sum(0), np.full(24, -1))  # two classes for, three against
     assert (output.weights == 1).any(axis=1).all()
     assert np.array_equal(output.mul, np.ones(5)) and not output.add.any()
-    assert (frozen.temperature, frozen.margin, frozen.generator) == (64, 1229, generator_state(0))
+    assert (frozen.temperature, frozen.skip_below, frozen.generator) == (64, 1229, generator_state(0))
     assert frozen.input_bytes == 40 and frozen.classes == 5 and not frozen.packed
 
 
 def test_low_is_in_units_of_the_mean() -> None:
     """Of units with |V| = 10 each, low=0.5 opens the ramp at 5 and high=1.5 ends it at 15."""
-    layer = graded(fresh(8, 4, 3, FreshOptions(low=0.5, high=1.5)))
-    gates, ramp, closed = DeviceRule.gates(layer.graded, np.array([5, -5, 15, 15]))
-    assert gates.tolist() == [8, 8, -8, -8] and not ramp.any() and closed.tolist() == [False, False, True, True]
+    layer = graded(fresh(8, 4, 3, VoteOptions(low=0.5, high=1.5)))
+    given, ramp, beyond = grades(layer.low, layer.high, np.array([5, -5, 15, 15]))
+    assert given.tolist() == [8, 8, -8, -8] and not ramp.any() and beyond.tolist() == [False, False, True, True]
 
 
 def test_what_is_beyond_the_format_is_clipped() -> None:
-    assert graded(fresh(4, 1024, 2, FreshOptions(asks=1.0))).rule.dose == 2**20 - 1
-    assert graded(fresh(4, 1, 2, FreshOptions(asks=1e-9))).rule.dose == 1
-    assert graded(fresh(4, 1, 2, FreshOptions(gain=1.0))).rule.votes.gain == 65535
-    assert fresh(4, 1, 1024, FreshOptions(scale=1e9)).temperature == 65535
-    assert fresh(4, 1, 2, FreshOptions(scale=1e-9)).temperature == 1
+    assert graded(fresh(4, 1024, 2, VoteOptions(vote_rate=1.0))).rule.dose == 2**20 - 1
+    assert graded(fresh(4, 1, 2, VoteOptions(vote_rate=1e-9))).rule.dose == 1
+    assert graded(fresh(4, 1, 2, VoteOptions(chance_per_vote=1.0))).rule.chance_per_vote == 65535
+    assert fresh(4, 1, 1024, VoteOptions(scale=1e9)).temperature == 65535
+    assert fresh(4, 1, 2, VoteOptions(scale=1e-9)).temperature == 1
 
 
-def test_a_head_needs_features_below_it() -> None:
-    with pytest.raises(ExportError, match="a single layer: it has no features to learn on"):
-        fresh_head(network(1, (8, 3)), 16)
-    with pytest.raises(ExportError, match="ends in graded units"):
-        fresh_head(fresh(8, 4, 3), 16)
+@pytest.mark.parametrize(
+    ("name", "instead"), [("HEAD", "use VoteOptions"), ("fresh_head", "use fresh"), ("Graded", "GradedLayer")]
+)
+def test_names_that_are_gone_say_what_replaces_them(name: str, instead: str) -> None:
+    with pytest.raises(AttributeError, match=f"metabit.export.{name} is gone: .*{instead}"):
+        getattr(export, name)
 
 
-def test_a_head_leaves_what_is_below_it_as_it_is() -> None:
-    below = network(1, (9, 7, 4))
-    frozen = fresh_head(below, 16, 5, FreshOptions(seed=3))
-    first, head, output = frozen.layers
-    assert np.array_equal(first.weights, below.layers[0].weights) and np.array_equal(first.theta, below.layers[0].theta)
-    assert first.bits == 1 and not first.learns and head.learns and not output.learns
-    assert head.hidden.shape == (16, 7) and frozen.classes == 5 and head.graded.planes == 1
-    assert_same(read_image(write_image(frozen)), frozen)
+@pytest.mark.parametrize(
+    ("old", "present"),
+    [("Options", "VisitOptions"), ("FreshOptions", "VoteOptions"), ("FIELD", "VOTES_AFTER_TRAINING"),
+     ("hand_over", "freeze_graded"), ("space", "tunable_settings")],
+)  # fmt: skip
+def test_names_that_changed_still_import_with_a_warning(old: str, present: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"metabit.export.{old} is metabit.export.{present} now"):
+        assert getattr(export, old) is getattr(export, present)
 
 
 def test_seeds_differ_and_repeat() -> None:
-    images = [write_image(fresh(20, 16, 4, FreshOptions(seed=seed))) for seed in (3, 3, 4)]
+    images = [write_image(fresh(20, 16, 4, VoteOptions(seed=seed))) for seed in (3, 3, 4)]
     assert images[0] == images[1] != images[2]
 
 
 @pytest.mark.parametrize(
     ("sizes", "options"),
     [
-        ((40, 24, 5), FreshOptions()),
-        ((1, 1, 2), FreshOptions(bits=2, thresholds=(0,), draws=4, batch=32, deviations=0)),
-        ((2048, 2, 2), FreshOptions(bits=8, thresholds=tuple(range(8)), draws=8, batch=96, deviations=100, delta=0)),
-        ((16, 1024, 20), FreshOptions(low=0, high=7.99, margin=1.0, seed=2**32 - 1)),
+        ((40, 24, 5), VoteOptions()),
+        ((1, 1, 2), VoteOptions(bits=2, thresholds=(0,), passes=4, batch=32, deviations=0)),
+        ((2048, 2, 2), VoteOptions(bits=8, thresholds=tuple(range(8)), passes=8, batch=96, deviations=100, delta=0)),
+        ((16, 1024, 20), VoteOptions(low=0, high=7.99, skip_below=1.0, seed=2**32 - 1)),
     ],
     ids=["defaults", "smallest", "most planes", "most units"],
 )
-def test_it_is_an_image(sizes: tuple[int, int, int], options: FreshOptions) -> None:
+def test_it_is_an_image(sizes: tuple[int, int, int], options: VoteOptions) -> None:
     frozen = fresh(*sizes, options)
     assert_same(read_image(write_image(frozen)), frozen)
 
@@ -109,14 +104,14 @@ def test_it_is_an_image(sizes: tuple[int, int, int], options: FreshOptions) -> N
         ({"thresholds": (40, 256)}, "thresholds=256: must be whole numbers from 0 to 255"),
         ({"thresholds": (0.5,)}, "thresholds=0.5: must be whole numbers from 0 to 255"),
         ({"delta": -0.1}, "delta=-0.1: must be a finite number >= 0"),
-        ({"asks": 0}, "asks=0: must be above 0 and at most 1"),
+        ({"vote_rate": 0}, "vote_rate=0: must be above 0 and at most 1"),
         ({"deviations": 101}, "deviations=101: must be from 0 to 100"),
-        ({"gain": float("nan")}, "gain=nan: must be above 0 and at most 1"),
-        ({"draws": 9}, "draws=9: must be 4 or 8"),
-        ({"draws": 4.0}, "draws=4.0: must be 4 or 8"),
+        ({"chance_per_vote": float("nan")}, "chance_per_vote=nan: must be above 0 and at most 1"),
+        ({"passes": 9}, "passes=9: must be 4 or 8"),
+        ({"passes": 4.0}, "passes=4.0: must be 4 or 8"),
         ({"batch": 33}, "batch=33: must be a multiple of 32 from 32 to 256"),
         ({"scale": 0}, "scale=0: must be a finite number above 0"),
-        ({"margin": 1.1}, "margin=1.1: must be from 0 to 1"),
+        ({"skip_below": 1.1}, "skip_below=1.1: must be from 0 to 1"),
         ({"low": -1}, "low=-1: must be from 0 to 7.99"),
         ({"high": 8}, "high=8: must be from 0 to 7.99"),
         ({"low": 2.2}, "low=2.2: must be at least 1/256 below high=2.2"),
@@ -127,7 +122,7 @@ def test_it_is_an_image(sizes: tuple[int, int, int], options: FreshOptions) -> N
 )
 def test_a_wrong_option_is_a_sentence(option: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ExportError) as caught:
-        FreshOptions(**option)
+        VoteOptions(**option)
     assert sentence in str(caught.value)
 
 

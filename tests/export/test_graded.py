@@ -23,11 +23,12 @@ from metabit.export.files.image import HEADER, RECORD, read_image, sections, wri
 from metabit.export.files.interchange import facts, named_tensors, rebuild
 from metabit.export.files.onnx_file import write_onnx
 from metabit.export.files.tflite_file import write_tflite
-from metabit.export.frozen import Frozen, Graded, Layer
-from metabit.export.oracle.device_rule import DeviceRule
+from metabit.export.frozen import DenseLayer, Frozen, GradedLayer, OutputLayer
+from metabit.export.oracle import Oracle
 
 NETWORK = voting(1, inputs=6, planes=2, units=5, classes=3, k=3)
 GRADED, OUTPUT = NETWORK.layers
+assert isinstance(GRADED, GradedLayer) and GRADED.rule is not None and isinstance(OUTPUT, OutputLayer)
 IMAGE = write_image(NETWORK)
 RECORD_AT = HEADER.size + RECORD.size  # after the encoder's
 
@@ -66,9 +67,9 @@ def test_so_do_the_layers_below(name: str) -> None:
     assert [layer.kind for layer in frozen.layers[-2:]] == ["graded", "output"]
     image = write_image(frozen)
     assert write_image(read_image(image)) == image
-    oracle = DeviceRule(read_image(image))
+    oracle = Oracle(read_image(image))
     x = np.zeros(frozen.input_bits if frozen.packed else frozen.input_bytes, np.uint8)
-    assert np.array_equal(oracle.scores(x), DeviceRule(frozen).scores(x))
+    assert np.array_equal(oracle.scores(x), Oracle(frozen).scores(x))
 
 
 def test_a_frozen_one_bit_graded_layer_comes_back() -> None:
@@ -94,17 +95,17 @@ def test_packed_bits_are_those_of_all_planes() -> None:
 
 
 def test_the_record_of_a_graded_layer() -> None:
-    votes = GRADED.rule.votes
+    rule = GRADED.rule
     (kind, source, k, planes, inputs, units, lanes, learns, window, dose,
      sign, levels, fold, tables, scores, need, lo, hi, gain, depth, draws, batch, reserved) = RECORD.unpack_from(
          IMAGE, RECORD_AT)  # fmt: skip
     assert (kind, source, k, inputs, units, lanes, learns, window) == (5, 0, 3, 6, 5, 32, 1, 0)
     assert planes == fold_constants(GRADED)[1] >= (2 * 6).bit_length() + 1
-    assert (dose, gain, draws, batch, reserved) == (GRADED.rule.dose, votes.gain, votes.draws, votes.batch // 32, 0)
-    assert (lo, hi, depth) == (GRADED.graded.lo, GRADED.graded.hi, 2)
+    assert (dose, gain, draws, batch, reserved) == (rule.dose, rule.chance_per_vote, rule.passes, rule.batch // 32, 0)
+    assert (lo, hi, depth) == (GRADED.low, GRADED.high, 2)
     (_, _), (state, _) = sections(IMAGE)
     assert state <= sign < levels and fold < tables < need < state and scores == 0
-    assert np.array_equal(np.frombuffer(IMAGE, "<u2", 193, need), votes.need)
+    assert np.array_equal(np.frombuffer(IMAGE, "<u2", 193, need), rule.votes_needed)
     fold_words = np.frombuffer(IMAGE, "<u4", planes, fold).reshape(1, planes)
     assert np.array_equal(bits.unslice_planes(fold_words, 5), -GRADED.theta.astype(np.int64))
 
@@ -128,16 +129,14 @@ def output(**change: Any) -> Frozen:
     return replace(NETWORK, layers=(GRADED, replace(OUTPUT, **change)))
 
 
-def ramp(**change: Any) -> Frozen:
-    return graded(graded=replace(GRADED.graded, **change))
-
-
 def votes(**change: Any) -> Frozen:
-    return graded(rule=replace(GRADED.rule, votes=replace(GRADED.rule.votes, **change)))
+    return graded(rule=replace(GRADED.rule, **change))
 
 
-def dense(**change: Any) -> Layer:
-    return replace(network(1, (12, 6, 3), learns=(False, False), planes=1).layers[0], **change)
+def dense() -> DenseLayer:
+    layer = network(1, (12, 6, 3), learns=(False, False), planes=1).layers[0]
+    assert isinstance(layer, DenseLayer)
+    return layer
 
 
 ORDER = "a graded layer is the last before the output"
@@ -146,33 +145,22 @@ REFUSED: dict[str, tuple[Frozen, str]] = {
     "below a dense layer": (replace(NETWORK, layers=(GRADED, dense(), OUTPUT)), ORDER),
     "without an output": (replace(NETWORK, layers=(GRADED,)), ORDER),
     "last": (replace(NETWORK, layers=(OUTPUT, GRADED)), ORDER),
-    "no ramp": (graded(graded=None), "layer 0: a graded layer, and only it, has a ramp"),
-    "a ramp elsewhere": (output(graded=Graded(1, 2, 1)), "layer 1: a graded layer, and only it, has a ramp"),
-    "no planes": (ramp(planes=0), "layer 0 has 0 planes, outside 1..8"),
-    "nine planes": (ramp(planes=9), "layer 0 has 9 planes, outside 1..8"),
-    "other planes": (ramp(planes=1), "the encoder makes 12 bits, the first layer takes 6"),
-    "signs in": (graded(on_off=False), "layer 0 is graded: its inputs are on/off, whatever comes before"),
-    "uint8 in": (replace(graded(uint8=True), encode=None), "layer 0 takes uint8, which only a hidden first layer"),
-    "output on signs": (output(graded_input=False), "layer 1: an output after a graded layer, and only it, has graded_input"),
-    "output on bits": (output(on_off=True), "layer 1 has on/off inputs, but the layer before it gives -8..8"),
-    "graded input elsewhere": (
-        replace(NETWORK, layers=(dense(graded_input=True), replace(OUTPUT, graded_input=False))),
-        "layer 0: an output after a graded layer, and only it, has graded_input",
+    "no planes": (graded(planes=0), "layer 0 has 0 planes, outside 1..8"),
+    "nine planes": (graded(planes=9), "layer 0 has 9 planes, outside 1..8"),
+    "other planes": (graded(planes=1), "the encoder makes 12 bits, the first layer takes 6"),
+    "output on signs": (output(takes="signs"), "layer 1 takes signs, but layer 0 gives grades"),
+    "output on bits": (output(takes="bits"), "layer 1 takes bits, but layer 0 gives grades"),
+    "grades elsewhere": (
+        replace(NETWORK, layers=(dense(), replace(OUTPUT, hidden=np.zeros((3, 6), np.int8)))),
+        "layer 1 takes grades, but layer 0 gives signs",
     ),
     "output that learns": (
         output(bits=3, rule=rule(3, np.random.default_rng(0))),
-        "layer 1 learns, but nothing is trained above or below the graded layer 0",
+        "layer 1 learns, but nothing else learns beside the graded layer 0",
     ),
     "dense layer that learns": (
         voting(1, planes=2, below=network(2, (9, 12, 3), planes=1, learns=(True, False))),
-        "layer 0 learns, but nothing is trained above or below the graded layer 1",
-    ),
-    "learns without votes": (
-        graded(rule=replace(GRADED.rule, votes=None)), "layer 0: a graded layer, and only it, learns by votes",
-    ),
-    "votes elsewhere": (
-        replace(network(1, (6, 3)), layers=(replace(network(1, (6, 3)).layers[0], rule=GRADED.rule),)),
-        "layer 0: a graded layer, and only it, learns by votes",
+        "layer 0 learns, but nothing else learns beside the graded layer 1",
     ),
 }  # fmt: skip
 LIMITS: dict[str, tuple[Frozen, str]] = {
@@ -181,25 +169,24 @@ LIMITS: dict[str, tuple[Frozen, str]] = {
         voting(1, inputs=2049, planes=8, units=2, source="bits"),
         "layer 0 takes 16392 bits, the format holds 16384: fewer planes or inputs",
     ),
-    "flat ramp": (ramp(lo=7, hi=7), "layer 0 has a ramp from 7 to 7, the format holds one that rises within 0..2047"),
-    "ramp below nothing": (ramp(lo=-1), "layer 0 has a ramp from -1 to"),
-    "ramp too far": (ramp(hi=2048), "to 2048, the format holds one that rises within 0..2047"),
-    "window": (graded(window=1), "layer 0 has window 1: errors pass a graded layer where its ramp rises, 0 it must be"),
-    "output window": (output(window=2), "layer 1 has window 2: errors pass a graded layer where its ramp rises"),
+    "flat ramp": (graded(low=7, high=7), "layer 0 has a ramp from 7 to 7, the format holds one that rises within 0..2047"),
+    "ramp below nothing": (graded(low=-1), "layer 0 has a ramp from -1 to"),
+    "ramp too far": (graded(high=2048), "to 2048, the format holds one that rises within 0..2047"),
     "dose": (graded(rule=replace(GRADED.rule, dose=2**20)), "layer 0 has dose 1048576, outside 1..1048575"),
     "one bit that learns": (
-        graded(bits=1, hidden=np.zeros_like(GRADED.hidden)), "layer 0 learns and so needs at least 2 hidden bits, not 1",
+        graded(bits=1, hidden=np.zeros_like(GRADED.hidden)), "layer 0 learns and so needs at least 2 bits a level, not 1",
     ),
     "batch": (votes(batch=48), "layer 0 counts 48 samples, the format holds a multiple of 32 from 32 to 256"),
-    "need": (votes(batch=64), "layer 0: need has shape (193,), 64 samples of 2 planes need (385,)"),
+    "need": (votes(batch=64), "layer 0: votes_needed has shape (193,), 64 samples of 2 planes need (385,)"),
     "need that falls": (
-        votes(need=np.append(np.arange(192), 62).astype(np.uint16)), "layer 0: need falls after 191 votes, the format holds one",
+        votes(votes_needed=np.append(np.arange(192), 62).astype(np.uint16)),
+        "layer 0: votes_needed falls after 191 votes, the format holds one",
     ),
-    "no gain": (votes(gain=0), "layer 0 has gain 0, outside 1..65535"),
-    "gain": (votes(gain=65536), "layer 0 has gain 65536, outside 1..65535"),
-    "no draws": (votes(draws=0), "layer 0 draws 0 times, the format holds 4 or 8"),
-    "draws": (votes(draws=6), "layer 0 draws 6 times, the format holds 4 or 8"),
-    "levels above": (output(bits=2), "layer 1 has 2 hidden bits, on graded inputs the format holds 1: nothing there learns"),
+    "no gain": (votes(chance_per_vote=0), "layer 0 has chance_per_vote 0, outside 1..65535"),
+    "gain": (votes(chance_per_vote=65536), "layer 0 has chance_per_vote 65536, outside 1..65535"),
+    "no draws": (votes(passes=0), "layer 0 has 0 passes, the format holds 4 or 8"),
+    "draws": (votes(passes=6), "layer 0 has 6 passes, the format holds 4 or 8"),
+    "levels above": (output(bits=2), "layer 1 has 2 bits a level, above a graded layer the format holds 1"),
     "scores": (  # 2 N (8 K |mul| + |add|), 2 * 3 * (40 * 8947848 + 22): one less would be within 32 bits
         output(mul=np.full(3, -8947848, np.int32), add=np.full(3, 22, np.int32)),
         "could reach 2147483652, beyond 32 bits: smaller mul or add",
@@ -220,8 +207,8 @@ def test_what_the_format_cannot_hold_is_a_sentence(frozen: Frozen, sentence: str
     [
         voting(1, inputs=2, units=1024),
         voting(1, inputs=2048, planes=8, units=2, source="bits"),
-        ramp(lo=0, hi=2047),
-        votes(gain=65535, draws=8),
+        graded(low=0, high=2047),
+        votes(chance_per_vote=65535, passes=8),
         voting(1, batch=128, planes=8),
         output(mul=np.full(3, -8947848, np.int32), add=np.full(3, 21, np.int32)),
     ],
@@ -269,15 +256,15 @@ def test_a_description_of_it_is_refused_too() -> None:
 
 def test_a_bundle_of_it_is_its_image_and_vectors(tmp_path: Path) -> None:
     graded = NETWORK.layers[0]
-    votes = replace(graded.rule.votes, need=np.zeros_like(graded.rule.votes.need))  # one vote is enough
-    network = replace(NETWORK, layers=(replace(graded, rule=replace(graded.rule, votes=votes)), NETWORK.layers[1]))
+    rule = replace(graded.rule, votes_needed=np.zeros_like(graded.rule.votes_needed))  # one vote is enough
+    network = replace(NETWORK, layers=(replace(graded, rule=rule), NETWORK.layers[1]))
     written = export_all(network, tmp_path, formats=["mbit"], inputs=20, steps=80)
     assert set(written.files) == {"model.mbit", "vectors.npz", "manifest.json"}
     with np.load(io.BytesIO((tmp_path / "vectors.npz").read_bytes())) as v:
         assert v["layer0"].shape == (20, 5) and np.abs(v["layer0"]).max() <= 8
         states, info = np.bitwise_xor.accumulate(v["state_changes"]), v["learn_info"]
         assert info[:, 2].any()
-        oracle = DeviceRule(network)
+        oracle = Oracle(network)
         for s, label in enumerate(v["learn_labels"]):
             assert tuple(info[s]) == oracle.learn(v["features"][s % 20], int(label))
         assert struct.unpack_from("<IIII", states[-1].tobytes()) == (oracle.generator, 80, oracle.moved, oracle.flipped)

@@ -15,13 +15,13 @@ import pytest
 from frozen_reference import assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import inputs, network, seal
+from networks import conv, inputs, network, seal, voting, windowed
 
 from metabit.export.errors import ExportError
 from metabit.export.files import image as image_module
 from metabit.export.files.image import HEADER, RECORD, STATE, read_image, sections, write_image
-from metabit.export.frozen import Counters, Encode, Frozen, Layer
-from metabit.runtime import Model
+from metabit.export.frozen import Counters, DenseLayer, Encode, Frozen, Layer
+from metabit.runtime import Model, ModelError
 
 FORMAT = (Path(image_module.__file__).parents[2] / "runtime" / "FORMAT.md").read_text()
 NETWORK = network(1, (6, 5, 4, 3), k=3, planes=2)
@@ -42,10 +42,10 @@ def networks(draw: st.DrawFn) -> Frozen:
 
 def meaning(layer: Layer) -> Layer:
     """What a hidden layer says after its threshold took the parity of its sums and its window went to V and back."""
-    if layer.on_off or layer.kind == "output":
+    if layer.takes != "signs" or not isinstance(layer, DenseLayer):
         return layer
     theta = layer.theta + (layer.theta - layer.inputs & 1)
-    return replace(layer, theta=theta.astype(np.int32), window=layer.window // 2 * 2)
+    return replace(layer, theta=theta.astype(np.int32), ste_window=layer.ste_window // 2 * 2)
 
 
 # There and back
@@ -126,7 +126,7 @@ def test_a_graded_record_is_laid_out_as_every_record() -> None:
 def test_fields_lie_where_the_specification_says() -> None:
     where = {name: offset for offset, _, fields in structure("Header") for name in fields.split(", ")}
     want = {"magic": b"MBIT", "image_size": len(IMAGE), "layers": 4, "input_size": 6, "classes": 3,
-            "temperature": NETWORK.temperature, "margin": NETWORK.margin}  # fmt: skip
+            "temperature": NETWORK.temperature, "margin": NETWORK.skip_below}  # fmt: skip
     for name, value in want.items():
         form = "4s" if name == "magic" else "I" if name == "image_size" else "H"
         assert struct.unpack_from(f"<{form}", IMAGE, where[name]) == (value,), name
@@ -170,7 +170,7 @@ def narrow(inputs: int) -> Frozen:
 def signed() -> Frozen:
     """+1/-1 inputs without an encoder, which ONNX and TFLite files take."""
     frozen = network(1, (6, 2), planes=0)
-    return replace(frozen, layers=(replace(frozen.layers[0], on_off=False),))
+    return replace(frozen, layers=(replace(frozen.layers[0], takes="signs"),))
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,8 @@ def signed() -> Frozen:
         (network(1, (2,) * 17, planes=1), "17 layers, the format holds 16: fewer hidden layers"),
         (replace(NETWORK, temperature=0), "temperature 0 is outside 1..65535"),
         (replace(NETWORK, temperature=65536), "temperature 65536 is outside 1..65535"),
-        (replace(NETWORK, margin=-1), "margin -1 is outside 0..4096"),
-        (replace(NETWORK, margin=4097), "margin 4097 is outside 0..4096"),
+        (replace(NETWORK, skip_below=-1), "skip_below -1 is outside 0..4096"),
+        (replace(NETWORK, skip_below=4097), "skip_below 4097 is outside 0..4096"),
         (replace(NETWORK, generator=0), "generator 0 is outside 1..4294967295"),
         (replace(NETWORK, generator=2**32), "generator 4294967296 is outside 1..4294967295"),
         (network(1, (6, 5, 1)), "1 class: a classifier needs at least 2"),
@@ -193,32 +193,31 @@ def signed() -> Frozen:
         ),
         (wide(16385), "layer 0 is 3 -> 16385, the format holds 1..16384: fewer units"),
         (replace(NETWORK, layers=(FIRST, LAST)), "layer 1 takes 4 inputs, layer 0 gives 5"),
-        (first(on_off=False), "layer 0 has +1/-1 inputs, but the encoder gives on/off"),
-        (signed(), "layer 0: the first layer and a graded one, and only they, have on/off inputs"),
-        (last(on_off=True), "layer 2 has on/off inputs, but the layer before it gives +1/-1"),
-        (first(kind="output"), "in this order, not ['output', 'dense', 'output']"),
+        (first(takes="signs"), "layer 0 takes signs, but the encoder gives bits"),
+        (signed(), "layer 0 takes signs: in this format a first layer takes bits or bytes"),
+        (last(takes="bits"), "layer 2 takes bits, but layer 1 gives signs"),
+        (replace(NETWORK, layers=(LAST, MIDDLE, LAST)), "in this order, not ['output', 'dense', 'output']"),
         (narrow(16385), "layer 0 is 16385 -> 2, the format holds 1..16384: fewer inputs"),
-        (first(bits=0), "layer 0 has 0 hidden bits, the format holds 1..8"),
-        (first(bits=9), "layer 0 has 9 hidden bits, the format holds 1..8"),
+        (first(bits=0), "layer 0 has 0 bits a level, the format holds 1..8"),
+        (first(bits=9), "layer 0 has 9 bits a level, the format holds 1..8"),
         (first(hidden=np.full_like(FIRST.hidden, 4)), "layer 0 has levels 4..4, 3 bits hold -4..3"),
         (last(hidden=np.full_like(LAST.hidden, -5)), "layer 2 has levels -5..-5, 3 bits hold -4..3"),
-        (first(window=-1), "layer 0 has window -1, the format holds 0..32767"),
-        (first(window=32768), "layer 0 has window 32768, the format holds 0..32767"),
+        (first(ste_window=-1), "layer 0 has ste_window -1, the format holds 0..32767"),
+        (first(ste_window=32768), "layer 0 has ste_window 32768, the format holds 0..32767"),
         (
             first(bits=1, hidden=np.zeros_like(FIRST.hidden)),
-            "layer 0 learns and so needs at least 2 hidden bits, not 1",
+            "layer 0 learns and so needs at least 2 bits a level, not 1",
         ),
         (first(rule=replace(FIRST.rule, dose=0)), "layer 0 has dose 0, outside 1..1048575"),
         (first(rule=replace(FIRST.rule, dose=2**20)), "layer 0 has dose 1048576, outside 1..1048575"),
         (
             first(rule=replace(FIRST.rule, weaken=np.zeros(3, np.uint16))),
-            "layer 0: weaken has shape (3,), 3 hidden bits need (4,)",
+            "layer 0: weaken has shape (3,), 3 bits a level need (4,)",
         ),
         (
             last(mul=np.full(3, 2**26, np.int32), add=np.zeros(3, np.int32)),
             "scores could reach 4362076160, beyond 32 bits: smaller mul or add",
         ),
-        (last(ternary=True), "layer 2 is ternary: the format holds that of dense layers not on uint8"),
         (last(add=np.full(3, -(2**31), np.int32)), "beyond 32 bits: smaller mul or add"),
         (
             first(theta=np.full(5, 2**20, np.int32)),
@@ -236,10 +235,10 @@ def test_what_the_format_cannot_hold_is_a_sentence(frozen: Frozen, sentence: str
     "frozen",
     [
         network(1, (2,) * 16, planes=1),
-        replace(NETWORK, temperature=65535, margin=4096, generator=2**32 - 1),
+        replace(NETWORK, temperature=65535, skip_below=4096, generator=2**32 - 1),
         network(1, (6, 5, 3), planes=8),
         wide(16384),
-        first(window=32767),
+        first(ste_window=32767),
         first(rule=replace(FIRST.rule, dose=2**20 - 1)),
         first(theta=np.full(5, -(2**18), np.int32)),
         network(1, (2, 2), planes=0),
@@ -268,17 +267,28 @@ def flip(at: int) -> bytes:
 @pytest.mark.parametrize(
     ("image", "sentence"),
     [
-        (b"", "the image is truncated: 0 bytes, the header alone has 64"),
-        (IMAGE[:-1], f"the image is truncated: {len(IMAGE) - 1} of {len(IMAGE)} bytes"),
+        (b"", "the image is truncated: 0 bytes, the header alone has 64: copy the whole file, or export it again"),
+        (IMAGE[:-1], f"the image is truncated: {len(IMAGE) - 1} of {len(IMAGE)} bytes: copy the whole file"),
         (b"TFL3" + IMAGE[4:], "not a metabit image: it starts with b'TFL3', not b'MBIT'"),
         (lie(4, "H", 2), "image format 2.0; this metabit reads 1.x: export it again"),
         (flip(48), "the image's header or layer records are damaged (checksum mismatch)"),
         (flip(70), "the image's header or layer records are damaged (checksum mismatch)"),
         (flip(sections(IMAGE)[0][0]), "the image's constant section is damaged (checksum mismatch)"),
         (flip(len(IMAGE) - 1), "the image's state section is damaged (checksum mismatch)"),
-        (lie(20, "I", 2**31), "the image's constant section lies outside the image"),
-        (lie(32, "I", len(IMAGE)), "the image's state section lies outside the image"),
-        (lie(64 + 64 + 4, "H", 65535), "the image's records contradict each other: "),
+        (lie(20, "I", 2**31), "the image's constant section has 2147483648 bytes at 320: it must fill bytes 320.."),
+        (lie(32, "I", len(IMAGE)), f"the image's state section has {len(IMAGE)} bytes at "),
+        (
+            lie(64 + 64 + 4, "H", 65535),
+            "the image's records contradict each other: record 1 has 6 counter planes, too few",
+        ),
+        (
+            lie(128 + 16, "I", 4096),
+            "the image's records contradict each other: an array of 52 bytes at 4096 lies outside",
+        ),
+        (
+            lie(46, "H", 1),
+            "the image's records contradict each other: byte 46 of the header is 1, this format reserves it",
+        ),
     ],
 )
 def test_a_damaged_image_is_refused_by_name(image: bytes, sentence: str) -> None:
@@ -292,13 +302,47 @@ DENSE_RECORD = HEADER.size + RECORD.size
 
 @pytest.mark.parametrize(
     "image",
-    [lie(DENSE_RECORD + 8, "B", 0), lie(DENSE_RECORD + 8, "B", 24), lie(DENSE_RECORD + 2, "B", 0), lie(40, "H", 0),
-     lie(HEADER.size + 44, "H", 3), seal(IMAGE[:28] + struct.pack("<II", len(IMAGE) - 4, 4) + IMAGE[36:])],
-    ids=["lanes 0", "lanes 24", "bits 0", "no layers", "channels without a convolution", "state of 4 bytes"],
+    [lie(DENSE_RECORD + 8, "B", 0), lie(DENSE_RECORD + 8, "B", 24), lie(DENSE_RECORD + 8, "B", 16), lie(DENSE_RECORD + 2, "B", 0),
+     lie(DENSE_RECORD + 9, "B", 2), lie(40, "H", 0), lie(HEADER.size + 44, "H", 3), 
+     seal(IMAGE[:28] + struct.pack("<II", len(IMAGE) - 4, 4) + IMAGE[36:])],
+    ids=["lanes 0", "lanes 24", "lanes 16", "bits 0", "learns 2", "no layers", "channels without a convolution",
+         "state of 4 bytes"],
 )  # fmt: skip
 def test_a_sealed_lie_is_refused(image: bytes) -> None:
     with pytest.raises(ExportError):
         read_image(image)
+
+
+SINGLE = {
+    "dense": IMAGE,
+    "conv": write_image(windowed(1, (4, 4, 1), (conv(2, 3),), (3,))),
+    "votes": write_image(voting(1)),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+@pytest.mark.parametrize("value", [0, 1, 255, "flip"])
+def test_every_byte_of_the_records_is_refused_here_as_in_c(name: str, value: Any) -> None:
+    """Each byte of header and records is changed, with the checksums mended: both readers refuse the image, or neither does.
+
+    Bytes 8 to 39 of the header are left alone, as they say which bytes the checksums cover.
+    """
+    image, refused = SINGLE[name], 0
+    for at in [*range(4, 8), *range(40, HEADER.size + RECORD.size * image[40])]:
+        data = bytearray(image)
+        data[at] = data[at] ^ 1 if value == "flip" else value
+        ours = theirs = None
+        try:
+            read_image(seal(data))
+        except ExportError as sentence:
+            ours = sentence
+        try:
+            Model(seal(data))
+        except ModelError as sentence:
+            theirs = sentence
+        assert (ours is None) == (theirs is None), (at, image[at], data[at], ours, theirs)
+        refused += ours is not None
+    assert refused > 30
 
 
 @settings(max_examples=300, deadline=None)

@@ -10,14 +10,24 @@ import pytest
 from networks import network, voting
 
 from metabit.data import load, thermometer
-from metabit.export import ExportError, FreshOptions, Options, freeze, fresh, read_image, retune, space, write_image
-from metabit.export.freeze.visits import tables
+from metabit.export import (
+    ExportError,
+    VisitOptions,
+    VoteOptions,
+    freeze,
+    fresh,
+    read_image,
+    retune,
+    tunable_settings,
+    write_image,
+)
+from metabit.export.freeze.levels import tables
 from metabit.export.frozen import CERTAIN
 from metabit.runtime import Model
 
-OPTIONS = FreshOptions(bits=3, thresholds=(30, 90, 200), batch=64, draws=8, seed=5)
+OPTIONS = VoteOptions(bits=3, thresholds=(30, 90, 200), batch=64, passes=8, seed=5)
 FRESH = fresh(20, 33, 7, OPTIONS)
-VALUES = {"delta": 0.7, "asks": 0.3, "deviations": 1.5, "gain": 0.6, "scale": 1.7, "margin": 0.05}
+VALUES = {"delta": 0.7, "vote_rate": 0.3, "deviations": 1.5, "chance_per_vote": 0.6, "scale": 1.7, "skip_below": 0.05}
 
 
 def test_no_settings_leave_everything() -> None:
@@ -30,7 +40,7 @@ def test_a_fresh_network_retuned_is_one_made_so(name: str) -> None:
     changed = write_image(retune(FRESH, {name: VALUES[name]}))
     assert changed == write_image(fresh(20, 33, 7, replace(OPTIONS, **{name: VALUES[name]})))
     assert changed != write_image(FRESH)
-    assert set(VALUES) == set(space(FRESH))
+    assert set(VALUES) == set(tunable_settings(FRESH))
 
 
 def checkpoint() -> Any:
@@ -42,18 +52,18 @@ def checkpoint() -> Any:
 
 
 @pytest.mark.parametrize(
-    "setting", [{"visits": 0.03}, {"margin": 0.2}, {"strengthen": "same"}, {"temperature": 4.0}], ids=str
+    "setting", [{"visit_rate": 0.03}, {"skip_below": 0.2}, {"strengthen": "same"}, {"temperature": 4.0}], ids=str
 )
 def test_a_trained_network_retuned_is_one_exported_so(setting: dict[str, Any]) -> None:
     trained = checkpoint()
-    before, wanted = freeze(trained, Options()), freeze(trained, Options(**setting))
+    before, wanted = freeze(trained, VisitOptions()), freeze(trained, VisitOptions(**setting))
     found = retune(before, setting)
     assert abs(found.temperature - wanted.temperature) <= 1  # of a rounded number
     assert write_image(replace(found, temperature=wanted.temperature)) == write_image(wanted) != write_image(before)
 
 
 def test_delta_makes_the_tables_and_keeps_which_way_they_gate() -> None:
-    certain = freeze(checkpoint(), Options())
+    certain = freeze(checkpoint(), VisitOptions())
     for strengthen, frozen in (("certain", certain), ("same", retune(certain, {"strengthen": "same"}))):
         for layer in retune(frozen, {"delta": 0.3}).layers:
             assert layer.rule is not None
@@ -79,7 +89,7 @@ def test_what_was_learnt_stays() -> None:
 def test_every_value_worth_a_try_can_be_tried(frozen: Any) -> None:
     rng, seen = np.random.default_rng(1), set()
     for _ in range(40):
-        image = write_image(retune(frozen, {name: one.draw(rng) for name, one in space(frozen).items()}))
+        image = write_image(retune(frozen, {name: one.draw(rng) for name, one in tunable_settings(frozen).items()}))
         assert Model(image).classes == frozen.classes
         seen.add(image)
     assert len(seen) == 40
@@ -88,12 +98,12 @@ def test_every_value_worth_a_try_can_be_tried(frozen: Any) -> None:
 @pytest.mark.parametrize(
     ("frozen", "settings", "named"),
     [
-        (FRESH, {"visits": 0.1}, "'visits' is no setting of this network: there are delta"),
-        (network(3), {"gain": 0.1}, "'gain' is no setting"),
-        (FRESH, {"gain": 2.0}, "gain=2.0"),
+        (FRESH, {"visit_rate": 0.1}, "'visit_rate' is no setting of this network: there are delta"),
+        (network(3), {"chance_per_vote": 0.1}, "'chance_per_vote' is no setting"),
+        (FRESH, {"chance_per_vote": 2.0}, "chance_per_vote=2.0"),
         (network(3), {"delta": float("nan")}, "delta=nan"),
-        (network(3), {"visits": 0}, "visits=0"),
-        (network(3), {"margin": 2}, "margin=2"),
+        (network(3), {"visit_rate": 0}, "visit_rate=0"),
+        (network(3), {"skip_below": 2}, "skip_below=2"),
         (network(3), {"strengthen": "most"}, "strengthen='most'"),
         (network(3, learns=(False, False, False)), {}, "nothing to tune"),
     ],

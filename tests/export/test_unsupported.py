@@ -63,5 +63,5 @@ def test_what_was_refused_once_is_exported_now() -> None:
     frozen = freeze(checkpoint(input="uint8", image=(8, 8, 1), conv=(Conv(4, 3),)))
     assert [layer.kind for layer in frozen.layers] == ["conv", "dense", "output"]
     assert [layer.learns for layer in frozen.layers] == [False, True, True]
-    assert frozen.layers[0].bits == 1 and frozen.layers[0].uint8
+    assert frozen.layers[0].bits == 1 and frozen.layers[0].takes == "bytes"
     assert np.array_equal(freeze(checkpoint(input="uint8")).layers[0].theta, np.zeros(8))

@@ -20,7 +20,7 @@ from metabit.export.files.interchange import facts, named_tensors, rebuild
 from metabit.export.files.onnx_file import read_onnx, run_onnx, write_onnx
 from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite
 from metabit.export.frozen import Frozen
-from metabit.export.oracle.device_rule import DeviceRule
+from metabit.export.oracle import Oracle
 from metabit.runtime import Model
 
 pytest.importorskip("onnxruntime")
@@ -40,7 +40,7 @@ networks = pytest.mark.parametrize("frozen", NETWORKS.values(), ids=NETWORKS.key
 
 
 def scores_of(frozen: Frozen, x: np.ndarray) -> np.ndarray:
-    oracle = DeviceRule(frozen)
+    oracle = Oracle(frozen)
     return np.array([oracle.scores(one) for one in x])
 
 
@@ -101,10 +101,9 @@ FIRST, HEAD = NETWORKS["levels are kept"].layers
     ("layers", "sentence"),
     [
         ((HEAD, FIRST), "convolutions, dense layers and one output layer"),
-        ((replace(FIRST, kind="dense"), HEAD), "layer 0: a convolution, and only it, has a window"),
-        ((replace(FIRST, on_off=False), HEAD), "layer 0 takes uint8, which only a hidden first layer"),
+        ((FIRST, replace(HEAD, takes="bytes")), "layer 1 takes bytes, but layer 0 gives signs"),
         (
-            (replace(FIRST, conv=replace(FIRST.conv, pool=2)), HEAD),
+            (replace(FIRST, geometry=replace(FIRST.geometry, pool=2)), HEAD),
             "layer 1 takes 64 inputs, layer 0 gives 16",
         ),
     ],
@@ -118,6 +117,7 @@ def test_layers_that_do_not_fit_are_refused(layers: Any, sentence: str) -> None:
     ("change", "sentence"),
     [
         ({"kind": "attention"}, "layer0 is of kind 'attention'"),
+        ({"rule": {"strengthen": [1], "weaken": [1], "dose": 1}, "bits": 1}, "a rule"),
         ({"conv": {"height": 6}}, "incomplete or damaged"),
         (
             {"conv": {"height": 6, "width": 6, "channels": 2, "kernel": 3, "stride": 0, "pool": 1, "same": False}},

@@ -11,8 +11,9 @@ import pytest
 from metabit import export, firmware_sim, train
 from metabit.cli.commands.verify import compare, run_all
 from metabit.data import load, thermometer
-from metabit.export.files.onnx_file import hidden_state_from_onnx
-from metabit.export.files.tflite_file import hidden_state_from_tflite
+from metabit.export.files.image import with_state
+from metabit.export.files.onnx_file import read_onnx
+from metabit.export.files.tflite_file import read_tflite
 from metabit.runtime import Model
 
 
@@ -29,14 +30,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_file_carries_the_same_hidden_state(trained: Path, tmp_path: Path) -> None:
-    frozen = export.freeze(train.load_checkpoint(trained), export.Options(bits=4))
+    frozen = export.freeze(train.load_checkpoint(trained), export.VisitOptions(bits=4))
     export.export_all(frozen, tmp_path, device=lambda image, x: Model(image).scores(x))
-    onnx = hidden_state_from_onnx((tmp_path / "model.onnx").read_bytes())
-    tflite = hidden_state_from_tflite((tmp_path / "model.tflite").read_bytes())
+    onnx = read_onnx((tmp_path / "model.onnx").read_bytes()).layers
+    tflite = read_tflite((tmp_path / "model.tflite").read_bytes()).layers
     image = export.read_image((tmp_path / "model.mbit").read_bytes())
     for layer, again, a, b in zip(frozen.layers, image.layers, onnx, tflite, strict=True):
         assert np.array_equal(layer.hidden, again.hidden)
-        assert np.array_equal(layer.hidden, a) and np.array_equal(layer.hidden, b)
+        assert np.array_equal(layer.hidden, a.hidden) and np.array_equal(layer.hidden, b.hidden)
     assert json.loads((tmp_path / "manifest.json").read_text())["checked"]["engines"] == [
         "numpy", "onnx", "tflite", "runtime"
     ]  # fmt: skip
@@ -44,7 +45,7 @@ def test_every_file_carries_the_same_hidden_state(trained: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("k", [2, 4, 8])
 def test_every_engine_computes_and_learns_the_same(trained: Path, k: int) -> None:
-    frozen = export.freeze(train.load_checkpoint(trained), export.Options(bits=k, seed=k))
+    frozen = export.freeze(train.load_checkpoint(trained), export.VisitOptions(bits=k, seed=k))
     ran = run_all(
         frozen,
         load("digits").whole(),
@@ -59,14 +60,14 @@ def test_every_engine_computes_and_learns_the_same(trained: Path, k: int) -> Non
 def test_a_learned_state_moves_from_the_board_to_the_host_and_on(trained: Path) -> None:
     """Learn on one board, save, go on on another: the same as learning everything on the host."""
     task = load("digits:sideways").whole()
-    image = export.write_image(export.freeze(train.load_checkpoint(trained), export.Options(bits=5)))
+    image = export.write_image(export.freeze(train.load_checkpoint(trained), export.VisitOptions(bits=5)))
     x, y = task.x_train[:80], task.y_train[:80]
     host = Model(image)
     host.learn_many(x, y)
     first, second = (firmware_sim.load_board(name) for name in ("nrf52840", "rp2040"))
     with firmware_sim.Device(firmware_sim.build(image, first), first) as device:
         device.learn_many(x[:40], y[:40])
-        moved = export.image.with_state(image, device.state())
+        moved = with_state(image, device.state())
     with firmware_sim.Device(firmware_sim.build(moved, second), second) as device:
         device.learn_many(x[40:], y[40:])
         assert device.state() == host.state()

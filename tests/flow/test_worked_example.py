@@ -12,7 +12,8 @@ import pytest
 from networks import network
 
 from metabit.export import write_image
-from metabit.export.oracle.device_rule import EXP, DeviceRule
+from metabit.export.oracle import Oracle
+from metabit.export.oracle.visits import EXP
 from metabit.runtime import Model
 
 PAGE = (Path(__file__).parents[2] / "docs" / "learning-rule.md").read_text()
@@ -46,10 +47,10 @@ def frozen() -> Any:
     levels = np.array([value("levels, class 0"), value("levels, class 1")], np.int8)
     ones = np.ones(2, np.int32)
     layer = replace(layer, hidden=levels, mul=ones, add=0 * ones, rule=rule)
-    return replace(net, layers=(layer,), temperature=temperature, margin=skip_below, generator=generator)
+    return replace(net, layers=(layer,), temperature=temperature, skip_below=skip_below, generator=generator)
 
 
-class Traced(DeviceRule):
+class Traced(Oracle):
     """The oracle, and what it drew and visited."""
 
     def __init__(self, frozen: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabit.export import read_image
+from metabit.export import ConvLayer, DenseLayer, GradedLayer, OutputLayer, Votes, read_image
 from metabit.runtime import Model
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
@@ -141,7 +141,7 @@ def test_a_reader_of_the_page_sees_what_the_exporter_sees(path: Path, read: Any)
     image = read(path)
     mine, theirs = Reader(image), read_image(image)
     assert (mine.input_size, mine.classes) == (theirs.input_bytes, theirs.classes)
-    assert (mine.temperature, mine.margin, mine.generator) == (theirs.temperature, theirs.margin, theirs.generator)
+    assert (mine.temperature, mine.margin, mine.generator) == (theirs.temperature, theirs.skip_below, theirs.generator)
     assert (mine.steps, mine.moved, mine.flipped) == tuple(vars(theirs.counters).values())
     assert mine.steps == (100 if read is learned else 0)
     layers = list(mine.layers)
@@ -149,28 +149,30 @@ def test_a_reader_of_the_page_sees_what_the_exporter_sees(path: Path, read: Any)
         first = layers.pop(0)
         assert first["thresholds"] == theirs.encode.thresholds.tolist() and first["channels"] == theirs.encode.channels
     for f, layer in zip(layers, theirs.layers, strict=True):
-        assert f["kind"] == ("ternary" if layer.ternary else layer.kind)
+        assert f["kind"] == ("ternary" if isinstance(layer, DenseLayer) and layer.ternary else layer.kind)
         assert (f["bits"], f["learns"]) == (layer.bits, layer.learns)
-        assert f["input"] == (3 if layer.graded_input else 2 if layer.uint8 else 0 if layer.on_off else 1)
+        assert f["input"] == ["bits", "signs", "bytes", "grades"].index(layer.takes)
         assert f["hidden"] == layer.hidden.tolist()
-        assert f["window"] * (1 if layer.on_off else 2) == layer.window
-        if layer.kind == "output":
+        assert f["window"] * (2 if layer.takes == "signs" else 1) == (
+            layer.ste_window if isinstance(layer, DenseLayer) else 0
+        )
+        if isinstance(layer, OutputLayer):
             assert f["scores"] == layer.mul.tolist() + layer.add.tolist()
             assert f["input"] == 3 or theta(f) == [layer.inputs % 2 if f["input"] == 1 else 0] * layer.units
         else:
             assert theta(f) == layer.theta.tolist()
-        if layer.conv is not None:
-            c = layer.conv
+        if isinstance(layer, ConvLayer):
+            c = layer.geometry
             assert [f[n] for n in ("height", "width", "channels", "kernel", "stride", "pool", "padding")] == [
                 c.height, c.width, c.channels, c.kernel, c.stride, c.pool, c.same
             ]  # fmt: skip
-        if layer.graded is not None:
-            assert (f["lo"], f["hi"], f["depth"]) == (layer.graded.lo, layer.graded.hi, layer.graded.planes)
+        if isinstance(layer, GradedLayer):
+            assert (f["lo"], f["hi"], f["depth"]) == (layer.low, layer.high, layer.planes)
         rule = layer.rule
         assert (f["dose"], f["tables"]) == ((rule.dose, [*rule.strengthen, *rule.weaken]) if rule else (0, []))
-        if rule is not None and rule.votes is not None:
-            v = rule.votes
-            assert (f["need"], f["gain"], f["draws"], f["batch"]) == (v.need.tolist(), v.gain, v.draws, v.batch)
+        if isinstance(rule, Votes):
+            found = (rule.votes_needed.tolist(), rule.chance_per_vote, rule.passes, rule.batch)
+            assert (f["need"], f["gain"], f["draws"], f["batch"]) == found
 
 
 def test_the_vectors_have_every_kind_and_input() -> None:

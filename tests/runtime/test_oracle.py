@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from networks import inputs, inputs_of_density, network, oracle_input, ternary
 
 from metabit.export.files.image import write_image
-from metabit.export.frozen import CERTAIN, Frozen, Layer, Rule
-from metabit.export.oracle.device_rule import DeviceRule
+from metabit.export.frozen import CERTAIN, DenseLayer, Frozen, Layer, OutputLayer, Rule
+from metabit.export.oracle import Oracle
 from metabit.runtime import Model
 
 EDGES = st.sampled_from([1, 2, 7, 31, 32, 33, 64, 65])
@@ -44,21 +44,21 @@ def any_network(draw: st.DrawFn) -> Frozen:
     frozen = network(seed, sizes, k, draw(st.sampled_from([0, 0, 1, 2, 3, 8])), learns)
     rng = np.random.default_rng(seed)
     dose = draw(st.sampled_from([1, 100, 5000, 2**15, 2**20 - 1]))
-    window = draw(st.sampled_from([0, 1, 5, 1000, 32767]))
+    ste_window = draw(st.sampled_from([0, 1, 5, 1000, 32767]))
     reach = draw(st.sampled_from([0, 3, 70, 100_000]))
 
     def cornered(layer: Layer) -> Layer:
-        if layer.rule is not None:
+        if isinstance(layer, DenseLayer | OutputLayer) and layer.rule is not None:
             layer = replace(layer, rule=Rule(*table(kind, k, rng), dose))
-        if layer.kind == "output":
+        if not isinstance(layer, DenseLayer):
             return layer
         theta = rng.integers(-reach, reach + 1, layer.units).astype(np.int32)
-        return replace(layer, window=window, theta=theta, ternary=draw(st.booleans()))
+        return replace(layer, ste_window=ste_window, theta=theta, ternary=draw(st.booleans()))
 
     return replace(
         frozen,
         layers=tuple(cornered(layer) for layer in frozen.layers),
-        margin=draw(st.sampled_from([0, 80, 2000, 4096])),
+        skip_below=draw(st.sampled_from([0, 80, 2000, 4096])),
         temperature=draw(st.sampled_from([1, 300, 4096, 65535])),
     )
 
@@ -86,13 +86,17 @@ def test_every_width_of_the_output(classes: int) -> None:
     assert oracle.flipped > 0
 
 
+def wide(frozen: Frozen) -> Frozen:
+    """The network with straight-through windows that are open everywhere."""
+    *hidden, output = frozen.layers
+    return replace(frozen, layers=(*(replace(layer, ste_window=32767) for layer in hidden), output))
+
+
 @pytest.mark.parametrize("units", [1, 31, 33, 255, 256, 257, 300, 512, 1030])
 def test_ternary_layers_of_every_width(units: int) -> None:
     """Words of signs come by eights; all open, so that most of them are drawn."""
     frozen = ternary(network(units, (30, 40, units, 70, 6), k=4, dose=9000))
-    frozen = replace(
-        frozen, layers=tuple(replace(layer, window=0 if layer.kind == "output" else 32767) for layer in frozen.layers)
-    )
+    frozen = wide(frozen)
     oracle, _ = agree_while_learning(frozen, inputs(frozen, 12), np.arange(12) % 6)
     assert oracle.moved > 0
 
@@ -113,7 +117,7 @@ def test_a_ternary_layer_learns_otherwise_and_not_by_itself() -> None:
 
 def test_signs_are_drawn_in_proportion_to_the_error() -> None:
     """What a ternary layer hands on has the mean of what an exact one does, but for its size."""
-    oracle = DeviceRule(network(6, (12, 10, 4)))
+    oracle = Oracle(network(6, (12, 10, 4)))
     error = np.array([0, 16383, -16383, 8192, -4096, 1, 0, -12000])
     drawn = np.array([oracle.drawn(error) for _ in range(4000)])
     assert set(np.unique(drawn)) == {-1, 0, 1} and not drawn[:, [0, 6]].any()
@@ -124,7 +128,7 @@ def test_signs_are_drawn_in_proportion_to_the_error() -> None:
 def test_no_more_units_are_asked_than_visits_need() -> None:
     """Half of the open units of the lowest layer that learns, if its visits are fewer than these; each as likely as any other."""
     frozen = network(6, (400, 200, 40, 4), planes=0, dose=2000)
-    oracle, mask = DeviceRule(frozen), np.arange(200) % 3 != 0
+    oracle, mask = Oracle(frozen), np.arange(200) % 3 != 0
     x = (np.arange(400) < 100).astype(np.int64)
     visits = 2000 * 4096 * 100 >> 24
     assert visits == 48 and mask.sum() == 133
@@ -144,14 +148,13 @@ def test_no_more_units_are_asked_than_visits_need() -> None:
 def test_half_of_the_open_units_where_visits_need_no_more(units: int) -> None:
     """All are open; 40 of 400 inputs are on, so that visits are up to 39."""
     frozen = ternary(network(units, (400, units, 40, 4), planes=0, dose=4000))
-    wide = (replace(layer, window=0 if layer.kind == "output" else 32767) for layer in frozen.layers)
-    frozen = replace(frozen, layers=tuple(wide), margin=0)
+    frozen = replace(wide(frozen), skip_below=0)
     agree_while_learning(frozen, inputs_of_density(frozen, 0.1, 40, 1), np.arange(40) % 4)
 
 
 def test_errors_that_go_further_down_go_to_all_open_units() -> None:
     frozen = ternary(network(6, (60, 150, 150, 150, 4), planes=0, dose=500))
-    oracle, below = DeviceRule(frozen), []
+    oracle, below = Oracle(frozen), []
     half = oracle.half
 
     def noted(lowest: int, *rest: Any) -> Any:
@@ -167,8 +170,7 @@ def test_errors_that_go_further_down_go_to_all_open_units() -> None:
 def test_half_of_the_open_units_above_a_layer_that_is_frozen() -> None:
     """The lowest that learns sees ±1 inputs, of which all are eligible."""
     frozen = ternary(network(3, (42, 126, 179, 252, 13), planes=0, learns=(False, True, True, True), dose=4000))
-    wide = (replace(layer, window=0 if layer.kind == "output" else 32767) for layer in frozen.layers)
-    frozen = replace(frozen, layers=tuple(wide), margin=0)
+    frozen = replace(wide(frozen), skip_below=0)
     agree_while_learning(frozen, inputs(frozen, 30), np.arange(30) % 13)
 
 
@@ -179,7 +181,9 @@ def test_errors_to_the_end_of_the_exponential(below: int) -> None:
     out = frozen.layers[0]
     add = np.full(1000, -below, np.int32)
     add[0] = 0
-    frozen = replace(frozen, layers=(replace(out, mul=np.zeros(1000, np.int32), add=add),), temperature=4096, margin=0)
+    frozen = replace(
+        frozen, layers=(replace(out, mul=np.zeros(1000, np.int32), add=add),), temperature=4096, skip_below=0
+    )
     oracle, _ = agree_while_learning(frozen, inputs(frozen, 3), np.array([0, 1, 999]))
     assert oracle.output_error(oracle.scores(oracle_input(frozen, inputs(frozen, 1)[0])), 1)[0] > 0
 
@@ -199,7 +203,7 @@ def test_sums_cross_every_power_of_two(inputs_wide: int, planes: int) -> None:
         layer.hidden[: layer.units // 3] = 0
         layer.hidden[layer.units // 3 : layer.units // 2] = -1
     x = np.concatenate([inputs_of_density(frozen, d, 1, seed) for seed, d in enumerate(np.linspace(0, 1, 101))])
-    oracle = DeviceRule(frozen)
+    oracle = Oracle(frozen)
     want = np.array([oracle.scores(oracle_input(frozen, one)) for one in x])
     model = Model(write_image(frozen))
     np.testing.assert_array_equal(model.scores(x), want)
@@ -231,7 +235,7 @@ def only_the_step_counter_moved(before: bytes, after: bytes) -> bool:
 
 
 def test_a_sample_inside_the_margin_leaves_the_generator_alone() -> None:
-    frozen = replace(network(2, (30, 40, 5)), margin=4096, temperature=1)  # nearly uniform: no error reaches 4096
+    frozen = replace(network(2, (30, 40, 5)), skip_below=4096, temperature=1)  # nearly uniform: no error reaches 4096
     model = Model(write_image(frozen))
     for n, x in enumerate(inputs(frozen, 20)):
         before = model.state()
@@ -241,7 +245,7 @@ def test_a_sample_inside_the_margin_leaves_the_generator_alone() -> None:
 
 
 def test_a_sample_without_error_is_skipped_whatever_the_margin() -> None:
-    frozen = replace(network(2, (30, 40, 5)), margin=0, temperature=65535)
+    frozen = replace(network(2, (30, 40, 5)), skip_below=0, temperature=65535)
     frozen.layers[-1].mul[:], frozen.layers[-1].add[:] = 1, [0, 9999, 0, 0, 0]
     model, x = Model(write_image(frozen)), inputs(frozen, 1)[0]
     before = model.state()
@@ -255,7 +259,7 @@ def test_a_sample_without_error_is_skipped_whatever_the_margin() -> None:
 
 
 def with_tables(kind: str, k: int) -> Frozen:
-    frozen = replace(network(9, (30, 33, 7), k=k, dose=2**14), margin=0)
+    frozen = replace(network(9, (30, 33, 7), k=k, dose=2**14), skip_below=0)
     rng = np.random.default_rng(0)
     return replace(
         frozen,

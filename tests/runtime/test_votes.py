@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from networks import conv, inputs, inputs_of_density, oracle_input, voting, windowed
 
 from metabit.export.files.image import read_image, write_image
-from metabit.export.frozen import CERTAIN, Frozen
-from metabit.export.oracle.device_rule import DeviceRule
+from metabit.export.frozen import CERTAIN, Frozen, GradedLayer
+from metabit.export.oracle import Oracle
 from metabit.export.vectors import state_of
 from metabit.runtime import Model, ModelError
 
@@ -22,7 +22,7 @@ SIDES = st.sampled_from([1, 2, 31, 32, 33, 65])
 
 @st.composite
 def any_voting(draw: st.DrawFn) -> Frozen:
-    """Every corner of a graded layer: odd sizes, any number of planes, hidden bits, draws, samples in a batch."""
+    """Every corner of a graded layer: odd sizes, any number of planes, bits, passes, samples in a batch."""
     frozen = voting(
         draw(st.integers(0, 2**32 - 1)),
         draw(SIDES),
@@ -30,26 +30,30 @@ def any_voting(draw: st.DrawFn) -> Frozen:
         draw(SIDES),
         draw(st.sampled_from([2, 3, 10, 16, 17, 40])),
         draw(st.integers(2, 8)),
-        draws=draw(st.sampled_from([4, 8])),
+        passes=draw(st.sampled_from([4, 8])),
         batch=draw(st.sampled_from([32, 64, 96, 128, 256])),
         source=draw(st.sampled_from(["encode", "bits"])),
     )
-    graded = frozen.layers[-2]
-    assert graded.rule is not None and graded.rule.votes is not None
+    graded = graded_of(frozen)
     table = draw(st.sampled_from([graded.rule.weaken, np.full_like(graded.rule.weaken, CERTAIN)]))
-    need = draw(st.sampled_from([graded.rule.votes.need, np.zeros_like(graded.rule.votes.need)]))
-    rule = replace(graded.rule, weaken=table, votes=replace(graded.rule.votes, need=need))
+    needed = draw(st.sampled_from([graded.rule.votes_needed, np.zeros_like(graded.rule.votes_needed)]))
+    rule = replace(graded.rule, weaken=table, votes_needed=needed)
     return replace(frozen, layers=(replace(graded, rule=rule), frozen.layers[-1]))
 
 
+def graded_of(frozen: Frozen) -> GradedLayer:
+    layer = frozen.layers[-2]
+    assert isinstance(layer, GradedLayer)
+    return layer
+
+
 def eager(frozen: Frozen) -> Frozen:
-    """The same network, in which whatever is wrong asks, and one vote is enough to visit a synapse."""
-    graded = frozen.layers[-2]
-    assert graded.graded is not None and graded.rule is not None and graded.rule.votes is not None
-    votes = replace(graded.rule.votes, need=np.zeros_like(graded.rule.votes.need), gain=65535)
-    ramp = replace(graded.graded, lo=77, hi=563)
-    layer = replace(graded, graded=ramp, rule=replace(graded.rule, dose=2**20 - 1, votes=votes))
-    return replace(frozen, layers=(*frozen.layers[:-2], layer, frozen.layers[-1]), margin=0)
+    """The network with settings by which every wrong sample votes and one vote is enough to visit a synapse."""
+    graded = graded_of(frozen)
+    needed = np.zeros_like(graded.rule.votes_needed)
+    rule = replace(graded.rule, dose=2**20 - 1, votes_needed=needed, chance_per_vote=65535)
+    layer = replace(graded, low=77, high=563, rule=rule)
+    return replace(frozen, layers=(*frozen.layers[:-2], layer, frozen.layers[-1]), skip_below=0)
 
 
 def taught(frozen: Frozen, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,11 +84,11 @@ def test_slots_wrap_and_inputs_beyond_a_batch_are_counted(
     batch: int, planes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """K = batch + 7: in the first seven slots two inputs are counted, and every slot is filled more than twice."""
-    frozen = eager(voting(batch, batch + 7, planes, 35, 6, draws=4, batch=batch))
+    frozen = eager(voting(batch, batch + 7, planes, 35, 6, passes=4, batch=batch))
     x = inputs_of_density(frozen, 0.3, 2 * batch + 30, batch)
     labels = np.random.default_rng(batch).integers(0, frozen.classes, len(x))
-    counted, count = [], DeviceRule.count
-    monkeypatch.setattr(DeviceRule, "count", lambda *given: (counted.append(given[2].tolist()), count(*given)))
+    counted, count = [], Oracle.count
+    monkeypatch.setattr(Oracle, "count", lambda *given: (counted.append(given[2].tolist()), count(*given)))
     oracle, _ = agree_while_learning(frozen, x, labels)
     assert len(counted) > 2 * batch + 7 and counted[batch] == [0, batch] and counted[2 * batch + 6] == [6, batch + 6]
     assert len(oracle.kept) == batch
@@ -110,7 +114,7 @@ def test_features_below_stay_and_the_graded_layer_learns() -> None:
 
 def test_prediction_of_a_frozen_graded_layer() -> None:
     frozen = voting(9, units=40, learns=False)
-    model, oracle, x = Model(write_image(frozen)), DeviceRule(frozen), inputs(frozen, 60, 2)
+    model, oracle, x = Model(write_image(frozen)), Oracle(frozen), inputs(frozen, 60, 2)
     expected = [oracle.scores(oracle_input(frozen, row)) for row in x]
     np.testing.assert_array_equal(model.scores(x), expected)
 
@@ -127,7 +131,7 @@ def test_samples_not_yet_counted_are_lost_with_the_arena_and_nothing_else_is() -
     model = Model(write_image(frozen))
     model.learn_many(x[:40], labels[:40])
     saved = model.image()
-    again, oracle = Model(saved), DeviceRule(read_image(saved))
+    again, oracle = Model(saved), Oracle(read_image(saved))
     assert again.state() == model.state() == state_of(frozen, oracle) and oracle.steps == 40
     np.testing.assert_array_equal(again.scores(x), model.scores(x))
     for row, label in zip(x[40:], labels[40:], strict=True):

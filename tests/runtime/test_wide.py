@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from networks import inputs_of_density, network, voting, windowed
 
 from metabit.export.files.image import write_image
-from metabit.export.frozen import Frozen, Layer
+from metabit.export.frozen import DenseLayer, Frozen, Layer
 from metabit.runtime import Model, _core, include_dir, sources
 
 VECTORS = [name for name in _core.VECTORS_HERE if name != "none"]
@@ -71,15 +71,15 @@ def any_width(draw: st.DrawFn) -> Frozen:
     reach = draw(st.sampled_from([0, 3, 70, 100_000]))
 
     def cornered(layer: Layer) -> Layer:
-        if layer.kind == "output":
+        if not isinstance(layer, DenseLayer):
             return layer
         theta = rng.integers(-reach, reach + 1, layer.units).astype(np.int32)
-        return replace(layer, window=window, theta=theta)
+        return replace(layer, ste_window=window, theta=theta)
 
     return replace(
         frozen,
         layers=tuple(cornered(layer) for layer in frozen.layers),
-        margin=draw(st.sampled_from([0, 80])),
+        skip_below=draw(st.sampled_from([0, 80])),
         temperature=draw(st.sampled_from([1, 300, 4096])),
     )
 

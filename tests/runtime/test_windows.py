@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, write_image
-from metabit.export.frozen import Frozen
-from metabit.export.oracle.device_rule import DeviceRule
+from metabit.export.frozen import ConvLayer, DenseLayer, Frozen
+from metabit.export.oracle import Oracle
 from metabit.export.vectors import state_of
 from metabit.runtime import InputError, Model
 
@@ -45,10 +45,10 @@ def any_windowed(draw: st.DrawFn) -> Frozen:
     return windowed(seed, image, tuple(convs), dense, source, draw(st.integers(2, 5)), learns, bits)
 
 
-def agree(frozen: Frozen, x: NDArray[np.uint8], labels: NDArray[np.int64]) -> DeviceRule:
+def agree(frozen: Frozen, x: NDArray[np.uint8], labels: NDArray[np.int64]) -> Oracle:
     """Scores before each step, what the step reports, and every byte of the state after it."""
     image = write_image(frozen)
-    oracle, model = DeviceRule(frozen), Model(image)
+    oracle, model = Oracle(frozen), Model(image)
     can_learn = any(layer.learns for layer in frozen.layers)
     for given_x, label in zip(x, labels, strict=True):
         one = oracle_input(frozen, given_x)
@@ -63,7 +63,7 @@ def agree(frozen: Frozen, x: NDArray[np.uint8], labels: NDArray[np.int64]) -> De
 
 
 def agree_forward(frozen: Frozen, x: NDArray[np.uint8]) -> None:
-    rule = DeviceRule(frozen)
+    rule = Oracle(frozen)
     expected = np.array([rule.scores(oracle_input(frozen, row)) for row in x])
     np.testing.assert_array_equal(Model(write_image(frozen)).scores(x), expected)
 
@@ -114,10 +114,9 @@ def by_hand(frozen: Frozen, x: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
             np.int64,
         )
     for layer in frozen.layers:
-        c = layer.conv
-        if c is None:
+        if not isinstance(layer, ConvLayer):
             break
-        outside = 255 if layer.uint8 else 1
+        c, outside = layer.geometry, 255 if layer.takes == "bytes" else 1
         (top, _), (left, _) = c.pads(c.height), c.pads(c.width)
         out = []
         for row in range(c.pooled[0]):
@@ -157,7 +156,7 @@ def by_hand(frozen: Frozen, x: NDArray[np.uint8]) -> list[NDArray[np.int64]]:
 def test_the_oracle_is_what_loops_say(convs: tuple[dict[str, Any], ...], source: str) -> None:
     frozen = windowed(3, (7, 6, 3), convs, (4,), source)
     for x in inputs(frozen, 3):
-        found = DeviceRule(frozen).forward(oracle_input(frozen, x))[0][1:]
+        found = Oracle(frozen).forward(oracle_input(frozen, x))[0][1:]
         for mine, theirs in zip(by_hand(frozen, x), found, strict=True):
             np.testing.assert_array_equal(mine, theirs)
         assert 0.05 < (found[0] > 0).mean() < 0.999
@@ -224,26 +223,30 @@ def test_arenas_are_as_large_as_the_layers_ask() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"rule": "of the head"}, "layer 0 has a rule: convolutions and layers on uint8 do not learn on the device"),
-        ({"window": 3}, "layer 0 has window 3: no error reaches"),
         ({"kernel": 9}, "layer 0: nothing is left of 6 x 6 x 2"),
         ({"pool": 5}, "layer 0: nothing is left of 6 x 6 x 2"),
         ({"pool": 32}, "layer 0 has pool 32, outside 1..31"),
         ({"stride": 0}, "layer 0 has stride 0, outside 1..31"),
-        ({"channels": 3}, "layer 0 has 18 weights a unit, its window 3 x 3 x 3"),
+        ({"channels": 3}, "layer 0 has 18 weights a unit, its kernel window 3 x 3 x 3"),
         ({"height": 7}, "layer 1 takes 64 inputs, layer 0 gives 80"),
-        ({"kind": "dense"}, "layer 0: a convolution, and only it, has a window"),
     ],
     ids=str,
 )
 def test_what_the_format_cannot_hold_is_a_sentence(change: dict[str, Any], sentence: str) -> None:
     frozen = windowed(1, (6, 6, 2), (conv(4, 3),), (3,), "bits")
     first, head = frozen.layers
-    assert first.conv is not None
-    own = {name: value for name, value in change.items() if name in ("window", "kind")}
-    if "rule" in change:
-        own = {"rule": head.rule, "bits": 4}
-    window = {name: value for name, value in change.items() if hasattr(first.conv, name)}
+    assert isinstance(first, ConvLayer)
     with pytest.raises(ExportError) as caught:
-        write_image(replace(frozen, layers=(replace(first, conv=replace(first.conv, **window), **own), head)))
+        write_image(replace(frozen, layers=(replace(first, geometry=replace(first.geometry, **change)), head)))
     assert sentence in str(caught.value)
+
+
+def test_a_dense_layer_that_takes_bytes_cannot_learn() -> None:
+    frozen = windowed(1, (1, 1, 9), (), (8, 3), "uint8")
+    first, head = frozen.layers
+    assert isinstance(first, DenseLayer)
+    change = replace(first, rule=head.rule, bits=head.bits, ste_window=3, ternary=True)
+    with pytest.raises(
+        ExportError, match="layer 0 takes bytes and has a rule and an ste_window and ternary: it does not learn"
+    ):
+        write_image(replace(frozen, layers=(change, head)))

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metabit.data import load
-from metabit.export.frozen import Graded
-from metabit.export.oracle.device_rule import DeviceRule
+from metabit.export.oracle.forward import grades
 from metabit.train.checkpoint import Checkpoint, Rule
 from metabit.train.errors import TrainError
 from metabit.train.network.gates import Gates
@@ -33,7 +32,7 @@ GRADED: dict[str, Any] = {
     st.tuples(st.integers(0, 2047), st.integers(0, 2047)).filter(lambda ends: ends[0] < ends[1]),
 )
 def test_gates_are_those_of_the_device(sums: list[int], ramp: tuple[int, int]) -> None:
-    wanted, rises, _ = DeviceRule.gates(Graded(*ramp, 1), np.array(sums))
+    wanted, rises, _ = grades(*ramp, np.array(sums))
     a = torch.tensor([sums], dtype=torch.float32, requires_grad=True)
     y = Gates(*ramp)(a)
     y.sum().backward()

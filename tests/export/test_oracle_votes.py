@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from networks import inputs, network, oracle_input, voting
 
-from metabit.export import FreshOptions, fresh
-from metabit.export.frozen import Frozen, Graded, Votes
-from metabit.export.oracle.device_rule import EXP, DeviceRule, Done, Kept
+from metabit.export import VoteOptions, fresh
+from metabit.export.frozen import Frozen
+from metabit.export.oracle import Oracle
+from metabit.export.oracle.forward import encode, grades
+from metabit.export.oracle.visits import EXP, Done
+from metabit.export.oracle.votes import Kept
 from metabit.export.vectors import state_of
 
 # Worked out by hand
@@ -19,18 +22,18 @@ from metabit.export.vectors import state_of
 
 def test_gates_by_hand() -> None:
     """mean = 16 * 32 / 4, low = 4, high = 12: a unit falls by two for each step in between."""
-    gates, ramp, closed = DeviceRule.gates(Graded(128, 384, 1), np.array([3, -9, 20, 0]))
-    assert gates.tolist() == [8, -2, -8, 8]
+    given, ramp, closed = grades(128, 384, np.array([3, -9, 20, 0]))
+    assert given.tolist() == [8, -2, -8, 8]
     assert ramp.tolist() == [False, True, False, False] and closed.tolist() == [False, False, True, False]
 
 
 def test_gates_where_the_ramp_has_no_width() -> None:
     """mean = 16, low = high = 0: the width is one, and no error passes."""
-    gates, ramp, closed = DeviceRule.gates(Graded(1, 2, 1), np.array([1, -1, 0, 2]))
+    given, ramp, closed = grades(1, 2, np.array([1, -1, 0, 2]))
     assert closed.tolist() == [True, True, False, True]
-    assert gates.tolist() == [-8, -8, 8, -8] and not ramp.any()
-    gates, *_ = DeviceRule.gates(Graded(1, 2, 1), np.zeros(4, np.int64))
-    assert gates.tolist() == [8, 8, 8, 8]
+    assert given.tolist() == [-8, -8, 8, -8] and not ramp.any()
+    given, *_ = grades(1, 2, np.zeros(4, np.int64))
+    assert given.tolist() == [8, 8, 8, 8]
 
 
 def test_planes_share_their_weights() -> None:
@@ -39,29 +42,29 @@ def test_planes_share_their_weights() -> None:
     frozen = voting(1, inputs=3, planes=2, units=2, classes=2, source="bits")
     graded = replace(
         frozen.layers[0], hidden=np.array([[0, -1, -1], [-3, 2, -8]], np.int8), theta=np.array([1, -5], np.int32),
-        graded=Graded(256, 512, 2),
+        low=256, high=512, planes=2,
     )  # fmt: skip
     output = replace(
         frozen.layers[1], hidden=np.array([[0, 0], [-1, 0]], np.int8), mul=np.array([1, 3], np.int32),
         add=np.array([7, 0], np.int32),
     )  # fmt: skip
-    oracle = DeviceRule(replace(frozen, layers=(graded, output)))
-    (_, gates), (mask,), scores = oracle.forward(np.array([1, 0, 1, 1, 0, 0], np.uint8))
-    assert gates.tolist() == [8, -4] and mask.size == 0  # mean = 56, low = 3, high = 7
+    oracle = Oracle(replace(frozen, layers=(graded, output)))
+    (_, given), (mask,), scores = oracle.forward(np.array([1, 0, 1, 1, 0, 0], np.uint8))
+    assert given.tolist() == [8, -4] and mask.size == 0  # mean = 56, low = 3, high = 7
     assert scores.tolist() == [11, -36]
 
 
 def test_the_error_of_a_pass_by_hand() -> None:
     """D = 9, -3, -6 is scaled by 64, A = 1152, n = 0, 66, 83; f = 3074688 / 2016."""
     assert EXP[[0, 66, 83]].tolist() == [32767, 530, 183]
-    oracle = DeviceRule(replace(voting(1, classes=3), temperature=100))
+    oracle = Oracle(replace(voting(1, classes=3), temperature=100))
     for scores in ([5, 1, 0], [5 + 7, 1 + 7, 7], [5 << 20, 1 << 20, 0]):
         error, wrong = oracle.vote_error(np.array(scores), 1)
         assert error.tolist() == [4009 - 3431, 65 - 4096 + 1144, 22 + 2288] and wrong == 4031
 
 
 def test_equal_scores_teach_the_label_alone() -> None:
-    error, wrong = DeviceRule(voting(1, classes=4)).vote_error(np.zeros(4, np.int64), 2)
+    error, wrong = Oracle(voting(1, classes=4)).vote_error(np.zeros(4, np.int64), 2)
     assert error.tolist() == [1024, 1024, -3072, 1024] and wrong == 3072
 
 
@@ -71,7 +74,7 @@ def test_rotation_and_flips_of_one_draw() -> None:
     graded = replace(frozen.layers[0], hidden=np.zeros((1, 1), np.int8), theta=np.zeros(1, np.int32))
     seen = set()
     for seed in range(1, 60):
-        oracle = DeviceRule(replace(frozen, layers=(graded, frozen.layers[1]), generator=seed * 2654435761 % 2**32))
+        oracle = Oracle(replace(frozen, layers=(graded, frozen.layers[1]), generator=seed * 2654435761 % 2**32))
         v = oracle.drawn_sums(0, np.ones(1, np.int64))
         z = oracle.generator
         turned = {(1, 1): 0, (1, 0): 1, (0, 1): 2, (0, 0): 3}[z & 1, z >> 19 & 1]
@@ -84,20 +87,20 @@ def test_weights_that_are_sure_never_turn() -> None:
     frozen = voting(1, inputs=9, planes=1, units=40, k=4, source="bits")
     for level, turns in ((4, False), (-5, False), (3, True), (-4, True)):
         graded = replace(frozen.layers[0], hidden=np.full((40, 9), level, np.int8), theta=np.zeros(40, np.int32))
-        sums = DeviceRule(replace(frozen, layers=(graded, frozen.layers[1]))).drawn_sums(0, np.ones(9, np.int64))
+        sums = Oracle(replace(frozen, layers=(graded, frozen.layers[1]))).drawn_sums(0, np.ones(9, np.int64))
         assert (np.abs(sums) < 18).any() == turns
         assert (sums.sum(0) == 4 * (9 if turns else 18) * (1 if level >= 0 else -1)).all()  # four times the average
 
 
-def counting(hidden: list[list[int]], need: int, gain: int, strengthen: list[int], weaken: list[int]) -> DeviceRule:
+def counting(hidden: list[list[int]], needed: int, chance: int, strengthen: list[int], weaken: list[int]) -> Oracle:
     """An oracle of k = 3 on which `count` is called by hand."""
     frozen = voting(1, inputs=len(hidden[0]), planes=1, units=len(hidden), k=3, source="bits")
     graded = frozen.layers[0]
     rule = replace(
         graded.rule, strengthen=np.array(strengthen, np.uint16), weaken=np.array(weaken, np.uint16),
-        votes=Votes(np.full(97, need, np.uint16), gain, 4, 32),
+        votes_needed=np.full(97, needed, np.uint16), chance_per_vote=chance, passes=4, batch=32,
     )  # fmt: skip
-    return DeviceRule(
+    return Oracle(
         replace(frozen, layers=(replace(graded, hidden=np.array(hidden, np.int8), rule=rule), frozen.layers[1]))
     )
 
@@ -114,7 +117,7 @@ def test_counting_by_hand() -> None:
     before, done = oracle.generator, Done()
     oracle.count(0, np.arange(3), done)
     # x = 16 * 3 - 31 = 17 and 16 * 2 - 31 = 1: shares 65535 and 4095
-    again = DeviceRule(oracle.net)
+    again = Oracle(oracle.net)
     again.generator = before
     want = np.array([[0, 0, 0], [0, -1, 0]])
     for share, i, j, way in ((65535, 0, 0, 1), (4095, 0, 1, 1), (4095, 1, 1, 1), (4095, 1, 2, -1)):
@@ -162,7 +165,7 @@ class Text:
     def one_pass(self, bits: list[int], label: int, s: int, words: dict[tuple[int, int], int]) -> tuple[int, list[int]]:
         """Pass s, which draws its words or, if it is not the first of four, takes the ones drawn."""
         layer, output = self.frozen.layers[-2:]
-        g, n, k = layer.graded, layer.units, layer.inputs
+        n, k = layer.units, layer.inputs
         v = [-2 * int(theta) for theta in layer.theta]
         for first in range(0, n, 32):
             for b in [b for b, on in enumerate(bits) if on]:
@@ -176,7 +179,7 @@ class Text:
                     w, r = (1, h) if h >= 0 else (-1, -1 - h)
                     v[i] += -2 * w if flips >> (i - first) & 1 and 4 * r < 2**layer.bits else 2 * w
         mean = 16 * sum(map(abs, v)) // n
-        low, high = mean * g.lo >> 12, mean * g.hi >> 12
+        low, high = mean * layer.low >> 12, mean * layer.high >> 12
         width = max(1, high - low)
         y = [8 - (min(max(abs(a) - low, 0), width) * (2**20 // width) + 2**15 >> 16) for a in v]
         w = output.weights.tolist()
@@ -208,11 +211,11 @@ class Text:
     def learn(self, bits: list[int], label: int) -> bool:
         rule = self.frozen.layers[-2].rule
         words: dict[tuple[int, int], int] = {}
-        passes = [self.one_pass(bits, label, s, words) for s in range(rule.votes.draws)]
+        passes = [self.one_pass(bits, label, s, words) for s in range(rule.passes)]
         wrong = sum(one for one, _ in passes) // len(passes)
         delta = [sum(column) for column in zip(*(each for _, each in passes), strict=True)]
         total, size = rule.dose * wrong >> 8, sum(map(abs, delta))
-        if wrong == 0 or wrong < self.frozen.margin or size == 0 or total == 0:
+        if wrong == 0 or wrong < self.frozen.skip_below or size == 0 or total == 0:
             return False
         s = 0
         while total << s < 2**31:
@@ -224,24 +227,24 @@ class Text:
                 asks[i] = votes if a < 0 else -votes
         if any(asks):
             self.kept.append((bits, asks))
-            self.count((len(self.kept) - 1) % rule.votes.batch)
+            self.count((len(self.kept) - 1) % rule.batch)
         return True
 
     def count(self, slot: int) -> None:
         layer = self.frozen.layers[-2]
-        rule, k, planes = layer.rule, layer.inputs, layer.graded.planes
-        kept = self.kept[-rule.votes.batch :]
+        rule, k, planes = layer.rule, layer.inputs, layer.planes
+        kept = self.kept[-rule.batch :]
         for first in range(0, layer.units, 32):
-            for j in range(slot, k, rule.votes.batch):
+            for j in range(slot, k, rule.batch):
                 for i in range(first, min(layer.units, first + 32)):
                     voted = [asks[i] for bits, asks in kept for p in range(planes) if bits[p * k + j] and asks[i]]
-                    x = min(65535, 16 * abs(sum(voted)) - int(rule.votes.need[sum(map(abs, voted))]))
+                    x = min(65535, 16 * abs(sum(voted)) - int(rule.votes_needed[sum(map(abs, voted))]))
                     if x <= 0:
                         continue
                     up, h = sum(voted) > 0, self.levels[i][j]
                     r, outward = (h, up) if h >= 0 else (-1 - h, not up)
                     u, t = self.draw32() >> 16, int((rule.strengthen if outward else rule.weaken)[r])
-                    if u < min(65535, x * rule.votes.gain >> 4) * (t + 1) >> 16:
+                    if u < min(65535, x * rule.chance_per_vote >> 4) * (t + 1) >> 16:
                         if not (outward and r == 2 ** (layer.bits - 1) - 1):
                             self.levels[i][j] += 1 if up else -1
 
@@ -250,30 +253,30 @@ def wide() -> Frozen:
     """More inputs than a batch, which a single vote visits: seven slots count two inputs each."""
     frozen = voting(15, inputs=71, planes=1, units=33, classes=4, k=3, batch=64)
     graded = frozen.layers[0]
-    votes = replace(graded.rule.votes, need=np.zeros(193, np.uint16), gain=65535)
-    layer = replace(graded, rule=replace(graded.rule, dose=2**20 - 1, votes=votes))
-    return replace(frozen, layers=(layer, frozen.layers[1]), margin=0)
+    rule = replace(graded.rule, dose=2**20 - 1, votes_needed=np.zeros(193, np.uint16), chance_per_vote=65535)
+    layer = replace(graded, rule=rule)
+    return replace(frozen, layers=(layer, frozen.layers[1]), skip_below=0)
 
 
 DENSE = network(2, (9, 30, 3), planes=1, learns=(False, False))
 NETWORKS = {
     "small": voting(51, inputs=6, planes=1, units=5, classes=3, k=2, batch=32),
-    "three words": voting(12, inputs=9, planes=3, units=70, classes=4, k=4, draws=8),
+    "three words": voting(12, inputs=9, planes=3, units=70, classes=4, k=4, passes=8),
     "packed bits": voting(13, inputs=11, planes=2, units=33, classes=12, k=8, source="bits"),
     "above a dense layer": voting(14, planes=5, units=20, classes=5, k=3, below=DENSE),
     "two classes": voting(11, inputs=6, planes=1, units=32, classes=2, k=3),
     "more inputs than a batch": wide(),
-    "fresh": fresh(8, 12, 4, FreshOptions(batch=32, deviations=0.5, gain=1.0)),
+    "fresh": fresh(8, 12, 4, VoteOptions(batch=32, deviations=0.5, chance_per_vote=1.0)),
 }
 
 
 @pytest.mark.parametrize("frozen", NETWORKS.values(), ids=NETWORKS)
 def test_the_oracle_is_the_text(frozen: Frozen) -> None:
-    batch = frozen.layers[-2].rule.votes.batch
+    batch = frozen.layers[-2].rule.batch
     steps = 110 * batch // 32
     x = inputs(frozen, steps, seed=3)
     labels = np.random.default_rng(4).integers(0, frozen.classes, steps)
-    oracle, text = DeviceRule(frozen), Text(frozen, frozen.layers[-2].hidden.tolist(), frozen.generator, [])
+    oracle, text = Oracle(frozen), Text(frozen, frozen.layers[-2].hidden.tolist(), frozen.generator, [])
     counted = 0
     for sample, label in zip(x, labels, strict=True):
         given = oracle_input(frozen, sample)
@@ -281,7 +284,7 @@ def test_the_oracle_is_the_text(frozen: Frozen) -> None:
         step = oracle.learn(given, int(label))
         taught = text.learn([int(a > 0) for a in seen[-2]], int(label))
         assert step.predicted == scores.argmax() and step.skipped == (not taught)
-        assert oracle.generator == text.z and oracle.asked == len(text.kept) % batch
+        assert oracle.generator == text.z and oracle.voted == len(text.kept) % batch
         assert oracle.levels[-2].tolist() == text.levels
         counted += step.visited > 0
     assert counted >= 1
@@ -296,25 +299,25 @@ def test_the_oracle_is_the_text(frozen: Frozen) -> None:
 
 
 def test_a_sample_that_teaches_nothing_is_drawn_for_and_not_kept() -> None:
-    frozen = replace(voting(12, inputs=9, planes=3, units=70, classes=4, draws=8), margin=4096)
+    frozen = replace(voting(12, inputs=9, planes=3, units=70, classes=4, passes=8), skip_below=4096)
     x = inputs(frozen, 1)[0]
-    oracle, plain = DeviceRule(frozen), DeviceRule(frozen)
+    oracle, plain = Oracle(frozen), Oracle(frozen)
     step = oracle.learn(x, 1)
     assert step.skipped and step[2:] == (0, 0, 0) and oracle.steps == 1 and not oracle.kept
-    for _ in range(2 * 3 * int(plain.encode(x).sum())):  # fours of passes, words of units, bits on
+    for _ in range(2 * 3 * int(encode(frozen.encode, x).sum())):  # fours of passes, words of units, bits on
         plain.draw32()
     assert oracle.generator == plain.generator
 
 
 def test_kept_samples_are_no_part_of_the_state() -> None:
     frozen = voting(11, inputs=6, planes=1, units=5, classes=3)
-    oracle = DeviceRule(frozen)
+    oracle = Oracle(frozen)
     assert oracle.kept == []
     for x in inputs(frozen, 10):
         oracle.learn(x, 0)
     cleared = deepcopy(oracle)
-    cleared.kept, cleared.asked = [], 0
-    assert oracle.kept and oracle.asked and state_of(frozen, oracle) == state_of(frozen, cleared)
+    cleared.kept, cleared.voted = [], 0
+    assert oracle.kept and oracle.voted and state_of(frozen, oracle) == state_of(frozen, cleared)
 
 
 def test_five_noisy_pictures_are_learnt_from_nothing() -> None:
@@ -322,7 +325,7 @@ def test_five_noisy_pictures_are_learnt_from_nothing() -> None:
     pictures = rng.integers(0, 256, (5, 40))
     y = rng.integers(0, 5, 900)
     x = np.clip(pictures[y] + rng.normal(0, 30, (900, 40)), 0, 255).astype(np.uint8)
-    oracle = DeviceRule(fresh(40, 24, 5, FreshOptions(batch=32)))
+    oracle = Oracle(fresh(40, 24, 5, VoteOptions(batch=32)))
 
     def accuracy() -> float:
         return float(np.mean([oracle.predict(a) == b for a, b in zip(x[800:], y[800:], strict=True)]))

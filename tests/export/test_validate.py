@@ -1,4 +1,4 @@
-"""Layers that do not fit together: every writer refuses them with the same sentence, and so does who reads ONNX and TFLite."""
+"""Layers that do not fit together: every writer and every reader refuses them with the same sentence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metabit.export.files.image import write_image
 from metabit.export.files.interchange import facts, named_tensors, rebuild
 from metabit.export.files.onnx_file import write_onnx
 from metabit.export.files.tflite_file import write_tflite
-from metabit.export.frozen import Encode, Frozen, Layer
+from metabit.export.frozen import ConvLayer, Encode, Frozen, Layer
 
 pytest.importorskip("onnx")
 pytest.importorskip("flatbuffers")
@@ -25,9 +25,11 @@ CODED = windowed(2, (3, 4, 2), (conv(3, 2),), (3,), "3")
 DENSE = network(3, (12, 5, 3), planes=2)
 
 
-def window(frozen: Frozen, i: int, **change: Any) -> Frozen:
-    """The network with another window in layer i, and nothing else changed."""
-    return layer(frozen, i, conv=replace(frozen.layers[i].conv, **change))
+def geometry(frozen: Frozen, i: int, **change: Any) -> Frozen:
+    """The network with another geometry in layer i, and nothing else changed."""
+    conv = frozen.layers[i]
+    assert isinstance(conv, ConvLayer)
+    return layer(frozen, i, geometry=replace(conv.geometry, **change))
 
 
 def layer(frozen: Frozen, i: int, **change: Any) -> Frozen:
@@ -43,18 +45,18 @@ def channels(frozen: Frozen, count: int) -> Frozen:
 
 # name: the network it was made of, the one that must be refused, and why
 WRONG: dict[str, tuple[Frozen, Frozen, str]] = {
-    "sides swapped": (TWO, window(TWO, 1, height=4, width=2), "layer 1 takes an image of (4, 2), layer 0 gives (2, 4)"),
-    "a row of the same size": (TWO, window(TWO, 1, height=1, width=8), "an image of (1, 8), layer 0 gives (2, 4)"),
+    "sides swapped": (TWO, geometry(TWO, 1, height=4, width=2), "layer 1 takes an image of (4, 2), layer 0 gives (2, 4)"),
+    "a row of the same size": (TWO, geometry(TWO, 1, height=1, width=8), "an image of (1, 8), layer 0 gives (2, 4)"),
     "more channels than weights": (
-        TWO, window(TWO, 0, height=2, channels=2, same=True), "layer 0 has 9 weights a unit, its window 3 x 3 x 2",
+        TWO, geometry(TWO, 0, height=2, channels=2, same=True), "layer 0 has 9 weights a unit, its kernel window 3 x 3 x 2",
     ),
-    "another kernel": (TWO, window(TWO, 0, kernel=2), "layer 0 has 9 weights a unit, its window 2 x 2 x 1"),
-    "no stride": (TWO, window(TWO, 0, stride=0), "layer 0 has stride 0, outside 1..31"),
-    "pool": (TWO, window(TWO, 1, pool=32), "layer 1 has pool 32, outside 1..31"),
-    "kernel": (TWO, window(TWO, 1, kernel=-1), "layer 1 has kernel -1, outside 1..31"),
-    "nothing left": (TWO, window(TWO, 0, pool=5), "layer 0: nothing is left of 4 x 6 x 1"),
-    "no channels": (TWO, window(TWO, 0, channels=0), "layer 0: nothing is left of 4 x 6 x 0"),
-    "another picture": (TWO, window(TWO, 0, height=5), "layer 1 takes an image of (2, 4), layer 0 gives (3, 4)"),
+    "another kernel": (TWO, geometry(TWO, 0, kernel=2), "layer 0 has 9 weights a unit, its kernel window 2 x 2 x 1"),
+    "no stride": (TWO, geometry(TWO, 0, stride=0), "layer 0 has stride 0, outside 1..31"),
+    "pool": (TWO, geometry(TWO, 1, pool=32), "layer 1 has pool 32, outside 1..31"),
+    "kernel": (TWO, geometry(TWO, 1, kernel=-1), "layer 1 has kernel -1, outside 1..31"),
+    "nothing left": (TWO, geometry(TWO, 0, pool=5), "layer 0: nothing is left of 4 x 6 x 1"),
+    "no channels": (TWO, geometry(TWO, 0, channels=0), "layer 0: nothing is left of 4 x 6 x 0"),
+    "another picture": (TWO, geometry(TWO, 0, height=5), "layer 1 takes an image of (2, 4), layer 0 gives (3, 4)"),
     "channels that do not divide": (CODED, channels(CODED, 5), "5 channels, not a divisor of 24 features"),
     "channels beyond the features": (CODED, channels(CODED, 48), "48 channels, not a divisor of 24 features"),
     "channels below nothing": (CODED, channels(CODED, -2), "-2 channels, not a divisor of 24 features"),
@@ -62,7 +64,7 @@ WRONG: dict[str, tuple[Frozen, Frozen, str]] = {
         DENSE, channels(DENSE, 3), "the encoder has 3 channels, but layer 0 is no convolution: leave channels at 0",
     ),
     "one pixel and no convolution": (DENSE, channels(DENSE, 12), "12 channels, but layer 0 is no convolution"),
-    "uint8 after an encoder": (DENSE, layer(DENSE, 0, uint8=True), "layer 0 takes uint8, which only a hidden first layer"),
+    "bytes after an encoder": (DENSE, layer(DENSE, 0, takes="bytes"), "layer 0 takes bytes, but the encoder gives bits"),
 }  # fmt: skip
 wrong = pytest.mark.parametrize(("made", "frozen", "sentence"), WRONG.values(), ids=WRONG.keys())
 

@@ -28,8 +28,11 @@ def test_facts_and_tensors_are_the_whole_network(frozen: Frozen) -> None:
     [
         (replace(NETWORK, layers=()), r"dense layers and one output layer, in this order, not \[\]"),
         (replace(NETWORK, layers=(FIRST,)), r"not \['dense'\]"),
-        (replace(NETWORK, layers=(FIRST, replace(LAST, on_off=True))), "layer 1 has on/off inputs"),
-        (replace(NETWORK, layers=(replace(FIRST, on_off=False), LAST)), r"layer 0 has \+1/-1 inputs"),
+        (replace(NETWORK, layers=(FIRST, replace(LAST, takes="bits"))), "layer 1 takes bits, but layer 0 gives signs"),
+        (
+            replace(NETWORK, layers=(replace(FIRST, takes="signs"), LAST)),
+            "layer 0 takes signs, but the encoder gives bits",
+        ),
         (
             replace(NETWORK, layers=(replace(FIRST, hidden=FIRST.hidden[:, 1:]), LAST)),
             "the encoder makes 12 bits, the first layer takes 11",
@@ -61,7 +64,7 @@ def test_a_description_that_cannot_be_right_is_refused(change: dict[str, Any], s
     [
         ("layer0.threshold", np.zeros(4, np.int32), r"should be int32 \(5,\) but is int32 \(4,\)"),
         ("layer1.mul", np.zeros(3), r"should be int32 \(3,\) but is float64 \(3,\)"),
-        ("layer0.sign_plane", np.zeros((5, 2), np.uint8), "the hidden planes and the sign plane of this file disagree"),
+        ("layer0.sign_plane", np.zeros((5, 2), np.uint8), "the level planes and the sign plane of this file disagree"),
         ("layer0.hidden_planes", np.zeros((2, 5, 2), np.uint8), r"should be uint8 \(3, 5, 2\)"),
     ],
 )

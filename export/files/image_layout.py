@@ -1,0 +1,73 @@
+"""Layout of the `.mbit` image: the structs, numbers and header that runtime/FORMAT.md specifies, with its names."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections import namedtuple
+
+from metabit.export.bits import Lanes
+from metabit.export.errors import ExportError
+from metabit.export.frozen import Takes
+
+MAGIC = b"MBIT"
+MAJOR, MINOR = 1, 3
+HEADER = struct.Struct("<4sHHIIIIIIIIHHHHHH12x")
+RECORD = struct.Struct("<BBBBHHBBHIIIIIIIHHHBBBB14x")
+STATE = struct.Struct("<IIII")
+ENCODE, DENSE, OUTPUT, CONV, GRADED, TERNARY = 1, 2, 3, 4, 5, 6
+KINDS = {"dense": DENSE, "output": OUTPUT, "conv": CONV, "graded": GRADED}
+INPUTS: tuple[Takes, ...] = ("bits", "signs", "bytes", "grades")
+"""The field `input` of a record is an index into this."""
+RESERVED = {
+    ENCODE: (1, 3, *range(8, 36), *range(40, 44), 46, 47, *range(48, 64)),
+    CONV: range(50, 64),
+    GRADED: range(49, 64),
+}
+"""Bytes of a record that must be zero. For a kind that is not listed: all from 40 on."""
+
+
+def lanes_of(output: bool, units: int) -> Lanes:
+    """Units in a word of weights: an output of at most 16 units has words of 16 bits, which need less padding."""
+    return 16 if output and units <= 16 else 32
+
+
+_Fields = namedtuple(
+    "_Fields",
+    "magic major minor size crc const_offset const_size const_crc state_offset state_size state_crc layers input_size classes "
+    "reserved temperature margin",
+)
+
+
+class Header(_Fields):
+    """The header's fields, after a check of sizes, version and checksums."""
+
+    @classmethod
+    def read(cls, image: bytes) -> Header:
+        again = "copy the whole file, or export it again"
+        if len(image) < HEADER.size:
+            raise ExportError(
+                f"the image is truncated: {len(image)} bytes, the header alone has {HEADER.size}: {again}"
+            )
+        h = cls(*HEADER.unpack_from(image))
+        if h.magic != MAGIC:
+            raise ExportError(f"not a metabit image: it starts with {h.magic!r}, not {MAGIC!r}: give a .mbit file")
+        if h.major != MAJOR:
+            raise ExportError(f"image format {h.major}.{h.minor}; this metabit reads {MAJOR}.x: export it again")
+        records_end = HEADER.size + RECORD.size * h.layers
+        if h.size > len(image) or records_end > h.size:
+            raise ExportError(f"the image is truncated: {len(image)} of {max(h.size, records_end)} bytes: {again}")
+        if zlib.crc32(image[:12] + bytes(4) + image[16:records_end]) != h.crc:
+            raise ExportError(f"the image's header or layer records are damaged (checksum mismatch): {again}")
+        for name, at, size, least, first, last in (
+            ("constant", h.const_offset, h.const_size, 0, records_end, h.state_offset),
+            ("state", h.state_offset, h.state_size, STATE.size, -(-(h.const_offset + h.const_size) // 4) * 4, h.size),
+        ):
+            if at != first or -(-(at + size) // 4) * 4 != last or size < least:
+                raise ExportError(
+                    f"the image's {name} section has {size} bytes at {at}: it must fill bytes {first}..{last}, and hold at least "
+                    f"{least}: {again}"
+                )
+            if zlib.crc32(image[at : at + size]) != (h.const_crc if name == "constant" else h.state_crc):
+                raise ExportError(f"the image's {name} section is damaged (checksum mismatch): {again}")
+        return h
