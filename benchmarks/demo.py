@@ -42,7 +42,7 @@ def measure(asked: Cell) -> Row:
     kind = kinds[asked["deployment"]]
     if asked["experiment"] == "rates":
         m = 0.0 if asked["deployment"] == "m = 0" else None
-        options = export.Options(bits=RECIPE.bits, visits=asked["visit_rate"], m=m, seed=asked["seed"])
+        options = export.VisitOptions(bits=RECIPE.bits, visit_rate=asked["visit_rate"], m=m, seed=asked["seed"])
         kind = demo.DeploymentOptions(kind.name, kind.description, options)
     image = export.write_image(export.freeze(trained(asked["seed"]), kind.options))
     if asked["experiment"] == "boards":

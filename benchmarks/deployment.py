@@ -23,7 +23,7 @@ from metabit.data import Task, load
 from metabit.data.task import thermometer
 from metabit.experiments import results
 from metabit.experiments.results import Benchmark, Cell, Row
-from metabit.export import FIELD, FreshOptions, Frozen, fresh, hand_over, write_image
+from metabit.export import VOTES_AFTER_TRAINING, Frozen, VoteOptions, freeze_graded, fresh, write_image
 from metabit.runtime import Model
 from metabit.train import Checkpoint
 from metabit.train.settings import Defaults, Settings
@@ -64,8 +64,8 @@ class Experiment:
     tasks: tuple[str, str]
     load: Callable[[], tuple[Task, Task]]
     training: Training
-    options: FreshOptions = FIELD
-    gentle: FreshOptions = FIELD
+    options: VoteOptions = VOTES_AFTER_TRAINING
+    gentle: VoteOptions = VOTES_AFTER_TRAINING
     passes: int = 1
     held: Callable[[Task], NDArray[np.bool_]] = a_sixth
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -75,21 +75,23 @@ EXPERIMENTS = {
     "mnist-fashion": Experiment(
         "MNIST before deployment, Fashion-MNIST after", ("MNIST", "Fashion-MNIST"),
         lambda: (load("mnist").task(0), load("fashion").task(0)), Training(hidden=512, lr=0.3),
-        gentle=replace(FIELD, deviations=6.0, gain=0.07),
+        gentle=replace(VOTES_AFTER_TRAINING, deviations=6.0, chance_per_vote=0.07),
     ),
     "turned-mnist": Experiment(
         "MNIST upright before deployment, turned by 90° after", ("upright", "turned"),
         lambda: (load("mnist").task(0), turned(load("mnist").task(0))), Training(hidden=512, lr=0.3),
-        replace(FIELD, delta=0.5, deviations=4.0, margin=0.2), replace(FIELD, delta=0.5, deviations=7.0, gain=0.07),
+        replace(VOTES_AFTER_TRAINING, delta=0.5, deviations=4.0, skip_below=0.2),
+        replace(VOTES_AFTER_TRAINING, delta=0.5, deviations=7.0, chance_per_vote=0.07),
     ),
     "mnist-usps": Experiment(
         "MNIST before deployment, USPS after", ("MNIST", "USPS"), lambda: (load("mnist").task(0), usps()),
-        Training(hidden=512, lr=0.3), gentle=replace(FIELD, deviations=5.0, gain=0.03), passes=5,
+        Training(hidden=512, lr=0.3), gentle=replace(VOTES_AFTER_TRAINING, deviations=5.0, chance_per_vote=0.03), passes=5,
     ),
     "watch": Experiment(
         "Seven exercises: five people before deployment, five others after", ("people 1-5", "people 6-10"),
         lambda: (people(range(5)), people(range(5, 10))), Training(hidden=512, lr=1.5, epochs=100, planes=8),
-        replace(FIELD, deviations=3.0, gain=0.1, margin=0.2), replace(FIELD, deviations=4.0, gain=0.2), passes=20, held=ends,
+        replace(VOTES_AFTER_TRAINING, deviations=3.0, chance_per_vote=0.1, skip_below=0.2),
+        replace(VOTES_AFTER_TRAINING, deviations=4.0, chance_per_vote=0.2), passes=20, held=ends,
     ),
 }  # fmt: skip
 
@@ -119,10 +121,10 @@ def with_all_levels_at(frozen: Frozen, magnitude: int) -> Frozen:
 
 
 FREEZE: dict[str, Callable[[Checkpoint, Experiment, int], Frozen]] = {
-    "levels exported": lambda c, e, seed: hand_over(c, replace(e.options, seed=seed)),
-    "signs exported": lambda c, e, seed: with_all_levels_at(hand_over(c, replace(e.options, seed=seed)), 0),
-    "m = 0": lambda c, e, seed: hand_over(c, replace(e.options, seed=seed), m=0.0),
-    "m = 0, gentle": lambda c, e, seed: hand_over(c, replace(e.gentle, seed=seed), m=0.0),
+    "levels exported": lambda c, e, seed: freeze_graded(c, replace(e.options, seed=seed)),
+    "signs exported": lambda c, e, seed: with_all_levels_at(freeze_graded(c, replace(e.options, seed=seed)), 0),
+    "m = 0": lambda c, e, seed: freeze_graded(c, replace(e.options, seed=seed), m=0.0),
+    "m = 0, gentle": lambda c, e, seed: freeze_graded(c, replace(e.gentle, seed=seed), m=0.0),
 }
 ON_DEVICE, OFFLINE = "new task alone, on the device", "new task alone, offline"
 DEPLOYMENTS = (*FREEZE, ON_DEVICE, OFFLINE)
@@ -150,7 +152,7 @@ def first(experiment: Experiment, deployment: str, seed: int, old: Task, new: Ta
         return FREEZE[deployment](trained(experiment.tasks[0], old, training.settings(seed)), experiment, seed)
     if deployment == OFFLINE:
         alone = trained(experiment.tasks[1], new, replace(training, m=0.0).settings(seed))
-        return with_all_levels_at(hand_over(alone), 7)  # all weights count alike, as in training
+        return with_all_levels_at(freeze_graded(alone), 7)  # all weights count alike, as in training
     thresholds = tuple(int(t) for t in thermometer(new.x_train, training.planes)[:, 0])
     options = replace(experiment.options, thresholds=thresholds, seed=seed)
     return fresh(new.features, training.hidden, new.classes, options)
@@ -227,9 +229,9 @@ def sentences(experiment: Experiment) -> list[str]:
     t, o, gentle = experiment.training, experiment.options, experiment.gentle
     return [
         f"Training: {t.hidden} graded units, {t.planes} planes, {t.epochs} epochs, m = {t.m:g}, lr = {t.lr:g}, eps = {t.eps:g}.",
-        f"Device: {o.bits} bits a synapse, delta = {o.delta:g}, deviations = {o.deviations:g}, gain = {o.gain:g}, "
-        f"margin = {o.margin:g}; gentle: deviations = {gentle.deviations:g}, gain = {gentle.gain:g}. Passes over the new task: "
-        f"{experiment.passes}.",
+        f"Device: {o.bits} bits a synapse, delta = {o.delta:g}, deviations = {o.deviations:g}, chance per vote = "
+        f"{o.chance_per_vote:g}, skip below = {o.skip_below:g}; gentle: deviations = {gentle.deviations:g}, chance per vote = "
+        f"{gentle.chance_per_vote:g}. Passes over the new task: {experiment.passes}.",
     ]
 
 

@@ -23,7 +23,7 @@ from metabit.data.image_sets import load
 from metabit.experiments import results
 from metabit.experiments.results import Benchmark, Cell, Row
 from metabit.export.files.image import write_image
-from metabit.export.frozen import Frozen, Layer, Rule, Window
+from metabit.export.frozen import ConvGeometry, ConvLayer, DenseLayer, Frozen, Layer, OutputLayer, Rule, Takes
 from metabit.firmware_sim.build.elf import Program
 from metabit.firmware_sim.build.toolchain import compiler_version, left_out
 from metabit.firmware_sim.errors import BuildError
@@ -36,23 +36,22 @@ SAMPLES = 5
 DIGITS = 20
 ROOMY = 1 << 20
 """Bytes of RAM that every board has here: 784-512-512-10 at 4 bits a synapse does not fit into any of the real ones."""
+CLASSES = 10
 FLAGS = ("zig -O2", "gcc -O2", "zig -Os")
 FOR_SIZE = ("zig -Os", "gcc -Os")
 Bits = NDArray[np.uint8]
 
 
-def layer(rng: np.random.Generator, inputs: int, units: int, **of: Any) -> Layer:
-    """Random levels, thresholds and straight-through window within 8 of zero: about half of the units lie inside."""
-    settings: dict[str, Any] = dict(
-        kind="dense", bits=1, on_off=False, theta=rng.integers(-8, 9, units), window=8, mul=np.ones(units),
-        add=np.zeros(units)
-    ) | of  # fmt: skip
-    half = 2 ** (settings["bits"] - 1)
-    if settings["kind"] == "output":
-        settings["theta"], settings["window"] = np.zeros(units), 0
-    for name in ("theta", "mul", "add"):
-        settings[name] = settings[name].astype(np.int32)
-    return Layer(hidden=rng.integers(-half, half, (units, inputs)).astype(np.int8), **settings)
+def levels(rng: np.random.Generator, inputs: int, units: int, k: int) -> NDArray[np.int8]:
+    return rng.integers(-(2 ** (k - 1)), 2 ** (k - 1), (units, inputs)).astype(np.int8)
+
+
+def output(
+    rng: np.random.Generator, inputs: int, k: int, rule: Rule | None = None, takes: Takes = "signs"
+) -> OutputLayer:
+    rng.integers(-8, 9, CLASSES)  # drawn and not used, so that the networks stay those of the recorded rows
+    ones, zeros = np.ones(CLASSES, np.int32), np.zeros(CLASSES, np.int32)
+    return OutputLayer(levels(rng, inputs, CLASSES, k), k, takes, ones, zeros, rule)
 
 
 def rule(k: int, dose: int) -> Rule:
@@ -64,28 +63,30 @@ def rule(k: int, dose: int) -> Rule:
 def dense(*sizes: int, uint8: bool = False, k: int = 1, dose: int = 0, ternary: bool = False) -> Frozen:
     """Dense layers that learn if k > 1; ternary: the backward pass of hidden layers above the first.
 
-    Thresholds of a first layer on 8-bit inputs are spread as its sums are.
+    Random levels, and thresholds and straight-through window within 8 of zero: about half of the units lie inside. Thresholds of a
+    first layer that takes bytes are spread as its sums are.
     """
     rng = np.random.default_rng(SEED)
-    layers = []
-    for i, (inputs, units) in enumerate(zip(sizes, sizes[1:], strict=False)):
-        of: dict[str, Any] = {"kind": "output" if i == len(sizes) - 2 else "dense", "on_off": i == 0, "bits": k}
-        if k > 1:
-            of["rule"] = rule(k, dose)
-        of["ternary"] = ternary and 0 < i < len(sizes) - 2
-        if uint8 and i == 0:
-            of |= {"uint8": True, "theta": rng.integers(-2000, 2001, units), "window": 0}
-        layers.append(layer(rng, inputs, units, **of))
-    return Frozen(tuple(layers), None, 64, 0, 1)
+    layers: list[Layer] = []
+    takes: Takes = "bytes" if uint8 else "bits"
+    taught = rule(k, dose) if k > 1 else None
+    for i, (inputs, units) in enumerate(zip(sizes[:-2], sizes[1:-1], strict=True)):
+        theta = rng.integers(-2000, 2001, units) if takes == "bytes" else rng.integers(-8, 9, units)
+        if takes == "bytes":
+            rng.integers(-8, 9, units)  # as in `output`
+        hidden, ste_window = levels(rng, inputs, units, k), 0 if takes == "bytes" else 8
+        layers.append(DenseLayer(hidden, k, takes, theta.astype(np.int32), ste_window, taught, ternary and i > 0))
+        takes = "signs"
+    return Frozen((*layers, output(rng, sizes[-2], k, taught, takes)), None, 64, 0, 1)
 
 
 def conv(side: int, channels: int, units: int, uint8: bool = False) -> Frozen:
     rng = np.random.default_rng(SEED)
-    inputs = 9 * channels
-    theta = rng.integers(-8, 9, units) * (255 if uint8 else 1)
-    window = Window(side, side, channels, 3, same=True)
-    first = layer(rng, inputs, units, kind="conv", on_off=True, theta=theta, window=0, conv=window, uint8=uint8)
-    return Frozen((first, layer(rng, side * side * units, 10, kind="output")), None, 64, 0, 1)
+    theta = (rng.integers(-8, 9, units) * (255 if uint8 else 1)).astype(np.int32)
+    rng.integers(-8, 9, units)  # as in `output`
+    geometry = ConvGeometry(side, side, channels, 3, same=True)
+    first = ConvLayer(levels(rng, 9 * channels, units, 1), 1, "bytes" if uint8 else "bits", theta, geometry)
+    return Frozen((first, output(rng, side * side * units, 1)), None, 64, 0, 1)
 
 
 def random_bits(density: float) -> Callable[[Frozen, int], Bits]:
@@ -103,7 +104,7 @@ def random_bytes(frozen: Frozen, n: int) -> Bits:
 def digits(frozen: Frozen, n: int) -> Bits:
     """The first MNIST test images: pixels, or bits that are on where a pixel is above 127."""
     pixels = np.asarray(load("mnist").x_test[:n]).reshape(n, -1)
-    return pixels if frozen.layers[0].uint8 else np.packbits(pixels > 127, axis=1, bitorder="little")
+    return pixels if frozen.layers[0].takes == "bytes" else np.packbits(pixels > 127, axis=1, bitorder="little")
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Case:
     @property
     def macs(self) -> int:
         layers = self.frozen.layers if isinstance(self.of, str) else (self.frozen.layers[self.of],)
-        places = [int(np.prod(row.conv.convolved)) if row.conv else 1 for row in layers]
+        places = [int(np.prod(row.geometry.convolved)) if isinstance(row, ConvLayer) else 1 for row in layers]
         return sum(row.units * row.inputs * n for row, n in zip(layers, places, strict=True))
 
 

@@ -62,7 +62,7 @@ def words(signs: NDArray[np.bool_]) -> NDArray[np.int32]:
 
 def lce_file(frozen: Frozen) -> bytes:
     """Input bool (1, 1, 1, K), output float (1, 1, 1, classes): the scores."""
-    assert frozen.encode is None and not any(layer.conv for layer in frozen.layers)
+    assert frozen.encode is None and not any(layer.kind == "conv" for layer in frozen.layers)
     model = LceModel()
     graph = model.graph
     inputs = frozen.layers[0].hidden.shape[1]

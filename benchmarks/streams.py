@@ -27,7 +27,7 @@ from metabit.data import image_sets
 from metabit.data.rows import write_whole
 from metabit.experiments import results
 from metabit.experiments.results import Benchmark, Cell, Draw, Row
-from metabit.export import FreshOptions, fresh, write_image
+from metabit.export import VoteOptions, fresh, write_image
 from metabit.runtime import Model
 
 PAGE = "docs/results/streams/README.md"
@@ -48,7 +48,7 @@ class Device:
     """A network that has learnt nothing: its hidden units, and the options of the vote rule."""
 
     hidden: int
-    options: FreshOptions = FreshOptions()
+    options: VoteOptions = VoteOptions()
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class Experiment:
         return range(task if self.parts else 0 if last and self.tasks <= 10 else max(0, task + 1 - LAST), task + 1)
 
 
-USUAL = FreshOptions(batch=256, deviations=3.5, gain=0.1)
-THREE_BITS = FreshOptions(bits=3, batch=256, delta=0.3, deviations=4.2, gain=0.07)
+USUAL = VoteOptions(batch=256, deviations=3.5, chance_per_vote=0.1)
+THREE_BITS = VoteOptions(bits=3, batch=256, delta=0.3, deviations=4.2, chance_per_vote=0.07)
 LARGEST = {"784-192-10, 4 bits": Device(192, USUAL)}
 DEVICES = {
     **LARGEST,

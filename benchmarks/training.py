@@ -150,12 +150,6 @@ EXPERIMENTS = {
         },
         seeds=(0,),
     ),
-    "hidden-bits": Experiment(
-        "Permuted MNIST, 6 tasks, H = 512: hidden weights on the k-bit grid while training",
-        {**PMNIST, **SMALL, **BEST},
-        {"float": {}} | {f"k={k}": {"grid_bits": k} for k in (2, 3, 4, 6, 8)},
-        seeds=(0,),
-    ),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Options of the visit rule after deployment: docs/results/{auto-m,backward}/README.md from results/visit_rule.jsonl.
+"""VisitOptions of the visit rule after deployment: docs/results/{auto-m,backward}/README.md from results/visit_rule.jsonl.
 
     METABIT_DATA_DIR=... python benchmarks/visit_rule.py auto-m
     METABIT_DATA_DIR=... python benchmarks/visit_rule.py backward
@@ -27,8 +27,8 @@ from metabit.data import Task, load, thermometer
 from metabit.experiments import results
 from metabit.experiments.demo_settings import RECIPE
 from metabit.experiments.results import Benchmark, Cell, Row
-from metabit.export import Frozen, Options, freeze, write_image
-from metabit.export.freeze.visits import tables
+from metabit.export import DenseLayer, Frozen, OutputLayer, VisitOptions, freeze, write_image
+from metabit.export.freeze.levels import tables
 from metabit.runtime import Model
 from metabit.train.settings import Defaults, Settings
 
@@ -52,7 +52,7 @@ def task(name: str, validate: bool) -> Task:
     return replace(found, x_train=x[~held], y_train=y[~held], x_test=x[held], y_test=y[held]) if validate else found
 
 
-def fingerprint(options: Options) -> str:
+def fingerprint(options: VisitOptions) -> str:
     """The options by what they make of a small network: names and defaults may change, the image may not."""
     spec = train.Spec(features=8, hidden=(6, 5), classes=3, seed=0)
     network = train.Network(spec)
@@ -105,7 +105,12 @@ def with_last_weaken(frozen: Frozen, last: float) -> Frozen:
     def table(bits: int) -> NDArray[np.uint16]:
         return tables(float(np.arctanh(np.sqrt(1 - last))) / (2 ** (bits - 1) - 0.5), 1.0, bits, "certain")[1]
 
-    layers = (replace(a, rule=replace(a.rule, weaken=table(a.bits))) if a.rule else a for a in frozen.layers)
+    layers = (
+        replace(a, rule=replace(a.rule, weaken=table(a.bits)))
+        if isinstance(a, DenseLayer | OutputLayer) and a.rule
+        else a
+        for a in frozen.layers
+    )
     return replace(frozen, layers=tuple(layers))
 
 
@@ -113,7 +118,7 @@ def auto_measure(asked: Cell, validate: bool = False) -> Row:
     names, seed, last = PAIRS[asked["pair"]], asked["seed"], asked["last_weaken"]
     old, new = (shown(name, validate) for name in names)
     frozen = freeze(
-        auto_trained(names[0], seed, validate), Options(bits=asked["bits"], m="auto" if last else None, seed=seed)
+        auto_trained(names[0], seed, validate), VisitOptions(bits=asked["bits"], m="auto" if last else None, seed=seed)
     )
     model = Model(write_image(with_last_weaken(frozen, last) if last and validate else frozen))
     order = np.random.default_rng(seed)
@@ -154,7 +159,7 @@ training images held out, at seeds 10 and 11.
 STREAMS = 12
 """Streams of each network, each of SHOWN images in an order and with draws of its own."""
 TRAINING = {"preset": "mlp-512", "input": "bits", "planes": 1, "epochs": 4, "m": 1.5}
-OPTIONS = Options(bits=4, m=6.0)
+OPTIONS = VisitOptions(bits=4, m=6.0)
 """m was chosen with --validate: the network keeps some of the old task and learns most of the new one."""
 RATES = (0.002, 0.02)
 """Visit rates: about 900 synapses a completely wrong sample, as in benchmarks/kernels.py, and ten times as many."""
@@ -162,8 +167,8 @@ WAYS = ("exact", "ternary")
 NEW = ("MNIST turned by 90°", "Fashion-MNIST")
 
 
-def options(rate: float, way: str, seed: int = 1) -> Options:
-    return replace(OPTIONS, visits=rate, backward=way, seed=seed)  # type: ignore[arg-type]
+def options(rate: float, way: str, seed: int = 1) -> VisitOptions:
+    return replace(OPTIONS, visit_rate=rate, backward=way, seed=seed)  # type: ignore[arg-type]
 
 
 def backward_cells() -> dict[str, list[Cell]]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from metabit.data import download
+from metabit.data import image_sets
 from metabit.data.errors import DataError
 from metabit.experiments.development_sets import (
     DataSet,
@@ -103,7 +103,7 @@ def _turned_digits(seed: int) -> Problem:
 
 def _usps_then_mnist(seed: int) -> Problem:
     """Old: 2,500 USPS digits of 16x16 pixels. New: 2,000 MNIST digits, their middle 20x20 pixels reduced to 16x16."""
-    usps, mnist = download.load("usps"), download.load("mnist")
+    usps, mnist = image_sets.load("usps"), image_sets.load("mnist")
     rng = np.random.default_rng(seed)
     a, b = rng.permutation(len(usps.x_train)), rng.permutation(len(mnist.x_train))[:3000]
     x, y = flat(usps.x_train), usps.y_train
@@ -118,7 +118,7 @@ def _usps_then_mnist(seed: int) -> Problem:
 
 def _flipped_fashion(seed: int) -> Problem:
     """Old: 2,500 Fashion-MNIST images of 14x14 pixels. New: 2,500 others, left and right exchanged, at 3/4 contrast."""
-    images = download.load("fashion-mnist")
+    images = image_sets.load("fashion-mnist")
     rows = np.random.default_rng(seed).permutation(len(images.x_train))[:6000]
     pixels = images.x_train[rows, :, :, 0].reshape(-1, 14, 2, 14, 2).astype(np.float64)
     x, y = np.floor(pixels.mean((2, 4))), images.y_train[rows]

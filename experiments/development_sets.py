@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.data import download
+from metabit.data import download, image_sets, npz_files
 from metabit.data.errors import DataError, extra
 
 Floats = NDArray[np.float64]
@@ -91,7 +91,7 @@ def _watch_of_six(split: int) -> DataSet:
 
 def _usps(split: int) -> DataSet:
     """4,000 training images and the official test part."""
-    images = download.load("usps")
+    images = image_sets.load("usps")
     rows = np.random.default_rng(100 + split).permutation(len(images.x_train))[:4000]
     x, x_test = (flat(a) for a in (images.x_train[rows], images.x_test))
     return DataSet("usps", x, images.y_train[rows], x_test, images.y_test, 10)
@@ -100,7 +100,7 @@ def _usps(split: int) -> DataSet:
 def _mnist1d(split: int) -> DataSet:
     """The official split, always."""
     names = ("x_train", "y_train", "x_test", "y_test")
-    found = download.read_arrays(_local("mnist1d", "mnist1d.npz"), names)
+    found = npz_files.known_arrays(_local("mnist1d", "mnist1d.npz"), names)
     x, x_test = (found[name].astype(np.float64) for name in ("x_train", "x_test"))
     y, y_test = (found[name].astype(np.int64) for name in ("y_train", "y_test"))
     return DataSet("mnist1d", x, y, x_test, y_test, 10)
@@ -149,7 +149,7 @@ def watch_windows() -> tuple[Floats, Labels, NDArray[np.int64], NDArray[np.bool_
 
     The last quarter of every series is for the test, and no training window reaches into it.
     """
-    found = download.read_arrays(_local("seglearn-watch", "watch.npz"), ("x", "offsets", "y", "subject"))
+    found = npz_files.known_arrays(_local("seglearn-watch", "watch.npz"), ("x", "offsets", "y", "subject"))
     rows, about = [], []
     for number, (start, end) in enumerate(zip(found["offsets"][:-1], found["offsets"][1:], strict=True)):
         border = start + round(0.75 * (end - start))

@@ -90,7 +90,7 @@ class VoteOptions:
 
 
 VOTES_AFTER_TRAINING = VoteOptions(delta=0.35, deviations=3.5, chance_per_vote=0.33, skip_below=0.1)
-"""Settings for a trained network, chosen on training samples held out (docs/results/field)."""
+"""Settings for a trained network, chosen on training samples held out (docs/results/deployment)."""
 
 
 def freeze_graded(checkpoint: Checkpoint, options: VoteOptions | None = None, m: float | None = None) -> Frozen:
