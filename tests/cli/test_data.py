@@ -13,7 +13,7 @@ from metabit.data import load
 from metabit.runtime import Model
 
 REAL = pytest.mark.skipif("METABIT_DATA_DIR" not in os.environ, reason="METABIT_DATA_DIR is not set: no MNIST here")
-SMALL = ("--hidden", 24, "--epochs", 12, "--batch", 20)
+SMALL = ("--hidden", 24, "--epochs", 12, "--set", "batch=20")
 
 RNG = np.random.default_rng(0)
 Y = RNG.permutation(120) % 3
