@@ -24,19 +24,29 @@ import numpy as np
 import sklearn
 import torch
 
+from metabit.data.encoder import MAX_PLANES
 from metabit.data.rows import append_row, read_rows
 from metabit.experiments.development_sets import DATA_SETS, DataSet, data_set, split_rows
 from metabit.experiments.rivals import Logistic, Perceptron
-from metabit.train.recipe import fit_recipe
+from metabit.train import recipe
 
 RESULTS = Path(__file__).parents[1] / "results" / "learner_lab.jsonl"
 SPLITS = (0, 1, 2)
 UNITS = 64
+SETTINGS: dict[str, Any] = {
+    "64 gates": {
+        "units": UNITS, "rate": recipe.RATE, "smoothing": recipe.SMOOTHING, "noise": recipe.NOISE,
+        "steps": recipe.STEPS, "passes": recipe.PASSES, "batch": recipe.BATCH, "most planes": MAX_PLANES,
+    },
+    "logistic regression": {"C": list(Logistic.settings)},
+    "perceptron 64": {"rate": list(Perceptron.settings), "passes": 300},
+}  # fmt: skip
+"""Learner -> everything that decides its row beside set and split."""
 Row = dict[str, Any]
 
 
 def gates(data: DataSet, seed: int) -> tuple[float, Row]:
-    trained = fit_recipe(data.x, data.y, classes=data.classes, units=UNITS, seed=seed)
+    trained = recipe.fit_recipe(data.x, data.y, classes=data.classes, units=UNITS, seed=seed)
     about = {"bits": trained.encoder.bits, "kind": trained.encoder.kind, "steps": len(trained.losses)}
     clipped = float(trained.encoder.clipped(data.x_test).sum() / data.x_test.size)
     return accuracy(trained.predict(data.x_test), data), about | {"clipped": round(clipped, 5)}
@@ -75,10 +85,10 @@ def measure(name: str, split: int, learner: str, validate: bool) -> Row:
     found, about = LEARNERS[learner](data, split)
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, 1 thread"
     versions = {"numpy": np.__version__, "scikit-learn": sklearn.__version__, "torch": torch.__version__}
-    return {"set": name, "split": split, "learner": learner, "accuracy": found, "samples": len(data.y_test)} | {
-        **about, "seconds": round(time.perf_counter() - start, 2), "machine": machine, "versions": versions,
-        "date": str(date.today()),
-    }  # fmt: skip
+    key = {"set": name, "split": split, "learner": learner, "settings": SETTINGS[learner]}
+    outcome = {"accuracy": found, "samples": len(data.y_test), **about}
+    outcome["seconds"] = round(time.perf_counter() - start, 2)
+    return key | outcome | {"machine": machine, "versions": versions, "date": str(date.today())}
 
 
 def table(rows: list[Row]) -> str:
@@ -108,7 +118,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=RESULTS, help="where the rows are, and go")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = read_rows(options.rows)
+    rows = [row for row in read_rows(options.rows) if row["settings"] == SETTINGS[row["learner"]]]
     done = {(row["set"], row["split"], row["learner"]) for row in rows}
     for name in options.set or DATA_SETS:
         for split in SPLITS:

@@ -71,7 +71,9 @@ class Steps(NamedTuple):
 class Model:
     """A network on the host, with the same integers as on the device.
 
-    An input is ``input_size`` uint8 features, or packed bits where the first layer takes bits. Not thread-safe: one Model a thread.
+    An input is ``input_size`` uint8 features, or packed bits where the first layer takes bits. One thread at a time predicts or
+    learns; a second one gets RuntimeError. While it learns, other threads may call `image`, `state`, `steps` and `save`: each
+    takes the state between two steps.
     """
 
     def __init__(self, image: bytes) -> None:
@@ -83,8 +85,7 @@ class Model:
         try:
             self._core = _core.Model(image, _wanted_vectors())
         except _core.Fault as fault:
-            code, sentence = fault.args
-            raise ModelError(str(sentence), int(code)) from None
+            raise _model_error(fault) from None
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Model:
@@ -96,7 +97,7 @@ class Model:
             raise ModelError(f"{os.fspath(path)}: {wrong}", wrong.code) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the learned image to a file, completely or not at all. Raises OSError."""
+        """Writes the learned image to a file, completely or not at all. Raises OSError, or ModelError as `image` does."""
         target = Path(path)
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
@@ -111,8 +112,14 @@ class Model:
             part.unlink(missing_ok=True)
 
     def image(self) -> bytes:
-        """Returns the learned image: the opened one with the present state."""
-        return self._core.export()
+        """Returns the learned image: the opened one with the present state.
+
+        Raises ModelError if bits of the image or of the state have changed by accident, so that no image returned fails to open.
+        """
+        try:
+            return self._core.export()
+        except _core.Fault as fault:
+            raise _model_error(fault) from None
 
     def state(self) -> bytes:
         """Returns the state memory (runtime/FORMAT.md, "State section")."""
@@ -229,6 +236,11 @@ class Model:
             wrong = int(a.min()) if int(a.min()) < 0 else int(a.max())
             raise InputError(f"label {wrong} is outside 0..{self.classes - 1}: this model has {self.classes} classes")
         return np.ascontiguousarray(a, np.uint16)
+
+
+def _model_error(fault: _core.Fault) -> ModelError:
+    code, sentence = fault.args
+    return ModelError(str(sentence), int(code))
 
 
 def _wanted_vectors() -> str | None:

@@ -29,6 +29,8 @@ with extra("torch"):
 BATCH = 64
 RATE = 0.01
 SMOOTHING = 0.05
+NOISE = 0.1
+"""Deviation of the noise that training adds to every feature, in deviations of the feature."""
 STEPS, PASSES = 1000, 20
 """A training takes the larger of 1000 steps and 20 passes over the data."""
 _CHUNK = 4096  # samples evaluated at a time
@@ -76,6 +78,7 @@ def fit_recipe(
     steps: int | None = None,
     rate: float = RATE,
     smoothing: float = SMOOTHING,
+    noise: float = NOISE,
     seed: int = 0,
     encoder: Encoder | None = None,
 ) -> Trained:
@@ -91,6 +94,8 @@ def fit_recipe(
         steps: batches; None for the larger of 1000 and 20 passes.
         rate: of Adam at the first step.
         smoothing: share of the label that is spread over all classes, 0 <= smoothing < 1.
+        noise: normal noise on the integers of each feature in every batch, in their standard deviations, >= 0. It keeps
+            a unit from weights that fit the exact place of a threshold.
         seed: of weights and order.
         encoder: fitted before; None to fit one on x.
 
@@ -100,40 +105,57 @@ def fit_recipe(
         DivergedError: the loss is not finite.
     """
     encoder = encoder or Encoder.fit(x, planes)
-    inputs = torch.from_numpy(encoder.to_bits(x))
-    labels, classes = _labels(y, len(inputs), classes)
-    if steps is not None and steps < 1 or not 0 < rate < math.inf or not 0 <= smoothing < 1:
-        found = f"steps={steps}, rate={rate}, smoothing={smoothing}"
-        raise TrainError(f"{found}: steps must be >= 1, rate a number above 0, smoothing from 0 to below 1")
+    integers = encoder.quantise(x)
+    labels, classes = _labels(y, len(integers), classes)
+    if (
+        steps is not None
+        and steps < 1
+        or not 0 < rate < math.inf
+        or not 0 <= smoothing < 1
+        or not 0 <= noise < math.inf
+    ):
+        found = f"steps={steps}, rate={rate}, smoothing={smoothing}, noise={noise}"
+        raise TrainError(f"{found}: steps must be >= 1, rate above 0, smoothing from 0 to below 1, noise >= 0")
     network = NormedGates(encoder.bits, units, classes, bits, seed)
-    total = steps or max(STEPS, PASSES * math.ceil(len(inputs) / BATCH))
-    losses = _train(network, inputs, labels, total, rate, smoothing, np.random.default_rng(seed))
-    _set_norm(network, inputs)
+    total = steps or max(STEPS, PASSES * math.ceil(len(integers) / BATCH))
+    batches = _Batches(encoder, integers, noise, seed)
+    losses = _train(network, batches, labels, total, rate, smoothing)
+    _set_norm(network, torch.from_numpy(encoder.compare(integers)))
     return Trained(encoder, network.eval(), losses)
 
 
+class _Batches:
+    """Batches of nearly equal size, at most 64 samples each, in a new order in every pass, with new noise."""
+
+    def __init__(self, encoder: Encoder, integers: NDArray[Any], noise: float, seed: int) -> None:
+        self._encoder, self._integers = encoder, integers
+        self._noise = (noise * integers.std(0)).astype(np.float32)
+        self._rng, self._waiting = np.random.default_rng(seed), list[NDArray[np.int64]]()
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """Indices int64 (b,), bits float32 (b, P·F)."""
+        if not self._waiting:
+            samples = len(self._integers)
+            self._waiting = np.array_split(self._rng.permutation(samples), math.ceil(samples / BATCH))
+        chosen = self._waiting.pop()
+        values = self._integers[chosen]
+        if self._noise.any():
+            values = values + self._noise * self._rng.standard_normal(values.shape, dtype=np.float32)
+        bits = self._encoder.compare(values)
+        return torch.from_numpy(chosen), torch.from_numpy(bits.astype(np.float32))
+
+
 def _train(
-    network: NormedGates,
-    inputs: Tensor,
-    labels: Tensor,
-    total: int,
-    rate: float,
-    smoothing: float,
-    rng: np.random.Generator,
+    network: NormedGates, batches: _Batches, labels: Tensor, total: int, rate: float, smoothing: float
 ) -> NDArray[np.float32]:
-    """Batches of nearly equal size, at most 64 samples each, in a new order in every pass."""
     optimizer = MetaplasticAdam(network.parameters(), lr=rate)
     losses = np.empty(total, dtype=np.float32)
-    batches: list[NDArray[np.int64]] = []
     network.train()
     for step in range(total):
-        if not batches:
-            batches = np.array_split(rng.permutation(len(inputs)), math.ceil(len(inputs) / BATCH))
-        chosen = torch.from_numpy(batches.pop())
+        chosen, bits = batches.next()
         for group in optimizer.param_groups:
             group["lr"] = rate * (0.5 + 0.5 * math.cos(math.pi * step / total))
-        scores = network(inputs[chosen].to(torch.float32))
-        loss = torch.nn.functional.cross_entropy(scores, labels[chosen], label_smoothing=smoothing)
+        loss = torch.nn.functional.cross_entropy(network(bits), labels[chosen], label_smoothing=smoothing)
         losses[step] = loss.item()
         if not math.isfinite(losses[step]):
             raise DivergedError(f"the loss of step {step + 1} is {losses[step]}: lower rate={rate}")

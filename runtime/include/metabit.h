@@ -158,7 +158,9 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
 /* Writes the learned image: a copy of the opened one with the attached state and a fresh checksum.
  *
  * image      image_len bytes, at least as many as the opened image has; not the opened image itself
- * returns    MB_OK; or MB_E_NULL, MB_E_SAME, MB_E_DETACHED without a state, or MB_E_TRUNCATED if image_len is too small */
+ * returns    MB_OK, and mb_open takes what was written; or MB_E_NULL, MB_E_SAME, MB_E_DETACHED without a state, MB_E_TRUNCATED if
+ *            image_len is too small, or the code by which mb_open would refuse: bits of the state (MB_E_GENERATOR, MB_E_PADDING)
+ *            or of the opened image have changed by accident. After an error nothing was written. */
 mb_status mb_export(const mb_model *m, void *image, size_t image_len);
 #endif
 
@@ -171,9 +173,9 @@ mb_status mb_export(const mb_model *m, void *image, size_t image_len);
  *   MB_WITHOUT_BYTES   first layers on 8-bit inputs; a thermometer code is not one of them
  *   MB_WITHOUT_GRADED  graded units, and learning by votes
  *   MB_WITHOUT_TERNARY the ternary backward pass; with MB_WITHOUT_LEARN such an image still predicts
- *   MB_WITHOUT_CHECKS  all checks of mb_open but magic, version, sections and checksums. Only for an image that is part of the
- *                      program, as this library wrote or exported it, and that needs no part left out: any other image can
- *                      then read and write anywhere.
+ *   MB_WITHOUT_CHECKS  all checks of mb_open and mb_export but magic, version, sections and checksums. Only for an image
+ *                      that is part of the program, as this library wrote or exported it, and that needs no part left out:
+ *                      any other image can then read and write anywhere.
  * These add something:
  *   MB_THUMB1          the adder tree by hand for Cortex-M0, M0+ and M1: 27 % (gcc) or 33 % (clang) fewer cycles. It needs
  *                      -fomit-frame-pointer, and with gcc -O1 or more but not -Os.

@@ -11,7 +11,8 @@ typedef struct {
     PyObject_HEAD
     mb_model model;
     void *image, *state, *arena, *wide;
-    int busy; /* 1 during a batch, which runs without the interpreter lock */
+    int busy;                /* 1 during a batch, which runs without the interpreter lock; read and set only with that lock */
+    PyThread_type_lock step; /* held while steps change the state and while the state is copied; taken without the interpreter lock */
 } Model;
 
 static PyObject *fail(mb_status status)
@@ -54,6 +55,10 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
     }
     Model *self = (Model *)type->tp_alloc(type, 0);
     mb_status status = MB_OK;
+    if (self != NULL && (self->step = PyThread_allocate_lock()) == NULL) {
+        PyErr_NoMemory();
+        Py_CLEAR(self);
+    }
     if (self != NULL) {
         self->image = PyMem_Malloc((size_t)image.len ? (size_t)image.len : 1);
         if (self->image == NULL) {
@@ -101,6 +106,9 @@ static void model_dealloc(Model *self)
     PyMem_Free(self->state);
     PyMem_Free(self->arena);
     PyMem_Free(self->wide);
+    if (self->step != NULL) {
+        PyThread_free_lock(self->step);
+    }
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
@@ -189,6 +197,7 @@ static PyObject *model_learn_many(Model *self, PyObject *args)
     for (Py_ssize_t i = 0; ok && status == MB_OK && i < n;) {
         const Py_ssize_t end = i + SAMPLES_AT_A_TIME < n ? i + SAMPLES_AT_A_TIME : n;
         Py_BEGIN_ALLOW_THREADS
+        PyThread_acquire_lock(self->step, WAIT_LOCK);
         for (; status == MB_OK && i < end; i++) {
             mb_learn_info done;
             status = mb_learn(&self->model, (const char *)x.buf + i * size, ((const uint16_t *)labels.buf)[i], &done);
@@ -197,6 +206,7 @@ static PyObject *model_learn_many(Model *self, PyObject *args)
                 memcpy((char *)info.buf + i * (Py_ssize_t)sizeof row, row, sizeof row);
             }
         }
+        PyThread_release_lock(self->step);
         Py_END_ALLOW_THREADS
         ok = PyErr_CheckSignals() == 0;
     }
@@ -210,13 +220,20 @@ static PyObject *model_learn_many(Model *self, PyObject *args)
     return status == MB_OK ? Py_NewRef(Py_None) : fail(status);
 }
 
+/* export(): the learned image, as it is between two steps. Another thread may be learning. */
 static PyObject *model_export(Model *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *out = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)self->model.image_size);
     if (out == NULL) {
         return NULL;
     }
-    const mb_status status = mb_export(&self->model, PyBytes_AS_STRING(out), self->model.image_size);
+    char *const to = PyBytes_AS_STRING(out);
+    mb_status status;
+    Py_BEGIN_ALLOW_THREADS
+    PyThread_acquire_lock(self->step, WAIT_LOCK);
+    status = mb_export(&self->model, to, self->model.image_size);
+    PyThread_release_lock(self->step);
+    Py_END_ALLOW_THREADS
     if (status != MB_OK) {
         Py_DECREF(out);
         return fail(status);
@@ -226,9 +243,20 @@ static PyObject *model_export(Model *self, PyObject *Py_UNUSED(ignored))
 
 /// Properties ///
 
+/* The state, as it is between two steps. */
 static PyObject *get_state(Model *self, void *Py_UNUSED(closure))
 {
-    return PyBytes_FromStringAndSize(self->state, (Py_ssize_t)mb_state_size(&self->model));
+    const size_t size = mb_state_size(&self->model);
+    PyObject *out = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (out != NULL) {
+        char *const to = PyBytes_AS_STRING(out);
+        Py_BEGIN_ALLOW_THREADS
+        PyThread_acquire_lock(self->step, WAIT_LOCK);
+        memcpy(to, self->state, size);
+        PyThread_release_lock(self->step);
+        Py_END_ALLOW_THREADS
+    }
+    return out;
 }
 
 static PyObject *get_vectors(Model *self, void *Py_UNUSED(closure))

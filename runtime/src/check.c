@@ -221,22 +221,20 @@ static mb_status check_image(const mb_model *m)
     const uint8_t *b = m->image;
     const uint32_t const_at = mb_u32_at(b + MB_AT_CONST), const_end = const_at + mb_u32_at(b + MB_AT_CONST_SIZE);
     const uint32_t state_at = mb_u32_at(b + MB_AT_STATE), layers = mb_layer_count(m);
-    section left[2] = {{const_at, const_end}, {state_at + MB_STATE_HEADER, m->image_size}};
+    section left[2] = {{const_at, const_end}, {state_at + MB_STATE_HEADER, mb_u32_at(b + MB_AT_SIZE)}};
     MB_REFUSE(MB_E_SECTION, !all_zero(b + const_end, state_at - const_end));
     MB_REFUSE(MB_E_LAYERS, layers < 1 || layers > MB_MAX_LAYERS);
     MB_REFUSE(MB_E_RULE, mb_u16_at(b + MB_AT_TEMPERATURE) == 0 || mb_u16_at(b + MB_AT_MARGIN) > 4096u);
     MB_REFUSE(MB_E_RULE, minor_is_known(m) && (mb_u16_at(b + 46) != 0 || !all_zero(b + 52, 12))); /* reserved bytes */
-    return mb_u32_at(b + state_at) == 0 ? MB_E_GENERATOR : check_layers(m, left);
+    MB_REFUSE(MB_E_GENERATOR, mb_u32_at(m->state != NULL ? m->state : b + state_at) == 0);
+    return check_layers(m, left);
 }
 
 #endif
 
-MB_MINSIZE mb_status mb_open(mb_model *m, const void *image, size_t image_len)
+MB_MINSIZE mb_status mb_check(const mb_model *m, size_t image_len)
 {
-    const uint8_t *b = image;
-    MB_REFUSE(MB_E_NULL, m == NULL || image == NULL);
-    memset(m, 0, sizeof *m);
-    MB_REFUSE(MB_E_ALIGN, ((uintptr_t)image & 3u) != 0);
+    const uint8_t *const b = m->image;
     MB_REFUSE(MB_E_TRUNCATED, image_len < MB_HEADER_SIZE);
     MB_REFUSE(MB_E_MAGIC, mb_u32_at(b) != MB_MAGIC);
     MB_REFUSE(MB_E_VERSION, mb_u16_at(b + 4) != MB_FORMAT_MAJOR);
@@ -251,15 +249,24 @@ MB_MINSIZE mb_status mb_open(mb_model *m, const void *image, size_t image_len)
                             state_size != size - state_at || state_size < MB_STATE_HEADER);
     MB_REFUSE(MB_E_CONST_CRC, mb_crc32(b + const_at, const_size, const_size) != mb_u32_at(b + MB_AT_CONST_CRC));
     MB_REFUSE(MB_E_STATE_CRC, mb_crc32(b + state_at, state_size, state_size) != mb_u32_at(b + MB_AT_STATE_CRC));
-    m->image = b;
-    m->image_size = size;
 #if MB_HAS_CHECKS
-    const mb_status status = check_image(m);
-    if (status != MB_OK) {
-        m->image = NULL;
-    }
-    return status;
+    return check_image(m);
 #else
     return MB_OK;
 #endif
+}
+
+MB_MINSIZE mb_status mb_open(mb_model *m, const void *image, size_t image_len)
+{
+    MB_REFUSE(MB_E_NULL, m == NULL || image == NULL);
+    memset(m, 0, sizeof *m);
+    MB_REFUSE(MB_E_ALIGN, ((uintptr_t)image & 3u) != 0);
+    m->image = image;
+    const mb_status status = mb_check(m, image_len);
+    if (status != MB_OK) {
+        m->image = NULL;
+        return status;
+    }
+    m->image_size = mb_u32_at(m->image + MB_AT_SIZE);
+    return MB_OK;
 }

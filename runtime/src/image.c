@@ -1,8 +1,5 @@
-/* The image, read in place. FORMAT.md specifies it, and check.c has made sure of it. Checksums, layer records, sizes,
- * mb_export. */
+/* The image, read in place. FORMAT.md specifies it, and check.c has made sure of it. Checksums, layer records, sizes. */
 #include "image.h"
-
-#include <string.h>
 
 /* Takes one byte into the CRC. The caller has XORed it into the lowest bits. Where size does not matter, four bits at a
  * time: a table of 16 words instead of 256. */
@@ -92,23 +89,3 @@ uint16_t mb_classes(const mb_model *m)
 {
     return m == NULL || m->image == NULL ? 0 : (uint16_t)mb_u16_at(m->image + MB_AT_CLASSES);
 }
-
-#if MB_HAS_LEARN
-mb_status mb_export(const mb_model *m, void *image, size_t image_len)
-{
-    uint8_t *out = image;
-    MB_REFUSE(MB_E_NULL, m == NULL || image == NULL);
-    MB_REFUSE(MB_E_SAME, (const void *)m->image == image);
-    MB_REFUSE(MB_E_DETACHED, m->state == NULL);
-    MB_REFUSE(MB_E_TRUNCATED, image_len < m->image_size);
-    const uint32_t state_at = mb_u32_at(m->image + MB_AT_STATE), state_size = mb_u32_at(m->image + MB_AT_STATE_SIZE);
-    memcpy(out, m->image, state_at);
-    memcpy(out + state_at, m->state, state_size);
-    uint32_t crc = mb_crc32(out + state_at, state_size, state_size);
-    memcpy(out + MB_AT_STATE_CRC, &crc, sizeof crc);
-    crc = mb_crc32(out, mb_u32_at(m->image + MB_AT_CONST), MB_AT_HEADER_CRC);
-    memcpy(out + MB_AT_HEADER_CRC, &crc, sizeof crc);
-    return MB_OK;
-}
-#endif
-

@@ -132,6 +132,10 @@ uint32_t mb_crc32(const uint8_t *p, uint32_t n, uint32_t hole);
 /* Reads record `index` into *layer. pre: index < layer count. */
 void mb_layer_at(const mb_model *m, unsigned index, mb_layer *layer);
 
+/* Checks m->image (image_len bytes) against FORMAT.md and, where a state is attached, that state in place of the image's own.
+ * Returns the first error, or MB_OK. pre: m->image is 4-byte aligned. (check.c) */
+mb_status mb_check(const mb_model *m, size_t image_len);
+
 /// Shapes ///
 
 /* Number of values that a layer takes. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import struct
@@ -316,6 +317,57 @@ def test_ctrl_c_ends_a_long_prediction() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
     assert model.image() == IMAGE
+
+
+# Other threads, and memory that changes by accident
+
+
+def test_another_thread_sees_the_state_between_two_steps() -> None:
+    frozen = network(12, (200, 133, 118, 7), k=4, planes=2)  # steps so long that a copy nearly always meets one
+    image, x, y = write_image(frozen), np.tile(inputs(frozen, 60), (25, 1)), np.tile(Y, 25)
+    model, seen = Model(image), []
+    learner = threading.Thread(target=model.learn_many, args=(x, y))
+    learner.start()
+    while learner.is_alive():
+        before = model.steps
+        seen.append((model.image(), model.state(), before, model.steps))
+    learner.join()
+    other = Model(image)
+    images, states = {other.image()}, {other.state()}
+    for one, label in zip(x, y, strict=True):
+        other.learn_one(one, int(label))
+        images.add(other.image())
+        states.add(other.state())
+    assert model.state() == other.state()
+    assert len({shot for shot, *_ in seen}) > 3, "no image was taken while it learned"
+    for shot, state, before, after in seen:
+        assert shot in images and state in states
+        assert before <= int.from_bytes(state[4:8], "little") <= after
+
+
+def test_a_second_thread_cannot_learn_or_predict_meanwhile() -> None:
+    model, order = Model(IMAGE), np.arange(40_000) % 60
+    learner = threading.Thread(target=model.learn_many, args=(X[order], Y[order]))
+    learner.start()
+    while model.steps == 0:
+        pass
+    for verb in (lambda: model.predict_one(X[0]), lambda: model.learn_one(X[0], 0)):
+        with pytest.raises(RuntimeError, match="in use by another thread"):
+            verb()
+    learner.join()
+    assert model.steps == 40_000
+
+
+def test_no_image_is_made_of_a_damaged_state(model: Model, tmp_path: Path) -> None:
+    """tests/runtime/status.c flips bits all over a state; here the generator becomes zero, in the memory of the extension."""
+    state = ctypes.c_void_p.from_address(id(model._core) + object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p)).value
+    assert state is not None and ctypes.string_at(state, model.state_size) == model.state()
+    ctypes.memset(state, 0, 4)
+    for verb in (model.image, lambda: model.save(tmp_path / "m.mbit")):
+        with pytest.raises(ModelError, match="generator") as caught:
+            verb()
+        assert caught.value.code == -18
+    assert not os.listdir(tmp_path)
 
 
 # Files

@@ -111,7 +111,8 @@ def test_any_small_data(samples: int, features: int, classes: int, seed: int) ->
         ({"steps": 0}, "steps=0"),
         ({"rate": 0.0}, "rate=0.0"),
         ({"smoothing": 1.0}, "smoothing=1.0"),
-        ({"planes": 9}, "planes=9"),
+        ({"noise": -1.0}, "noise=-1.0"),
+        ({"planes": 17}, "planes=17"),
     ],
 )
 def test_what_is_refused(change: dict[str, object], message: str) -> None:
