@@ -1,7 +1,7 @@
 """A network of dense layers on packed bits as a Larq Compute Engine file, for comparison only.
 
 LCE's sums are over +-1: an on/off input is (1 + s) / 2, so the first layer's threshold becomes 2 theta - S, S the unit's
-weight sum. Its bit 1 is -1. `import larq_compute_engine` asks for TensorFlow, which running a file does not need: the package
+weight sum. Its bit 1 is -1. `import larq_compute_engine` needs TensorFlow, which running a file does not: the package
 is entered beside its __init__.
 """
 

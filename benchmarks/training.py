@@ -53,7 +53,7 @@ NO_TASK = {"per_task_norm": False}
 RERUN = (
     "An independent re-run of the authors' code (github.com/tuanpham96/bnn-cf-vs-robust, single runs), per-task "
     "normalisation: H = 1024 91.5 % (10 epochs a task), 92.6 % (20–40); H = 512 89.0 % (10), 88.9 % (40).",
-    "The same without task-ID (shared normalisation, H = 2048): 24 points lower than with it.",
+    "Without task-ID (shared normalisation, H = 2048): 24 points lower than with it.",
 )
 
 EXPERIMENTS = {

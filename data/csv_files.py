@@ -37,7 +37,7 @@ Rows = list[tuple[int, list[str]]]
 
 @dataclass(frozen=True)
 class Layout:
-    """What the columns of a table are.
+    """The meaning of the columns of a table.
 
     Args:
         names: of all columns; "column 1" ... where the file has none.

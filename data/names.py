@@ -27,7 +27,7 @@ def load(
     outputs: int | None = None,
     warn: Warn | None = None,
 ) -> Scenario:
-    """What there is to learn, by name. Every command takes the same names.
+    """A dataset or a sequence of tasks, by name. Every command takes the same names.
 
     ============================  =======================================================================
     ``digits``, ``mnist`` ...     a row of `SCENARIOS`; ``rotated-digits:2`` is its second task alone

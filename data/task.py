@@ -68,7 +68,7 @@ class Task:
         return self.class_names or tuple(map(str, range(self.classes)))
 
     def facts(self) -> dict[str, Any]:
-        """What was read, JSON-ready: numbers of samples and features, samples of each class, what was held out."""
+        """Facts of the data that was read, JSON-ready: samples, features, samples of each class, the part held out."""
         counts = np.bincount(self.y_train, minlength=self.classes) + np.bincount(self.y_test, minlength=self.classes)
         return {
             "samples": len(self.y_train) + len(self.y_test),
@@ -201,7 +201,7 @@ def split(y: Labels, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def held_out(seed: int) -> str:
-    """What `split` holds out, in words."""
+    """Words for the part that `split` holds out."""
     return f"{100 * TEST_SHARE:.0f} % of every class, drawn with seed {seed}; both parts in file order"
 
 

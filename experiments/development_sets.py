@@ -134,7 +134,7 @@ def sklearn_set(name: str) -> tuple[Floats, Labels]:
 
 @functools.lru_cache(maxsize=1)
 def wisdm_rows() -> tuple[Floats, Labels, NDArray[np.int64]]:
-    """Of all samples: 43 features, a missing value ("?") as 0, the activity 0..5 in alphabetical order, the person."""
+    """All samples: 43 features, a missing value ("?") as 0, the activity 0..5 in alphabetical order, the person."""
     with gzip.open(_local("wisdm", "WISDM_ar_v1.1_transformed.csv.gz"), "rt") as stream:
         rows = [[cell.strip().strip('"') for cell in row] for row in csv.reader(stream)]
     rows = [row for row in rows if row and row[0].upper() != "UNIQUE_ID"]
@@ -145,7 +145,7 @@ def wisdm_rows() -> tuple[Floats, Labels, NDArray[np.int64]]:
 
 @functools.lru_cache(maxsize=1)
 def watch_windows() -> tuple[Floats, Labels, NDArray[np.int64], NDArray[np.bool_]]:
-    """Of all windows of 200 samples, every 50: 25 averages of 6 channels, exercise, person 0..9, whether for the test.
+    """All windows of 200 samples, every 50: 25 averages of 6 channels, exercise, person 0..9, whether for the test.
 
     The last quarter of every series is for the test, and no training window reaches into it.
     """
@@ -187,7 +187,7 @@ def flat(x: NDArray[np.generic]) -> Floats:
 def wisdm_people(seed: int) -> tuple[DataSet, tuple[DataSet, ...]]:
     """24 people together, and 12 drawn at random, each alone.
 
-    20 % of each class of the samples of each of the 24 are for the test, 40 % of each of the 12. Of these, people with
+    20 % of each class of the samples of each of the 24 are for the test, 40 % of each of the 12. Among the 12, people with
     fewer than 10 test samples are left out.
     """
     x, y, person = wisdm_rows()

@@ -1,4 +1,4 @@
-"""What the C runtime and the NumPy oracle must agree on."""
+"""Comparison of the C runtime with the NumPy oracle."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def agree_while_learning(frozen: Frozen, x: np.ndarray, labels: np.ndarray) -> t
 
 
 def replay_vector(frozen: Frozen, inputs: int, steps: int, seed: int) -> bytes:
-    """What tests/runtime/replay.c reads: inputs, their scores, and the whole state after each step."""
+    """The vectors that tests/runtime/replay.c reads: inputs, their scores, and the whole state after each step."""
     with np.load(io.BytesIO(write_vectors(frozen, inputs=inputs, steps=steps, seed=seed))) as v:
         x, labels = v["features"], v["learn_labels"]
         states = np.bitwise_xor.accumulate(v["state_changes"])[1:]

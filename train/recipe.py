@@ -38,7 +38,7 @@ _CHUNK = 4096  # samples evaluated at a time
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What `fit_recipe` gives.
+    """The result of `fit_recipe`.
 
     Args:
         encoder: fitted on the training part.

@@ -80,7 +80,7 @@ static void add_delta(const mb_layer *l, mb_ramp ramp, const int32_t *values, co
 
 /// Asking ///
 
-/* Lets each unit ask with 0 to 3 votes, and keeps the sample in its slot if any unit asks. Returns 1 if one did. */
+/* Draws 0 to 3 votes for each unit, and stores the sample in its slot if any unit votes. Returns 1 if one did. */
 MB_NOINLINE int ask(const mb_layer *l, const mb_votes *votes, uint32_t slot, const int32_t *delta, mb_visit_rate rate,
                     uint32_t *generator)
 {

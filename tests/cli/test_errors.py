@@ -1,4 +1,4 @@
-"""What a new user gets wrong: one clear sentence that names the value, the limit and the way out; no traceback."""
+"""Mistakes of a new user: one clear sentence that names the value, the limit and the way out; no traceback."""
 
 from __future__ import annotations
 

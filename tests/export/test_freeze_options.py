@@ -1,4 +1,4 @@
-"""What the options of an export become, and what is said of those that cannot be."""
+"""The options of an export in the frozen network, and the errors of options that are impossible."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metabit.runtime import Model
 
 
 def ternary(frozen: Frozen) -> list[bool]:
-    """Of each hidden layer."""
+    """True for each hidden layer that is ternary."""
     return [layer.ternary for layer in frozen.layers if isinstance(layer, DenseLayer)]
 
 

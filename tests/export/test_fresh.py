@@ -41,7 +41,7 @@ def test_the_integers_of_the_defaults() -> None:
 
 
 def test_low_is_in_units_of_the_mean() -> None:
-    """Of units with |V| = 10 each, low=0.5 opens the ramp at 5 and high=1.5 ends it at 15."""
+    """With |V| = 10 in every unit, low=0.5 opens the ramp at 5 and high=1.5 ends it at 15."""
     layer = graded(fresh(8, 4, 3, VoteOptions(low=0.5, high=1.5)))
     given, ramp, beyond = grades(layer.low, layer.high, np.array([5, -5, 15, 15]))
     assert given.tolist() == [8, 8, -8, -8] and not ramp.any() and beyond.tolist() == [False, False, True, True]

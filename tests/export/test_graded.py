@@ -34,7 +34,7 @@ RECORD_AT = HEADER.size + RECORD.size  # after the encoder's
 
 
 def below() -> dict[str, Frozen]:
-    """What may come before a graded layer."""
+    """Networks with each layer that may come before a graded one."""
     return {
         "dense": network(2, (9, 12, 3), planes=1, learns=(False, False)),
         "convolution": windowed(3, (4, 6, 1), (conv(3, 3, same=True),), (5,), "bits", learns=(False,)),
@@ -118,7 +118,7 @@ def test_the_record_of_the_output_after_it() -> None:
     assert 0 < sign < scores
 
 
-# What cannot be written
+# Networks that cannot be written
 
 
 def graded(**change: Any) -> Frozen:
@@ -218,7 +218,7 @@ def test_the_limits_themselves_can_be_written(frozen: Frozen) -> None:
     assert_same(read_image(write_image(frozen)), frozen)
 
 
-# What cannot be read
+# Images that cannot be read
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def networks(draw: st.DrawFn) -> Frozen:
 
 
 def meaning(layer: Layer) -> Layer:
-    """What a hidden layer says after its threshold took the parity of its sums and its window went to V and back."""
+    """A hidden layer after its threshold took the parity of its sums and its window went to V and back."""
     if layer.takes != "signs" or not isinstance(layer, DenseLayer):
         return layer
     theta = layer.theta + (layer.theta - layer.inputs & 1)
@@ -148,7 +148,7 @@ def test_every_array_is_aligned_and_the_sections_fill_the_image() -> None:
             assert all(at % 4 == 0 for at in RECORD.unpack_from(image, 64 + 64 * i)[10:])
 
 
-# What cannot be written
+# Networks that cannot be written
 
 
 def first(**change: Any) -> Frozen:
@@ -251,7 +251,7 @@ def test_the_limits_themselves_can_be_written_and_run(frozen: Frozen) -> None:
     assert Model(image).predict_many(inputs(frozen, 2)).shape == (2,)
 
 
-# What cannot be read
+# Images that cannot be read
 
 
 def lie(at: int, form: str, value: int) -> bytes:

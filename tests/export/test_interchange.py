@@ -1,4 +1,4 @@
-"""What a file carries besides its graph: networks that cannot be written, and descriptions that cannot be read."""
+"""Metadata of a file beside its graph: networks that cannot be written, and descriptions that cannot be read."""
 
 from __future__ import annotations
 

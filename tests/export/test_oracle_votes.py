@@ -295,7 +295,7 @@ def test_the_oracle_is_the_text(frozen: Frozen) -> None:
     assert oracle.moved >= (np.abs(oracle.levels[-2] - frozen.layers[-2].hidden.astype(int))).sum()
 
 
-# What is kept
+# The samples that are kept
 
 
 def test_a_sample_that_teaches_nothing_is_drawn_for_and_not_kept() -> None:

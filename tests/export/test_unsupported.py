@@ -1,4 +1,4 @@
-"""What training can make and the device cannot run is refused in one sentence, never exported as something else."""
+"""A network that training can make and the device cannot run is refused in one sentence, never exported as something else."""
 
 from __future__ import annotations
 

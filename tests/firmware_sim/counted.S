@@ -1,4 +1,4 @@
-/* Code short enough to count by hand. What is measured lies between the return of port_begin and the call of port_end,
+/* Code short enough to count by hand. The measured code lies between the return of port_begin and the call of port_end,
  * that call included. test_counts.py has the sums. */
     .syntax unified
     .thumb

@@ -1,4 +1,4 @@
-"""What stops a chip stops the emulator, with a sentence; nothing stops the caller."""
+"""A fault that stops a chip stops the emulator with one sentence, and never the caller."""
 
 import os
 import signal

@@ -79,7 +79,7 @@ def test_frames_counted_by_hand(board: Board) -> None:
     ],
 )
 def test_no_run_of_another_build_takes_more(image: Path, name: str, compiler: str, opt: str) -> None:
-    """test_device.py asks the same of every board and kind of network with the default compiler and -Os."""
+    """test_device.py tests this for every board and kind of network with the default compiler and -Os."""
     board, image = load_board(name), image.with_stem("votes-3bit")
     model, rng = Model.open(image), np.random.default_rng(2)
     elf = build(image, board, compiler=compiler, opt=opt, stack_size=2048)

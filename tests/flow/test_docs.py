@@ -1,4 +1,4 @@
-"""Documentation runs: every metabit command of the pages under docs/, as it stands there, page by page."""
+"""Every metabit command of the pages in docs/ runs as it is written there, every link and every named file exists."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
             cwd=tmp_path, capture_output=True, text=True,
         )  # fmt: skip
         assert ran.returncode == 0, (line, ran.stdout, ran.stderr)
+
+
+def test_the_architecture_names_files_that_exist() -> None:
+    """Each name in backquotes with a slash is a path; a bare file name is somewhere in a room or in the tests."""
+    root = DOCS.parent
+    named = set(re.findall(r"`([\w./-]+(?:/|\.(?:py|c|h|md|toml)))`", (DOCS / "architecture.md").read_text()))
+    rooms = ("data", "train", "export", "runtime", "firmware_sim", "experiments", "cli", "tests")
+    known = {path.name for room in rooms for path in (root / room).rglob("*.*")}
+    subfolders = {f"{path.name}/" for room in rooms for path in (root / room).rglob("*") if path.is_dir()}
+    gone = {name for name in named if not (root / name).exists() and name not in known | subfolders}
+    assert len(named) > 40 and not gone, gone
 
 
 def test_links_lead_somewhere() -> None:

@@ -1,4 +1,4 @@
-/* What the reference's three files share: one network, its arrays and its learning step. Start with reference/rule.c. */
+/* Declarations of the reference's three files: one network, its arrays and its learning step. Start with reference/rule.c. */
 #ifndef REFERENCE_H
 #define REFERENCE_H
 

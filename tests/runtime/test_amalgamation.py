@@ -99,7 +99,7 @@ def test_it_defines_what_the_files_define(pair: Path, tmp_path: Path) -> None:
     assert public(tmp_path / "metabit.o") == public(*tmp_path.glob("part-*.o")) > {"mb_open", "mb_learn"}
 
 
-# The same integers
+# Equal integers
 
 
 @pytest.mark.parametrize("options", [("-O2",), ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")],

@@ -39,7 +39,7 @@ FRAME = {"bits": (2, "B"), "planes": (3, "B"), "inputs": (4, "H"), "units": (6, 
 
 
 def unchecked(frozen: Frozen) -> bytes:
-    """What no writer of ours would write."""
+    """An image that no writer of this project would write."""
     with patch("metabit.export.files.image.check_limits"):
         return write_image(frozen)
 
@@ -337,7 +337,7 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
     ),
 }  # fmt: skip
 
-# What no damaged image can cause; tests/runtime/status.c causes each.
+# Errors that no damaged image can cause; tests/runtime/status.c causes each.
 C_ONLY = {"NULL", "GRADED", "ALIGN", "STATE_SIZE", "ARENA_SIZE", "DETACHED", "LABEL", "FROZEN", "SAME"}
 
 

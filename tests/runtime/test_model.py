@@ -261,7 +261,7 @@ def test_a_frozen_image_predicts_and_says_that_it_cannot_learn() -> None:
 
 
 def interrupted_while_learning(arm: Callable[[], None], disarm: Callable[[], None]) -> None:
-    """Learns a stream of many seconds; something interrupts it soon. What was learned until then is there, and whole."""
+    """Learns a stream of many seconds; something interrupts it soon. Every step until then has been learnt completely."""
     n = 400_000
     order = np.random.default_rng(0).integers(0, len(X), n)
     stream, labels = X[order], Y[order]

@@ -116,7 +116,7 @@ def test_a_ternary_layer_learns_otherwise_and_not_by_itself() -> None:
 
 
 def test_signs_are_drawn_in_proportion_to_the_error() -> None:
-    """What a ternary layer hands on has the mean of what an exact one does, but for its size."""
+    """The mean of the error below a ternary layer is proportional to the error below an exact one."""
     oracle = Oracle(network(6, (12, 10, 4)))
     error = np.array([0, 16383, -16383, 8192, -4096, 1, 0, -12000])
     drawn = np.array([oracle.drawn(error) for _ in range(4000)])
@@ -296,7 +296,7 @@ def test_impossible_tables_move_nothing_but_the_generator(k: int) -> None:
 
 @pytest.mark.parametrize("k", [2, 3, 8])
 def test_levels_saturate_at_both_ends(k: int) -> None:
-    """The same sample with certain tables, again and again: every eligible level ends at an end, and stays."""
+    """Repeats one sample with certain tables: every eligible level ends at an end, and stays."""
     frozen = replace(with_tables("certain", k), temperature=1)
     half = 2 ** (k - 1)
     for layer in frozen.layers:

@@ -90,7 +90,7 @@ def test_windows_on_bytes_of_every_length(channels: int, kernel: int, units: int
 
 
 def test_a_row_longer_than_a_list_is_taken_in_strips() -> None:
-    """1,500 columns of 47 channels: more inputs than 16 bits count. What a list takes does not grow with the row."""
+    """1,500 columns of 47 channels: more inputs than 16 bits count. The size of a list does not grow with the row."""
     wide, wider = (windowed(7, (2, width, 47), (conv(5, 3, 1, True, 2),), (3,), "bits", 2) for width in (750, 1500))
     agree(wider, np.concatenate([inputs_of_density(wider, d, 1, 3) for d in (0.1, 0.5, 0.95)]), np.arange(3))
     more = Model(write_image(wider)).arena_size("infer") - Model(write_image(wide)).arena_size("infer")

@@ -40,7 +40,7 @@ def settings(**changes: Any) -> Settings:
 
 
 def digest(ran: Run) -> str:
-    """Of everything that was learnt, and how."""
+    """Digest of everything that was learnt, and how."""
     tensors = [array.tobytes() for array in ran.network.tensors().values()]
     return hashlib.sha256(b"".join([*tensors, repr(ran.history).encode()])).hexdigest()
 

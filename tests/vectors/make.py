@@ -36,7 +36,7 @@ WINDOWED = {
 
 
 STEPS = {"votes-3bit": 80}
-"""Every step whose sample asks counts a slice of the inputs: j = slot, slot + batch, ... So many that the 32 slots are filled
+"""Every step whose sample votes counts a slice of the inputs: j = slot, slot + batch, ... So many that the 32 slots are filled
 anew, and with 37 inputs that slots count two inputs as well as one."""
 
 
