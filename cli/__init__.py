@@ -1,75 +1,99 @@
-"""The front door: the `metabit` command. Composes the rooms and owns no logic of theirs; a module for each subcommand."""
+"""The `metabit` command. Each subcommand is one module of cli/commands, which is imported when the subcommand is used."""
 
 from __future__ import annotations
 
-import functools
+import difflib
 import os
 import sys
-from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import typer
-
-from metabit.cli.commands import (
-    analyse,
-    boards,
-    demo,
-    export,
-    fresh,
-    info,
-    inspect,
-    run,
-    simulate,
-    sources,
-    sweep,
-    train,
-    tune,
-    verify,
-)
+from typer.core import TyperGroup
 
 BREACH = 3
-"""Exit code when a budget is broken; 1 is an error, 2 a command line that makes no sense, 130 Ctrl-C."""
+"""Exit code when a budget is broken. 1 is an error, 2 a command line that cannot be read, 130 Ctrl-C."""
 
-app = typer.Typer(
-    name="metabit",
-    help="Binary neural networks that keep learning on a microcontroller without forgetting.\n\n"
-    "The road: [bold]train[/] → [bold]export[/] → [bold]run[/] on this machine → [bold]simulate[/] on a board. "
-    "Start with [bold]metabit demo[/].",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+COMMANDS = {
+    "demo": "Train, export and learn on an emulated board: the whole workflow on a small task.",
+    "train": "Train a binary network on one task or a sequence of tasks.",
+    "export": "Convert a checkpoint into the device image, ONNX and TFLite.",
+    "fresh": "Make an image without training that learns on the device from the first sample.",
+    "inspect": "Show the layers, levels and memory of an image.",
+    "run": "Predict or learn on this computer with the C runtime.",
+    "simulate": "Predict or learn on an emulated board: memory, time, budgets.",
+    "tune": "Search the learning settings that suit a stream.",
+    "sources": "Write the C runtime and an image for a firmware project.",
+    "verify": "Compare every engine, integer by integer.",
+    "boards": "List the boards that can be emulated.",
+    "sweep": "Train with every combination of settings, in parallel.",
+    "analyse": "Repeat the paper's analyses of hidden weights.",
+    "info": "Show the versions of metabit and its optional packages.",
+}
+"""Name of each module in cli/commands -> its line in `metabit --help`, which imports none of them."""
 
 
-def interruptible(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, with Ctrl-C as one word and exit code 130."""
+class Commands(TyperGroup):
+    """The group of all subcommands. Arguments have the types of whichever click this typer brings."""
 
-    @functools.wraps(command)
-    def run(*args: object, **kwargs: object) -> None:
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"metabit.cli.commands.{cmd_name}")
+        app = getattr(module, "app", None)
+        if app is None:
+            app = typer.Typer(rich_markup_mode="rich", add_completion=False)
+            app.command(cmd_name)(module.command)
+        command = typer.main.get_command(app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in COMMANDS:
+            near = difflib.get_close_matches(args[0], COMMANDS)
+            ctx.fail(
+                f"there is no command {args[0]!r}: " + (f"did you mean {near[0]!r}?" if near else "see metabit --help")
+            )
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
         try:
-            command(*args, **kwargs)
+            return super().invoke(ctx)
         except KeyboardInterrupt:
             sys.stderr.write("metabit: interrupted\n")
             raise typer.Exit(130) from None
 
-    return run
+
+app = typer.Typer(name="metabit", cls=Commands, no_args_is_help=True, rich_markup_mode=None,
+                  pretty_exceptions_enable=False, add_completion=False)  # fmt: skip
 
 
-for module in (train, sweep, export, fresh, tune, inspect, run, simulate, sources, verify, boards, info, demo):
-    app.command(module.__name__.rpartition(".")[2])(interruptible(module.command))
-app.add_typer(analyse.app, name="analyse")
+@app.callback()
+def _metabit() -> None:
+    """Binary neural networks that keep learning on a microcontroller without forgetting.
+
+    Start with `metabit demo`. The usual order is train, export, run on this computer, simulate on a board. Every command
+    has --help with an example.
+    """
 
 
 def main() -> None:
-    """Runs the command; what a user can mend becomes one sentence and an exit code."""
-    from metabit.cli.errors import sentence
-
+    """Runs the command. An error that the user can correct becomes one sentence on standard error and exit code 1."""
     try:
         app()
     except BrokenPipeError:  # `metabit inspect | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
+        from metabit.cli.errors import sentence
+
         said = sentence(error)
         if said is None:
             raise

@@ -1,4 +1,4 @@
-"""Which exceptions are the user's to mend, and how they read."""
+"""Exceptions that the user can correct, and their text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KNOWN = (
 
 
 def sentence(error: Exception) -> str | None:
-    """One clear sentence, or None for what is not the user's fault and deserves its traceback."""
+    """The sentence of an error that the user can correct. None means a defect of metabit, which keeps its traceback."""
     if isinstance(error, KNOWN):
         return str(error)
     if isinstance(error, OSError) and error.strerror:

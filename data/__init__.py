@@ -10,7 +10,17 @@ rows.py         files written whole, and tables of JSON lines
 
 from metabit.data.errors import DataError, MissingExtraError
 from metabit.data.scenarios import SCENARIOS, Scenario, scenario
-from metabit.data.task import Task, thermometer
+from metabit.data.task import Task, from_arrays, thermometer
 from metabit.data.task import load as load_task
 
-__all__ = ["SCENARIOS", "DataError", "MissingExtraError", "Scenario", "Task", "load_task", "scenario", "thermometer"]
+__all__ = [
+    "SCENARIOS",
+    "DataError",
+    "MissingExtraError",
+    "Scenario",
+    "Task",
+    "from_arrays",
+    "load_task",
+    "scenario",
+    "thermometer",
+]

@@ -1,4 +1,4 @@
-"""What every command shares: a table for people, JSON for programs, a bar for patience, one sentence for errors."""
+"""Output of the commands: tables for people, JSON for programs, a progress bar, warnings."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ out = Console()
 err = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Seed = Annotated[int, typer.Option(help="Of everything random; equal seeds give equal results.", min=0, max=2**32 - 1)]
+Seed = Annotated[
+    int, typer.Option(help="Seed of all random numbers. Equal seeds give equal results.", min=0, max=2**32 - 1)
+]
 
 
 def emit(data: Any) -> None:
-    """JSON to standard output, and nothing else there."""
+    """Prints JSON on standard output. A command prints nothing else there."""
     sys.stdout.write(json.dumps(data, indent=2) + "\n")
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str | None = None) -> None:
-    """First column left, the others right: names and numbers. Nothing in them is taken for markup, but a Text keeps its style."""
+    """Prints a table: the first column to the left, the others to the right. Cells are plain text; a Text keeps its style."""
     note = Text(caption, style="dim") if caption else None
     view = Table(title=Text(title), title_justify="left", caption=note, caption_justify="left", header_style="bold")
     for i, name in enumerate(columns):
@@ -38,17 +40,17 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
 
 
 def say(text: str) -> None:
-    """A line for people; paths in it are neither wrapped nor taken for markup."""
+    """Prints a line of plain text. It is not wrapped, so that paths can be copied."""
     out.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def warn(text: str) -> None:
-    """A line on standard error, in the form every error has."""
+    """Prints a line on standard error, in the form of an error."""
     err.print(f"metabit: {text}", soft_wrap=True, markup=False, highlight=False)
 
 
 class Bar:
-    """One line of progress: `step` moves it on."""
+    """A progress bar. `step` advances it."""
 
     def __init__(self, progress: Progress, total: int, text: str) -> None:
         self._progress, self._task = progress, progress.add_task(text, total=total)
@@ -59,7 +61,7 @@ class Bar:
 
 @contextmanager
 def bar(text: str, total: int) -> Iterator[Bar]:
-    """A progress bar on standard error, which leaves nothing behind; silent where that is no terminal."""
+    """Shows a progress bar on standard error while the block runs. It shows nothing if standard error is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         yield Bar(progress, total, text)
@@ -74,5 +76,5 @@ def size(count: float) -> str:
 
 
 def command_line() -> str:
-    """What the user typed, without the path of the program."""
+    """The command line as the user typed it, without the path of the program."""
     return " ".join(["metabit", *sys.argv[1:]])

@@ -13,7 +13,7 @@ from metabit.experiments import show
 Plot = Annotated[Path | None, typer.Option("--plot", help="Also draw it into this .svg or .png file.")]
 Bins = Annotated[int, typer.Option(help="Bins of hidden magnitude.", min=1)]
 
-app = typer.Typer(help="The paper's analyses of hidden weights.", no_args_is_help=True)
+app = typer.Typer(help="The paper's analyses of hidden weights.", no_args_is_help=True, add_completion=False)
 
 
 @app.command()

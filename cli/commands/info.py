@@ -12,7 +12,7 @@ EXTRAS = ("train", "sweep", "export", "firmware")
 
 
 def command(json: show.Json = False) -> None:
-    """Show versions and which extras are installed: what to paste into a bug report.
+    """Show the versions of metabit and of its optional packages, for a bug report.
 
     Example: [bold]metabit info[/]
     """
@@ -28,7 +28,7 @@ def command(json: show.Json = False) -> None:
     if json:
         show.emit({**facts, "extras": packages})
         return
-    show.table("metabit", ["what", "version"], facts.items())
+    show.table("metabit", ["package", "version"], facts.items())
     for extra, found in packages.items():
         rows = [(name, number or "absent") for name, number in found.items()]
         missing = None if all(found.values()) else f"pip install 'metabit[{extra}]'"
@@ -36,7 +36,7 @@ def command(json: show.Json = False) -> None:
 
 
 def _applies(marker: str) -> bool:
-    """Whether every condition of the marker on the Python version holds here."""
+    """True if this Python meets every condition of the marker on the Python version."""
     here = tuple(int(part) for part in platform.python_version_tuple()[:2])
     for relation, version_ in re.findall(r"""python_version\s*([<>=!]+)\s*["']([\d.]+)["']""", marker):
         other = tuple(int(part) for part in version_.split("."))

@@ -11,17 +11,19 @@ from metabit.experiments import show
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")] = Path("out/runtime"),
+    folder: Annotated[Path, typer.Argument(help="Folder to write into. It is created if it does not exist.")] = Path(
+        "out/runtime"
+    ),
     single_file: Annotated[
-        bool, typer.Option("--single-file", help="One pair metabit.c and metabit.h instead of the files as they are.")
+        bool, typer.Option("--single-file", help="Write the library as one pair metabit.c and metabit.h.")
     ] = False,
     image: Annotated[
         Path | None,
-        typer.Option(help="A .mbit, to become model_image.h beside them: a const array and the sizes of its memories."),
+        typer.Option(help="Also write this .mbit image as model_image.h: a const array and the sizes of its memories."),
     ] = None,
     json: show.Json = False,
 ) -> None:
-    """Write the C runtime, to be compiled into a project of your own (docs/porting.md).
+    """Write the C runtime for a firmware project of yours (docs/porting.md).
 
     Example: [bold]metabit sources out/runtime --single-file --image out/model.mbit[/]
     """

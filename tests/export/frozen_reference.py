@@ -60,7 +60,7 @@ def random_input(frozen: Frozen, n: int, seed: int = 1) -> NDArray[np.uint8]:
 
 
 def reference_scores(frozen: Frozen, x: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Scores int64 (n, classes), written from DESIGN §3 alone."""
+    """Scores int64 (n, classes), written from docs/learning-rule.md alone."""
     if frozen.encode:
         x = np.concatenate([x >= plane for plane in frozen.encode.thresholds], axis=1).astype(np.uint8)
     signal = x.astype(np.int64)

@@ -22,13 +22,13 @@ VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
 C99 = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror", "-ffreestanding")
 
 ZIG = (sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=undefined")
-STRING_H = f"-I{FIRMWARE / 'freestanding'}"  # zig brings no <string.h> for a bare core
+STRING_H = f"-I{FIRMWARE / 'freestanding'}"  # zig brings no <string.h> for a bare core, nor does gcc without newlib
 COMPILERS = {
     "gcc": ("gcc",),
     "clang": ("clang",),
     "zig-x86_64": (*ZIG, "-target", "x86_64-linux-none", STRING_H),
     **{f"zig-{name}": (*ZIG, *flags.zig, STRING_H) for name, flags in FLAGS.items()},
-    **{f"arm-gcc-{name}": ("arm-none-eabi-gcc", *flags.gcc) for name, flags in FLAGS.items() if flags.gcc},
+    **{f"arm-gcc-{name}": ("arm-none-eabi-gcc", *flags.gcc, STRING_H) for name, flags in FLAGS.items() if flags.gcc},
 }
 
 # Sets of macros the library can be compiled with: the first for every core, the others where compilers differ.

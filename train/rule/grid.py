@@ -1,8 +1,8 @@
 """Hidden weights on the device's grid while they train, so that what is exported is what was trained.
 
-A k-bit hidden level h stands for the hidden weight (h + ½)·Δ: the middle of its cell, so that the sign of h and of the
-weight agree (DESIGN.md §3). Steps of training are far smaller than Δ; they are rounded stochastically to whole levels,
-so that the mean step is the one asked for (probabilistic metaplasticity, Zohora et al., 10.1038/s41598-024-78290-w).
+A k-bit level h stands for the hidden weight (h + ½)·Δ: the middle of its cell, so that the sign of h and of the weight
+agree (docs/learning-rule.md, "From the trained float"). Steps of training are far smaller than Δ; they are rounded
+stochastically to whole levels, so that the mean step is the one asked for (probabilistic metaplasticity, Zohora et al., 10.1038/s41598-024-78290-w).
 """
 
 from __future__ import annotations

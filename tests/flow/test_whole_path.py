@@ -1,4 +1,4 @@
-"""Through all the doors: train → export → host C → emulated C, equal bit for bit at every one of them."""
+"""All rooms in a row: train → export → host C → emulated C. Every engine agrees bit for bit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = train.Spec(64, (96,), 10, thermometer(task.x_train, 3))
     network = train.Network(spec)
     train.fit(network, task, epochs=3, m=20.0)
-    path = tmp_path_factory.mktemp("road") / "checkpoint.safetensors"
+    path = tmp_path_factory.mktemp("path") / "checkpoint.safetensors"
     train.save(path, network, rule=train.Rule.of(spec, 20.0))
     return path
 
