@@ -1,0 +1,242 @@
+"""The head in plain NumPy: class means with a streamed covariance, in integers (docs/learning-rule.md, "The head").
+
+A linear classifier on H values of one sample, each an int8 that had mean 0 and standard deviation 32 before deployment. A row
+holds one class mean. All rows share one covariance of the values within a class. Row weights solve
+(S + EPS) w = mean, one Gauss-Seidel sweep at a time. The rule follows linear discriminant analysis on a stream (Hayes and Kanan,
+"Lifelong Machine Learning with Deep Streaming Linear Discriminant Analysis", CVPR Workshops 2020); its integer form is our own.
+
+Shapes: H values, R rows. Row p of the covariance keeps the entries q = 0..p|1, so that all rows have an even length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_VALUES = 128
+MAX_ROWS = 128
+COUNT_LIMIT = 1024
+"""A count that reaches it makes all counts halve."""
+COUNT_FLOOR = 64
+"""Halving leaves no count below min(count, COUNT_FLOOR): a class unseen for long keeps this many samples."""
+DITHER = 40503
+RESIDUAL_LIMIT = 90
+UNIT_VARIANCE = 4096
+"""One variance of a value before deployment, in units of S."""
+NEW_ROW_SWEEPS = 3
+UNKNOWN = -(2**31)
+"""Score of a row that has no samples."""
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """The constants of a head.
+
+    Args:
+        memory: N, 1..1023. A class mean moves by 1/min(n + 1, N + 1) of the way to a new sample.
+        covariance_memory: TMAX, 0 or 64..8192 samples; 0 keeps the covariance as it was before deployment.
+        ridge: EPS, 1..32767, added to every variance; 4096 is one variance before deployment.
+        prior: whether frequent classes score higher: ln(count), at most ln 4 below the most frequent class.
+    """
+
+    memory: int = 255
+    covariance_memory: int = 2048
+    ridge: int = 410
+    prior: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.memory < COUNT_LIMIT:
+            raise ValueError(f"memory={self.memory}: must be from 1 to {COUNT_LIMIT - 1} samples")
+        if self.covariance_memory and not 64 <= self.covariance_memory <= 8192:
+            raise ValueError(f"covariance_memory={self.covariance_memory}: must be 0, or from 64 to 8192 samples")
+        if not 1 <= self.ridge <= 32767:
+            raise ValueError(f"ridge={self.ridge}: must be from 1 to 32767")
+
+
+def triangle(values: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column of each stored entry of S, in stored order: row p holds columns 0..p|1.
+
+    values: H, even.
+    """
+    rows = np.concatenate([np.full((p | 1) + 1, p) for p in range(values)])
+    columns = np.concatenate([np.arange((p | 1) + 1) for p in range(values)])
+    return rows, columns
+
+
+def natural_log(n: int) -> int:
+    """ln(n) in units of 2**-14, linear between powers of two; n >= 1."""
+    exponent = n.bit_length() - 1
+    return (((exponent << 10) + (((n << 10) >> exponent) - 1024)) * 11357) >> 10
+
+
+@dataclass(eq=False)  # == on arrays has no one answer
+class Head:
+    """The state of a head and its rule.
+
+    Args:
+        settings: the constants.
+        covariance: S, int16 (H, H) in use up to the diagonal and one entry beyond it in even rows; 4096 is one variance.
+        means: M, int16 (R, H), 256 a unit of a value.
+        weights: W, int8 (R, H).
+        counts: n, int (R,), 0..1023; 0 is a row without a class mean.
+        seen: T, samples in the covariance, 0..covariance_memory.
+        dither: z, 0..65535.
+        turn: the row that is swept next besides the sample's own, 0..R-1.
+    """
+
+    settings: HeadSettings
+    covariance: NDArray[np.int64]
+    means: NDArray[np.int64]
+    weights: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    seen: int = COUNT_FLOOR
+    dither: int = 1
+    turn: int = 0
+    offsets: NDArray[np.int64] = field(init=False)
+    """b, int32 (R,), 2**14 a nat. Follows from weights and means."""
+
+    def __post_init__(self) -> None:
+        rows, values = self.means.shape
+        if values % 2 or not 2 <= values <= MAX_VALUES:
+            raise ValueError(f"a head has {values} values: must be even, from 2 to {MAX_VALUES}")
+        if not 2 <= rows <= MAX_ROWS:
+            raise ValueError(f"a head has {rows} rows: must be from 2 to {MAX_ROWS}")
+        self.offsets = np.zeros(rows, np.int64)
+        for row in range(rows):
+            self._set_offset(row)
+
+    @staticmethod
+    def empty(values: int, rows: int, settings: HeadSettings | None = None, dither: int = 1) -> Head:
+        """A head that knows no class: unit variances, no covariances."""
+        rows_of, columns = triangle(values)
+        covariance = np.zeros((values, values), np.int64)
+        covariance[rows_of, columns] = np.where(rows_of == columns, UNIT_VARIANCE, 0)
+        zeros = np.zeros((rows, values), np.int64)
+        return Head(
+            settings or HeadSettings(), covariance, zeros, zeros.copy(), np.zeros(rows, np.int64), COUNT_FLOOR, dither
+        )
+
+    @staticmethod
+    def fitted(
+        x: NDArray[np.int8], y: NDArray[np.int64], rows: int, settings: HeadSettings | None = None, dither: int = 1
+    ) -> Head:
+        """A head fitted before deployment on values int8 (n, H) and labels (n,) in 0..rows-1.
+
+        Means are exact, residuals are clipped at ±90, the covariance is shrunk toward its mean diagonal by
+        1 / (1 + H / 4n), counts are scaled so that the largest is at most 1000, and 30 sweeps solve all rows.
+        """
+        head = Head.empty(x.shape[1], rows, settings, dither)
+        values = x.astype(np.float64)
+        found = np.bincount(y, minlength=rows)
+        residuals = values.copy()
+        for row in np.flatnonzero(found):
+            mean = values[y == row].mean(0)
+            head.means[row] = np.rint(mean * 256)
+            residuals[y == row] -= mean
+        residuals = np.clip(residuals, -RESIDUAL_LIMIT, RESIDUAL_LIMIT)
+        kept = len(x) / (len(x) + x.shape[1] / 4)
+        full = 4 * residuals.T @ residuals / max(len(x) - np.count_nonzero(found), 1)
+        full = kept * full + (1 - kept) * np.trace(full) / x.shape[1] * np.eye(x.shape[1])
+        at = triangle(x.shape[1])
+        head.covariance[at] = np.rint(full)[at]
+        scale = min(1.0, 1000 / found.max())
+        head.counts[:] = np.maximum(np.rint(found * scale), found > 0)
+        head.seen = min(max(len(x), COUNT_FLOOR), max(head.settings.covariance_memory, COUNT_FLOOR))
+        for row in np.flatnonzero(found):
+            head._sweep(row, 30)
+        return head
+
+    # Predicting
+
+    def scores(self, x: NDArray[np.int8]) -> NDArray[np.int64]:
+        """Scores int32 (R,) of values int8 (H,), 2**14 a nat; `UNKNOWN` for a row without samples."""
+        told = self.offsets + 32 * (self.weights @ x.astype(np.int64))
+        return np.array([told[row] + self._prior(row) if self.counts[row] else UNKNOWN for row in range(len(told))])
+
+    def predict(self, x: NDArray[np.int8]) -> int:
+        """The row with the highest score, the lowest on a tie; 0 if no row has samples."""
+        return int(self.scores(x).argmax())
+
+    def _prior(self, row: int) -> int:
+        """ln of the count, if the prior is on, and H / 2n nats for the uncertainty of a mean of n samples."""
+        count = int(self.counts[row])
+        prior = natural_log(max(count, int(self.counts.max()) >> 2)) if self.settings.prior else 0
+        return prior + 8192 * self.means.shape[1] // count
+
+    # Learning
+
+    def learn(self, x: NDArray[np.int8], row: int) -> int:
+        """One step on values int8 (H,) of a sample whose class has this row. Returns the prediction before it."""
+        predicted = self.predict(x)
+        count = int(self.counts[row])
+        values = x.astype(np.int64)
+        if count:
+            if self.settings.covariance_memory:
+                self._learn_covariance(values, row, count)
+            self._learn_mean(values, row, count)
+        else:
+            self.means[row] = 256 * values
+        self._count(row)
+        self._sweep(row, 1 if count else NEW_ROW_SWEEPS)
+        other, self.turn = self.turn, (self.turn + 1) % len(self.counts)
+        if other != row and self.counts[other]:
+            self._sweep(other, 1)
+        return predicted
+
+    def _learn_covariance(self, x: NDArray[np.int64], row: int, count: int) -> None:
+        """S moves by A/65536 of the way to 4 r rᵀ; A is a multiple of 4, and one dither serves a row of S.
+
+        |S| <= 32767 and |4 r r| <= 32400, so |S (65536 - A) + 4 A r r + z| < 2**31.
+        """
+        self.seen = min(self.seen + 1, self.settings.covariance_memory)
+        rate = 65536 // max(self.seen, COUNT_FLOOR)
+        rate -= rate // (count + 1)
+        rate -= rate % 4
+        residual = np.clip(x - (self.means[row] >> 8), -RESIDUAL_LIMIT, RESIDUAL_LIMIT)
+        for p in range(len(x)):
+            self.dither = (self.dither + DITHER) % 65536
+            q = np.arange((p | 1) + 1)
+            moved = self.covariance[p, q] * (65536 - rate) + 4 * rate * residual[p] * residual[q] + self.dither
+            self.covariance[p, q] = moved >> 16
+
+    def _learn_mean(self, x: NDArray[np.int64], row: int, count: int) -> None:
+        """M moves by a/65536 of the way to the sample. |256 x - M| < 65536 and a <= 32768, so products fit 32 bits."""
+        rate = 65536 // (min(count, self.settings.memory) + 1)
+        for j in range(len(x)):
+            self.dither = (self.dither + DITHER) % 65536
+            self.means[row, j] += ((256 * x[j] - self.means[row, j]) * rate + self.dither) >> 16
+
+    def _count(self, row: int) -> None:
+        self.counts[row] += 1
+        if self.counts[row] >= COUNT_LIMIT:
+            halved = (self.counts + 1) >> 1
+            self.counts[:] = np.maximum(halved, np.minimum(self.counts, COUNT_FLOOR))
+
+    def _sweep(self, row: int, sweeps: int) -> None:
+        """Gauss-Seidel sweeps of one row of (S + EPS) W = 8 M, and the offset that follows from it.
+
+        |8 M - sum of S W| <= 8 * 32768 + 127 * 32768 * 127 < 2**30.
+        """
+        values = self.means.shape[1]
+        w = self.weights[row]
+        full = np.tril(self.covariance) + np.tril(self.covariance, -1).T
+        for _ in range(sweeps):
+            for i in range(values):
+                target = 8 * int(self.means[row, i]) - int(full[i] @ w) + int(full[i, i] * w[i])
+                w[i] = _nearest(target, max(1, int(full[i, i]) + self.settings.ridge), int(w[i]))
+        self._set_offset(row)
+
+    def _set_offset(self, row: int) -> None:
+        self.offsets[row] = -(int(self.weights[row] @ self.means[row]) >> 4)
+
+
+def _nearest(target: int, step: int, old: int) -> int:
+    """The weight nearest to target / step, clipped to ±127; of two that are equally near, the one on the old weight's side."""
+    off, half = target - step * old, step >> 1
+    if off > half:
+        old += -(-(off - half) // step)
+    elif off < -half:
+        old -= -(-(-off - half) // step)
+    return min(127, max(-127, old))
