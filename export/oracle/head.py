@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from metabit.export.errors import ExportError
+
 MAX_VALUES = 128
 MAX_ROWS = 128
 COUNT_LIMIT = 1024
@@ -47,19 +49,22 @@ class HeadSettings:
     prior: bool = True
 
     def __post_init__(self) -> None:
+        """Raises ExportError for a constant out of its range."""
         if not 1 <= self.memory < COUNT_LIMIT:
-            raise ValueError(f"memory={self.memory}: must be from 1 to {COUNT_LIMIT - 1} samples")
+            raise ExportError(f"memory={self.memory}: must be from 1 to {COUNT_LIMIT - 1} samples")
         if self.covariance_memory and not 64 <= self.covariance_memory <= 8192:
-            raise ValueError(f"covariance_memory={self.covariance_memory}: must be 0, or from 64 to 8192 samples")
+            raise ExportError(f"covariance_memory={self.covariance_memory}: must be 0, or from 64 to 8192 samples")
         if not 1 <= self.ridge <= 32767:
-            raise ValueError(f"ridge={self.ridge}: must be from 1 to 32767")
+            raise ExportError(f"ridge={self.ridge}: must be from 1 to 32767")
 
 
 def triangle(values: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Row and column of each stored entry of S, in stored order: row p holds columns 0..p|1.
 
-    values: H, even.
+    values: H. Raises ExportError if it is odd or out of range.
     """
+    if values % 2 or not 2 <= values <= MAX_VALUES:
+        raise ExportError(f"a head has {values} values: must be even, from 2 to {MAX_VALUES}")
     rows = np.concatenate([np.full((p | 1) + 1, p) for p in range(values)])
     columns = np.concatenate([np.arange((p | 1) + 1) for p in range(values)])
     return rows, columns
@@ -98,11 +103,9 @@ class Head:
     """b, int32 (R,), 2**14 a nat. Follows from weights and means."""
 
     def __post_init__(self) -> None:
-        rows, values = self.means.shape
-        if values % 2 or not 2 <= values <= MAX_VALUES:
-            raise ValueError(f"a head has {values} values: must be even, from 2 to {MAX_VALUES}")
+        rows = len(self.means)
         if not 2 <= rows <= MAX_ROWS:
-            raise ValueError(f"a head has {rows} rows: must be from 2 to {MAX_ROWS}")
+            raise ExportError(f"a head has {rows} rows: must be from 2 to {MAX_ROWS}")
         self.offsets = np.zeros(rows, np.int64)
         for row in range(rows):
             self._set_offset(row)
