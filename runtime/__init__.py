@@ -30,7 +30,7 @@ _FROZEN = "nothing to learn: no layer of this image learns; export it with 2 or 
 
 
 _TAKEN_OUT = {"sse2": "words", "avx512vbmi2": "avx512"}
-"""Names of vectors that this release took out, each with its replacement."""
+"""Removed vector sets, each with its replacement."""
 
 
 class ModelError(ValueError):

@@ -211,7 +211,7 @@ AVX512 static void scores_vpopcnt(const mb_wide_layer *c, const uint32_t *bits, 
 #define ENCODER(name, target, GE32)                                                             \
     target static void name(const mb_layer *l, const uint8_t *features, uint32_t *bits)         \
     {                                                                                           \
-        uint64_t word = 0; /* its low `lane` bits wait to be stored */                                \
+        uint64_t word = 0; /* its low `lane` bits are not stored yet */                                \
         uint32_t lane = 0;                                                                      \
         for (uint32_t plane = 0; plane < l->units; plane += l->inputs) {                        \
             const uint8_t *t = l->own.thresholds + plane;                                           \

@@ -1,4 +1,4 @@
-/* Copies of the weights for a host's vectors, and the functions by which the library hands layers over. */
+/* Copies of the weights for a host's vectors, and the functions that the library calls for them. */
 #include <string.h>
 
 #include "simd.h"

@@ -12,7 +12,7 @@ typedef struct {
     mb_model model;
     void *image, *state, *arena, *wide;
     int busy;                /* 1 during a batch, which runs without the interpreter lock; read and set only with that lock */
-    PyThread_type_lock step; /* held while steps change the state and while the state is copied; taken without the interpreter lock */
+    PyThread_type_lock step; /* held while steps change the state and while it is copied; taken without the interpreter lock */
 } Model;
 
 static PyObject *fail(mb_status status)
@@ -25,7 +25,7 @@ static PyObject *fail(mb_status status)
     return NULL;
 }
 
-/// Life ///
+/// Creation ///
 
 /* Finds the vectors of this name. Returns 0 and sets LookupError unless this processor runs them. */
 static int choose(const char *name, mb_vectors *vectors)

@@ -85,7 +85,7 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
             arena->votes.passes = take(&next, 4u * graded);
             arena->votes.slot = take(&next, 1);
             arena->votes.inputs = take(&next, graded_inputs * (batch >> 5));
-            arena->votes.asked = take(&next, 3u * batch * MB_WORDS(graded));
+            arena->votes.drawn = take(&next, 3u * batch * MB_WORDS(graded));
         }
     }
     return (uint32_t)(next - begin);

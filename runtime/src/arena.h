@@ -1,4 +1,4 @@
-/* The arena: scratch memory, divided anew at every call, and the table of functions by which a host takes over. arena.c. */
+/* The arena: scratch memory, divided anew at every call; and the functions by which a host replaces kernels. arena.c. */
 #ifndef MB_ARENA_H
 #define MB_ARENA_H
 
@@ -11,7 +11,7 @@ typedef struct mb_votes {
     int32_t *passes;  /* [4][N]: V of passes with sampled weights */
     uint32_t *slot;   /* number of the slot that the next sample takes; NULL if no layer learns by votes */
     uint32_t *inputs; /* [P * K][batch / 32]: in which slots an input bit is on */
-    uint32_t *asked;  /* [batch][3][ceil(N / 32)]: which units ask for down; bits 0 and 1 of their number of votes */
+    uint32_t *drawn;  /* [batch][3][ceil(N / 32)]: which units vote for down; bits 0 and 1 of their number of votes */
 } mb_votes;
 
 /* The parts of the arena, each 4-byte aligned. `error`, `learn_scratch` and `votes` exist only for learning. */
@@ -33,12 +33,11 @@ typedef struct mb_arena {
 /* Divides the arena and reads all records into it. pre: the arena holds mb_arena_size(m, mode) bytes. */
 void mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena);
 
-/* A host's faster kernels, behind functions. The library knows no more of a host than this table, and looks at it only in a build
- * with MB_WIDE. */
+/* A host's faster kernels. The library calls a host through this table only, and only in a build with MB_WIDE. */
 typedef struct mb_host_ops {
     /* Runs a layer, which lies in mb_arena.layers, as mb_forward does. */
     void (*forward)(const mb_layer *l, const uint8_t *input, int learning);
-    /* Is told that the weight from `input` to `unit` has flipped. */
+    /* Called after the weight from `input` to `unit` has flipped. */
     void (*flip)(const mb_layer *l, uint32_t unit, uint32_t input);
 } mb_host_ops;
 

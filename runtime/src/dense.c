@@ -1,4 +1,4 @@
-/* Layers on bits: encoder, hidden layer, output. None multiplies before the scores, and none keeps an array of sums. */
+/* Layers on bits: encoder, hidden layer, output. Only the scores multiply, and no layer stores an array of sums. */
 #include <string.h>
 
 #include "adder.h"

@@ -209,8 +209,8 @@ MB_NOINLINE void add_carries(const digits *d, uint32_t *v, const uint32_t *end, 
  * list_digits returns. */
 void mb_dense_bytes(const mb_layer *l, const mb_arena *arena, const uint32_t *planes, uint32_t *out)
 {
-    const uint32_t groups = MB_WORDS(l->units), pitch = l->inputs + 1u, room = l->planes + 2u; /* the last place needs two planes more */
-    digits d;
+    const uint32_t groups = MB_WORDS(l->units), pitch = l->inputs + 1u, room = l->planes + 2u;
+    digits d; /* room: the last place needs two planes more */
     uint32_t extra = 0;
     d.last = 0;
     for (uint32_t r = 0; r < groups; r++) {

@@ -1,4 +1,4 @@
-/* The image, read in place. FORMAT.md specifies it, and check.c has made sure of it. Checksums, layer records, sizes. */
+/* The image, read in place. FORMAT.md specifies it, and check.c has checked it. Checksums, layer records, sizes. */
 #include "image.h"
 
 /* Takes one byte into the CRC. The caller has XORed it into the lowest bits. Where size does not matter, four bits at a

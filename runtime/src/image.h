@@ -60,7 +60,7 @@ typedef struct mb_counters {
     uint32_t steps, moved, flipped;
 } mb_counters;
 
-/* Each of these tests the kind of a layer, and is constant 0 where the build leaves the part out: mb_open refuses such a layer. */
+/* Tests of a layer's kind or input. Each is constant 0 where the build leaves the part out: mb_open refuses such a layer. */
 #define MB_IS_CONV(l) (MB_HAS_CONV && (l)->kind == MB_CONV)
 #define MB_IS_GRADED(l) (MB_HAS_GRADED && (l)->kind == MB_GRADED)
 #define MB_ON_BYTES(l) (MB_HAS_BYTES && (l)->input == MB_BYTES)

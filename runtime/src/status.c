@@ -1,4 +1,4 @@
-/* One sentence for each error, and what was taken out. */
+/* One sentence for each error, and the function that was taken out. */
 #include "metabit.h"
 
 const char *mb_strerror(mb_status status)

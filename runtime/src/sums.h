@@ -1,4 +1,4 @@
-/* Bit-sliced sums of weight columns: they know words, not layers. sums.c. */
+/* Bit-sliced sums of weight columns, from words only: no layer record is read here. sums.c. */
 #ifndef MB_SUMS_H
 #define MB_SUMS_H
 

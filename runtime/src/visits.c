@@ -19,7 +19,7 @@ static uint32_t list_ascending(const uint32_t *bits, uint32_t inputs, uint16_t *
 MB_INLINE void visit_each(uint32_t lanes16, uint32_t four, const mb_layer *layer, const uint32_t *visit, const uint32_t *end,
                           uint32_t *generator, mb_learn_info *info)
 {
-    const mb_layer l = *layer; /* a copy that no store can change, and no call can see */
+    const mb_layer l = *layer; /* a copy, which the compiler knows that no store changes */
     mb_learn_info sum = {0, 0, 0, 0, 0}; /* a local sum stays in registers */
     uint32_t z = *generator;
     for (; visit != end; visit++) {
@@ -49,7 +49,7 @@ MB_NOINLINE void visit(const mb_layer *l, const uint32_t *first, const uint32_t 
 }
 
 /* Systematic sampling: put all (unit, input) pairs on a line, unit i with weight rate_i, and visit every 65536th point from a
- * random start. The loop never looks at what lies between two visits. */
+ * random start. The loop computes nothing for the pairs between two visits. */
 MB_INLINE void find_visits(uint32_t on_off, const mb_layer *l, const int32_t *error, mb_visit_rate by_error, const uint16_t *list,
                            uint32_t eligible, uint32_t *visits, uint32_t *generator, mb_learn_info *info)
 {

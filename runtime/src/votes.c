@@ -52,7 +52,7 @@ static uint32_t projected_error(const int32_t *d, uint32_t classes, uint16_t lab
     for (uint32_t c = 0; c < classes; c++) {
         product += error[c] * d[c];
     }
-    uint32_t factor = 0; /* two scores differ in nothing but their size, which stays */
+    uint32_t factor = 0; /* with two classes the projection would leave no error */
     if (classes > 2u) {
         const uint32_t size = (uint32_t)(squares >> 8);
         factor = mb_magnitude(product) / (size != 0 ? size : 1u);
@@ -71,35 +71,35 @@ static void add_delta(const mb_layer *l, mb_ramp ramp, const int32_t *values, co
     for (uint32_t i = 0; i < l->units; i++) {
         const uint32_t size = mb_magnitude(values[i]);
         int32_t b = size > ramp.low ? below[i] : 0;
-        if (size >= ramp.high) { /* else nothing would ever open a unit that is always closed */
+        if (size >= ramp.high) { /* a quarter: without it nothing could open a unit that is always closed */
             b = b < 0 ? -(-b >> 2) : 0;
         }
         delta[i] += values[i] < 0 ? b : -b;
     }
 }
 
-/// Asking ///
+/// Votes of one sample ///
 
-/* Draws 0 to 3 votes for each unit, and stores the sample in its slot if any unit votes. Returns 1 if one did. */
-MB_NOINLINE int ask(const mb_layer *l, const mb_votes *votes, uint32_t slot, const int32_t *delta, mb_visit_rate rate,
+/* Draws 0 to 3 votes of each unit and, if there is any, keeps the sample in its slot. Returns 1 if there is any. */
+MB_NOINLINE int draw_votes(const mb_layer *l, const mb_votes *votes, uint32_t slot, const int32_t *delta, mb_visit_rate rate,
                     uint32_t *generator)
 {
     const uint32_t words = MB_WORDS(l->units), pitch = l->batch >> 5, shift = slot & 31u;
-    uint32_t *const asked = votes->asked + 3u * words * slot;
+    uint32_t *const drawn = votes->drawn + 3u * words * slot;
     int any = 0;
     for (uint32_t i = 0; i < l->units; i++) {
         const uint32_t strength = delta[i] == 0 ? 0 : (3u * mb_unit_rate(rate, delta[i]) + mb_draw(generator)) >> 16;
         if (strength == 0) {
             continue;
         }
-        if (!any) { /* the sample that had the slot before is forgotten only now */
-            memset(asked, 0, sizeof(uint32_t) * 3u * words);
+        if (!any) { /* only now is the sample that had the slot before overwritten */
+            memset(drawn, 0, sizeof(uint32_t) * 3u * words);
             any = 1;
         }
         const uint32_t bit = 1u << (i & 31u);
-        asked[i >> 5] |= delta[i] > 0 ? bit : 0;
-        asked[words + (i >> 5)] |= strength & 1u ? bit : 0;
-        asked[2u * words + (i >> 5)] |= strength & 2u ? bit : 0;
+        drawn[i >> 5] |= delta[i] > 0 ? bit : 0;
+        drawn[words + (i >> 5)] |= strength & 1u ? bit : 0;
+        drawn[2u * words + (i >> 5)] |= strength & 2u ? bit : 0;
     }
     for (uint32_t j = 0; any && j < mb_values(l); j++) {
         uint32_t *const kept = votes->inputs + j * pitch + (slot >> 5);
@@ -110,23 +110,24 @@ MB_NOINLINE int ask(const mb_layer *l, const mb_votes *votes, uint32_t slot, con
 
 /// Counting ///
 
-/* Votes of 32 units for one input, up and down, as bit-sliced sums. Votes of eight samples wait and are added together. */
+/* Votes of 32 units for one input, up and down, as bit-sliced sums. Votes of up to eight samples
+ * are pending and then added together. */
 typedef struct tally {
     uint32_t up[COUNT_PLANES], down[COUNT_PLANES];
-    uint32_t one_up[8], one_down[8], two_up[8], two_down[8], waiting;
+    uint32_t one_up[8], one_down[8], two_up[8], two_down[8], pending;
 } tally;
 
-/* Adds the waiting votes. */
+/* Adds the pending votes. */
 static void settle(tally *t)
 {
-    for (uint32_t i = t->waiting; i < 8u; i++) {
+    for (uint32_t i = t->pending; i < 8u; i++) {
         t->one_up[i] = t->one_down[i] = t->two_up[i] = t->two_down[i] = 0;
     }
     mb_add_eight(t->up, COUNT_PLANES, t->one_up);
     mb_add_eight(t->up + 1, COUNT_PLANES - 1, t->two_up);
     mb_add_eight(t->down, COUNT_PLANES, t->one_down);
     mb_add_eight(t->down + 1, COUNT_PLANES - 1, t->two_down);
-    t->waiting = 0;
+    t->pending = 0;
 }
 
 /* Returns the fewest votes that can be enough. pre: need[] never falls. */
@@ -159,19 +160,19 @@ MB_NOINLINE void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32
     }
 }
 
-/* Adds the votes of the samples whose bit in `on` is set, of 32 samples. asked: the votes of the first of them. */
-static void count_samples(uint32_t on, const uint32_t *asked, uint32_t words, tally *t)
+/* Adds the votes of the samples whose bit in `on` is set, of 32 samples. drawn: the votes of the first of them. */
+static void count_samples(uint32_t on, const uint32_t *drawn, uint32_t words, tally *t)
 {
     uint16_t list[32];
     const uint16_t *const end = mb_list_bits(list, on, 0);
     for (const uint16_t *b = list; b != end; b++) {
-        const uint32_t *const a = asked + 3u * words * *b;
+        const uint32_t *const a = drawn + 3u * words * *b;
         const uint32_t down = a[0], one = a[words], two = a[2u * words];
-        t->one_up[t->waiting] = one & ~down;
-        t->one_down[t->waiting] = one & down;
-        t->two_up[t->waiting] = two & ~down;
-        t->two_down[t->waiting] = two & down;
-        if (++t->waiting == 8u) {
+        t->one_up[t->pending] = one & ~down;
+        t->one_down[t->pending] = one & down;
+        t->two_up[t->pending] = two & ~down;
+        t->two_down[t->pending] = two & down;
+        if (++t->pending == 8u) {
             settle(t);
         }
     }
@@ -183,10 +184,10 @@ MB_NOINLINE void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t 
     const uint32_t words = MB_WORDS(l->units), pitch = l->batch >> 5;
     const int32_t least = fewest(l);
     for (uint32_t r = 0; r < words; r++) {
-        uint32_t some[8] = {0, 0, 0, 0, 0, 0, 0, 0}; /* bit b: some of these 32 units asked in sample b */
+        uint32_t some[8] = {0, 0, 0, 0, 0, 0, 0, 0}; /* bit b: some of these 32 units vote in sample b */
         for (uint32_t b = 0; b < l->batch; b++) {
-            const uint32_t *asked = votes->asked + (3u * b + 1u) * words + r;
-            some[b >> 5] |= (uint32_t)((asked[0] | asked[words]) != 0) << (b & 31u);
+            const uint32_t *drawn = votes->drawn + (3u * b + 1u) * words + r;
+            some[b >> 5] |= (uint32_t)((drawn[0] | drawn[words]) != 0) << (b & 31u);
         }
         for (uint32_t j = slot; j < l->inputs; j += l->batch) {
             tally t;
@@ -194,7 +195,7 @@ MB_NOINLINE void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t 
             for (uint32_t p = 0; p < l->depth; p++) {
                 for (uint32_t w = 0; w < pitch; w++) {
                     const uint32_t on = votes->inputs[(p * l->inputs + j) * pitch + w] & some[w];
-                    count_samples(on, votes->asked + 96u * words * w + r, words, &t);
+                    count_samples(on, votes->drawn + 96u * words * w + r, words, &t);
                 }
             }
             settle(&t);
@@ -271,7 +272,7 @@ void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_l
     const mb_visit_rate rate = mb_visit_rate_of(l, mb_error_norm_of(arena->error[0], l->units).sum, true_error);
     info->skipped = true_error == 0 || true_error < mb_u16_at(m->image + MB_AT_MARGIN) || rate.per_error == 0;
     const uint32_t slot = *arena->votes.slot % l->batch;
-    if (!info->skipped && ask(l, &arena->votes, slot, arena->error[0], rate, &counters->generator)) {
+    if (!info->skipped && draw_votes(l, &arena->votes, slot, arena->error[0], rate, &counters->generator)) {
         count_votes(l, &arena->votes, slot, &counters->generator, info);
         *arena->votes.slot = slot + 1u;
     }

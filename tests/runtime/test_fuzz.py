@@ -1,17 +1,27 @@
-"""Whatever bytes it is given, the runtime refuses them with a sentence or runs them; it never crashes."""
+"""The runtime refuses any bytes with a sentence or runs them; it never crashes.
+
+fuzz.c does this to the C library under sanitizers, the other tests to the Python class. METABIT_FUZZ_SECONDS sets how long fuzz.c
+runs.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import struct
+import subprocess
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import inputs, network, seal, voting, windowed
 
 from metabit.export.files.image import write_image
-from metabit.runtime import InputError, Model, ModelError
+from metabit.runtime import InputError, Model, ModelError, include_dir, sources
 
 NETWORKS = {
     "all kinds of layers": network(1, (6, 33, 18, 5), k=3, planes=2),
@@ -128,17 +138,6 @@ def test_flipped_bits_never_pass_the_checksums() -> None:
     hammer(test, 600, outcome)
 
 
-def test_flipped_bits_sealed_again() -> None:
-    outcome: Counter[str] = Counter()
-
-    @given(st.sampled_from(IMAGES), flips)
-    def test(image: bytes, hits: list[tuple[int, int]]) -> None:
-        run(seal(damage(image, hits)), outcome)
-
-    hammer(test, 1000, outcome)
-    assert outcome["opened"] > 50 and outcome["learned"] > 50 and outcome["refused"] > 50
-
-
 def test_lies_of_header_and_records_sealed_again() -> None:
     outcome: Counter[str] = Counter()
 
@@ -170,3 +169,41 @@ def test_a_hostile_state_learns_without_leaving_its_bounds() -> None:
         outcome["opened"] += 1
 
     hammer(test, 300, outcome)
+
+
+# The C library
+
+
+def test_mutated_images_under_sanitizers(tmp_path: Path) -> None:
+    """libFuzzer where clang brings it, else gcc and the loop of fuzz.c itself. Both begin with the golden vectors."""
+    host = include_dir().parent / "host"
+    seconds = int(os.environ.get("METABIT_FUZZ_SECONDS", "8"))
+    seeds = [str(path) for path in sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))]
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    limits = [f"-max_total_time={seconds}", "-max_len=32768", "-rss_limit_mb=2000", f"-seed_inputs={','.join(seeds)}"]
+    ways = {
+        "clang": (["-fsanitize=fuzzer,address,undefined"], [*limits, str(corpus)]),
+        "gcc": (["-fsanitize=address,undefined", "-DOWN_LOOP"], [str(seconds), *seeds]),
+    }
+    flags = ["-std=gnu11", "-O1", "-g", "-fno-sanitize-recover=all", "-DMB_WIDE", "-Wall", "-Wextra", "-Werror"]
+    folders = [f"-I{folder}" for folder in (include_dir(), include_dir().parent / "src", host)]
+    files = [str(path) for path in (*sources(), *sorted(host.glob("*.c")), Path(__file__).with_name("fuzz.c"))]
+    for compiler, (sanitize, words) in ways.items():
+        if shutil.which(compiler) is None:
+            continue
+        built = subprocess.run(
+            [compiler, *flags, *sanitize, *folders, *files, "-o", str(tmp_path / "fuzz")],
+            capture_output=True,
+            text=True,
+        )
+        if built.returncode != 0 and re.search(r"cannot find .*(asan|ubsan|fuzzer)|unsupported", built.stderr):
+            continue  # a compiler without these libraries
+        assert built.returncode == 0, built.stderr
+        done = subprocess.run([str(tmp_path / "fuzz"), *words], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-4000:]
+        found = re.search(r"fuzz: (\d+) opened, (\d+) refused, (\d+) steps learned, (\d+) damaged", done.stderr)
+        assert found is not None and min(map(int, found.groups())) > 20, done.stderr[-4000:]
+        print(compiler, found[0])
+        return
+    pytest.skip("no clang or gcc with AddressSanitizer")

@@ -1,0 +1,263 @@
+/* Hostile images through the whole library. A mutated image, its checksums mended, is refused or runs: no call leaves its memory,
+ * and what mb_export writes opens again. Every block has its exact size, so that a sanitizer sees a byte too far.
+ *
+ * With -fsanitize=fuzzer (clang) libFuzzer chooses the inputs. Elsewhere compile with -DOWN_LOOP:
+ *
+ *   fuzz SECONDS NAME.mbit...       mutates these images in turn */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "metabit.h"
+#include "wide.h"
+
+enum { MAX_IMAGE = 1 << 17, MAX_ARENA = 1 << 23 };
+
+#define MUST(condition)                                                       \
+    do {                                                                      \
+        if (!(condition)) {                                                   \
+            fprintf(stderr, "fuzz: line %d: %s\n", __LINE__, #condition);     \
+            abort();                                                          \
+        }                                                                     \
+    } while (0)
+
+static uint32_t generator = 1;
+
+static uint32_t below(uint32_t n) /* 0..n-1 by xorshift32. pre: n > 0 */
+{
+    generator ^= generator << 13;
+    generator ^= generator >> 17;
+    generator ^= generator << 5;
+    return (generator >> 3) % n;
+}
+
+static uint32_t get(const uint8_t *p, size_t width)
+{
+    uint32_t v = 0;
+    memcpy(&v, p, width); /* little-endian, as all that runs this */
+    return v;
+}
+
+/// Mutations ///
+
+static uint32_t crc32(const uint8_t *p, size_t n)
+{
+    uint32_t crc = 0xFFFFFFFFu;
+    while (n-- > 0) {
+        crc ^= *p++;
+        for (int bit = 0; bit < 8; bit++) {
+            crc = (crc >> 1) ^ (0xEDB88320u & (0u - (crc & 1u)));
+        }
+    }
+    return ~crc;
+}
+
+/* Mends the three checksums, as far as their sections lie in the n bytes. */
+static void seal(uint8_t *image, size_t n)
+{
+    if (n < 64) {
+        return;
+    }
+    for (size_t field = 16; field <= 28; field += 12) { /* constants, then state */
+        const uint64_t at = get(image + field, 4), size = get(image + field + 4, 4);
+        if (at + size <= n) {
+            const uint32_t crc = crc32(image + at, (size_t)size);
+            memcpy(image + field + 8, &crc, 4);
+        }
+    }
+    const size_t records_end = 64 + 64 * (size_t)get(image + 40, 2);
+    if (records_end <= n) {
+        memset(image + 12, 0, 4);
+        const uint32_t crc = crc32(image, records_end);
+        memcpy(image + 12, &crc, 4);
+    }
+}
+
+/* Changes one to four fields, either of header and records or anywhere: to a telling number, to a near one, or by a bit. */
+static void change_fields(uint8_t *image, size_t n)
+{
+    static const uint32_t TELLING[] = {0, 1, 2, 3, 8, 15, 16, 17, 31, 32, 33, 63, 64, 127, 128, 255, 256, 1024, 1025, 2047, 4096,
+                                       16384, 16385, 32767, 65535, 65536, 1u << 20, 1u << 24, 0x7FFFFFFFu, 0x80000000u, 0xFFFFFFFCu};
+    const size_t records_end = 64 + 64 * (size_t)get(image + 40, 2), head = records_end < n ? records_end : n;
+    const uint32_t reach = (uint32_t)(below(2) == 0 ? n : head);
+    for (uint32_t changes = 1 + below(4); changes > 0; changes--) {
+        const size_t width = (size_t)1 << below(3), at = below(reach - 3) / width * width;
+        const uint32_t kind = below(3), old = get(image + at, width);
+        const uint32_t v = kind == 0 ? TELLING[below(sizeof TELLING / sizeof *TELLING)]
+                                     : kind == 1 ? old + below(17) - 8u : old ^ 1u << below(8 * (uint32_t)width);
+        memcpy(image + at, &v, width);
+    }
+}
+
+/* Mutates `n` bytes in place and returns the new length. */
+static size_t mutate(uint8_t *image, size_t n)
+{
+    if (n >= 64) {
+        change_fields(image, n);
+        n -= below(64) == 0 ? below((uint32_t)n) : 0;
+    }
+    seal(image, n);
+    return n;
+}
+
+/// One image ///
+
+static void *memory(size_t size, uint8_t fill)
+{
+    uint8_t *p = malloc(size);
+    MUST(p != NULL || size == 0);
+    if (size != 0) {
+        memset(p, fill, size);
+    }
+    return p;
+}
+
+static unsigned long opened, refused, learned, damaged;
+static uint8_t last[MAX_IMAGE]; /* the last image that opened */
+static size_t last_size;
+
+/* Predicts and learns a few steps, on inputs of random density. */
+static void use(mb_model *m, uint8_t *x, int32_t *scores)
+{
+    const uint16_t classes = mb_classes(m), size = mb_input_size(m);
+    const uint32_t density = below(3);
+    for (int step = 0; step < 8; step++) {
+        uint16_t label = 0xFFFF;
+        mb_learn_info info;
+        for (unsigned i = 0; i < size; i++) {
+            x[i] = (uint8_t)(density == 0 ? below(256) : density == 1 ? 255 : below(256) & below(256) & below(256));
+        }
+        MUST(mb_predict(m, x, scores, &label) == MB_OK && label < classes);
+        const mb_status status = mb_learn(m, x, (uint16_t)below(classes), &info);
+        MUST(status == MB_E_FROZEN || (status == MB_OK && info.predicted < classes && info.flipped <= info.moved));
+        learned += status == MB_OK;
+    }
+}
+
+static void run(const uint8_t *image, size_t n)
+{
+    mb_model m, again;
+    const mb_status status = mb_open(&m, image, n);
+    if (status != MB_OK) {
+        MUST((status <= MB_E_TRUNCATED && status >= MB_E_PADDING) || status == MB_E_WINDOW || status == MB_E_LEARNS);
+        MUST(mb_state_size(&m) == 0 && mb_classes(&m) == 0);
+        refused++;
+        return;
+    }
+    opened++;
+    const size_t state_len = mb_state_size(&m), infer = mb_arena_size(&m, MB_INFER), learn = mb_arena_size(&m, MB_LEARN);
+    const size_t size = get(image + 8, 4);
+    MUST(infer <= learn && mb_classes(&m) >= 2 && mb_input_size(&m) > 0 && size <= n);
+    if (learn > MAX_ARENA) {
+        return;
+    }
+    if (size <= MAX_IMAGE) {
+        memcpy(last, image, size);
+        last_size = size;
+    }
+    generator = crc32(image, 64) | 1u; /* an image found by libFuzzer does the same again */
+    const mb_vectors vectors = (mb_vectors)below(MB_VECTORS);
+    uint8_t *state = memory(state_len, 0xA5), *arena = memory(learn, 0xA5), *small = memory(infer, 0xA5);
+    uint8_t *x = memory(mb_input_size(&m), 0x5A), *out = memory(size, 0);
+    int32_t *scores = memory(sizeof *scores * mb_classes(&m), 0);
+    uint16_t label;
+    void *wide = NULL;
+
+    MUST(mb_attach(&m, NULL, 0, small, infer) == MB_OK); /* from the image itself */
+    MUST(mb_predict(&m, x, scores, &label) == MB_OK && label < mb_classes(&m));
+    MUST(mb_attach(&m, state, state_len, arena, learn) == MB_OK);
+    if (mb_vectors_runs(vectors) && mb_wide_size(&m, vectors) != 0) {
+        wide = aligned_alloc(MB_WIDE_ALIGN, (mb_wide_size(&m, vectors) + MB_WIDE_ALIGN - 1) / MB_WIDE_ALIGN * MB_WIDE_ALIGN);
+        MUST(wide != NULL && mb_widen(&m, vectors, wide, mb_wide_size(&m, vectors)) == MB_OK);
+    }
+    use(&m, x, scores);
+    MUST(mb_export(&m, out, size) == MB_OK && mb_open(&again, out, size) == MB_OK);
+    MUST(memcmp(out + size - state_len, state, state_len) == 0);
+
+    for (uint32_t flips = 1 + below(4); flips > 0; flips--) { /* RAM that fails: the integers are others, the memory is not */
+        state[below((uint32_t)state_len)] ^= (uint8_t)(1u << below(8));
+    }
+    use(&m, x, scores);
+    const mb_status named = mb_export(&m, out, size);
+    MUST(named == MB_OK ? mb_open(&again, out, size) == MB_OK : named == MB_E_PADDING || named == MB_E_GENERATOR);
+    damaged += named != MB_OK;
+    free(wide);
+    free(scores);
+    free(out);
+    free(x);
+    free(small);
+    free(arena);
+    free(state);
+}
+
+/// Inputs ///
+
+static void report(void)
+{
+    fprintf(stderr, "fuzz: %lu opened, %lu refused, %lu steps learned, %lu damaged states refused\n", opened, refused, learned,
+            damaged);
+}
+
+static void run_copy(const uint8_t *data, size_t n)
+{
+    uint8_t *image = memory(n, 0);
+    if (n != 0) {
+        memcpy(image, data, n);
+        run(image, n);
+    }
+    free(image);
+}
+
+#ifndef OWN_LOOP
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t most, unsigned seed);
+size_t LLVMFuzzerMutate(uint8_t *data, size_t n, size_t most);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    if (opened + refused == 0) {
+        atexit(report);
+    }
+    run_copy(data, n);
+    return 0;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t n, size_t most, unsigned seed)
+{
+    generator = seed * 2654435761u | 1u;
+    if (below(2) == 0 && last_size != 0 && last_size <= most) { /* from a refused image few ways lead back */
+        memcpy(data, last, last_size);
+        n = last_size;
+    }
+    if (below(16) == 0) {
+        n = LLVMFuzzerMutate(data, n, most);
+    }
+    return mutate(data, n);
+}
+#else
+int main(int argc, char **argv)
+{
+    static uint8_t image[MAX_IMAGE], changed[MAX_IMAGE];
+    MUST(argc > 2);
+    const time_t end = time(NULL) + atoi(argv[1]);
+    for (uint32_t turn = 0; time(NULL) < end; turn++) {
+        FILE *file = fopen(argv[2 + turn % (uint32_t)(argc - 2)], "rb");
+        MUST(file != NULL);
+        const size_t n = fread(image, 1, sizeof image, file);
+        fclose(file);
+        run_copy(image, n);
+        for (uint32_t one = 0; one < 50; one++) {
+            generator = (turn * 50 + one) * 2654435761u | 1u;
+            memcpy(changed, image, n);
+            size_t left = n;
+            for (uint32_t rounds = 1 + below(3); rounds > 0; rounds--) {
+                left = mutate(changed, left);
+            }
+            run_copy(changed, left);
+        }
+    }
+    report();
+    return 0;
+}
+#endif
