@@ -165,7 +165,8 @@ def test_broken_data_is_one_sentence_in_every_command(metabit: Any, image: Path,
     ):
         given = [name] if verb in ("train", "fresh") else ["--data", name]
         ran = metabit(verb, *([image] if verb in ("run", "simulate") else []), *given)
-        assert ran.code == 1 and words in ran.err and ran.err.count("\n") == 1 and not ran.out, (verb, ran)
+        ran.fails(words)
+        assert not ran.out
     assert not Path("out").exists()
 
 
@@ -203,11 +204,8 @@ def test_run_predicts_each_test_sample_once_before_and_once_after(
         return predict(self, x, *more, **options)
 
     monkeypatch.setattr(Model, "_predict", counted)
-    for words, times in (
-        (("run", "f.mbit", "--data", "a.npz"), 1),
-        (("run", "f.mbit", "--data", "a.npz", "--learn"), 2),
-    ):
+    for more in ([], ["--learn"]):
         opened.clear()
         predicted.clear()
-        assert metabit(*words).code == 0
-        assert len(opened) == 1 and predicted == [24] * times
+        assert metabit("run", "f.mbit", "--data", "a.npz", *more).code == 0
+        assert len(opened) == 1 and predicted == [24] * (1 + len(more))

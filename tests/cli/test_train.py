@@ -100,34 +100,8 @@ def test_ones_own_files(metabit: Any) -> None:
     Path("my.csv").write_text(
         "a,b,c,d,e,label\n" + "\n".join(",".join(map(str, [*row, label])) for row, label in zip(x, y, strict=True))
     )
-    assert (
-        metabit("train", "my.csv", *SMALL, "--m", 5, "--m", 0, "--set", "output=learned", "--json").json()["epochs"]
-        == 2
-    )
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("mnst",), "unknown data 'mnst'"),
-        (("digits", "--resume"), "there is nothing to resume"),
-        (("digits", "--tasks", "2"), "tasks=2: digits has 1 to 1"),
-        (("digits", "--preset", "huge"), "unknown preset 'huge'"),
-        (("digits", "--set", "input=uint8", "--set", "planes=2"), "give only one of them"),
-        (("digits", "--set", "norm=layer"), "norm='layer'"),
-        (("digits", "--set", "penalty=l2"), "penalty='l2': must be one of none, ewc"),
-        (("digits", "--set", "lrr=1"), "unknown setting 'lrr': did you mean 'lr'?"),
-        (("digits", "--set", "lr"), "--set lr: must be name=value"),
-        (("digits", "--set", "m=3", "--m", "2"), "m is given twice"),
-        (("digits", "--settings", "none.toml"), "cannot read the settings in none.toml (No such file or directory)"),
-        (("digits", "--m", "1", "--m", "2", "--m", "3"), "m has 3 values"),
-        (("digits", "--set", "input=bits", "--set", "planes=0"), "a feature is 16: without encode, features are bits"),
-    ],
-)
-def test_mistakes_are_one_sentence(metabit: Any, words: tuple[str, ...], message: str) -> None:
-    ran = metabit("train", *words, "--epochs", 1)
-    lines = [line for line in ran.err.splitlines() if line.strip()]
-    assert ran.code == 1 and len(lines) == 1 and message in lines[0], ran
+    words = ("--m", 5, "--m", 0, "--set", "output=learned", "--json")
+    assert metabit("train", "my.csv", *SMALL, *words).json()["epochs"] == 2
 
 
 @pytest.mark.parametrize("flag", sorted(REMOVED))
@@ -143,17 +117,10 @@ def test_settings_from_files_and_by_name(metabit: Any) -> None:
     Path("a.toml").write_text("lr = 0.02\nhidden = [24]\nepochs = 1\nper_task_norm = true\nm = [3.0]\n")
     Path("a.json").write_text('{"lr": 0.02, "hidden": [24], "epochs": 1, "per_task_norm": true, "m": [3.0]}')
     for name in ("a.toml", "a.json"):
-        assert (
-            metabit("train", "digits", "--settings", name, "--set", "lr=0.03", "--set", "eps=1e-4", "-o", name[2:]).code
-            == 0
-        )
+        words = ("--settings", name, "--set", "lr=0.03", "--set", "eps=1e-4", "-o", name[2:])
+        assert metabit("train", "digits", *words).code == 0
     made = [train.load_checkpoint(f"{folder}/checkpoint.safetensors") for folder in ("toml", "json")]
     settings = made[0].provenance["settings"]
     assert settings == made[1].provenance["settings"]
     assert [settings[name] for name in ("lr", "eps", "hidden", "epochs", "m")] == [0.03, 1e-4, [24], 1, [3.0]]
     assert all(np.array_equal(made[0].tensors[name], made[1].tensors[name]) for name in made[0].tensors)
-    Path("a.toml").write_text("lr = = 3")
-    ran = metabit("train", "digits", "--settings", "a.toml")
-    assert ran.code == 1 and "a.toml is damaged" in ran.err
-    Path("a.json").write_text("[1]")
-    assert "holds no settings" in metabit("train", "digits", "--settings", "a.json").err

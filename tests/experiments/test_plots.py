@@ -13,16 +13,9 @@ from metabit.train.errors import TrainError
 
 def history(tasks: int, epochs: int = 3, **more: Any) -> list[dict[str, Any]]:
     generator = np.random.default_rng(0)
+    row = {"step": 1, "loss": 1.0, "flipped": 0.1, **more}
     return [
-        {
-            "task": t,
-            "epoch": e,
-            "step": 1,
-            "loss": 1.0,
-            "accuracy": list(generator.random(t + 1)),
-            "flipped": 0.1,
-            **more,
-        }
+        {"task": t, "epoch": e, "accuracy": list(generator.random(t + 1)), **row}
         for t in range(tasks)
         for e in range(epochs)
     ]

@@ -82,9 +82,7 @@ def test_cells_in_turns_are_measured_together_or_not_at_all(tmp_path: Path) -> N
     rows = read_rows(benchmark.table)
     other = {"cell": {"experiment": "one", "variant": "plain", "seed": 2}, "time": 0}
     benchmark.table.write_text("".join(json.dumps(row) + "\n" for row in [other, *rows[1:]]))
-    results.main(
-        benchmark, ["one"]
-    )  # one row is gone: all of this machine are measured anew, the other machine's is kept
+    results.main(benchmark, ["one"])  # one row is gone: this machine's are measured anew, the other machine's is kept
     assert calls == [4, 4] and sorted(row["time"] for row in benchmark.rows("one")) == [0, 2, 2, 2, 2]
 
 

@@ -123,18 +123,8 @@ def test_what_the_library_needs_is_what_the_page_says(project: Path, tmp_path: P
         pytest.skip("no arm-none-eabi-gcc")
     for core in ("m0plus", "m4f"):
         built = tmp_path / "metabit.o"
-        run(
-            project,
-            "arm-none-eabi-gcc",
-            "-std=c99",
-            "-Os",
-            *FLAGS[core].gcc,
-            *BARE,
-            "-c",
-            "port/metabit.c",
-            "-o",
-            built,
-        )
+        words = ("arm-none-eabi-gcc", "-std=c99", "-Os", *FLAGS[core].gcc, *BARE)
+        run(project, *words, "-c", "port/metabit.c", "-o", built)
         needed = set(run(project, "arm-none-eabi-nm", "-u", built).decode().split()) - {"U"}
         assert {"memcpy", "memset"} <= needed
         helpers = needed - {"memcpy", "memset"}
