@@ -28,7 +28,7 @@ VISITS = 0.02
 """Visit rate of the learner: about a hundred synapses a sample."""
 BATCH = 256
 SEED = 0
-VECTORS = ("avx512vbmi2", "avx512", "avx2", "neon", "sse2", "words", "none")
+VECTORS = ("avx512", "avx2", "neon", "words", "none")
 """Sets of vectors, widest first; rows are of those that a machine has."""
 
 Bytes = NDArray[np.uint8]
