@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import re
 import sys
@@ -39,9 +40,14 @@ def room_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0]
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
 def imports(path: Path) -> Iterator[str]:
-    """Dotted names of everything a file imports, lazily or in a function, by statement or by import_module("...")."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    """Dotted names of everything a file imports, also in functions, by statement or by import_module("...")."""
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -64,7 +70,7 @@ def module(path: Path) -> str:
 
 def top_imports(path: Path, modules: set[str]) -> Iterator[str]:
     """Modules of this project that are imported when a file is: not in a function, not for type checking only."""
-    for node in ast.parse(path.read_text()).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -113,7 +119,7 @@ def test_torch_stays_in_train_and_freeze(path: Path) -> None:
 def test_nothing_is_unpickled(path: Path) -> None:
     picklers = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
     assert [dotted for dotted in imports(path) if dotted.partition(".")[0] in picklers] == []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Attribute):
             assert ast.unparse(node) not in ("torch.load", "torch.save"), f"{name(path)}:{node.lineno}"
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
@@ -127,7 +133,7 @@ def test_the_core_install_needs_numpy_and_the_command_line_only() -> None:
     while todo:
         path = todo.pop()
         seen.add(path)
-        for node in ast.parse(path.read_text()).body:
+        for node in parsed(path).body:
             if not isinstance(node, ast.Import | ast.ImportFrom):
                 continue
             for dotted in [alias.name for alias in node.names] if isinstance(node, ast.Import) else [str(node.module)]:
@@ -143,7 +149,7 @@ def test_a_room_has_a_docstring_and_names_its_verbs(room: str) -> None:
     path = ROOT / room / "__init__.py"
     if not path.is_file():
         pytest.skip("not built yet")
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     assert ast.get_docstring(tree)
     exported = [ast.unparse(t) for node in tree.body if isinstance(node, ast.Assign) for t in node.targets]
     assert room in ("cli", "experiments") or "__all__" in exported
