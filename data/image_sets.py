@@ -57,8 +57,7 @@ def _load(name: str, _: str) -> Images:
 def read_idx(path: Path) -> Bytes:
     """A gzipped idx file of unsigned bytes: uint8 of the shape that its header declares.
 
-    Raises:
-        DataError: the file is damaged or of another kind.
+    Raises DataError: the file is damaged or of another kind.
     """
     try:
         with gzip.open(path) as stream:

@@ -33,8 +33,7 @@ Floats = NDArray[np.float32]
 def task(i: int, seed: int = 0) -> Task:
     """Person i + 1, i = 0..9: features uint8 (150,) of a window (25 rows of 6 channels), labels 0..6. The seed changes nothing.
 
-    Raises:
-        DataError: the file is not there or damaged.
+    Raises DataError: the file is not there or damaged.
     """
     directory = os.environ.get(DIRECTORY)
     if not directory:

@@ -16,7 +16,7 @@ from metabit.data.task import Task
 from metabit.train import loop as loop_module
 from metabit.train import resume_file
 from metabit.train.errors import DivergedError, TrainError
-from metabit.train.learner import Learner
+from metabit.train.loop import Loop
 from metabit.train.network.module import Network
 from metabit.train.network.norms import restore
 from metabit.train.run import STATE, Run, SavedLoop, fit, run
@@ -216,17 +216,15 @@ def test_baseline_of_the_untrained_network_survives_a_resume(tmp_path: Path) -> 
     asked = settings(evaluate_all=True, epochs=1)
     ran = run(toy(), asked, tmp_path)
     assert ran.baseline is not None and len(ran.baseline) == 3
-    network = Network(asked.spec(toy().task(0), 10))
     task = toy().task(2)
-    assert ran.baseline[2] == evaluate(network, task.x_test, task.y_test)
+    assert ran.baseline[2] == evaluate(Loop(toy(), asked).network, task.x_test, task.y_test)
     assert run(toy(), asked, tmp_path, resume=True).baseline == ran.baseline
     assert run(toy(), settings(epochs=1), tmp_path / "other").baseline is None
 
 
 def test_settings_reach_the_optimizer() -> None:
     asked = settings(eps=1e-4, lr=0.001, weight_decay=1e-6, m=(3.0, 5.0))
-    learner = Learner(Network(asked.spec(toy().task(0), 10)), asked)
-    groups = learner.optimizer.param_groups
+    groups = Loop(toy(), asked).optimizer.param_groups
     assert [group["m"] for group in groups] == [3.0, 5.0, 0.0]
     assert all((g["eps"], g["lr"], g["weight_decay"]) == (1e-4, 0.001, 1e-6) for g in groups)
 

@@ -81,8 +81,7 @@ class MetaplasticAdam(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters. It takes each setting that it lacks from the optimizer.
 
-        Raises:
-            TrainError: a setting is out of range.
+        Raises TrainError: a setting is out of range.
         """
         settings = {**self.defaults, **param_group}
         for name in ("lr", "m", "eps", "weight_decay"):
