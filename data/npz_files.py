@@ -16,16 +16,7 @@ from numpy.typing import NDArray
 from metabit.data.arrays import Part, Raw
 from metabit.data.errors import DataError, damaged
 
-DAMAGED = (
-    OSError,
-    ValueError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-)
+DAMAGED = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 """Everything that the standard library raises on a broken archive."""
 
 
@@ -39,9 +30,8 @@ def read_npz(path: Path) -> Raw:
     try:
         arrays = read_arrays(path)
     except DAMAGED as error:
-        raise DataError(
-            f"{path} is no readable .npz ({error}): save plain arrays with np.savez(path, x=x, y=y)"
-        ) from None
+        way_out = "save plain arrays with np.savez(path, x=x, y=y)"
+        raise DataError(f"{path} is no readable .npz ({error}): {way_out}") from None
     missing = [key for key in ("x", "y") if key not in arrays]
     if missing:
         found = ", ".join(sorted(arrays)) or "nothing"

@@ -227,26 +227,6 @@ def test_normalisation_is_left_alone() -> None:
         assert touched == {n for n, _ in hidden_weights(network)}
 
 
-@pytest.mark.parametrize("name", PENALTIES)
-def test_resume_goes_on_exactly(name: str) -> None:
-    def tasks(penalty: Penalty, network: Network, numbers: range) -> None:
-        for i in numbers:
-            learn(network, digits(("digits", "digits:sideways")[i % 2]), penalty, epochs=1, seed=i)
-
-    whole, straight = dense(units=8), PENALTIES[name](strength=50.0, seed=1)
-    tasks(straight, whole, range(3))
-
-    half, first = dense(units=8), PENALTIES[name](strength=50.0, seed=1)
-    tasks(first, half, range(2))
-    saved = {key: value.clone() for key, value in first.tensors().items()}
-    second = PENALTIES[name](strength=50.0, seed=1)
-    second.load_tensors(saved)
-    tasks(second, half, range(2, 3))
-    assert all((whole.tensors()[key] == value).all() for key, value in half.tensors().items())
-    assert straight.tensors().keys() == second.tensors().keys()
-    assert all(torch.equal(value, second.tensors()[key]) for key, value in straight.tensors().items())
-
-
 def test_what_cannot_be_used_is_named() -> None:
     for wrong, message in (
         (lambda: EWC(strength=-1), "strength="),
