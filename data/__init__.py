@@ -43,18 +43,9 @@ __all__ = [
     "thermometer",
 ]
 
-
-def _load_task(name: str, *, seed: int = 0) -> Task:
-    return load(name, seed=seed).whole()
-
-
-def _scenario(name: str, tasks: int | None = None) -> Scenario:
-    return load(name, tasks=tasks)
-
-
 _OLD: dict[str, tuple[Any, str]] = {
-    "load_task": (_load_task, "load(name).whole()"),
-    "scenario": (_scenario, "load(name)"),
+    "load_task": (lambda name, *, seed=0: load(name, seed=seed).whole(), "load(name).whole()"),
+    "scenario": (lambda name, tasks=None: load(name, tasks=tasks), "load(name)"),
 }
 """Names of 0.1 -> what they still do for one release, and their replacement."""
 

@@ -121,17 +121,12 @@ def scenario_of(
 
     def make(i: int, seed: int) -> Task:
         chosen = [_rows(part, ids[i] if ids else None, name) for _, part in parts]
-        x, y = (
-            [a[rows] for a, rows in zip(scaled, chosen, strict=True)],
-            [a[rows] for a, rows in zip(numbered, chosen, strict=True)],
-        )
-        title = f"{name}:{ids[i]}" if ids else name
-        if raw.test is not None:
-            return Task(title, x[0], y[0], x[1], y[1], raw.shape, names, scaling=scaling)
-        train, test = split(y[0], seed)
-        return Task(
-            title, x[0][train], y[0][train], x[0][test], y[0][test], raw.shape, names, held_out(seed), scaling
-        )  # fmt: skip
+        arrays = [(x[rows], y[rows]) for x, y, rows in zip(scaled, numbered, chosen, strict=True)]
+        title, about = f"{name}:{ids[i]}" if ids else name, Task.held_out
+        if raw.test is None:
+            (x, y), about = arrays[0], held_out(seed)
+            arrays = [(x[rows], y[rows]) for rows in split(y, seed)]
+        return Task(title, *arrays[0], *arrays[1], raw.shape, names, about, scaling)
 
     found = Scenario(name, "your own data", max(1, len(ids)), count, make, max(1, len(ids)), names)
     return found, [f"{name}: {note}" for note in (*notes, *said)]

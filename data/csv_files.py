@@ -29,6 +29,7 @@ COUNTED = 10
 """Fewest samples of which a counting column is taken for a row index."""
 
 _NUMERIC = frozenset("0123456789+-.eE")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _UNNAMED = re.compile(r"|unnamed: ?\d+", re.IGNORECASE)
 
 Rows = list[tuple[int, list[str]]]
@@ -119,9 +120,8 @@ def _rows(path: Path) -> tuple[Rows, bool]:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
-        raise DataError(
-            f"{path} is no readable CSV ({error}): save it as UTF-8 text, separated by comma, semicolon or tab"
-        ) from None
+        way_out = "save it as UTF-8 text, separated by comma, semicolon or tab"
+        raise DataError(f"{path} is no readable CSV ({error}): {way_out}") from None
     while rows and all(len(cells) == len(rows[0][1]) and cells[-1:] == [""] for _, cells in rows):
         rows = [(line, cells[:-1]) for line, cells in rows]  # every row ends with a delimiter
     return rows, delimiter == ";"
@@ -138,13 +138,7 @@ def is_number(cell: str, decimal_comma: bool = False) -> bool:
     """True for a finite decimal number in ASCII: "1e-3", ".5", "-7", not "1_0", "nan", "0x1"."""
     if decimal_comma and "." not in cell:
         cell = cell.replace(",", ".", 1)
-    if not _NUMERIC.issuperset(cell):
-        return False
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return _NUMBER.fullmatch(cell) is not None
 
 
 def _has_header(rows: Rows, decimal_comma: bool) -> tuple[bool, list[str]]:
@@ -158,10 +152,10 @@ def _has_header(rows: Rows, decimal_comma: bool) -> tuple[bool, list[str]]:
     first, rest = rows[0][1], [cells for _, cells in rows[1:] if len(cells) == len(rows[0][1])]
     if not rest:
         return not all(is_number(cell, decimal_comma) for cell in first), []
-    numeric = []
-    for i, column in enumerate(zip(*rest[:SNIFFED], strict=True)):
-        if 2 * sum(is_number(cell, decimal_comma) for cell in column) >= len(column):
-            numeric.append(i)
+    numeric = [
+        i for i, column in enumerate(zip(*rest[:SNIFFED], strict=True))
+        if 2 * sum(is_number(cell, decimal_comma) for cell in column) >= len(column)
+    ]  # fmt: skip
     words = [i for i in numeric if not is_number(first[i], decimal_comma)]
     if words and 2 * len(words) >= len(numeric):
         return True, []
@@ -193,9 +187,8 @@ def _same_layout(path: Path, names: tuple[str, ...], header: bool, like: Layout)
     wanted = [*like.features, like.label, *(() if like.task is None else (like.task,))]
     if not (header and like.header):
         if len(names) != len(like.names):
-            raise DataError(
-                f"{path} has {len(names)} columns and the training table {len(like.names)}: they must agree"
-            )
+            found = f"{path} has {len(names)} columns and the training table {len(like.names)}"
+            raise DataError(f"{found}: they must agree")
         return Layout(names, header, like.features, like.label, like.task)
     for i in wanted:
         if like.names[i] not in names:
@@ -211,11 +204,7 @@ def _same_layout(path: Path, names: tuple[str, ...], header: bool, like: Layout)
 def _is_index(name: str | None, column: Sequence[str]) -> bool:
     if name is not None and _UNNAMED.fullmatch(name):
         return True
-    if (
-        len(column) < COUNTED
-        or len(set(column)) < len(column)
-        or not all(cell.isdecimal() and cell.isascii() for cell in column)
-    ):
+    if len(column) < COUNTED or not all(cell.isdecimal() and cell.isascii() for cell in column):
         return False
     numbers = sorted(map(int, column))
     return numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
@@ -232,9 +221,8 @@ def _features(
         if decimal_comma and "," in marks:
             if "." in marks:
                 row = next(row for row, cell in enumerate(column) if "." in cell)
-                raise _no_number(
-                    path, rows, layout, row, i, "write it with a decimal comma as the others, and no thousands mark"
-                )
+                way_out = "write it with a decimal comma as the others, and no thousands mark"
+                raise _no_number(path, rows, layout, row, i, way_out)
             column, marks = [cell.replace(",", ".", 1) for cell in column], marks - {","} | {"."}
         try:
             if not marks <= _NUMERIC:  # float() takes more than these: "1_0", "nan"
@@ -260,9 +248,8 @@ def _labels(
     column = columns[layout.label]
     for (line, _), cell in zip(rows, column, strict=True):
         if not cell:
-            raise DataError(
-                f"{path}, line {line}, {layout.names[layout.label]}: the label is empty, give each sample one"
-            )
+            where = f"{path}, line {line}, {layout.names[layout.label]}"
+            raise DataError(f"{where}: the label is empty, give each sample one")
     if any("." in cell or "," in cell for cell in column) and all(is_number(cell, decimal_comma) for cell in column):
         return np.array([float(cell.replace(",", ".")) for cell in column])
     return np.array(column)

@@ -45,10 +45,7 @@ HOMES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     ),
     "usps": (
         (_LIBSVM,),
-        {
-            "usps.bz2": "md5:ec16c51db3855ca6c91edd34d0e9b197",
-            "usps.t.bz2": "md5:8ea070ee2aca1ac39742fdd1ef5ed118",
-        },
+        {"usps.bz2": "md5:ec16c51db3855ca6c91edd34d0e9b197", "usps.t.bz2": "md5:8ea070ee2aca1ac39742fdd1ef5ed118"},
     ),
     "cifar10": ((_KRIZ,), {"cifar-10-binary.tar.gz": "md5:c32a1d4ab5d03f1284b67883e8d87530"}),
 }
@@ -85,10 +82,8 @@ def file(folder: str, name: str) -> Path:
             raise DataError(f"{path} does not exist: put the file there, or unset {DIRECTORY} to download it")
         about = path.stat()
         if known is not None and not _matches(path, known, about.st_size, about.st_mtime_ns):
-            raise DataError(
-                f"{path} is another file than the known one, its {known.replace(':', ' is not ')}: replace it, or unset "
-                f"{DIRECTORY} to download it"
-            )
+            found = f"{path} is another file than the known one, its {known.replace(':', ' is not ')}"
+            raise DataError(f"{found}: replace it, or unset {DIRECTORY} to download it")
         return path
     with extra("pooch"):
         import pooch
@@ -104,25 +99,17 @@ def file(folder: str, name: str) -> Path:
             reasons.append(f"{home} sent another file than the known one (its hash differs)")
         except OSError as error:  # requests' errors are these too
             reasons.append(f"{home} cannot be reached ({_short(error)})")
-    raise DataError(
-        f"{folder}/{name} cannot be downloaded: {'; '.join(reasons)}; go online once, or set {DIRECTORY} to a folder with "
-        f"{folder}/{name}"
-    )
+    way_out = f"go online once, or set {DIRECTORY} to a folder with {folder}/{name}"
+    raise DataError(f"{folder}/{name} cannot be downloaded: {'; '.join(reasons)}; {way_out}")
 
 
 @functools.cache
 def _matches(path: Path, known: str, size: int, changed: int) -> bool:
     """True if the file's digest is the known one, "sha256:..." or "md5:...". Size and time of change are keys of the cache."""
     algorithm, _, digest = known.partition(":")
-    found = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            found.update(block)
-    return found.hexdigest() == digest
+    return hashlib.new(algorithm, path.read_bytes(), usedforsecurity=False).hexdigest() == digest
 
 
 def _short(error: BaseException) -> str:
     """The innermost reason, on one line."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return " ".join(str(error).split())[:120]
+    return _short(error.__context__) if error.__context__ is not None else " ".join(str(error).split())[:120]

@@ -23,8 +23,8 @@ class MissingExtraError(ImportError):
 def extra(package: str, room: str = "data") -> Iterator[None]:
     """Turns a failed import of ``package`` into one sentence with the pip line.
 
-    Raises:
-        MissingExtraError: ``package`` itself is missing. A package that is present but broken keeps its own traceback.
+    Raises MissingExtraError: ``package`` itself is missing. A package that is present but broken keeps its own
+    traceback.
     """
     try:
         yield

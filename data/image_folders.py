@@ -21,17 +21,12 @@ def read_folder(path: Path) -> Raw:
         MissingExtraError: pillow is not installed.
     """
     folders = sorted((sub for sub in path.iterdir() if sub.is_dir() and not sub.name.startswith(".")), key=_order)
-    files = [
-        (file, sub.name)
-        for sub in folders
-        for file in sorted(sub.iterdir())
-        if file.is_file() and not file.name.startswith(".")
-    ]
+    found = [(file, sub.name) for sub in folders for file in sorted(sub.iterdir())]
+    files = [(file, label) for file, label in found if file.is_file() and not file.name.startswith(".")]
     pictures = [(file, label) for file, label in files if file.suffix.lower() in SUFFIXES]
     if not pictures:
-        hint = (
-            f"{path}/train,{path}/test" if {"train", "test"} <= {sub.name for sub in folders} else "CLASS/picture.png"
-        )
+        parts = {"train", "test"} <= {sub.name for sub in folders}
+        hint = f"{path}/train,{path}/test" if parts else "CLASS/picture.png"
         raise DataError(f"{path} has no pictures in subfolders named after their classes: give {hint}")
     notes = [f"{len(files) - len(pictures)} files that are no pictures were left out"] if files != pictures else []
     arrays = [_read(file) for file, _ in pictures]

@@ -57,8 +57,7 @@ def _load(name: str, _: str) -> Images:
 def read_idx(path: Path) -> Bytes:
     """A gzipped idx file of unsigned bytes: uint8 of the shape that its header declares.
 
-    Raises:
-        DataError: the file is damaged or of another kind.
+    Raises DataError: the file is damaged or of another kind.
     """
     try:
         with gzip.open(path) as stream:
@@ -85,20 +84,13 @@ def _idx_images(folder: str) -> Images:
 def _usps() -> Images:
     if os.environ.get(DIRECTORY):
         arrays = known_arrays(file("usps", "usps.npz"), ("x_train", "y_train", "x_test", "y_test"))
-        pixels = {part: arrays[f"x_{part}"].astype(np.float64) / 1000 - 1 for part in ("train", "test")}
-        labels = {part: arrays[f"y_{part}"] for part in ("train", "test")}
+        parts = [(arrays[f"x_{part}"].astype(np.float64) / 1000 - 1, arrays[f"y_{part}"]) for part in ("train", "test")]
     else:
-        pixels, labels = {}, {}
-        for part, name in (("train", "usps.bz2"), ("test", "usps.t.bz2")):
-            pixels[part], labels[part] = _libsvm(file("usps", name))
-
-    def grey(x: NDArray[np.float64]) -> Bytes:
-        """-1..1 -> 0..255."""
-        levels: Bytes = np.rint((x.reshape(-1, 16, 16, 1) + 1) * 127.5).astype(np.uint8)
-        return levels
-
-    y_train, y_test = (labels[part].astype(np.int64) for part in ("train", "test"))
-    return Images(grey(pixels["train"]), y_train, grey(pixels["test"]), y_test)
+        parts = [_libsvm(file("usps", name)) for name in ("usps.bz2", "usps.t.bz2")]
+    (x_train, y_train), (x_test, y_test) = (
+        (np.rint((x.reshape(-1, 16, 16, 1) + 1) * 127.5).astype(np.uint8), y.astype(np.int64)) for x, y in parts
+    )
+    return Images(x_train, y_train, x_test, y_test)
 
 
 def _libsvm(path: Path) -> tuple[NDArray[np.float64], Labels]:

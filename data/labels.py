@@ -18,10 +18,8 @@ _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,14}")
 def as_labels(name: str, array: NDArray[Any], samples: int) -> tuple[NDArray[Any], list[str]]:
     """An array of labels, checked: int64 (n,) or str (n,), and notes about what was changed.
 
-    Whole numbers of any dtype become int64, bool and bytes become words. A column (n, 1) is raveled.
-
-    Raises:
-        DataError: wrong shape or dtype, a fraction, NaN or an empty word.
+    Whole numbers of any dtype become int64, bool and bytes become words. A column (n, 1) is raveled. Raises DataError:
+    wrong shape or dtype, a fraction, NaN or an empty word.
     """
     notes = []
     if array.ndim == 2 and array.shape[1] == 1:

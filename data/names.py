@@ -20,12 +20,7 @@ CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 
 def load(
-    name: str | Path,
-    *,
-    seed: int = 0,
-    tasks: int | None = None,
-    outputs: int | None = None,
-    warn: Warn | None = None,
+    name: str | Path, *, seed: int = 0, tasks: int | None = None, outputs: int | None = None, warn: Warn | None = None
 ) -> Scenario:
     """A dataset or a sequence of tasks, by name. Every command takes the same names.
 
@@ -85,10 +80,8 @@ def _file(text: str, outputs: int | None) -> tuple[Scenario, list[str]]:
         paths[0], picked = head, tail
     for path in paths:
         if not _kind(path):
-            raise DataError(
-                f"unknown data {path!r}: use one of {', '.join(SCENARIOS)}; or the path of an .npz or .csv file, of a "
-                "folder of pictures, or train.csv,test.csv"
-            )
+            files = "the path of an .npz or .csv file, of a folder of pictures, or train.csv,test.csv"
+            raise DataError(f"unknown data {path!r}: use one of {', '.join(SCENARIOS)}; or {files}")
     raw = _read(paths, options)
     order = tuple(options["classes"].split("/")) if "classes" in options else ()
     title = ",".join(paths)

@@ -16,33 +16,22 @@ from numpy.typing import NDArray
 from metabit.data.arrays import Part, Raw
 from metabit.data.errors import DataError, damaged
 
-DAMAGED = (
-    OSError,
-    ValueError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-)
+DAMAGED = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 """Everything that the standard library raises on a broken archive."""
 
 
 def read_npz(path: Path) -> Raw:
     """A file of arrays x (n, F) and y (n,), optionally task (n,), x_test, y_test and task_test.
 
-    Raises:
-        DataError: the file is missing, damaged or lacks an array, or task does not fit the others.
+    Raises DataError: the file is missing, damaged or lacks an array, or task does not fit the others.
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist or is not a file: give the path of an .npz file with arrays x and y")
     try:
         arrays = read_arrays(path)
     except DAMAGED as error:
-        raise DataError(
-            f"{path} is no readable .npz ({error}): save plain arrays with np.savez(path, x=x, y=y)"
-        ) from None
+        way_out = "save plain arrays with np.savez(path, x=x, y=y)"
+        raise DataError(f"{path} is no readable .npz ({error}): {way_out}") from None
     missing = [key for key in ("x", "y") if key not in arrays]
     if missing:
         found = ", ".join(sorted(arrays)) or "nothing"
@@ -67,10 +56,8 @@ def read_arrays(path: Path, names: Container[str] | None = None) -> dict[str, ND
     """The arrays of an archive by name, or only those of ``names``. They are read-only.
 
     The size that an array declares must be the size of its archive member, and the bytes are read before the array is
-    made, so that a damaged or hostile file allocates no more than it holds.
-
-    Raises:
-        one of `DAMAGED`: the file is no archive, is cut short, holds Python objects or declares a size it does not have.
+    made, so that a damaged or hostile file allocates no more than it holds. Raises one of `DAMAGED`: the file is no
+    archive, is cut short, holds Python objects or declares a size it does not have.
     """
     found = {}
     size = path.stat().st_size
@@ -88,8 +75,7 @@ def read_arrays(path: Path, names: Container[str] | None = None) -> dict[str, ND
 def known_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """The arrays ``names`` of a public dataset's archive, read-only.
 
-    Raises:
-        DataError: the file is damaged, holds Python objects or lacks an array.
+    Raises DataError: the file is damaged, holds Python objects or lacks an array.
     """
     try:
         found = read_arrays(path, names)

@@ -16,8 +16,7 @@ from metabit.data.errors import DataError
 def write_whole(path: str | Path, data: bytes | str) -> None:
     """Writes a file beside the target and moves it over the target, so that no reader sees half of it. Text becomes UTF-8.
 
-    Raises:
-        DataError: the folder does not exist or cannot be written, or the path is a folder itself.
+    Raises DataError: the folder does not exist or cannot be written, or the path is a folder itself.
     """
     path = Path(path)
     if path.is_dir():
@@ -40,8 +39,7 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
 def append_row(path: str | Path, row: Mapping[str, Any]) -> None:
     """Appends one JSON object as one line and returns when it is on the disk. Only one process may write at a time.
 
-    Raises:
-        DataError: the row is not plain JSON, or the file cannot be written.
+    Raises DataError: the row is not plain JSON, or the file cannot be written.
     """
     try:
         line = json.dumps(row, sort_keys=True, allow_nan=False) + "\n"
@@ -59,8 +57,7 @@ def append_row(path: str | Path, row: Mapping[str, Any]) -> None:
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
     """The rows of a table; [] without such a file. An incomplete last line is removed from the file.
 
-    Raises:
-        DataError: another line is not a JSON object; then the file is left as it is.
+    Raises DataError: another line is not a JSON object; then the file is left as it is.
     """
     path = Path(path)
     if not path.exists():

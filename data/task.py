@@ -118,11 +118,7 @@ class Scenario:
     seed: int = 0
 
     def task(self, i: int, seed: int | None = None) -> Task:
-        """Task i, 0 <= i < count.
-
-        Raises:
-            DataError: there is no such task, or its data cannot be read.
-        """
+        """Task i, 0 <= i < count. Raises DataError: there is no such task, or its data cannot be read."""
         if not 0 <= i < self.count:
             raise DataError(f"{self.name} has no task {i}: they are 0 to {self.count - 1}")
         return self.make(i, self.seed if seed is None else seed)
@@ -134,11 +130,7 @@ class Scenario:
         return (self.task(i) for i in range(self.count))
 
     def first(self, count: int | None) -> Scenario:
-        """The first ``count`` tasks as a scenario; None keeps the number.
-
-        Raises:
-            DataError: there are not so many.
-        """
+        """The first ``count`` tasks as a scenario; None keeps the number. Raises DataError: there are not so many."""
         if count is not None and not 1 <= count <= self.most:
             raise DataError(f"tasks={count}: {self.name} has 1 to {self.most}")
         return self if count is None else replace(self, count=count)
@@ -159,8 +151,7 @@ class Scenario:
     def whole(self, seed: int | None = None) -> Task:
         """All tasks as one: the training parts one after the other, in order, and every test part once.
 
-        Raises:
-            DataError: the data of a task cannot be read.
+        Raises DataError: the data of a task cannot be read.
         """
         tasks = [self.task(i, seed) for i in range(self.count)]
         first = tasks[0]
@@ -182,10 +173,8 @@ class Scenario:
 def split(y: Labels, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices of the training part and of the test part, each in the order of the data.
 
-    The test part is `TEST_SHARE` of every class, drawn at random with ``seed``.
-
-    Raises:
-        DataError: no class has enough samples.
+    The test part is `TEST_SHARE` of every class, drawn at random with ``seed``. Raises DataError: no class has enough
+    samples.
     """
     generator = np.random.default_rng(seed)
     test = np.zeros(len(y), dtype=bool)

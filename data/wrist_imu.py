@@ -33,14 +33,13 @@ Floats = NDArray[np.float32]
 def task(i: int, seed: int = 0) -> Task:
     """Person i + 1, i = 0..9: features uint8 (150,) of a window (25 rows of 6 channels), labels 0..6. The seed changes nothing.
 
-    Raises:
-        DataError: the file is not there or damaged.
+    Raises DataError: the file is not there or damaged.
     """
     directory = os.environ.get(DIRECTORY)
     if not directory:
+        wanted = "seglearn-watch/watch.npz (x float (n, 6), offsets, y and subject of each series)"
         raise DataError(
-            f"watch has no public home in a format without pickle: set {DIRECTORY} to a folder with "
-            "seglearn-watch/watch.npz (x float (n, 6), offsets, y and subject of each series)"
+            f"watch has no public home in a format without pickle: set {DIRECTORY} to a folder with {wanted}"
         )
     x, y, subject, test = _windows(directory)
     mine = subject == i
@@ -53,8 +52,7 @@ def task(i: int, seed: int = 0) -> Task:
 @functools.lru_cache(maxsize=1)
 def _windows(_: str) -> tuple[Bytes, Labels, Labels, NDArray[np.bool_]]:
     """Windows of all series: features uint8 (n, 150), label int64 (n,), person 0..9, True for the test."""
-    names = ("x", "offsets", "y", "subject")
-    arrays = known_arrays(file("seglearn-watch", "watch.npz"), names)
+    arrays = known_arrays(file("seglearn-watch", "watch.npz"), ("x", "offsets", "y", "subject"))
     rows: list[Bytes] = []
     about: list[tuple[int, int, bool]] = []
     for number, (start, end) in enumerate(zip(arrays["offsets"][:-1], arrays["offsets"][1:], strict=True)):

@@ -13,9 +13,11 @@ import numpy as np
 from metabit.data import Scenario
 from metabit.data.task import Task
 from metabit.train.errors import extra
-from metabit.train.learner import Learner
+from metabit.train.network.binarize import BinaryLinear
 from metabit.train.network.module import Network
 from metabit.train.network.norms import restore, snapshot
+from metabit.train.penalties import PENALTIES
+from metabit.train.rule.metaplastic import MetaplasticAdam
 from metabit.train.settings import Settings
 from metabit.train.step import check, check_finite, count_batches, evaluate, on_device, step
 
@@ -54,7 +56,8 @@ class Loop:
     """Training of one network on the tasks of a scenario, in order.
 
     Attributes:
-        network, learner, place: what is trained, what trains it, and where the loop stands.
+        network, optimizer, penalty, place: what is trained, what trains it, and where the loop stands.
+        hidden: hidden weights of every trained layer, first to last.
         history: one row for each finished epoch.
         norms: with per_task_norm, task -> its batch normalisation.
         baseline: with evaluate_all, accuracy of the untrained network on every task, 0..1.
@@ -63,14 +66,16 @@ class Loop:
     def __init__(self, scenario: Scenario, settings: Settings, network: Network | None = None) -> None:
         """Use the given network, or make the initial network of the settings.
 
-        Raises:
-            TrainError: settings, data and network do not fit together.
+        Raises TrainError: settings, data and network do not fit together.
         """
         self.scenario, self.settings = scenario, settings
         self.phases = 1 if settings.interleaved else scenario.count
         self.task0 = scenario.task(0, settings.seed)
         self.network = Network(settings.spec(self.task0, scenario.classes)) if network is None else network
-        self.learner = Learner(self.network, settings)
+        self.hidden = [layer.linear.hidden for layer in self.network.layers() if isinstance(layer.linear, BinaryLinear)]
+        options = {} if settings.strength is None else {"strength": settings.strength}
+        self.penalty = PENALTIES[settings.penalty](seed=settings.seed, **options)
+        self.optimizer = self._new_optimizer()
         self.order = np.random.default_rng(settings.seed)
         self.place = Place()
         self.history: list[Row] = []
@@ -106,7 +111,7 @@ class Loop:
         task = self._load(place.task)
         x, y = on_device(self.network, task.x_train), on_device(self.network, task.y_train)
         if settings.fresh_moments and place.epoch == place.batch == 0:
-            self.learner.renew()
+            self.optimizer = self._new_optimizer()
         last = False
         while not last:
             if not self._epoch(x, y, stop):
@@ -116,7 +121,7 @@ class Loop:
             place.epoch, place.batch, place.loss_sum, place.correct = place.epoch + 1, 0, 0.0, 0
             last = place.epoch == settings.epochs
             if last:
-                self.learner.end_task(x, y)
+                self.penalty.end_task(self.network, x, y)
                 if settings.per_task_norm and not settings.interleaved:
                     self.norms[place.task] = snapshot(self.network)
                 place.task, place.epoch = place.task + 1, 0
@@ -142,14 +147,8 @@ class Loop:
         for chosen in batches[place.batch :]:
             indices = torch.from_numpy(chosen).to(x.device)
             place.step += 1
-            loss, right = step(
-                network,
-                self.learner.optimizer,
-                x[indices],
-                y[indices],
-                number=place.step,
-                penalty=self.learner.penalty,
-            )
+            batch = x[indices], y[indices]
+            loss, right = step(network, self.optimizer, *batch, number=place.step, penalty=self.penalty)
             place.loss_sum += loss * len(chosen)
             place.correct += right
             place.batch += 1
@@ -159,7 +158,7 @@ class Loop:
                 if time.monotonic() - self.saved > 12 * SAVE_SECONDS:
                     self.save()
         self.dealt = self.order.bit_generator.state
-        check_finite(network, self.learner.optimizer, place.step)
+        check_finite(network, self.optimizer, place.step)
         return True
 
     def _row(self) -> Row:
@@ -221,7 +220,17 @@ class Loop:
         return self.task0 if i == 0 else self.scenario.task(i, self.settings.seed)
 
     def _signs(self) -> list[Tensor]:
-        return [hidden.detach() >= 0 for hidden in self.learner.hidden]
+        return [hidden.detach() >= 0 for hidden in self.hidden]
+
+    def _new_optimizer(self) -> MetaplasticAdam:
+        """Return an optimizer with moments of zero, in which each trained layer is a group with its own m."""
+        s = self.settings
+        per_layer = self.network.spec.per_layer(s.m)
+        groups: list[Row] = [{"params": [w], "m": m} for w, m in zip(self.hidden, per_layer, strict=True)]
+        norms = [p for layer in self.network.layers() for p in layer.norm.parameters() if p.requires_grad]
+        if norms:
+            groups.append({"params": norms, "m": 0.0})
+        return MetaplasticAdam(groups, lr=s.lr, weight_decay=s.weight_decay, eps=s.eps)
 
 
 def _union(scenario: Scenario, seed: int) -> Task:

@@ -1,16 +1,8 @@
 """Rivals of the paper's rule: terms added to the loss that tie weights to their values after earlier tasks.
 
 All act on the weights, ±1, whose squared distance from an earlier weight is 0 or 4, through the identity
-straight-through estimator. Normalisation parameters are free. A training loop calls a penalty in three places of a step
-and once after a task::
-
-    penalty = PENALTIES["ewc"](strength=5000)
-    ...
-    loss = cross_entropy(network(x), y) + penalty.loss(network)
-    loss.backward()
-    penalty.before_step(network); optimizer.step(); penalty.after_step(network)
-    ...
-    penalty.end_task(network, x_train, y_train)
+straight-through estimator. Normalisation parameters are free. `metabit.train.step.step` calls a penalty in three places
+of a step, and the training loop calls `end_task` once after a task.
 """
 
 from __future__ import annotations
@@ -62,38 +54,15 @@ class Penalty:
         """Call this just after `optimizer.step`, before the gradients are cleared."""
 
     def end_task(self, network: torch.nn.Module, x: Array, y: Array) -> None:
-        """Call this after the last step of a task.
-
-        Args:
-            x: uint8 (n, F), the training samples of the task.
-            y: int64 (n,), their labels.
-        """
+        """Call this after the last step of a task with its training samples: x uint8 (n, F), y int64 (n,)."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state by ``kind.name of the hidden weights``; with the settings it suffices to resume."""
         return dict(self._state)
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore what `tensors` returned.
-
-        Raises:
-            TrainError: a tensor belongs to another kind of penalty, or the tensors of a weight are incomplete.
-        """
-        kinds = self._kinds()
-        names: dict[str, set[str]] = {}
-        for name in tensors:
-            kind, _, weight = name.partition(".")
-            if kind not in kinds or not weight:
-                raise TrainError(f"penalty state {name!r} is unknown to {type(self).__name__}: resume with its penalty")
-            names.setdefault(weight, set()).add(kind)
-        for weight, found in names.items():
-            if found != kinds:
-                missing = ", ".join(sorted(kinds - found))
-                raise TrainError(f"penalty state of {weight} lacks {missing}: the file it came from is damaged")
+        """Restore what `tensors` of an equal penalty returned."""
         self._state = {name: tensor.clone() for name, tensor in tensors.items()}
-
-    def _kinds(self) -> set[str]:
-        return set()
 
 
 class EWC(Penalty):
@@ -145,9 +114,6 @@ class EWC(Penalty):
 
     def _importance(self, fisher: Tensor, generator: torch.Generator) -> Tensor:
         return fisher
-
-    def _kinds(self) -> set[str]:
-        return {"fisher", "pull", "tasks"}
 
 
 class RandomConsolidation(EWC):
@@ -219,9 +185,6 @@ class SynapticIntelligence(Penalty):
             start.copy_(w)
             self._state[f"tasks.{name}"] += 1
 
-    def _kinds(self) -> set[str]:
-        return {"omega", "path", "start", "tasks"}
-
 
 PENALTIES: dict[str, Callable[..., Penalty]] = {
     "none": Penalty,
@@ -247,8 +210,7 @@ def empirical_fisher(network: torch.nn.Module, x: Tensor, y: Tensor) -> dict[str
     Running statistics replace "batch" statistics, which one sample does not have.
 
     Args:
-        x: uint8 (n, F), n >= 1.
-        y: int64 (n,).
+        x, y: uint8 (n, F) and int64 (n,), n >= 1.
 
     Returns:
         name of the hidden weights -> float32, their shape.
@@ -275,9 +237,8 @@ def empirical_fisher(network: torch.nn.Module, x: Tensor, y: Tensor) -> dict[str
         for start in range(0, len(x), FISHER_BATCH):
             part = slice(start, start + FISHER_BATCH)
             with torch.enable_grad():
-                loss = torch.nn.functional.cross_entropy(
-                    network(x[part].to(device)), y[part].to(device), reduction="sum"
-                )
+                scores = network(x[part].to(device))
+                loss = torch.nn.functional.cross_entropy(scores, y[part].to(device), reduction="sum")
                 deltas = torch.autograd.grad(loss, [seen[layer][1] for layer in layers.values()])
             for (name, layer), delta in zip(layers.items(), deltas, strict=True):
                 _add_squares(total[name], layer, seen[layer][0], delta)

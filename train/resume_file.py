@@ -25,8 +25,7 @@ _KEY, _SUM = "metabit-run", "metabit-run-sum"
 def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write tensors of any dtype and a JSON-ready header.
 
-    Raises:
-        DataError: the folder does not exist or cannot be written.
+    Raises DataError: the folder does not exist or cannot be written.
     """
     with extra("safetensors"):
         from safetensors.torch import save
@@ -38,8 +37,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and the header that `write` wrote.
 
-    Raises:
-        TrainError: there is no such file, or it is damaged, of another kind or of another version.
+    Raises TrainError: there is no such file, or it is damaged, of another kind or of another version.
     """
     with extra("safetensors"):
         from safetensors import SafetensorError, safe_open

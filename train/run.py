@@ -158,8 +158,7 @@ class Run:
     def checkpoint(self, task: int | None = None, provenance: Mapping[str, Any] | None = None) -> Checkpoint:
         """Return the network for `metabit export`, with its present normalisation or with that of a finished task.
 
-        Raises:
-            TrainError: this task has no normalisation of its own.
+        Raises TrainError: this task has no normalisation of its own.
         """
         tensors = self.network.tensors()
         if task is not None:
@@ -219,19 +218,18 @@ class SavedLoop(Loop):
 
     def save(self) -> None:
         """Write everything that the next step depends on, and the history."""
-        moments, numbers = resume_file.optimizer_state(self.learner.optimizer)
+        moments, numbers = resume_file.optimizer_state(self.optimizer)
         groups = {
             "network.": {name: torch.from_numpy(np.asarray(array)) for name, array in self.network.tensors().items()},
             "moments.": moments,
-            "penalty.": self.learner.penalty_tensors(),
+            "penalty.": self.penalty.tensors(),
             "signs.": {str(i): sign for i, sign in enumerate(self.signs)},
             **{f"norms.{i}.": saved for i, saved in self.norms.items()},
         }
         tensors = {prefix + name: tensor for prefix, group in groups.items() for name, tensor in group.items()}
         header = {
             "scenario": self._identity(), "settings": self.settings.to_dict(), "place": asdict(self.place),
-            "order": self.dealt, "numbers": numbers, "history": self.history,
-            "baseline": self.baseline,
+            "order": self.dealt, "numbers": numbers, "history": self.history, "baseline": self.baseline,
         }  # fmt: skip
         resume_file.write(self.path, tensors, header)
         self.saved = time.monotonic()
@@ -246,17 +244,17 @@ class SavedLoop(Loop):
         wanted = json.loads(json.dumps({**self._identity(), **self.settings.to_dict()}))
         saved = {**header["scenario"], **header["settings"]}
         for name in {**saved, **wanted}:
-            if name not in saved or name not in wanted or saved[name] != wanted[name]:
-                was, now = saved.get(name), wanted.get(name)
-                raise TrainError(
-                    f"{self.path} was started with {name}={was!r}, not {now!r}: resume with the same settings"
-                )
+            was, now = saved.get(name), wanted.get(name)
+            if (name in saved) != (name in wanted) or was != now:
+                found = f"{self.path} was started with {name}={was!r}, not {now!r}"
+                raise TrainError(f"{found}: resume with the same settings")
         self.place = Place(**header["place"])
         self.history, self.baseline = header["history"], header["baseline"]
         self.order.bit_generator.state = self.dealt = header["order"]
         part = resume_file.part
         self.network.load_tensors({name: t.numpy() for name, t in part(tensors, "network.").items()})
-        self.learner.load(part(tensors, "moments."), header["numbers"], part(tensors, "penalty."))
+        resume_file.load_optimizer_state(self.optimizer, part(tensors, "moments."), header["numbers"])
+        self.penalty.load_tensors(part(tensors, "penalty."))
         self.signs = [tensors[f"signs.{i}"] for i in range(len(self.signs))]
         self.norms = {i: saved for i in range(self.scenario.count) if (saved := part(tensors, f"norms.{i}."))}
 

@@ -64,9 +64,13 @@ _WHOLE = {"planes": 0, "epochs": 1, "batch": 1, "evaluate_every": 1, "seed": 0}
 _NUMBERS = ("lr", "weight_decay", "eps", "strength")
 _FLAGS = ("affine", "per_task_norm", "fresh_moments", "interleaved", "evaluate_all")
 _CHOICES: dict[str, Any] = {
-    "input": Input, "norm": Norm, "gamma_init": Gamma, "statistics": Statistics, "output": Output,
+    "input": Input,
+    "norm": Norm,
+    "gamma_init": Gamma,
+    "statistics": Statistics,
+    "output": Output,
     "penalty": PenaltyName,
-}  # fmt: skip
+}
 _REMOVED = {
     "rule": "the only rule is MetaplasticAdam, and m=0 is plain Adam",
     "grid_bits": "train in floats and export with --bits",
@@ -108,26 +112,9 @@ class Settings(Defaults):
                 object.__setattr__(self, row.name, tuple(value))
         if _is_whole(self.hidden):
             object.__setattr__(self, "hidden", (self.hidden,))
-        for name, least in _WHOLE.items():
-            value = getattr(self, name)
-            if not _is_whole(value) or value < least:
-                raise TrainError(f"{name}={value!r}: must be a whole number, at least {least}")
-        for name in _NUMBERS:
-            value = getattr(self, name)
-            if not (_is_number(value) and 0 <= value < math.inf) and (name, value) != ("strength", None):
-                raise TrainError(f"{name}={value!r}: must be a finite number >= 0")
-        for name in _FLAGS:
-            if not isinstance(getattr(self, name), bool):
-                raise TrainError(f"{name}={getattr(self, name)!r}: must be true or false")
-        for name, kind in _CHOICES.items():
-            if getattr(self, name) not in get_args(kind):
-                raise TrainError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(get_args(kind))}")
-        if not all(_is_number(m) for m in (self.m if isinstance(self.m, tuple) else (self.m,))):
-            raise TrainError(f"m={self.m!r}: must be a number, or a list with one for each trained layer")
-        if self.hidden is not None and not (isinstance(self.hidden, tuple) and all(map(_is_whole, self.hidden))):
-            raise TrainError(f"hidden={self.hidden!r}: must be a list of unit counts, such as [512]")
-        if not isinstance(self.preset, str):
-            raise TrainError(f"preset={self.preset!r}: must be a name")
+        for name, value in vars(self).items():
+            if (rule := _rule(name, value)) is not None:
+                raise TrainError(f"{name}={value!r}: must be {rule}")
         preset(self.preset)
 
     @staticmethod
@@ -135,10 +122,8 @@ class Settings(Defaults):
         """Return a scenario's defaults with changes. A change to None is no change.
 
         A changed preset also brings the settings of its row in `metabit.train.network.presets`. A change of input
-        changes planes with it: "uint8" has none, and "bits" has at least one unless planes is given.
-
-        Raises:
-            TrainError: there is no such setting, or its value is out of range.
+        changes planes with it: "uint8" has none, and "bits" has at least one unless planes is given. Raises TrainError:
+        there is no such setting, or its value is out of range.
         """
         known = [row.name for row in fields(Settings)]
         for name in changes:
@@ -151,45 +136,52 @@ class Settings(Defaults):
         changes = {name: value for name, value in changes.items() if value is not None}
         brought = dict(preset(changes["preset"]).settings) if isinstance(changes.get("preset"), str) else {}
         if changes.get("input") == "uint8":
-            if changes.get("planes"):
-                raise TrainError(
-                    f"input='uint8' with planes={changes['planes']}: planes make bits, give only one of them"
-                )
+            if planes := changes.get("planes"):
+                raise TrainError(f"input='uint8' with planes={planes}: planes make bits, give only one of them")
             brought["planes"] = 0
         elif changes.get("input") == "bits":
             brought["planes"] = defaults.planes or 1
         return Settings(**{**asdict(defaults), **brought, **changes})
 
     def spec(self, task: Task, classes: int) -> Spec:
-        """Return the network for a task and for all tasks with the same features.
-
-        Args:
-            classes: of all tasks together.
-        """
+        """Return the network for a task and all tasks with the same features, which have so many classes together."""
         row = preset(self.preset)
         graded = row.units == "graded"
         planes = self.planes or (GRADED_PLANES if graded else 0)
         encode = thermometer(task.x_train, planes)[:, 0].tolist() if planes else None
         return Spec(
-            features=task.features,
-            hidden=row.hidden if self.hidden is None else self.hidden,
-            classes=max(2, classes),
-            encode=encode,
-            norm="static" if graded else self.norm,
-            output="code" if graded else self.output,
-            seed=self.seed,
-            input="bits" if encode else self.input,
-            image=task.shape,
-            conv=row.conv,
-            gamma_init=self.gamma_init,
-            affine=self.affine,
-            statistics=self.statistics,
-            units=row.units,
-        )
+            task.features, row.hidden if self.hidden is None else self.hidden, max(2, classes), encode,
+            norm="static" if graded else self.norm, output="code" if graded else self.output, seed=self.seed,
+            input="bits" if encode else self.input, image=task.shape, conv=row.conv, gamma_init=self.gamma_init,
+            affine=self.affine, statistics=self.statistics, units=row.units,
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dict; ``Settings(**to_dict())`` is equal."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+
+def _rule(name: str, value: Any) -> str | None:
+    """Return what a value of this setting must be if this one is not, else None."""
+    fits, rule = True, ""
+    if name in _WHOLE:
+        fits, rule = _is_whole(value) and value >= _WHOLE[name], f"a whole number, at least {_WHOLE[name]}"
+    elif name in _NUMBERS:
+        fits = (_is_number(value) and 0 <= value < math.inf) or (name, value) == ("strength", None)
+        rule = "a finite number >= 0"
+    elif name in _FLAGS:
+        fits, rule = isinstance(value, bool), "true or false"
+    elif name in _CHOICES:
+        fits, rule = value in get_args(_CHOICES[name]), f"one of {', '.join(get_args(_CHOICES[name]))}"
+    elif name == "m":
+        fits = all(map(_is_number, value if isinstance(value, tuple) else (value,)))
+        rule = "a number, or a list with one for each trained layer"
+    elif name == "hidden":
+        fits = value is None or (isinstance(value, tuple) and all(map(_is_whole, value)))
+        rule = "a list of unit counts, such as [512]"
+    elif name == "preset":
+        fits, rule = isinstance(value, str), "a name"
+    return None if fits else rule
 
 
 def _is_whole(value: object) -> bool:

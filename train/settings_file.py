@@ -14,8 +14,7 @@ from metabit.train.errors import TrainError
 def read_settings(path: str | Path) -> dict[str, Any]:
     """Read settings by name from a file: .json holds one object, .toml has no tables. `Settings.of` checks them.
 
-    Raises:
-        TrainError: the file does not exist, is neither TOML nor JSON, or is damaged.
+    Raises TrainError: the file does not exist, is neither TOML nor JSON, or is damaged.
     """
     path = Path(path)
     try:
@@ -37,8 +36,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 def parse_setting(text: str) -> tuple[str, Any]:
     """Return name and value of ``name=value``. The value is read as JSON, ``a,b`` as a list, and other text as it is.
 
-    Raises:
-        TrainError: there is no "=" in it.
+    Raises TrainError: there is no "=" in it.
     """
     name, equals, value = text.partition("=")
     if not name or not equals:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from metabit.data.task import Bytes, Labels
 from metabit.train.errors import DivergedError, TrainError, extra
 from metabit.train.network.module import Network
+from metabit.train.penalties import Penalty
 
 with extra("torch"):
     import torch
@@ -20,22 +21,8 @@ EVALUATE_BATCH = 1000
 """Samples of one forward pass of `evaluate`."""
 
 
-class StepPenalty(Protocol):
-    """The part of a penalty (`metabit.train.penalties`) that `step` calls."""
-
-    def loss(self, network: Network) -> Tensor | float: ...
-    def before_step(self, network: Network) -> None: ...
-    def after_step(self, network: Network) -> None: ...
-
-
 def step(
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    y: Tensor,
-    *,
-    number: int,
-    penalty: StepPenalty | None = None,
+    network: Network, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, *, number: int, penalty: Penalty
 ) -> tuple[float, int]:
     """Take one training step: forward, cross-entropy and penalty, backward, update.
 
@@ -51,25 +38,19 @@ def step(
     """
     scores = network(x)
     task_loss = torch.nn.functional.cross_entropy(scores, y)
-    loss = task_loss if penalty is None else task_loss + penalty.loss(network)
+    loss = task_loss + penalty.loss(network)
     if not bool(torch.isfinite(loss)):
         raise DivergedError(f"the loss is {loss.item()} at step {number}, {_blame(network)}: lower {_lr(optimizer)}")
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    if penalty is not None:
-        penalty.before_step(network)
+    penalty.before_step(network)
     optimizer.step()
-    if penalty is not None:
-        penalty.after_step(network)
+    penalty.after_step(network)
     return task_loss.item(), int((scores.argmax(1) == y).sum())
 
 
 def check_finite(network: Network, optimizer: torch.optim.Optimizer, number: int) -> None:
-    """Check the hidden weights themselves: the loss depends only on their signs, which hide a NaN.
-
-    Raises:
-        DivergedError: a parameter is NaN or infinite after this step.
-    """
+    """Raise DivergedError if a parameter is NaN or infinite: the loss depends on signs only, which hide a NaN."""
     if not _finite(network):
         raise DivergedError(f"a parameter is not finite after step {number}, {_blame(network)}: lower {_lr(optimizer)}")
 
@@ -77,8 +58,7 @@ def check_finite(network: Network, optimizer: torch.optim.Optimizer, number: int
 def count_batches(network: Network, samples: int, batch: int) -> int:
     """Return the number of batches of nearly equal size: ⌈samples / batch⌉, but fewer if one would be too small.
 
-    Raises:
-        TrainError: the batch, or the number of samples, is smaller than the norm needs.
+    Raises TrainError if the batch, or the number of samples, is smaller than the norm needs.
     """
     smallest = 2 if network.spec.norm == "batch" else 1
     if batch < smallest or samples < smallest:
@@ -114,9 +94,8 @@ def check(network: Network, x: Bytes, y: Labels) -> None:
     """Raise TrainError unless x, uint8 (n, F), and y, int64 (n,), fit the network."""
     spec = network.spec
     if x.dtype != np.uint8 or y.dtype != np.int64:
-        raise TrainError(
-            f"x is {x.dtype} and y is {y.dtype}: must be uint8 and int64, metabit.data.from_arrays converts them"
-        )
+        found = f"x is {x.dtype} and y is {y.dtype}"
+        raise TrainError(f"{found}: must be uint8 and int64, metabit.data.from_arrays converts them")
     if x.ndim != 2 or x.shape[1] != spec.features or len(x) == 0:
         raise TrainError(f"x has shape {x.shape}: this network takes (samples, {spec.features})")
     if y.shape != (len(x),):
@@ -125,9 +104,8 @@ def check(network: Network, x: Bytes, y: Labels) -> None:
         wrong = y.min() if y.min() < 0 else y.max()
         raise TrainError(f"label {wrong} does not fit: this network has classes 0 to {spec.classes - 1}")
     if spec.encode is None and spec.input == "bits" and x.max() > 1:
-        raise TrainError(
-            f"a feature is {x.max()}: without encode, features are bits, 0 or 1; use thermometer(x, planes)"
-        )
+        found = f"a feature is {x.max()}: without encode, features are bits, 0 or 1"
+        raise TrainError(f"{found}; use thermometer(x, planes)")
 
 
 def on_device(network: Network, array: NDArray[Any]) -> Tensor:

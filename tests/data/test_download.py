@@ -126,18 +126,6 @@ def test_a_file_in_the_folder_is_checked_by_its_hash(tmp_path: Path, monkeypatch
     assert download.file("usps", "mine.npz").is_file()
 
 
-def test_a_file_is_read_for_its_hash_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("METABIT_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(download, "OTHER_FORMS", {"a/b": "md5:" + hashlib.md5(b"x").hexdigest()})
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "b").write_bytes(b"x")
-    before = download._matches.cache_info()
-    for _ in range(3):
-        download.file("a", "b")
-    after = download._matches.cache_info()
-    assert (after.misses - before.misses, after.hits - before.hits) == (1, 2)
-
-
 def test_unknown_name() -> None:
     with pytest.raises(DataError, match="unknown dataset 'mnst': there are mnist, fashion-mnist"):
         load("mnst")

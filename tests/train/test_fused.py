@@ -54,8 +54,7 @@ def test_the_number_of_threads_does_not_matter() -> None:
 @needs_extension
 def test_only_dense_float32_on_the_cpu_fits() -> None:
     def fits(w: Tensor) -> bool:
-        settings = fused.StepSettings(0.1, 0.0, 0.0, 0.9, 0.999, 1e-8)
-        return fused.fits(fused.Update(w, *(torch.zeros_like(w) for _ in range(3)), settings))
+        return fused.fits(fused.Update(w, *(torch.zeros_like(w) for _ in range(3)), 0.1, 0.0, 0.0, 0.9, 0.999, 1e-8))
 
     assert fits(torch.zeros(3, 4)) and fits(torch.nn.Parameter(torch.zeros(3, 4)))
     assert not fits(torch.zeros(3, 4, dtype=torch.float64))

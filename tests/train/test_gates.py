@@ -85,13 +85,8 @@ def test_a_checkpoint_holds_it() -> None:
 def test_a_preset_brings_what_it_goes_with() -> None:
     task = load("digits", seed=0).whole()
     spec = Settings.of(Defaults(preset="gates-192"), hidden=(32,)).spec(task, 10)
-    assert (spec.units, spec.norm, spec.output, spec.hidden, spec.encode) == (
-        "graded",
-        "static",
-        "code",
-        (32,),
-        (4, 12),
-    )
+    found = spec.units, spec.norm, spec.output, spec.hidden, spec.encode
+    assert found == ("graded", "static", "code", (32,), (4, 12))
     assert Settings.of(Defaults(preset="gates-192"), planes=4).spec(task, 10).encode == (2, 6, 10, 14)
     assert Settings.of(Defaults(preset="wide-512")).spec(task, 10).units == "sign"
 

@@ -227,37 +227,7 @@ def test_normalisation_is_left_alone() -> None:
         assert touched == {n for n, _ in hidden_weights(network)}
 
 
-@pytest.mark.parametrize("name", PENALTIES)
-def test_resume_goes_on_exactly(name: str) -> None:
-    def tasks(penalty: Penalty, network: Network, numbers: range) -> None:
-        for i in numbers:
-            learn(network, digits(("digits", "digits:sideways")[i % 2]), penalty, epochs=1, seed=i)
-
-    whole, straight = dense(units=8), PENALTIES[name](strength=50.0, seed=1)
-    tasks(straight, whole, range(3))
-
-    half, first = dense(units=8), PENALTIES[name](strength=50.0, seed=1)
-    tasks(first, half, range(2))
-    saved = {key: value.clone() for key, value in first.tensors().items()}
-    second = PENALTIES[name](strength=50.0, seed=1)
-    second.load_tensors(saved)
-    tasks(second, half, range(2, 3))
-    assert all((whole.tensors()[key] == value).all() for key, value in half.tensors().items())
-    assert straight.tensors().keys() == second.tensors().keys()
-    assert all(torch.equal(value, second.tensors()[key]) for key, value in straight.tensors().items())
-
-
 def test_what_cannot_be_used_is_named() -> None:
-    network, ewc = dense(units=4), EWC(samples=10)
-    ewc.end_task(network, digits().x_train[:10], digits().y_train[:10])
-    saved = ewc.tensors()
-    with pytest.raises(TrainError, match="unknown to SynapticIntelligence"):
-        SynapticIntelligence().load_tensors(saved)
-    with pytest.raises(TrainError, match="unknown to Penalty"):
-        Penalty().load_tensors(saved)
-    saved.pop(next(name for name in saved if name.startswith("pull.")))
-    with pytest.raises(TrainError, match="lacks pull"):
-        EWC().load_tensors(saved)
     for wrong, message in (
         (lambda: EWC(strength=-1), "strength="),
         (lambda: EWC(samples=0), "samples="),

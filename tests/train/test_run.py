@@ -16,7 +16,7 @@ from metabit.data.task import Task
 from metabit.train import loop as loop_module
 from metabit.train import resume_file
 from metabit.train.errors import DivergedError, TrainError
-from metabit.train.learner import Learner
+from metabit.train.loop import Loop
 from metabit.train.network.module import Network
 from metabit.train.network.norms import restore
 from metabit.train.run import STATE, Run, SavedLoop, fit, run
@@ -45,16 +45,16 @@ def digest(ran: Run) -> str:
     return hashlib.sha256(b"".join([*tensors, repr(ran.history).encode()])).hexdigest()
 
 
+def same(one: Network, other: Network) -> bool:
+    return all(np.array_equal(one.tensors()[name], tensor) for name, tensor in other.tensors().items())
+
+
 def test_history_and_matrix(tmp_path: Path) -> None:
     seen: list[dict[str, Any]] = []
     ran = run(toy(), settings(evaluate_every=2), tmp_path, progress=seen.append)
     assert ran.history == seen and not ran.interrupted and not ran.network.training
-    assert [(row["task"], row["epoch"], row["step"]) for row in seen][:4] == [
-        (0, 1, 4),
-        (0, 2, 8),
-        (0, 3, 12),
-        (1, 1, 16),
-    ]
+    places = [(row["task"], row["epoch"], row["step"]) for row in seen]
+    assert places[:4] == [(0, 1, 4), (0, 2, 8), (0, 3, 12), (1, 1, 16)]
     assert [len(row["accuracy"]) for row in seen] == [0, 1, 1, 0, 2, 2, 0, 3, 3]
     assert all(0 < row["flipped"] < 1 and 0 <= row["train_accuracy"] <= 1 for row in seen)
     matrix = ran.accuracy_matrix()
@@ -82,6 +82,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "instance": {"norm": "instance"},
     "ewc": {"penalty": "ewc", "m": 0.0, "strength": 50.0},
     "si": {"penalty": "si", "m": 0.0},
+    "random": {"penalty": "random", "m": 0.0, "strength": 50.0},
     "interleaved": {"interleaved": True},
 }
 
@@ -150,18 +151,13 @@ def test_each_task_keeps_its_own_norm(tmp_path: Path) -> None:
     own = run(toy(2), settings(per_task_norm=True, epochs=6), tmp_path / "own")
     shared = run(toy(2), settings(epochs=6), tmp_path / "shared")
     assert sorted(own.norms) == [0, 1] and not shared.norms
-    assert all(
-        np.array_equal(a, b)
-        for a, b in zip(own.network.tensors().values(), shared.network.tensors().values(), strict=True)
-    )
+    assert same(own.network, shared.network)
     assert own.accuracy_matrix()[1, 0] != shared.accuracy_matrix()[1, 0]
     first = own.checkpoint(task=0).to_network()
     test = toy().task(0)
     assert evaluate(first, test.x_test, test.y_test) == own.accuracy_matrix()[1, 0]
     restore(own.network, own.norms[0])
-    assert all(
-        np.array_equal(a, b) for a, b in zip(own.network.tensors().values(), first.tensors().values(), strict=True)
-    )
+    assert same(own.network, first)
     with pytest.raises(TrainError, match="task 0 has no normalisation of its own"):
         shared.checkpoint(task=0)
 
@@ -216,17 +212,15 @@ def test_baseline_of_the_untrained_network_survives_a_resume(tmp_path: Path) -> 
     asked = settings(evaluate_all=True, epochs=1)
     ran = run(toy(), asked, tmp_path)
     assert ran.baseline is not None and len(ran.baseline) == 3
-    network = Network(asked.spec(toy().task(0), 10))
     task = toy().task(2)
-    assert ran.baseline[2] == evaluate(network, task.x_test, task.y_test)
+    assert ran.baseline[2] == evaluate(Loop(toy(), asked).network, task.x_test, task.y_test)
     assert run(toy(), asked, tmp_path, resume=True).baseline == ran.baseline
     assert run(toy(), settings(epochs=1), tmp_path / "other").baseline is None
 
 
 def test_settings_reach_the_optimizer() -> None:
     asked = settings(eps=1e-4, lr=0.001, weight_decay=1e-6, m=(3.0, 5.0))
-    learner = Learner(Network(asked.spec(toy().task(0), 10)), asked)
-    groups = learner.optimizer.param_groups
+    groups = Loop(toy(), asked).optimizer.param_groups
     assert [group["m"] for group in groups] == [3.0, 5.0, 0.0]
     assert all((g["eps"], g["lr"], g["weight_decay"]) == (1e-4, 0.001, 1e-6) for g in groups)
 
@@ -274,7 +268,7 @@ def test_fit_is_the_run_of_one_task(tmp_path: Path) -> None:
     network, task = Network(asked.spec(toy().task(0, 4), 10)), toy().task(0, 4)
     history = fit(network, task, epochs=asked.epochs, m=9.0, seed=4)
     assert [epoch.loss for epoch in history.epochs] == [row["loss"] for row in ran.history]
-    assert all(np.array_equal(network.tensors()[name], tensor) for name, tensor in ran.network.tensors().items())
+    assert same(network, ran.network)
 
 
 def test_a_preset_brings_settings_and_input_brings_planes() -> None:

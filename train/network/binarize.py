@@ -31,14 +31,10 @@ _products: torch.dtype | None = None
 
 
 def set_gradient_products(dtype: torch.dtype | None) -> None:
-    """Choose the dtype of the factors in the backward products of every `BinaryLinear` on a CPU, in this process.
+    """Choose torch.float32 or torch.bfloat16 for the factors in the backward products on a CPU, in this process.
 
-    Args:
-        dtype: torch.float32 for results that do not depend on the processor's instructions, torch.bfloat16, or None
-            (the initial choice) for bfloat16 if the processor multiplies it natively and float32 elsewhere.
-
-    Raises:
-        TrainError: another dtype.
+    None, the initial choice, is bfloat16 if the processor multiplies it natively and float32 elsewhere. Raises
+    TrainError for another dtype.
     """
     if dtype not in (None, torch.float32, torch.bfloat16):
         raise TrainError(f"gradient products in {dtype}: must be torch.float32, torch.bfloat16 or None")
@@ -48,9 +44,8 @@ def set_gradient_products(dtype: torch.dtype | None) -> None:
 
 def gradient_products() -> torch.dtype:
     """Return the dtype in use: the one that `set_gradient_products` chose, or what None means on this machine."""
-    return _products or (
-        torch.bfloat16 if _has("_is_avx512_bf16_supported", "_is_amx_tile_supported") else torch.float32
-    )
+    native = _has("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return _products or (torch.bfloat16 if native else torch.float32)
 
 
 def sign(x: Tensor) -> Tensor:
@@ -90,7 +85,8 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, hidden: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        narrow = fused.small_integers(rows) if _integers(hidden) else None
+        exact = hidden.dtype == torch.float32 and hidden.is_cpu and _integer_products()
+        narrow = fused.small_integers(rows) if exact else None
         if narrow is None:
             signs = sign(hidden)
             rows = rows.to(hidden.dtype)
@@ -176,10 +172,6 @@ class BinaryLinear(torch.nn.Module):
 
 def _has(*features: str) -> bool:
     return any(getattr(torch.cpu, feature, bool)() for feature in features)
-
-
-def _integers(hidden: Tensor) -> bool:
-    return hidden.dtype == torch.float32 and hidden.is_cpu and _integer_products()
 
 
 @lru_cache(maxsize=1)

@@ -58,11 +58,7 @@ class Conv:
 
 
 def read_conv(i: int, row: object) -> Conv:
-    """Return convolution i of a spec from its JSON object.
-
-    Raises:
-        TrainError: a field is unknown, missing or out of range.
-    """
+    """Return convolution i of a spec from its JSON object. Raises TrainError if a field is unknown or missing."""
     if isinstance(row, Conv):
         return row
     if not isinstance(row, Mapping):

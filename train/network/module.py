@@ -55,11 +55,8 @@ class Layer(torch.nn.Module):
         self, linear: BinaryLinear | CodeLinear, norm: AnyNorm, scale: float = 1.0, pool: int = 1, flatten: bool = False
     ) -> None:
         super().__init__()
-        self.linear = linear
-        self.norm = norm
-        self.scale = scale
-        self.pool = pool
-        self.flatten = flatten
+        self.linear, self.norm = linear, norm
+        self.scale, self.pool, self.flatten = scale, pool, flatten
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 (batch, K) -> float32 (batch, N), or (batch, C, H, W) -> (batch, N, H', W'); normalised."""
@@ -102,16 +99,13 @@ class Network(torch.nn.Module):
         thresholds = spec.thresholds
         self.register_buffer("thresholds", None if thresholds is None else torch.from_numpy(thresholds))
         generator = torch.Generator().manual_seed(spec.seed)
-        gains = torch.Generator().manual_seed(
-            (spec.seed + 1) % 2**63
-        )  # a second generator: gamma_init does not change the weights
+        gains = torch.Generator().manual_seed((spec.seed + 1) % 2**63)  # so gamma_init does not change the weights
         self._layers = torch.nn.ModuleList()
         for i, (units, inputs) in enumerate(spec.shapes):
-            scale, pool = 1 / 255 if i == 0 and spec.input == "uint8" else 1.0, 1
+            largest, pool = 255.0 if i == 0 and spec.input == "uint8" else 1.0, 1
             linear: BinaryLinear | CodeLinear
             if i < len(spec.conv):
-                outside = 255.0 if i == 0 and spec.input == "uint8" else 1.0
-                linear = BinaryConv2d(spec.conv[i], spec.images[i][2], outside, generator)
+                linear = BinaryConv2d(spec.conv[i], spec.images[i][2], largest, generator)
                 pool = spec.conv[i].pool
             elif i < spec.trained:
                 linear = BinaryLinear(inputs, units, generator)
@@ -124,7 +118,7 @@ class Network(torch.nn.Module):
                 norm = InstanceNorm()
             elif spec.units == "graded":
                 norm = Gates(*spec.ramp) if i < spec.trained else ScoreNorm()
-            self._layers.append(Layer(linear, norm, scale, pool, flatten=i == len(spec.conv) - 1))
+            self._layers.append(Layer(linear, norm, 1 / largest, pool, flatten=i == len(spec.conv) - 1))
 
     def layers(self) -> list[Layer]:
         """Return the layers, first hidden layer to output."""
@@ -134,10 +128,7 @@ class Network(torch.nn.Module):
         """Features (batch, F) uint8 -> inputs float32 (batch, K): 0 and 1, or 0..255 if the spec's input is uint8.
 
         A graded layer has the number of planes that are on, 0..P, as inputs. Without an encoder the features are only
-        converted. x may have any dtype that holds the same integers.
-
-        Raises:
-            TrainError: x is not (batch, F).
+        converted. x may have any dtype that holds the same integers. Raises TrainError: x is not (batch, F).
         """
         return self._integers(x).to(next(self.parameters()).dtype)
 
@@ -195,11 +186,7 @@ class Network(torch.nn.Module):
 
     @torch.no_grad()
     def load_tensors(self, tensors: Mapping[str, NDArray[np.generic]]) -> None:
-        """Copy into the network what `tensors` returned.
-
-        Raises:
-            TrainError: a tensor is missing or has the wrong shape.
-        """
+        """Copy into the network what `tensors` returned. Raises TrainError if one is missing or has the wrong shape."""
         for name, tensor in self._named():
             if name not in tensors or tensors[name].shape != tuple(tensor.shape):
                 found = f"has shape {tensors[name].shape}" if name in tensors else "is missing"

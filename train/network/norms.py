@@ -37,20 +37,18 @@ class InstanceNorm(torch.nn.Module):
     """Normalise each sample by itself: (batch, N) over the units, (batch, N, H, W) each channel over its pixels."""
 
     def forward(self, a: Tensor) -> Tensor:
-        over = (1,) if a.dim() == 2 else (2, 3)
-        variance, mean = torch.var_mean(a, dim=over, correction=0, keepdim=True)
+        variance, mean = torch.var_mean(a, dim=1 if a.dim() == 2 else (2, 3), correction=0, keepdim=True)
         return (a - mean) * (variance + NORM_EPS).rsqrt()
 
 
-class ScoreNorm(torch.nn.Module):
+class ScoreNorm(InstanceNorm):
     """Subtract the mean of the scores (batch, N) over the classes, divide by their standard deviation, times SHARPNESS.
 
     The device normalises the scores above graded units in this way, so that errors do not depend on the number of units.
     """
 
     def forward(self, a: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(a, dim=1, correction=0, keepdim=True)
-        return (a - mean) * (variance + NORM_EPS).rsqrt() * SHARPNESS
+        return super().forward(a) * SHARPNESS
 
 
 class BatchNorm(torch.nn.BatchNorm1d):

@@ -58,14 +58,7 @@ PRESETS: dict[str, Preset] = {
             "paper-vgg",
             "128-128-256-256-512-512 channels and two layers of 2048, 18 M synapses: the paper's CIFAR-10 stream",
             (2048, 2048),
-            (
-                Conv(128, 3),
-                Conv(128, 3, padding="same", pool=2),
-                Conv(256, 3, padding="same"),
-                Conv(256, 3, padding="same", pool=2),
-                Conv(512, 3, padding="same"),
-                Conv(512, 3, padding="same", pool=2),
-            ),
+            (Conv(128, 3), *(Conv(128 << (i + 1) // 2, 3, padding="same", pool=2 - i % 2) for i in range(5))),
         ),
     )
 }  # fmt: skip
@@ -73,11 +66,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset(name: str) -> Preset:
-    """Return a row by name.
-
-    Raises:
-        TrainError: there is no such row; the message names all rows.
-    """
+    """Return a row by name. Raises TrainError, which names all rows, if there is none."""
     if name not in PRESETS:
         raise TrainError(f"unknown preset {name!r}: there are {', '.join(PRESETS)}")
     return PRESETS[name]

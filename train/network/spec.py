@@ -135,21 +135,19 @@ class Spec:
 
     def _check_graded(self) -> None:
         """Raise TrainError with everything that a graded layer needs and this spec lacks."""
-        lacks = [] if self.norm == "static" else [f"norm='static', not {self.norm!r}"]
-        if self.output != "code":
-            lacks.append(f"output='code', not {self.output!r}")
-        if self.encode is None:
-            lacks.append("encode, thresholds for its thermometer planes")
-        if len(self.hidden) != 1:
-            lacks.append(f"one hidden layer, not {len(self.hidden)}")
-        if self.conv:
-            lacks.append(f"no convolution, not {len(self.conv)}")
-        if max((*self.hidden, self.classes)) > MAX_GRADED:
-            lacks.append(f"at most {MAX_GRADED} hidden units and classes, not {self.hidden} and {self.classes}")
-        if self.input_bits > MAX_GRADED_BITS:
-            lacks.append(f"at most {MAX_GRADED_BITS} input bits, not {self.input_bits}: use fewer planes")
-        if lacks:
-            raise TrainError(f"units='graded' needs {'; '.join(lacks)}")
+        units = f"at most {MAX_GRADED} hidden units and classes, not {self.hidden} and {self.classes}"
+        bits = f"at most {MAX_GRADED_BITS} input bits, not {self.input_bits}: use fewer planes"
+        needs = {
+            f"norm='static', not {self.norm!r}": self.norm == "static",
+            f"output='code', not {self.output!r}": self.output == "code",
+            "encode, thresholds for its thermometer planes": self.encode is not None,
+            f"one hidden layer, not {len(self.hidden)}": len(self.hidden) == 1,
+            f"no convolution, not {len(self.conv)}": not self.conv,
+            units: max((*self.hidden, self.classes)) <= MAX_GRADED,
+            bits: self.input_bits <= MAX_GRADED_BITS,
+        }
+        if not all(needs.values()):
+            raise TrainError(f"units='graded' needs {'; '.join(need for need, met in needs.items() if not met)}")
 
     @property
     def thresholds(self) -> NDArray[np.uint8] | None:
@@ -186,13 +184,10 @@ class Spec:
         K of a convolution is kernel * kernel * C in that order. K of a graded layer is F: its planes share their weights.
         """
         images = self.images
-        convolutions = [
-            (conv.channels, conv.kernel**2 * image[2])
-            for conv, image in zip(self.conv, images[:-1], strict=bool(images))
-        ]
+        convolutions = [(c.channels, c.kernel**2 * image[2]) for c, image in zip(self.conv, images, strict=False)]
         inputs = math.prod(images[-1]) if images else self.features if self.units == "graded" else self.input_bits
-        sizes = (inputs, *self.hidden, self.classes)
-        return (*convolutions, *((units, inputs) for inputs, units in zip(sizes[:-1], sizes[1:], strict=True)))
+        sizes = (*self.hidden, self.classes)
+        return (*convolutions, *zip(sizes, (inputs, *sizes), strict=False))
 
     @property
     def synapses(self) -> int:
@@ -211,8 +206,7 @@ class Spec:
     def per_layer(self, m: float | Sequence[float]) -> tuple[float, ...]:
         """Return one metaplasticity for each trained layer, from a number for all of them or a list with one for each.
 
-        Raises:
-            TrainError: wrong count, or a value that is not a finite number >= 0.
+        Raises TrainError: wrong count, or a value that is not a finite number >= 0.
         """
         values = (m,) * self.trained if isinstance(m, int | float | np.floating) else tuple(m)
         if len(values) != self.trained:
@@ -234,10 +228,8 @@ class Spec:
         if self.thresholds is not None:
             names["encode.thresholds"] = (np.uint8, self.thresholds.shape)
         for i, (units, inputs) in enumerate(self.shapes):
-            if i < self.trained:
-                names[f"layers.{i}.hidden"] = (np.float32, (units, inputs))
-            else:
-                names[f"layers.{i}.code"] = (np.int8, (units, inputs))
+            kind, dtype = ("hidden", np.float32) if i < self.trained else ("code", np.int8)
+            names[f"layers.{i}.{kind}"] = (dtype, (units, inputs))
             if self.normalised(i):
                 for part in ("weight", "bias", "mean", "var"):
                     names[f"layers.{i}.norm.{part}"] = (np.float32, (units,))
@@ -251,8 +243,7 @@ class Spec:
     def from_dict(values: Mapping[str, Any]) -> Spec:
         """Return the spec that `to_dict` wrote, or one read from a user's JSON.
 
-        Raises:
-            TrainError: a field is unknown, missing or out of range.
+        Raises TrainError: a field is unknown, missing or out of range.
         """
         known = [field.name for field in fields(Spec)]
         for name in values:
@@ -265,9 +256,13 @@ class Spec:
 
 
 _CHOICES: dict[str, Any] = {
-    "norm": Norm, "output": Output, "input": Input, "gamma_init": Gamma, "statistics": Statistics,
+    "norm": Norm,
+    "output": Output,
+    "input": Input,
+    "gamma_init": Gamma,
+    "statistics": Statistics,
     "units": Units,
-}  # fmt: skip
+}
 
 
 def _ramp(ramp: object) -> tuple[int, int]:
@@ -293,6 +288,4 @@ def _thresholds(encode: Thresholds, features: int) -> tuple[int, ...] | tuple[tu
         raise TrainError("encode holds a threshold that is not an integer from 0 to 255: features are uint8")
     if rows.ndim == 2 and (rows == rows[:, :1]).all():
         rows = rows[:, 0]
-    if rows.ndim == 1:
-        return tuple(int(value) for value in rows)
-    return tuple(tuple(int(value) for value in row) for row in rows)
+    return tuple(tuple(row) if isinstance(row, list) else row for row in rows.tolist())

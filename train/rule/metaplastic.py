@@ -15,7 +15,7 @@ from typing import Any, overload
 
 from metabit.train.errors import TrainError, extra
 from metabit.train.rule import fused
-from metabit.train.rule.fused import StepSettings, Update
+from metabit.train.rule.fused import Update
 
 with extra("torch"):
     import torch
@@ -81,8 +81,7 @@ class MetaplasticAdam(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters. It takes each setting that it lacks from the optimizer.
 
-        Raises:
-            TrainError: a setting is out of range.
+        Raises TrainError: a setting is out of range.
         """
         settings = {**self.defaults, **param_group}
         for name in ("lr", "m", "eps", "weight_decay"):
@@ -130,26 +129,24 @@ class MetaplasticAdam(torch.optim.Optimizer):
                     state["exp_avg"] = torch.zeros_like(w, memory_format=torch.preserve_format)
                     state["exp_avg_sq"] = torch.zeros_like(w, memory_format=torch.preserve_format)
                 state["step"] += 1
-                settings = StepSettings(
+                yield Update(
+                    w, w.grad.contiguous(), state["exp_avg"], state["exp_avg_sq"],
                     rate=group["lr"] * math.sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"]),
                     decay=group["weight_decay"],
                     m=group["m"] if w.dim() > 1 else 0.0,
-                    beta1=beta1,
-                    beta2=beta2,
-                    eps=group["eps"],
-                )
-                yield Update(w, w.grad.contiguous(), state["exp_avg"], state["exp_avg_sq"], settings)
+                    beta1=beta1, beta2=beta2, eps=group["eps"],
+                )  # fmt: skip
 
 
 def _apply(update: Update) -> None:
     """Compute one update with torch operations, for any dtype, device and memory layout."""
-    w, s = update.w, update.settings
-    g = update.g.add(w, alpha=s.decay) if s.decay else update.g
-    update.second.mul_(s.beta2).addcmul_(g, g, value=1 - s.beta2)
-    update.first.mul_(s.beta1).add_(g, alpha=1 - s.beta1)
-    direction = update.first / update.second.sqrt().add_(s.eps)
-    if s.m:
+    w, u = update.w, update
+    g = u.g.add(w, alpha=u.decay) if u.decay else u.g
+    u.second.mul_(u.beta2).addcmul_(g, g, value=1 - u.beta2)
+    u.first.mul_(u.beta1).add_(g, alpha=1 - u.beta1)
+    direction = u.first / u.second.sqrt().add_(u.eps)
+    if u.m:
         # sign(w) * first, not w * first: the product of two small floats can round to 0, which would leave f out.
-        toward_zero = torch.sign(w) * update.first > 0
-        direction = torch.where(toward_zero, consolidation(s.m, w) * direction, direction)
-    w.sub_(direction, alpha=s.rate)
+        toward_zero = torch.sign(w) * u.first > 0
+        direction = torch.where(toward_zero, consolidation(u.m, w) * direction, direction)
+    w.sub_(direction, alpha=u.rate)

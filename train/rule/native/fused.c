@@ -1,6 +1,13 @@
-#include "kernels.h"
-
+/* Passes over float32 arrays: plain loops, compiled for several x86 instruction sets, one of which is chosen at load time.
+ * `fused.py`, the only caller, checks every argument.
+ *
+ * Each element is computed independently, so no result depends on the number of threads. The build forbids contraction
+ * of a*b+c, so no result depends on the instruction set. */
+#include <dlfcn.h>
 #include <math.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 /* ifunc dispatch needs ELF; elsewhere the compiler's baseline (NEON on AArch64) is used. */
@@ -10,7 +17,25 @@
 #define TARGETS
 #endif
 
-enum { BLOCK = 1024 }; /* elements: the five arrays of a block stay in the first-level cache between the loops */
+enum {
+    BLOCK = 1024,   /* elements: the five arrays of a block stay in the first-level cache between the loops */
+    CHUNK = 1 << 14 /* elements a thread takes at a time: some ten microseconds */
+};
+
+typedef struct {
+    float *w;       /* n hidden weights, updated        */
+    const float *g; /* n gradients                      */
+    float *m;       /* n first moments, updated         */
+    float *v;       /* n second moments, updated        */
+    int8_t *bytes;  /* if not NULL: only write the signs of w, +1 where w >= 0, else -1 (also for NaN) */
+    float *floats;  /* if not NULL: likewise, as floats */
+    size_t n;
+    float rate;             /* lr * sqrt(1 - beta2^t) / (1 - beta1^t) */
+    float keep1, add1;      /* m = keep1 * m + add1 * g               */
+    float keep2, add2, eps; /* v = keep2 * v + add2 * g * g           */
+    float decay;            /* g = g + decay * w                      */
+    float gate;             /* metaplasticity m >= 0; 0 leaves f out  */
+} mt_job;
 
 static inline uint32_t bits_of(float x)
 {
@@ -76,12 +101,25 @@ static inline void adam_ungated(const mt_job *job, size_t at, size_t n, float *r
     }
 }
 
-TARGETS void mt_step(const mt_job *job, size_t begin, size_t end)
+/* Elements [begin, end) of a job. */
+TARGETS static void run_part(const mt_job *job, size_t begin, size_t end)
 {
     float step[BLOCK];
     for (size_t at = begin; at < end; at += BLOCK) {
         const size_t n = end - at < BLOCK ? end - at : BLOCK;
         float *restrict w = job->w + at;
+        if (job->bytes != NULL) {
+            for (size_t i = 0; i < n; i++) {
+                job->bytes[at + i] = w[i] >= 0 ? 1 : -1;
+            }
+            continue;
+        }
+        if (job->floats != NULL) {
+            for (size_t i = 0; i < n; i++) {
+                job->floats[at + i] = w[i] >= 0 ? 1.0f : -1.0f;
+            }
+            continue;
+        }
         if (job->gate > 0) {
             adam(job, at, n, step);
         } else {
@@ -93,20 +131,49 @@ TARGETS void mt_step(const mt_job *job, size_t begin, size_t end)
     }
 }
 
-TARGETS void mt_signs(const float *w, int8_t *out, size_t begin, size_t end)
+typedef struct {
+    const mt_job *jobs;
+    size_t chunks;
+    atomic_size_t next;
+} work;
+
+static size_t chunks_of(size_t n) { return (n + CHUNK - 1) / CHUNK; }
+
+static void run(void *pointer)
 {
-    for (size_t i = begin; i < end; i++) {
-        out[i] = w[i] >= 0 ? 1 : -1;
+    work *shared = pointer;
+    for (size_t chunk; (chunk = atomic_fetch_add(&shared->next, 1)) < shared->chunks;) {
+        const mt_job *job = shared->jobs;
+        for (; chunk >= chunks_of(job->n); job++) {
+            chunk -= chunks_of(job->n);
+        }
+        run_part(job, chunk * CHUNK, job->n - chunk * CHUNK < CHUNK ? job->n : (chunk + 1) * CHUNK);
     }
 }
 
-TARGETS void mt_sign_floats(const float *x, float *out, size_t begin, size_t end)
+/* Runs all jobs on torch's own OpenMP threads if their library is loaded: a second pool of threads would compete with
+ * them for the cores. Each thread takes chunks until none is left, so any number of threads may take part. */
+void mt_run(const mt_job *jobs, size_t count, unsigned threads)
 {
-    for (size_t i = begin; i < end; i++) {
-        out[i] = x[i] >= 0 ? 1.0f : -1.0f;
+    typedef void parallel(void (*)(void *), void *, unsigned, unsigned);
+    parallel *gomp = NULL;
+    work shared = {.jobs = jobs};
+    for (size_t i = 0; i < count; i++) {
+        shared.chunks += chunks_of(jobs[i].n);
+    }
+    if (threads > 1 && shared.chunks > 1) {
+        void *symbol = dlsym(RTLD_DEFAULT, "GOMP_parallel");
+        memcpy(&gomp, &symbol, sizeof gomp);
+    }
+    if (gomp != NULL) {
+        gomp(run, &shared, threads, 0);
+    } else {
+        run(&shared);
     }
 }
 
+/* Writes n floats as bytes. Returns 1 if all are integers in -128..127 (out holds int8), 2 if all are integers in 0..255
+ * (out holds uint8), and 0 otherwise (out holds nothing of use). */
 TARGETS int mt_narrow(const float *x, uint8_t *restrict out, size_t n)
 {
     int32_t fraction = 0, least = 0, most = 0;
