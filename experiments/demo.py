@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ CHUNK = 200
 MEASURED = 200
 """Learning steps of the stream that are measured on the boards that do not run all of it."""
 
-Learn = Callable[[NDArray[np.uint8], NDArray[np.int64]], stream.StepsLike]
+Learn = Callable[[NDArray[np.uint8], NDArray[np.int64]], Any]
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def learn_sideways(
 
 def _learn_next(
     meter: firmware_sim.Meter, rows: Iterator[NDArray[np.int64]], x: NDArray[np.uint8], y: NDArray[np.int64]
-) -> stream.StepsLike:
+) -> Any:
     """Learn the next chunk of the stream on the board; rows: the rows of each chunk."""
     return meter.learn(x, y, f"{NEW_TASK}, training part", next(rows))
 

@@ -26,7 +26,7 @@ from metabit.experiments.sweep import finished, provenance, sweep
 from metabit.train.errors import TrainError
 
 __all__ = [
-    "Benchmark", "Cell", "Draw", "Row", "bars", "main", "markdown", "page", "places", "provenance", "seeds", "spread",
+    "Benchmark", "Cell", "Draw", "Row", "bars", "main", "markdown", "means", "page", "places", "provenance", "seeds", "spread",
     "write_pages",
 ]  # fmt: skip
 
@@ -91,6 +91,10 @@ class Benchmark:
         """All rows of an experiment, variant by variant."""
         return [row for rows in self.done(experiment).values() for row in rows]
 
+    def sections(self, page: str, text: str, table: Callable[[str], str]) -> dict[str, str]:
+        """A page by its path: the text and the table of each experiment that has rows."""
+        return {page: "\n".join([text, *(table(name) for name in self.titles if self.rows(name))])}
+
     def command(self, experiment: str = "") -> str:
         """The command that measures an experiment, or any of them, as a page quotes it."""
         return f"`METABIT_DATA_DIR=... python benchmarks/{self.name}.py{' ' * bool(experiment)}{experiment}`"
@@ -114,7 +118,7 @@ def main(benchmark: Benchmark, arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join([*benchmark.titles, "all"]))
     parser.add_argument("--only", default="", metavar="TEXT", help="only variants whose name contains it")
     parser.add_argument("--seeds", type=int, metavar="N", help="only the first N cells of each variant")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes at once, by Ray; 0: this one")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes at once; 0: this one")
     parser.add_argument("--again", action="store_true", help="measure anew what has rows; they are replaced at the end")
     parser.add_argument("--print", action="store_true", help="measure, print the rows and keep nothing")
     parser.add_argument("--validate", metavar="JSON", help="try changed settings on training samples held out")
@@ -225,6 +229,11 @@ def bars(benchmark: Benchmark, figure: str, names: Mapping[str, Sequence[str]] |
         draw = partial(final_accuracy, runs=runs, title=title, names=names[experiment] if names else None)
         found |= {f"build/pictures/{benchmark.name}/{experiment}.svg": draw} if runs else {}
     return found
+
+
+def means(rows: Sequence[Row], *names: str) -> list[float]:
+    """Mean of each figure over the rows."""
+    return [float(np.mean([row[name] for row in rows])) for name in names]
 
 
 def seeds(rows: Sequence[Row]) -> str:

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from metabit.cli import datasets
 from metabit.experiments import show
 
 
 def command(
-    image: Annotated[Path, typer.Argument(help="A .mbit image, or a folder that metabit export wrote.")] = Path(
-        "out/model.mbit"
-    ),
+    image: Annotated[
+        Path, typer.Argument(help="A .mbit image, or a folder that metabit export wrote.")
+    ] = datasets.MODEL,
     json: show.Json = False,
 ) -> None:
     """Show what is in an image: layers, levels, learning rule, and the memory it needs.

@@ -20,19 +20,13 @@ WIDEST = 12
 
 
 def command(
-    image: Annotated[Path, typer.Argument(help="A .mbit image.")] = Path("out/model.mbit"),
-    data: Annotated[str, typer.Option("--data", help=f"Dataset to test on, or to learn: {datasets.HELP}")] = "digits",
-    learn: Annotated[
-        bool, typer.Option("--learn", help="Learn the training part, one sample at a time, in place, in file order.")
-    ] = False,
-    shuffle: Annotated[
-        bool, typer.Option("--shuffle", help="Learn in random order, a new one for each pass; tasks are mixed.")
-    ] = False,
-    passes: Annotated[int, typer.Option(help="Number of times the stream is learned.", min=1)] = 1,
-    limit: Annotated[int | None, typer.Option(help="Learn only so many samples.", min=1)] = None,
-    also: Annotated[
-        list[str] | None, typer.Option(help="Another dataset to test on, before and after; repeatable.")
-    ] = None,
+    image: datasets.Image = datasets.MODEL,
+    data: datasets.Data = "digits",
+    learn: datasets.Learn = False,
+    shuffle: datasets.Shuffle = False,
+    passes: datasets.Passes = 1,
+    limit: datasets.Limit = None,
+    also: datasets.Also = None,
     save: Annotated[Path | None, typer.Option(help="Write the learned image here.")] = None,
     seed: show.Seed = 0,
     json: show.Json = False,
@@ -51,8 +45,7 @@ def command(
 
     if save is not None and not learn:
         raise UsageError("--save without --learn would write the image unchanged: add --learn")
-    if not learn and (limit is not None or passes != 1 or shuffle):
-        raise UsageError("--limit, --passes and --shuffle belong to the stream to learn: add --learn")
+    datasets.check_stream(learn, limit, passes, shuffle)
     if save is not None and (save.is_dir() or not save.parent.is_dir()):
         raise UsageError(f"--save {save}: give a file in a folder that exists")
     model = Model.open(image)

@@ -13,16 +13,9 @@ from metabit.train.errors import TrainError
 
 def history(tasks: int, epochs: int = 3, **more: Any) -> list[dict[str, Any]]:
     generator = np.random.default_rng(0)
+    figures = {"step": 1, "loss": 1.0, "flipped": 0.1, **more}
     return [
-        {
-            "task": t,
-            "epoch": e,
-            "step": 1,
-            "loss": 1.0,
-            "accuracy": list(generator.random(t + 1)),
-            "flipped": 0.1,
-            **more,
-        }
+        {"task": t, "epoch": e, "accuracy": list(generator.random(t + 1)), **figures}
         for t in range(tasks)
         for e in range(epochs)
     ]
@@ -31,7 +24,7 @@ def history(tasks: int, epochs: int = 3, **more: Any) -> list[dict[str, Any]]:
 def draw(name: str, path: Path) -> None:
     generator = np.random.default_rng(1)
     if name == "accuracy":
-        plots.accuracy_over_time(path, history(3), names=["MNIST", "Fashion", "USPS"], chance=0.1)
+        plots.accuracy_over_time(path, history(3), names=["MNIST", "Fashion", "USPS"])
     elif name == "stream":
         plots.accuracy_over_time(path, history(20, 2))
     elif name == "final":
