@@ -160,9 +160,8 @@ def final_accuracy(
             axes.plot(percent.mean(1), np.full(len(percent), y), "|", color="black", markersize=13, markeredgewidth=1.2)
             if np.ptp(percent, axis=1).any():
                 for j, accuracy in enumerate(percent.mean(0)):
-                    axes.plot(
-                        accuracy, y, MARKS[j % len(MARKS)], color=shades[j], label=labels[j] if tasks <= 8 else None
-                    )
+                    name = labels[j] if tasks <= 8 else None
+                    axes.plot(accuracy, y, MARKS[j % len(MARKS)], color=shades[j], label=name)
         axes.set_yticks(range(len(runs)), list(runs))
         axes.invert_yaxis()
         axes.set(xlim=(0, 100), xlabel="test accuracy after the last task, %")

@@ -191,10 +191,8 @@ def _write(table: Path, rows: Sequence[Row]) -> None:
 
 def _told(row: Mapping[str, Any]) -> None:
     """Print what of a row fits a line."""
-    short = {key: value for key, value in row.items() if isinstance(value, str | int | float) or len(str(value)) < 60}
-    print(
-        " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in short.items())
-    )
+    short = {k: v for k, v in row.items() if isinstance(v, str | int | float) or len(str(v)) < 60}
+    print(" ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in short.items()))
 
 
 def write_pages(benchmark: Benchmark) -> list[Path]:
@@ -242,10 +240,8 @@ def seeds(rows: Sequence[Row]) -> str:
 
 def places(rows: Sequence[Row]) -> str:
     """Machines, torch versions and days of the rows, in words."""
-    found = {
-        ", ".join([row["machine"], *([f"torch {row['torch']}"] if "torch" in row else []), row["date"]]) for row in rows
-    }
-    return "; ".join(sorted(found))
+    torch = [f", torch {row['torch']}" if "torch" in row else "" for row in rows]
+    return "; ".join(sorted({f"{row['machine']}{t}, {row['date']}" for row, t in zip(rows, torch, strict=True)}))
 
 
 def spread(values: Sequence[float], digits: int = 1, scale: float = 100.0) -> str:
@@ -263,8 +259,5 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]
     if wrong := [row for row in rows if len(row) != len(head)]:
         raise ValueError(f"a row of {len(wrong[0])} cells in a table of {len(head)} columns: {list(wrong[0])}")
     lines = [head, ["---"] * len(head), *rows]
-    return ["|" + "|".join(c if i == 1 else f" {c} " for c in map(_escape, line)) + "|" for i, line in enumerate(lines)]
-
-
-def _escape(cell: object) -> str:
-    return str(cell).replace("|", "\\|")
+    escaped = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
+    return ["|" + "|".join(c if i == 1 else f" {c} " for c in line) + "|" for i, line in enumerate(escaped)]

@@ -124,7 +124,5 @@ def order_of(y: Labels, shuffle: bool) -> str:
     if shuffle:
         return "in random order"
     blocks = 1 + int((y[1:] != y[:-1]).sum())
-    sorted_by_class = blocks == len(np.unique(y)) < len(y)
-    return "in file order" + (
-        ", which shows the classes one after the other (--shuffle mixes them)" if sorted_by_class else ""
-    )
+    by_class = ", which shows the classes one after the other (--shuffle mixes them)"
+    return "in file order" + by_class * (blocks == len(np.unique(y)) < len(y))

@@ -98,35 +98,22 @@ def command(
 
 
 def _tell(
-    image: str,
-    data: str,
-    before: Mapping[str, Confusion],
-    after: Mapping[str, Confusion] | None,
-    tally: stream.Tally,
-    order: str,
-) -> None:
+    image: str, data: str, before: Mapping[str, Confusion], after: Mapping[str, Confusion] | None, tally: stream.Tally, order: str
+) -> None:  # fmt: skip
     if after is None:
-        columns = ["dataset", "accuracy", "balanced", "of the surer half", "test samples"]
         rows = [
-            (
-                name,
-                *map(show.percent, (found.accuracy, found.balanced_accuracy, found.surer_half)),
-                f"{found.counts.sum():,}",
-            )
-            for name, found in before.items()
+            (name, *map(show.percent, (c.accuracy, c.balanced_accuracy, c.surer_half)), f"{c.counts.sum():,}")
+            for name, c in before.items()
         ]
-        show.table(image, columns, rows)
+        show.table(image, ["dataset", "accuracy", "balanced", "of the surer half", "test samples"], rows)
     else:
+        kinds = ("accuracy", "balanced_accuracy")
         visits = ", ".join(f"{value:.1f} {name}" for name, value in tally.per_sample().items() if name != "skipped")
         show.table(
             f"{image} learned {tally.samples:,} samples of {data} {order}",
             ["dataset", "before", "after", "balanced: before", "after"],
             [
-                (
-                    name,
-                    show.percent(before[name].accuracy), show.percent(after[name].accuracy),
-                    show.percent(before[name].balanced_accuracy), show.percent(after[name].balanced_accuracy),
-                )
+                (name, *(show.percent(getattr(c[name], kind)) for kind in kinds for c in (before, after)))
                 for name in before
             ],
             caption=f"prequential accuracy {show.percent(tally.prequential)}; per sample {visits}; "
@@ -155,12 +142,6 @@ def _tell_classes(data: str, before: Confusion, after: Confusion | None) -> None
         for i, name in enumerate(last.names)
         if last.counts[i].any()
     ]
-    caption = (
-        f"columns {last.names[0]} to {last.names[-1]}: samples of the row's class that were predicted as this class"
-    )
-    show.table(
-        f"{data}, test part by class" + (", after learning" if after else ""),
-        [*columns, *(last.names if wide else ())],
-        rows,
-        caption=caption if wide else None,
-    )
+    note = f"columns {last.names[0]} to {last.names[-1]}: samples of the row's class that were predicted as this class"
+    title = f"{data}, test part by class" + (", after learning" if after else "")
+    show.table(title, [*columns, *(last.names if wide else ())], rows, caption=note if wide else None)

@@ -105,19 +105,12 @@ def _facts(ran: Run, path: Path, seconds: float) -> dict[str, Any]:
     last = ran.history[-1] if ran.history else {}
     final: list[float] = next((row["accuracy"] for row in reversed(ran.history) if row["accuracy"]), [])
     return {
-        "checkpoint": str(path),
-        "scenario": ran.scenario.name,
-        "tasks": ran.scenario.count,
-        "epochs": len(ran.history),
-        "interrupted": ran.interrupted,
-        "seconds": round(seconds, 1),
-        "loss": last.get("loss"),
-        "train_accuracy": last.get("train_accuracy"),
-        "test_accuracy": final[-1] if final else None,
-        "accuracy": final,
+        "checkpoint": str(path), "scenario": ran.scenario.name, "tasks": ran.scenario.count, "epochs": len(ran.history),
+        "interrupted": ran.interrupted, "seconds": round(seconds, 1), "loss": last.get("loss"),
+        "train_accuracy": last.get("train_accuracy"), "test_accuracy": final[-1] if final else None, "accuracy": final,
         "mean_accuracy": sum(final) / len(final) if final else None,
         "accuracy_matrix": [[None if value != value else value for value in row] for row in matrix.tolist()],
-    }
+    }  # fmt: skip
 
 
 def _draw(ran: Run, output: Path) -> None:

@@ -120,11 +120,8 @@ def _verdict(best: Trial, gains: list[float]) -> str:
     if not gains:
         return "nothing leads the settings as they are"
     said = f"{100 * sum(gains) / len(gains):+.1f} points on {len(gains)} other seeds"
-    return (
-        f"best: {_plain(best)}, {said}"
-        if best.number
-        else f"best as it is: the first comes to {said}, not beyond chance"
-    )
+    found = f"best: {_plain(best)}, {said}"
+    return found if best.number else f"best as it is: the first comes to {said}, not beyond chance"
 
 
 def _tell(found: list[Trial], data: str) -> None:

@@ -74,9 +74,8 @@ def command(
             rows += [{"bits": k, **row} for row in compare(ran)]
     equal = all(row["scores_differ"] == 0 and not row["states_differ"] for row in rows)
     if json:
-        show.emit(
-            {"equal": equal, "read": read.facts(), "test_samples": len(task.y_test), "steps": steps, "engines": rows}
-        )
+        found = {"equal": equal, "read": read.facts(), "test_samples": len(task.y_test), "steps": steps}
+        show.emit({**found, "engines": rows})
     else:
         datasets.say(read)
         show.table(

@@ -46,21 +46,7 @@ def test_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     app = typer.Typer()
     app.command()(sweep.command)
-    arguments = [
-        "rotated-digits",
-        "--m",
-        "0",
-        "--m",
-        "25",
-        "--width",
-        "16",
-        "--tasks",
-        "2",
-        "--epochs",
-        "1",
-        "--workers",
-        "0",
-    ]
+    arguments = "rotated-digits --m 0 --m 25 --width 16 --tasks 2 --epochs 1 --workers 0".split()
     said = call(app, *arguments)
     assert "mean accuracy" in said
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_file()) == ["sweep.csv", "sweep.jsonl"]
