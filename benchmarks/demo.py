@@ -50,10 +50,9 @@ def measure(asked: Cell) -> Row:
     model = Model(image)
     learn = model.learn_many if kind.options.bits > 1 else None
     d = demo.learn_sideways(kind, image, learn, model.state, asked["seed"], RECIPE.passes)
-    row = {key: getattr(d, key) for key in ("before", "after", "visited", "moved", "flipped")} | results.provenance(
-        "torch"
-    )
-    return row | ({"curve": d.curve} if asked["experiment"] == "deployments" else {})
+    names = ("before", "after", "visited", "moved", "flipped", "curve")
+    row = {key: getattr(d, key) for key in names[: 6 if asked["experiment"] == "deployments" else 5]}
+    return row | results.provenance("torch")
 
 
 @cache
@@ -85,7 +84,7 @@ def learning_table() -> str:
     rows = []
     for name, runs in BENCHMARK.done("deployments").items():
         shares = [results.spread([row[when][task] for row in runs]) for task in (0, 1) for when in ("before", "after")]
-        work = [f"{np.mean([row[key] for row in runs]):,.1f}" for key in ("visited", "moved", "flipped")]
+        work = [f"{mean:,.1f}" for mean in results.means(runs, "visited", "moved", "flipped")]
         rows.append([name, *shares, *work])
     head = ["deployment", "upright: before", "after", "sideways: before", "after", "visited", "moved", "flipped"]
     return "\n".join(results.markdown(head, rows))
@@ -117,18 +116,15 @@ def by_rate() -> dict[str, list[tuple[float, dict[str, float]]]]:
     found: dict[str, list[tuple[float, dict[str, float]]]] = {name: [] for name in NAMES[:2]}
     for runs in BENCHMARK.done("rates").values():
         mean = {task: 100 * float(np.mean([row["after"][i] for row in runs])) for i, task in enumerate(TASKS)}
-        mean["moved"] = float(np.mean([row["moved"] for row in runs]))
+        (mean["moved"],) = results.means(runs, "moved")
         found[runs[0]["deployment"]].append((runs[0]["visit_rate"], mean))
     return found
 
 
 def rates_table() -> str:
     both = [dict(points) for points in by_rate().values()]
-    rows = [
-        [rate, *(f"{found[rate][key]:,.1f}" for found in both for key in (*TASKS, "moved"))]
-        for rate in RATES
-        if all(rate in found for found in both)
-    ]
+    shown = [rate for rate in RATES if all(rate in found for found in both)]
+    rows = [[rate, *(f"{found[rate][key]:,.1f}" for found in both for key in (*TASKS, "moved"))] for rate in shown]
     head = ["visit rate", "metaplastic: upright", "sideways", "moved", "m = 0: upright", "sideways", "moved"]
     return "\n".join(results.markdown(head, rows))
 
@@ -161,17 +157,13 @@ m = 0 is a strong rival on this small task: at 0.02 it keeps nearly as much and 
 """
 
 
-def fill(text: str, name: str, table: str) -> str:
-    """The text with the table between its two markers."""
-    begin, end = f"<!-- {name} table: benchmarks/demo.py writes it -->", f"<!-- /{name} table -->"
-    head, rest = text.split(begin)
-    return f"{head}{begin}\n{table}\n{end}{rest.split(end)[1]}"
-
-
 def pages() -> dict[str, str]:
+    """The pages, and README with its tables between their markers."""
     readme = (BENCHMARK.root / "README.md").read_text()
-    filled = fill(fill(readme, "demo", learning_table()), "boards", boards_table())
-    return {PAGE: page(), PICTURE: picture(), "README.md": filled}
+    for name, table in (("demo", learning_table()), ("boards", boards_table())):
+        begin, end = f"<!-- {name} table: benchmarks/demo.py writes it -->", f"<!-- /{name} table -->"
+        readme = f"{readme.split(begin)[0]}{begin}\n{table}\n{end}{readme.split(end)[1]}"
+    return {PAGE: page(), PICTURE: picture(), "README.md": readme}
 
 
 # Pictures

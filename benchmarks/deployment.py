@@ -206,15 +206,17 @@ def table(name: str) -> str:
         if deployment not in FREEZE:
             shares[0] = shares[1] = "–"
         if deployment != OFFLINE:
-            mean = {
-                key: float(np.mean([row[key] for row in runs]))
-                for key in ("visited", "moved", "flipped", "microseconds")
-            }
-            synapses = 8 * runs[0]["state_bytes"] / experiment.options.bits
+            visited, moved, flipped, took = results.means(runs, "visited", "moved", "flipped", "microseconds")
+            share = visited * experiment.options.bits / (8 * runs[0]["state_bytes"])
+            sizes = f"{runs[0]['samples']:,}", f"{runs[0]['state_bytes']:,}"
             work = [
-                f"{mean['visited']:.1f}", f"{100 * mean['visited'] / synapses:.2f} %", f"{mean['moved']:.2f}",
-                f"{mean['flipped']:.2f}", f"{runs[0]['samples']:,}", f"{runs[0]['state_bytes']:,}", f"{mean['microseconds']:.0f}",
-            ]  # fmt: skip
+                f"{visited:.1f}",
+                f"{100 * share:.2f} %",
+                f"{moved:.2f}",
+                f"{flipped:.2f}",
+                *sizes,
+                f"{took:.0f}",
+            ]
         rows.append([deployment, results.seeds(runs), *shares, *work])
     head = [
         "deployment", "seeds", f"{old}: before", "after", f"{new}: before", "after", "visited", "of all", "moved", "flipped",
@@ -225,7 +227,6 @@ def table(name: str) -> str:
 
 
 def sentences(experiment: Experiment) -> list[str]:
-    """The settings in words."""
     t, o, gentle = experiment.training, experiment.options, experiment.gentle
     return [
         f"Training: {t.hidden} graded units, {t.planes} planes, {t.epochs} epochs, m = {t.m:g}, lr = {t.lr:g}, eps = {t.eps:g}.",
@@ -247,7 +248,7 @@ Signs exported: the weights alone, every level next to zero. m = 0: the levels, 
 that suit it best. New task alone: accuracy of the same network when there is no old task to keep, learning on the device from
 random weights, and trained offline.
 """
-    return {PAGE: "\n".join([text, *(table(name) for name in EXPERIMENTS if BENCHMARK.rows(name))])}
+    return BENCHMARK.sections(PAGE, text, table)
 
 
 BENCHMARK = Benchmark(

@@ -58,23 +58,18 @@ def frozen_net(hidden: tuple[int, ...]) -> export.Frozen:
 def relu_net() -> Any:
     """Float32 of the same shape, random weights."""
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
 
-    rng = np.random.default_rng(SEED)
-    sizes, nodes, weights, signal = (784, *HIDDEN, 10), [], [], "x"
+    rng, sizes, weights = np.random.default_rng(SEED), (784, *HIDDEN, 10), []
     for i, (k, n) in enumerate(zip(sizes, sizes[1:], strict=False)):
-        weights.append(numpy_helper.from_array((rng.standard_normal((k, n)) / np.sqrt(k)).astype(np.float32), f"w{i}"))
-        weights.append(numpy_helper.from_array((rng.standard_normal(n) / 8).astype(np.float32), f"b{i}"))
-        nodes.append(helper.make_node("MatMul", [signal, f"w{i}"], [f"product{i}"]))
-        last = i == len(sizes) - 2
-        nodes.append(helper.make_node("Add", [f"product{i}", f"b{i}"], ["scores" if last else f"sum{i}"]))
-        if not last:
-            nodes.append(helper.make_node("Relu", [f"sum{i}"], [f"h{i}"]))
-            signal = f"h{i}"
-    value = helper.make_tensor_value_info
-    ends = [value("x", TensorProto.FLOAT, ["n", 784])], [value("scores", TensorProto.FLOAT, ["n", 10])]
-    graph = helper.make_graph(nodes, "relu", *ends, weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+        weights.append(onnx.numpy_helper.from_array((rng.standard_normal((k, n)) / k**0.5).astype(np.float32), f"w{i}"))
+        weights.append(onnx.numpy_helper.from_array((rng.standard_normal(n) / 8).astype(np.float32), f"b{i}"))
+    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["": 18]>
+        relu (float[n, 784] x) => (float[n, 10] scores) {
+            p0 = MatMul(x, w0)   s0 = Add(p0, b0)   h0 = Relu(s0)
+            p1 = MatMul(h0, w1)  s1 = Add(p1, b1)   h1 = Relu(s1)
+            p2 = MatMul(h1, w2)  scores = Add(p2, b2)
+        }""")
+    model.graph.initializer.extend(weights)
     onnx.checker.check_model(model)
     return model
 
@@ -85,19 +80,16 @@ def int8_net(model: Any, x: NDArray[np.float32]) -> bytes:
     from onnxruntime import quantization as q
 
     class Digits(q.CalibrationDataReader):
-        def __init__(self) -> None:
-            self.rows = iter(x[:200])
+        rows = iter(x[:200])
 
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            row = next(self.rows, None)
-            return None if row is None else {"x": row[None]}
+            return next(({"x": row[None]} for row in self.rows), None)
 
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "a.onnx", Path(folder) / "b.onnx"
         onnx.save(model, source)
-        q.quantize_static(
-            source, target, Digits(), quant_format=q.QuantFormat.QOperator, activation_type=q.QuantType.QUInt8
-        )
+        form = {"quant_format": q.QuantFormat.QOperator, "activation_type": q.QuantType.QUInt8}
+        q.quantize_static(source, target, Digits(), **form)
         return target.read_bytes()
 
 
@@ -184,18 +176,13 @@ def in_onnxruntime(inputs: Inputs, network: str, batch: int) -> Engine:
     session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     name, rows = session.get_inputs()[0].name, [x[i : i + batch] for i in range(0, len(x), batch)]
     wanted = ["label" if same else "scores"]
-    return timed(
-        lambda: [session.run(wanted, {name: row})[0] for row in rows],
-        len(x),
-        np.concatenate if same else lambda out: None,
-    )
+    labels = np.concatenate if same else lambda out: None
+    return timed(lambda: [session.run(wanted, {name: row})[0] for row in rows], len(x), labels)
 
 
 def in_lce(inputs: Inputs) -> Engine:
     run, rows = lce_runner(lce_file(inputs.bare)), list(inputs.on[:, None, None, None])
-    return timed(
-        lambda: [run(row) for row in rows], len(rows), lambda out: np.array(out).reshape(len(rows), -1).argmax(1)
-    )
+    return timed(lambda: [run(row).argmax() for row in rows], len(rows), np.array)
 
 
 PACKED, LCE = "metabit's packed file", "Larq Compute Engine"

@@ -9,6 +9,7 @@ emulated nRF52840, predicting and learning.
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -53,9 +54,7 @@ def measure(asked: Cell) -> Row:
     with firmware_sim.Device(firmware_sim.build(image, board), board) as on_board:
         taught = int((~on_board.learn_many(x[:WARM], y[:WARM]).skipped.astype(bool)).sum())
         learnt = on_board.learn_many(x[WARM:], y[WARM:])
-    assert taught > built.options.batch, (
-        f"only {taught} of {WARM} samples taught {asked['device']}: its batch is not full"
-    )
+    assert taught > built.options.batch, f"{taught} of {WARM} samples taught {asked['device']}: its batch is not full"
     cycles = {"mean": float(learnt.cycles.mean()), "max": int(learnt.cycles.max())}
     return {
         "sources": digest(b"".join(path.read_bytes() for path in sources())), "bits": built.options.bits,
@@ -69,9 +68,8 @@ def measure(asked: Cell) -> Row:
 def points() -> dict[str, tuple[Row, list[float]]]:
     """Device -> its costs, and its accuracies 0..1 by seed."""
     accuracy = {device: [row["accuracy"] for row in rows] for device, rows in streams.BENCHMARK.done(NAME).items()}
-    return {
-        device: (rows[0], accuracy[device]) for device, rows in BENCHMARK.done("frontier").items() if device in accuracy
-    }
+    found = BENCHMARK.done("frontier").items()
+    return {device: (rows[0], accuracy[device]) for device, rows in found if device in accuracy}
 
 
 def pages() -> dict[str, str]:
@@ -102,27 +100,17 @@ def pages() -> dict[str, str]:
 
 def pictures() -> dict[str, Draw]:
     lines = {
-        f"{device}, {p['learn_cycles']['mean'] / 1e3:.0f} kcycles": (
-            [p["state_bytes"] / 1024] * len(accuracy),
-            accuracy,
-        )
-        for device, (p, accuracy) in points().items()
+        f"{device}, {p['learn_cycles']['mean'] / 1e3:.0f} kcycles": ([p["state_bytes"] / 1024] * len(shares), shares)
+        for device, (p, shares) in points().items()
     }
-
-    def draw(path: Any) -> None:
-        plots.curves(path, {"permuted MNIST, 100 tasks": lines}, "state, KiB", "test accuracy, %")
-
+    panels = {"permuted MNIST, 100 tasks": lines}
+    draw = partial(plots.curves, panels=panels, xlabel="state, KiB", ylabel="test accuracy, %")
     return {"build/pictures/streams/frontier.svg": draw}
 
 
 BENCHMARK = Benchmark(
-    __file__,
-    {"frontier": "Accuracy, bytes and cycles of the devices of 100 tasks"},
-    cells,
-    pages,
-    measure,
-    pictures=pictures,
-)
+    __file__, {"frontier": "Accuracy, bytes and cycles of the devices of 100 tasks"}, cells, pages, measure, pictures=pictures
+)  # fmt: skip
 
 if __name__ == "__main__":
     results.main(BENCHMARK)

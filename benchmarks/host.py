@@ -148,13 +148,8 @@ def host_page() -> str:
         f"{one['visited']} synapses visited a sample, {one['moved']} moved, {one['flipped']} flipped; all rows end in one state."
     )
     rows = [[r["engine"], f"{r['best_per_s']:,}", f"{r['median_per_s']:,}"] for r in learnt]
-    return (
-        text
-        + "\n"
-        + results.page(
-            "Learning", about, results.markdown(["vectors", "samples/s, best turn", "median turn"], rows), level=2
-        )
-    )
+    table = results.markdown(["vectors", "samples/s, best turn", "median turn"], rows)
+    return text + "\n" + results.page("Learning", about, table, level=2)
 
 
 BENCHMARK = Benchmark(

@@ -151,9 +151,7 @@ DOSE_A, DOSE_B = 1300, 3700
 
 def cells(name: str) -> dict[str, list[Cell]]:
     if name == "code":
-        return {
-            build: [{"experiment": name, "build": build, "flags": flags} for flags in FOR_SIZE] for build in builds()
-        }
+        return {build: [{"experiment": name, "build": build, "flags": f} for f in FOR_SIZE] for build in builds()}
     return {
         case.name: [
             {"experiment": name, "case": case.name, "board": board, "flags": flags}

@@ -39,6 +39,7 @@ EVERY = 20
 that was not."""
 BATCH = 1_000
 PIXELS = 784
+FIGURES = ("learnt", "prequential", "visited", "moved", "flipped", "microseconds")
 Pair = tuple[NDArray[np.uint8], NDArray[Any]]
 """Samples (n, features) and their labels (n,)."""
 
@@ -176,10 +177,8 @@ def cell(name: str, device: str, seed: int, experiment: Experiment) -> Cell:
 
 
 def cells(name: str) -> dict[str, list[Cell]]:
-    experiment = EXPERIMENTS[name]
-    return {
-        device: [cell(name, device, seed, experiment) for seed in experiment.seeds] for device in experiment.devices
-    }
+    e = EXPERIMENTS[name]
+    return {device: [cell(name, device, seed, e) for seed in e.seeds] for device in e.devices}
 
 
 def measure(asked: Cell, experiment: Experiment | None = None, validate: bool = False) -> Row:
@@ -248,25 +247,24 @@ def validate(name: str, device: str, changes: Cell) -> Row:
 def table(name: str) -> str:
     """Markdown: per cent, and work per sample over the whole stream."""
     experiment, found = EXPERIMENTS[name], BENCHMARK.done(name)
-    last = "test images" if experiment.parts else "all tasks" if experiment.tasks <= 10 else f"last {LAST} tasks"
+    tested = "test images" if experiment.parts else "all tasks" if experiment.tasks <= 10 else f"last {LAST} tasks"
     seen = "Each image once" if experiment.passes == 1 else f"Each part {experiment.passes} times"
     rows = []
     for device, runs in found.items():
         told = [t for row in runs for t in row["told"]]
-        mean = {key: float(np.mean([t[key] for t in told])) for key in told[0] if key != "tasks"}
+        learnt, right, visited, moved, flipped, took = results.means(told, *FIGURES)
         ends = " ".join(f"{100 * a:.1f}" for a in np.mean([row["final"] for row in runs], axis=0))
         if experiment.tasks == 1:
             ends = results.spread([row["margin_auroc"] for row in runs], 3, 1)
         rows.append([
             device, results.seeds(runs), results.spread([row["accuracy"] for row in runs]), ends,
-            f"{100 * mean['learnt']:.1f}", f"{100 * mean['prequential']:.1f}",
-            f"{mean['visited']:.1f}", f"{mean['moved']:.1f}", f"{mean['flipped']:.2f}",
-            f"{runs[0]['state_bytes']:,}", f"{runs[0]['arena_bytes']:,}", f"{mean['microseconds']:.0f}",
+            f"{100 * learnt:.1f}", f"{100 * right:.1f}", f"{visited:.1f}", f"{moved:.1f}", f"{flipped:.2f}",
+            f"{runs[0]['state_bytes']:,}", f"{runs[0]['arena_bytes']:,}", f"{took:.0f}",
         ])  # fmt: skip
     ends = "by task, at the end" if experiment.tasks > 1 else "margin AUROC"
     head = [
-        "device", "seeds", last, ends, "just learnt", "prequential", "visited", "moved", "flipped", "state, bytes", "arena, bytes",
-        "µs a sample",
+        "device", "seeds", tested, ends, "just learnt", "prequential", "visited", "moved", "flipped", "state, bytes",
+        "arena, bytes", "µs a sample",
     ]  # fmt: skip
     about = f"`{name}`, on {results.places(BENCHMARK.rows(name))}. {seen}."
     return results.page(experiment.title, about, results.markdown(head, rows), experiment.beside, level=2)
@@ -280,14 +278,12 @@ rule, one image at a time, in integers, by the C runtime; no replay, no task bou
 100 tasks of other permutations, tested on 10,000 training images held out. The state is all that learning changes.
 {BENCHMARK.raw(PAGE)} {BENCHMARK.command("NAME")} measures one of the tables. [Cost on a board](frontier.md): bytes, cycles.
 """
-    return {PAGE: "\n".join([text, *(table(name) for name in EXPERIMENTS if BENCHMARK.rows(name))])}
+    return BENCHMARK.sections(PAGE, text, table)
 
 
 def pictures() -> dict[str, Draw]:
-    tested = {name: e.tested(e.tasks - 1) for name, e in EXPERIMENTS.items()}
-    return results.bars(
-        BENCHMARK, "final", {name: [f"task {task + 1}" for task in tasks] for name, tasks in tested.items()}
-    )
+    names = {name: [f"task {task + 1}" for task in e.tested(e.tasks - 1)] for name, e in EXPERIMENTS.items()}
+    return results.bars(BENCHMARK, "final", names)
 
 
 BENCHMARK = Benchmark(

@@ -11,14 +11,16 @@ Sides take turns, ten steps each, and the table has medians over all turns.
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -90,28 +92,24 @@ def ours(scale: float | None = None, gradients: torch.dtype | None = None, nativ
 def formula() -> Step:
     """The formulation of the paper's authors in torch operations: float32 products of the signs, Adam on whole tensors."""
     x, y = data()
-    inputs, y = x[:BATCH] / 255, y[:BATCH]
-    net = Net()
+    inputs, y, net = x[:BATCH] / 255, y[:BATCH], Net()
     hidden = [linear.hidden for linear in net.linears]
     state = {p: [torch.zeros_like(p), torch.zeros_like(p)] for p in net.parameters()}
-    count = 0
+    numbers = itertools.count(1)
 
     def step() -> None:
-        nonlocal count
-        count += 1
-        for p in net.parameters():
-            p.grad = None
-        h, weights = inputs, []
-        for i, norm in enumerate(net.norms):
-            weights.append(torch.sign(hidden[i].detach()).requires_grad_())
-            h = norm(torch.nn.functional.linear(h, weights[-1]))
+        net.zero_grad()
+        h, weights = inputs, [torch.sign(p.detach()).requires_grad_() for p in hidden]
+        for i, (w, norm) in enumerate(zip(weights, net.norms, strict=True)):
+            h = norm(torch.nn.functional.linear(h, w))
             if i + 1 < len(hidden):
                 h = torch.nn.functional.hardtanh(h)
                 h = h + (torch.sign(h) - h).detach()
         torch.nn.functional.cross_entropy(h, y).backward()
         for p, w in zip(hidden, weights, strict=True):
             p.grad = w.grad
-        scale = SETTINGS["lr"] * math.sqrt(1 - 0.999**count) / (1 - 0.9**count)
+        t = next(numbers)
+        scale = SETTINGS["lr"] * math.sqrt(1 - 0.999**t) / (1 - 0.9**t)
         with torch.no_grad():
             for p, (first, second) in state.items():
                 g = p.grad.add(p, alpha=SETTINGS["weight_decay"])
@@ -119,8 +117,7 @@ def formula() -> Step:
                 second.mul_(0.999).addcmul_(g, g, value=0.001)
                 u = first / second.sqrt().add_(1e-8)
                 if p.dim() > 1:
-                    f = 1 - torch.tanh(M * p.abs()) ** 2
-                    u = torch.where(torch.sign(p) * first > 0, f * u, u)
+                    u = torch.where(torch.sign(p) * first > 0, (1 - torch.tanh(M * p.abs()) ** 2) * u, u)
                 p.sub_(u, alpha=scale)
 
     return step
@@ -148,12 +145,10 @@ def loading() -> Step:
     """A shuffled batch of the dataset."""
     x, y = data()
     order = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(2))
-    at = 0
+    batches = itertools.cycle(order.split(BATCH))
 
     def step() -> None:
-        nonlocal at
-        chosen = order[at : at + BATCH]
-        at = (at + BATCH) % SAMPLES
+        chosen = next(batches)
         x.index_select(0, chosen), y.index_select(0, chosen)
 
     return step
@@ -213,42 +208,34 @@ def step_times(threads: int) -> dict[str, Row]:
         gc.collect()
     gc.enable()
     bare = times[next(iter(SIDES))]
-    return {
-        name: {
-            "median_ms": round(statistics.median(values), 3),
-            "min_ms": round(min(values), 3),
-            "to_bare": round(statistics.median(v / b for v, b in zip(values, bare, strict=True)), 3),
-        }
-        for name, values in times.items()
+    figures = {
+        name: (statistics.median(took), min(took), statistics.median(v / b for v, b in zip(took, bare, strict=True)))
+        for name, took in times.items()
     }
+    keys = ("median_ms", "min_ms", "to_bare")
+    return {name: {k: round(v, 3) for k, v in zip(keys, some, strict=True)} for name, some in figures.items()}
 
 
 def peak_memory(name: str) -> Row:
     """MiB of a new process: with torch imported and the data loaded, and at the peak of 20 steps."""
-    code = f"import train_step as t; print(*t.peak_here({name!r}))"
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    before, peak = (float(value) for value in done.stdout.split())
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        before, peak = process.submit(peak_here, name).result()
     return {"before_mib": round(before), "peak_mib": round(peak), "step_mib": round(peak - before)}
 
 
-def peak_here(name: str) -> tuple[float, float]:
+def peak_here(name: str) -> list[float]:
     """Resident MiB now, and at the peak of 20 steps."""
     torch.set_num_threads(1)
-    step = SIDES["loading a batch"]()
-    step()
-    del step
+    SIDES["loading a batch"]()()
     Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts here
-    before = _resident("VmHWM")
-    step = SIDES[name]()
-    for _ in range(20):
-        step()
-    return before, _resident("VmHWM")
-
-
-def _resident(field: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+    found = []
+    for steps in (0, 20):
+        step = SIDES[name]() if steps else None
+        for _ in range(steps):
+            step()
+        lines = Path("/proc/self/status").read_text().splitlines()
+        found += [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
+    return found
 
 
 def instructions() -> str:

@@ -27,7 +27,7 @@ from metabit.data import Task, load, thermometer
 from metabit.experiments import results
 from metabit.experiments.demo_settings import RECIPE
 from metabit.experiments.results import Benchmark, Cell, Row
-from metabit.export import DenseLayer, Frozen, OutputLayer, VisitOptions, freeze, write_image
+from metabit.export import Frozen, VisitOptions, freeze, write_image
 from metabit.export.freeze.levels import tables
 from metabit.runtime import Model
 from metabit.train.settings import Defaults, Settings
@@ -105,21 +105,15 @@ def with_last_weaken(frozen: Frozen, last: float) -> Frozen:
     def table(bits: int) -> NDArray[np.uint16]:
         return tables(float(np.arctanh(np.sqrt(1 - last))) / (2 ** (bits - 1) - 0.5), 1.0, bits, "certain")[1]
 
-    layers = (
-        replace(a, rule=replace(a.rule, weaken=table(a.bits)))
-        if isinstance(a, DenseLayer | OutputLayer) and a.rule
-        else a
-        for a in frozen.layers
-    )
-    return replace(frozen, layers=tuple(layers))
+    layers = (replace(a, rule=replace(a.rule, weaken=table(a.bits))) if a.rule else a for a in frozen.layers)
+    return replace(frozen, layers=tuple(layers))  # type: ignore[arg-type]
 
 
 def auto_measure(asked: Cell, validate: bool = False) -> Row:
     names, seed, last = PAIRS[asked["pair"]], asked["seed"], asked["last_weaken"]
     old, new = (shown(name, validate) for name in names)
-    frozen = freeze(
-        auto_trained(names[0], seed, validate), VisitOptions(bits=asked["bits"], m="auto" if last else None, seed=seed)
-    )
+    options = VisitOptions(bits=asked["bits"], m="auto" if last else None, seed=seed)
+    frozen = freeze(auto_trained(names[0], seed, validate), options)
     model = Model(write_image(with_last_weaken(frozen, last) if last and validate else frozen))
     order = np.random.default_rng(seed)
     for _ in range(RECIPE.passes if names[0] == "digits" else 1):
@@ -188,7 +182,9 @@ def backward_cells() -> dict[str, list[Cell]]:
     }  # fmt: skip
 
 
-def backward_measure(asked: Cell, validate: bool = False) -> Row:
+def measure(asked: Cell, validate: bool = False) -> Row:
+    if asked["experiment"] == "auto-m":
+        return auto_measure(asked, validate)
     old, new = task(asked["old"], validate), task(asked["new"], validate)
     rest = {key: value for key, value in TRAINING.items() if key != "preset"} | {"evaluate_every": TRAINING["epochs"]}
     checkpoint = trained(asked["old"], old, Settings.of(Defaults(preset="mlp-512"), **rest, seed=asked["seed"]))
@@ -199,7 +195,8 @@ def backward_measure(asked: Cell, validate: bool = False) -> Row:
         before.append(accuracies(model, old, new))
         work.append(learn(model, islice(stream(new, 1, own), SHOWN // 1000)))
         after.append(accuracies(model, old, new))
-    means = {key: float(np.mean([one[key] for one in work])) for key in ("visited", "moved", "flipped")}
+    names = ("visited", "moved", "flipped")
+    means = dict(zip(names, results.means(work, *names), strict=True))
     return {"before": before[0], "after": after, **means, **results.provenance()}
 
 
@@ -220,7 +217,7 @@ def backward_table(found: dict[str, list[Row]]) -> list[list[str]]:
             for way, rows in zip(WAYS, both, strict=True):
                 before = [results.spread([row["before"][which] for row in rows]) for which in (0, 1)]
                 after = [results.spread(list(one), scale=1) for one in ends(rows).mean(1).T]
-                work = [f"{np.mean([row[key] for row in rows]):.1f}" for key in ("visited", "moved", "flipped")]
+                work = [f"{mean:.1f}" for mean in results.means(rows, "visited", "moved", "flipped")]
                 lines.append([new, f"{rate:g}", way, before[0], after[0], before[1], after[1], after[2], *work])
             difference = (ends(both[1]) - ends(both[0])).reshape(-1, 3)
             errors = difference.std(0, ddof=1) / len(difference) ** 0.5
@@ -256,18 +253,14 @@ def cells(name: str) -> dict[str, list[Cell]]:
     return auto_cells() if name == "auto-m" else backward_cells()
 
 
-def measure(asked: Cell) -> Row:
-    return auto_measure(asked) if asked["experiment"] == "auto-m" else backward_measure(asked)
-
-
 def validate(name: str, variant: str, changes: Cell) -> dict[str, Any]:
     """On images held out: m auto with changes {"last_weaken": p} at seeds 10 and 11, the backward pass at seed 100."""
     asked = cells(name)[variant][0]
     if name == "auto-m":
         if asked["last_weaken"] is not None:
             asked |= changes
-        return {f"seed {seed}": auto_measure(asked | {"seed": seed}, validate=True) for seed in (10, 11)}
-    return backward_measure(asked | {"seed": 100}, validate=True)
+        return {f"seed {seed}": measure(asked | {"seed": seed}, validate=True) for seed in (10, 11)}
+    return measure(asked | {"seed": 100}, validate=True)
 
 
 PAGES = {name: f"docs/results/{name}/README.md" for name in ("auto-m", "backward")}

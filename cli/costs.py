@@ -43,9 +43,7 @@ def show_costs(found: Measurement, checks: Sequence[Check]) -> None:
             times += [
                 (f"{name}: instructions", f"{cost.insns_mean:,.0f}", f"{cost.insns_p95:,}", f"{cost.insns_max:,}", "", ""),
                 (f"{name}: cycles", f"{cost.cycles_mean:,.0f}", f"{cost.cycles_p95:,}", f"{cost.cycles_max:,}", "", ""),
-                (
-                    f"{name}: ms", f"{cost.ms_mean:.2f}", f"{cost.ms_p95:.2f}", f"{cost.ms_max:.2f}", *budget(f"{name}_ms"),
-                ),
+                (f"{name}: ms", f"{cost.ms_mean:.2f}", f"{cost.ms_p95:.2f}", f"{cost.ms_max:.2f}", *budget(f"{name}_ms")),
             ]  # fmt: skip
     worst = f"Worst prediction: {found.predict.worst}."
     worst += f" Worst learning step: {found.learn.worst}." if found.learn else ""
@@ -61,9 +59,5 @@ def show_costs(found: Measurement, checks: Sequence[Check]) -> None:
             (f"{cost.call}: {cost.phase} {cost.layer}", f"{cost.insns:,.0f}", f"{cost.cycles:,.0f}", f"{cost.ms:.3f}")
             for cost in found.layers
         ]
-        show.table(
-            "mean by layer",
-            ["step", "instructions", "cycles", "ms"],
-            steps,
-            caption=f"Measured: {found.layer_samples}.",
-        )
+        head = ["step", "instructions", "cycles", "ms"]
+        show.table("mean by layer", head, steps, caption=f"Measured: {found.layer_samples}.")

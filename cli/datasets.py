@@ -1,9 +1,14 @@
-"""Datasets of a command: opened by name, and what was read said in one line each."""
+"""Options about data that commands share; datasets opened by name, each told in one line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
 
+from typer import Argument, Option
+
+from metabit.cli.errors import UsageError
 from metabit.data import Task, load
 from metabit.experiments import show, stream
 from metabit.export import Frozen
@@ -12,6 +17,20 @@ HELP = (
     "a built-in name such as digits, rotated-digits:2 or mnist (metabit train --help lists them), an .npz or .csv file, a "
     "folder of pictures by class, or train.csv,test.csv. A sequence of tasks is one stream, task after task, tested on all of them."
 )
+MODEL = Path("out/model.mbit")
+Image = Annotated[Path, Argument(help="A .mbit image.")]
+Data = Annotated[str, Option("--data", help=f"Dataset to test on, or to learn: {HELP}")]
+Learn = Annotated[bool, Option("--learn", help="Learn the training part, one sample at a time, in place.")]
+Shuffle = Annotated[bool, Option("--shuffle", help="Learn in random order, not in file order; tasks are mixed.")]
+Passes = Annotated[int, Option(help="Number of times the stream is learned.", min=1)]
+Limit = Annotated[int | None, Option(help="Learn only so many samples.", min=1)]
+Also = Annotated[list[str] | None, Option(help="Another dataset to test on, before and after; repeatable.")]
+
+
+def check_stream(learn: bool, limit: int | None, passes: int, shuffle: bool) -> None:
+    """Raise UsageError for options of a stream without --learn."""
+    if not learn and (limit is not None or passes != 1 or shuffle):
+        raise UsageError("--limit, --passes and --shuffle belong to the stream to learn: add --learn")
 
 
 def warn(text: str) -> None:

@@ -13,16 +13,8 @@ from metabit.train.errors import MissingExtraError, TrainError
 __all__ = ["KNOWN", "UsageError", "sentence"]
 
 KNOWN = (
-    UsageError,
-    DataError,
-    TrainError,
-    MissingExtraError,
-    ExportError,
-    ExportExtra,
-    ModelError,
-    InputError,
-    FirmwareError,
-)
+    UsageError, DataError, TrainError, MissingExtraError, ExportError, ExportExtra, ModelError, InputError, FirmwareError,
+)  # fmt: skip
 
 
 def sentence(error: Exception) -> str | None:

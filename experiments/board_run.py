@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from metabit.firmware_sim import (
     Report,
     build,
     check,
-)
+)  # fmt: skip
 from metabit.firmware_sim.build.toolchain import compiler_version
 from metabit.firmware_sim.report.measure import SECOND_BUILD, LayerCost, layer_costs, layer_names
 
@@ -112,7 +113,17 @@ def run(plan: Plan, progress: Callable[[str], None] = lambda text: None) -> Ran:
             after = accuracies(" after learning")
         split: tuple[LayerCost, ...] = ()
         if plan.layers:
-            split = _layers(plan, rows)
+            labels, x = (task.y_train[rows] if plan.learn else None), task.x_test[:LAYER_SAMPLES]
+            split = layer_costs(
+                plan.image,
+                board,
+                x,
+                task.x_train[rows],
+                labels,
+                network=plan.frozen,
+                opt=plan.opt,
+                budgets=plan.budgets,
+            )
             progress(f"{board.name}: layers")
         measurement = meter.measurement(
             _chosen(plan, tally),
@@ -120,7 +131,17 @@ def run(plan: Plan, progress: Callable[[str], None] = lambda text: None) -> Ran:
             layers=split,
             layer_samples=f"the first {LAYER_SAMPLES} samples at most, in {SECOND_BUILD}" if split else "",
         )
-        deployment = _deployment(plan, tally, before, after, state, device.state()) if plan.learn else None
+        deployment = None
+        if plan.learn:
+            skipped = 100 * tally.per_sample()["skipped"]
+            deployment = Deployment(
+                name=f"learning {name}",
+                description=f"{tally.samples:,} samples, {skipped:.0f} % of them skipped: their error was small",
+                datasets=tuple(plan.datasets),
+                curve=((0, tuple(before.values())), (tally.samples, tuple(after.values()))),
+                prequential=tuple(tally.curve),
+                **counts(plan.image, tally, state, device.state()),
+            )
     return Ran(before, after, tally, measurement, deployment)
 
 
@@ -173,30 +194,9 @@ def _chosen(plan: Plan, tally: stream.Tally) -> str:
     return f"{learnt}, and {predicted}, before and after"
 
 
-def _layers(plan: Plan, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[LayerCost, ...]:
-    task = plan.stream[1]
-    labels = task.y_train[rows] if plan.learn else None
-    x = task.x_test[:LAYER_SAMPLES]
-    return layer_costs(
-        plan.image, plan.board, x, task.x_train[rows], labels, network=plan.frozen, opt=plan.opt, budgets=plan.budgets
-    )
-
-
-def _deployment(
-    plan: Plan, tally: stream.Tally, before: dict[str, float], after: dict[str, float], first: bytes, last: bytes
-) -> Deployment:
-    per_sample = tally.per_sample()
-    learning = [layer for layer in plan.frozen.layers if layer.learns]
-    return Deployment(
-        name=f"learning {plan.stream[0]}",
-        description=f"{tally.samples:,} samples, {100 * per_sample['skipped']:.0f} % of them skipped: their error was small",
-        datasets=tuple(plan.datasets),
-        curve=((0, tuple(before.values())), (tally.samples, tuple(after.values()))),
-        visited=per_sample["visited"],
-        moved=per_sample["moved"],
-        flipped=per_sample["flipped"],
-        synapses=sum(layer.hidden.size for layer in learning),
-        levels_before=levels(with_state(plan.image, first)),
-        levels_after=levels(with_state(plan.image, last)),
-        prequential=tuple(tally.curve),
-    )
+def counts(image: bytes, tally: stream.Tally, before: bytes, after: bytes) -> dict[str, Any]:
+    """Fields of a `Deployment`: work per sample, synapses that learn, and the levels in both states of the image."""
+    work = {name: value for name, value in tally.per_sample().items() if name != "skipped"}
+    synapses = sum(layer.hidden.size for layer in export.read_image(image).layers if layer.learns)
+    states = {"levels_before": levels(with_state(image, before)), "levels_after": levels(with_state(image, after))}
+    return {**work, "synapses": synapses, **states}

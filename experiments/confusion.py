@@ -53,12 +53,8 @@ class Confusion:
 
     def facts(self) -> dict[str, Any]:
         """All of it but the surer half, JSON-ready."""
-        return {
-            "accuracy": self.accuracy,
-            "balanced_accuracy": self.balanced_accuracy,
-            "recall": self.recall,
-            "confusion": self.counts.tolist(),
-        }
+        found = {name: getattr(self, name) for name in ("accuracy", "balanced_accuracy", "recall")}
+        return found | {"confusion": self.counts.tolist()}
 
 
 def surer_half(labels: NDArray[np.generic], margins: NDArray[np.int64], y: NDArray[np.int64]) -> float:

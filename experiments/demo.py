@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabit import export, firmware_sim, train
 from metabit.data import load, thermometer
-from metabit.experiments import show, stream
-from metabit.experiments.board_run import levels
+from metabit.experiments import board_run, show, stream
 from metabit.experiments.demo_settings import RECIPE, Recipe
 from metabit.export.files.image import with_state
 from metabit.firmware_sim.build.toolchain import compiler_version
@@ -29,7 +28,7 @@ CHUNK = 200
 MEASURED = 200
 """Learning steps of the stream that are measured on the boards that do not run all of it."""
 
-Learn = Callable[[NDArray[np.uint8], NDArray[np.int64]], stream.StepsLike]
+Learn = Callable[[NDArray[np.uint8], NDArray[np.int64]], Any]
 
 
 @dataclass(frozen=True)
@@ -47,20 +46,13 @@ def deployment_options(recipe: Recipe = RECIPE, seed: int = 0) -> tuple[Deployme
     def options(visits: float, m: float | None = None) -> export.VisitOptions:
         return export.VisitOptions(bits=recipe.bits, visit_rate=visits, m=m, seed=seed)
 
+    told = "learns with metaplasticity: the higher a level, the rarer a step toward zero"
+    plain = "the same levels and visit rate without metaplasticity"
+    gentle = "without metaplasticity, at the visit rate that suits it best"
     return (
-        DeploymentOptions(
-            "metaplastic",
-            "learns with metaplasticity: the higher a level, the rarer a step toward zero",
-            options(recipe.visits),
-        ),
-        DeploymentOptions(
-            "m = 0", "the same levels and visit rate without metaplasticity", options(recipe.visits, m=0)
-        ),
-        DeploymentOptions(
-            "m = 0, gentle",
-            "without metaplasticity, at the visit rate that suits it best",
-            options(recipe.gentle_visits, m=0),
-        ),
+        DeploymentOptions("metaplastic", told, options(recipe.visits)),
+        DeploymentOptions("m = 0", plain, options(recipe.visits, m=0)),
+        DeploymentOptions("m = 0, gentle", gentle, options(recipe.gentle_visits, m=0)),
         DeploymentOptions("frozen", "weights only, no learning", export.VisitOptions(bits=1, seed=seed)),
     )
 
@@ -101,7 +93,6 @@ def learn_sideways(
     """
     upright, sideways = load(OLD_TASK).whole(), load(NEW_TASK).whole()
     tally = stream.Tally()
-    layers = export.read_image(image).layers
 
     def point() -> tuple[int, tuple[float, ...]]:
         now = Model(with_state(image, state()))
@@ -115,26 +106,8 @@ def learn_sideways(
             tally.learned(len(piece), learn(sideways.x_train[piece], sideways.y_train[piece]))
         curve.append(point())
         progress(deployment.name)
-    per_sample = tally.per_sample()
-    return Deployment(
-        name=deployment.name,
-        description=deployment.description,
-        datasets=TASKS,
-        curve=curve,
-        visited=per_sample["visited"],
-        moved=per_sample["moved"],
-        flipped=per_sample["flipped"],
-        synapses=sum(layer.hidden.size for layer in layers if layer.learns),
-        levels_before=levels(with_state(image, before)),
-        levels_after=levels(with_state(image, state())),
-    )
-
-
-def _learn_next(
-    meter: firmware_sim.Meter, rows: Iterator[NDArray[np.int64]], x: NDArray[np.uint8], y: NDArray[np.int64]
-) -> stream.StepsLike:
-    """Learn the next chunk of the stream on the board; rows: the rows of each chunk."""
-    return meter.learn(x, y, f"{NEW_TASK}, training part", next(rows))
+    learnt = board_run.counts(image, tally, before, state())
+    return Deployment(deployment.name, deployment.description, TASKS, curve, **learnt)
 
 
 def run(folder: Path, seed: int, passes: int) -> Report:
@@ -166,8 +139,12 @@ def run(folder: Path, seed: int, passes: int) -> Report:
                 meter = firmware_sim.Meter(device)
                 if deployment is chosen[0]:
                     meter.predict(new.x_test, f"{NEW_TASK}, test part before learning")
-                learn = partial(_learn_next, meter, todo) if deployment.options.bits > 1 else None
-                deployments.append(learn_sideways(deployment, image, learn, device.state, seed, passes, step))
+
+                def learn(x: Any, y: Any, meter: firmware_sim.Meter = meter, todo: Iterator[Any] = todo) -> Any:
+                    return meter.learn(x, y, f"{NEW_TASK}, training part", next(todo))
+
+                learns = learn if deployment.options.bits > 1 else None
+                deployments.append(learn_sideways(deployment, image, learns, device.state, seed, passes, step))
                 if deployment is chosen[0]:
                     Model(with_state(image, device.state())).save(folder / "learned.mbit")
                     measured[LEARNS_ON] = meter.measurement(
@@ -197,9 +174,7 @@ def run(folder: Path, seed: int, passes: int) -> Report:
             f"{show.percent(plain.after[1])}, or {show.percent(gentle.after[0])} and {show.percent(gentle.after[1])} at the "
             "visit rate that suits it best."
         ),
-        network=" → ".join(
-            str(n) for n in (checkpoint.spec.input_bits, *checkpoint.spec.hidden, checkpoint.spec.classes)
-        ),
+        network=" → ".join(map(str, (checkpoint.spec.input_bits, *checkpoint.spec.hidden, checkpoint.spec.classes))),
         deployments=deployments,
         boards=boards,
         checks=checks,

@@ -42,8 +42,6 @@ def accuracy_over_time(
     path: str | Path,
     history: Sequence[Mapping[str, Any]],
     names: Sequence[str] | None = None,
-    title: str = "Test accuracy while the tasks come one after the other",
-    chance: float | None = None,
 ) -> None:
     """The paper's Fig. 2: a line for each task over all epochs; every second task's epochs are shaded.
 
@@ -52,7 +50,6 @@ def accuracy_over_time(
     Args:
         history: rows of a run: ``task``, and ``accuracy`` of tasks 0, 1, ..., 0..1 (None or absent: not drawn).
         names: of the tasks; None: task 1, task 2, ...
-        chance: accuracy of guessing, 0..1, drawn as a dotted line; None: no line.
 
     Raises:
         TrainError: there is nothing to draw, or the file cannot be written.
@@ -78,20 +75,20 @@ def accuracy_over_time(
             if points:
                 mark = {} if many else {"marker": MARKS[j], "markevery": max(1, len(history) // 24)}
                 axes.plot(*zip(*points, strict=True), color=colour[j], label=labels[j], **mark)
-        if chance is not None:
-            axes.axhline(100 * chance, color="0.4", linestyle=":", linewidth=1)
         axes.set(xlim=(0.5, len(history) + 0.5), ylim=(0, 101), xlabel="epoch", ylabel="test accuracy, %")
-        axes.set_title(title, pad=20 if len(starts) <= 12 else 6)
+        axes.set_title("Test accuracy while the tasks come one after the other", pad=20 if len(starts) <= 12 else 6)
         axes.grid(axis="x", visible=False)
         if many:
-            _scale(figure, axes, count)
+            from matplotlib.cm import ScalarMappable
+            from matplotlib.colors import ListedColormap, Normalize
+
+            colours = ScalarMappable(Normalize(1, count), ListedColormap(_shades(256)))
+            figure.colorbar(colours, ax=axes, label="task")
         else:
             figure.legend(loc="outside right center")
 
 
-def accuracy_heat_map(
-    path: str | Path, matrix: ArrayLike, names: Sequence[str] | None = None, title: str = "Accuracy matrix"
-) -> None:
+def accuracy_heat_map(path: str | Path, matrix: ArrayLike, names: Sequence[str] | None = None) -> None:
     """Row i after learning task i, column j tested on task j: (tasks, tasks), 0..1, hatched where NaN."""
     r = np.asarray(matrix, dtype=np.float64)
     labels = _names(names, len(r))
@@ -108,21 +105,19 @@ def accuracy_heat_map(
                     axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", color=ink, fontsize=9)
             axes.set_xticks(range(len(r)), labels, rotation=0 if max(map(len, labels)) <= 6 else 40)
             axes.set_yticks(range(len(r)), labels)
-        axes.set(xlabel="tested on", ylabel="after learning", title=title)
+        axes.set(xlabel="tested on", ylabel="after learning", title="Accuracy matrix")
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         figure.colorbar(image, label="test accuracy, %", shrink=0.8)
 
 
-def hidden_histograms(
-    path: str | Path, tensors: Mapping[str, ArrayLike], bins: int = 101, title: str = "Hidden weights"
-) -> None:
+def hidden_histograms(path: str | Path, tensors: Mapping[str, ArrayLike]) -> None:
     """The paper's Fig. 2g, h: the distribution of each layer's hidden weights, negative and positive in two colours.
 
     Args:
         tensors: as `Network.tensors` gives them; those named ``….hidden`` are drawn.
     """
-    layers = metrics.hidden_histograms(tensors, bins)
+    layers = metrics.hidden_histograms(tensors)
     with _figure(path, (2.9 * len(layers) + 0.4, 2.9)) as figure:
         all_axes = figure.subplots(1, len(layers), squeeze=False)[0]
         for axes, (name, (counts, edges)) in zip(all_axes, layers.items(), strict=True):
@@ -133,7 +128,7 @@ def hidden_histograms(
             axes.set(xlabel="hidden weight", title=_layer(name))
             axes.title.set_fontsize(10)
         all_axes[0].set_ylabel("synapses, %")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+        figure.suptitle("Hidden weights", x=0.01, ha="left", fontsize=12)
 
 
 def final_accuracy(
@@ -141,14 +136,12 @@ def final_accuracy(
     runs: Mapping[str, ArrayLike],
     title: str = "Accuracy at the end",
     names: Sequence[str] | None = None,
-    unit: str = "test accuracy after the last task, %",
 ) -> None:
     """Variants of an experiment, one below the other: a bar for the mean, a mark for each task, a tick for each seed.
 
     Args:
         runs: variant -> (seeds, tasks) accuracies, 0..1, after the last task.
         names: of the tasks. Variants with equal accuracies on all tasks (one test set) have no marks.
-        unit: label of the axis.
 
     Raises:
         TrainError: there is nothing to draw, or the file cannot be written.
@@ -167,12 +160,11 @@ def final_accuracy(
             axes.plot(percent.mean(1), np.full(len(percent), y), "|", color="black", markersize=13, markeredgewidth=1.2)
             if np.ptp(percent, axis=1).any():
                 for j, accuracy in enumerate(percent.mean(0)):
-                    axes.plot(
-                        accuracy, y, MARKS[j % len(MARKS)], color=shades[j], label=labels[j] if tasks <= 8 else None
-                    )
+                    name = labels[j] if tasks <= 8 else None
+                    axes.plot(accuracy, y, MARKS[j % len(MARKS)], color=shades[j], label=name)
         axes.set_yticks(range(len(runs)), list(runs))
         axes.invert_yaxis()
-        axes.set(xlim=(0, 100), xlabel=unit)
+        axes.set(xlim=(0, 100), xlabel="test accuracy after the last task, %")
         figure.suptitle(textwrap.fill(title, 95), x=0.01, ha="left", fontsize=10)
         axes.grid(axis="y", visible=False)
         unique = {word: handle for handle, word in zip(*axes.get_legend_handles_labels(), strict=True)}
@@ -212,12 +204,7 @@ def curves(
         all_axes[0].legend(fontsize=9)
 
 
-def switch_increase(
-    path: str | Path,
-    rows: Sequence[Mapping[str, Any]],
-    title: str = "What a switched sign costs",
-    unit: str = "loss increase of a switch",
-) -> None:
+def switch_increase(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str = "Switched signs") -> None:
     """Mean loss increase against hidden magnitude, a panel for each layer, bars of one standard deviation.
 
     Args:
@@ -241,7 +228,7 @@ def switch_increase(
             axes.set(xlim=(-0.02, 1.02), xlabel="|hidden weight| / largest")
             if layer is not None:
                 axes.set_title(_layer(str(layer)), fontsize=10)
-        all_axes[0].set_ylabel(unit)
+        all_axes[0].set_ylabel("loss increase of a switch")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
 
 
@@ -284,10 +271,3 @@ def _shades(count: int) -> list[Any]:
     import matplotlib
 
     return list(matplotlib.colormaps["viridis"](np.linspace(0, 0.92, count)))
-
-
-def _scale(figure: Any, axes: Any, count: int) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, Normalize
-
-    figure.colorbar(ScalarMappable(Normalize(1, count), ListedColormap(_shades(256))), ax=axes, label="task")

@@ -28,8 +28,6 @@ from metabit.train.errors import TrainError
 
 Floats = NDArray[np.float64]
 
-MAX_EXHAUSTIVE = 20
-
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value for ==
 class Quadratic:
@@ -62,18 +60,16 @@ class Quadratic:
         h: Floats = (axes * eigenvalues) @ axes.T
         return Quadratic((h + h.T) / 2, 8 * (generator.random(d) - 0.5))
 
-    def loss(self, b: ArrayLike) -> float:
-        away = np.asarray(b, dtype=np.float64) - self.target
-        return float(away @ self.curvature @ away) / 2
+    def loss(self, b: Floats) -> float:
+        return float((b - self.target) @ self.gradient(b)) / 2
 
-    def gradient(self, b: ArrayLike) -> Floats:
-        g: Floats = self.curvature @ (np.asarray(b, dtype=np.float64) - self.target)
+    def gradient(self, b: Floats) -> Floats:
+        g: Floats = self.curvature @ (b - self.target)
         return g
 
-    def switch_increase(self, b: ArrayLike) -> Floats:
+    def switch_increase(self, b: Floats) -> Floats:
         """Return (d,), the exact loss increase if sign i alone is switched."""
-        signs = np.asarray(b, dtype=np.float64)
-        increase: Floats = 2.0 * (self.curvature.diagonal() - signs * self.gradient(signs))
+        increase: Floats = 2.0 * (self.curvature.diagonal() - b * self.gradient(b))
         return increase
 
     def box_optimum(self, tolerance: float = 1e-9) -> Floats:
@@ -94,21 +90,6 @@ class Quadratic:
             if np.abs(x - np.clip(x - self.gradient(x) / reach, -1, 1)).max() < tolerance:
                 break
         return x
-
-    def best_signs(self) -> Floats:
-        """Return the exact optimum (d,) by evaluating all 2^d sign vectors, d <= 20."""
-        d = len(self.target)
-        if d > MAX_EXHAUSTIVE:
-            raise TrainError(f"d={d}: only up to {MAX_EXHAUSTIVE} can all sign vectors be tried; see box_optimum")
-        best, lowest = np.ones(d), math.inf
-        for start in range(0, 2**d, 4096):
-            codes = np.arange(start, min(start + 4096, 2**d))
-            signs = 2.0 * (codes[:, None] >> np.arange(d) & 1) - 1
-            away = signs - self.target
-            losses = np.einsum("nd,nd->n", away @ self.curvature, away) / 2
-            if losses.min() < lowest:
-                best, lowest = signs[losses.argmin()], float(losses.min())
-        return best
 
     def train(self, steps: int = 1000, lr: float = 0.01, start: ArrayLike | None = None, seed: int = 0) -> Trained:
         """Take gradient steps on hidden weights; the defaults are the paper's for d = 500.
@@ -133,15 +114,7 @@ class Quadratic:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """Result of `Quadratic.train`.
-
-    Args:
-        hidden: W(T), (d,).
-        start: W(0), (d,).
-        mean_signs: b̄, (d,), over the steps taken.
-        steps: T.
-        lr: η.
-    """
+    """Result of `Quadratic.train`: W(T), W(0) and b̄ over the T steps of size η, arrays (d,)."""
 
     hidden: Floats
     start: Floats
@@ -169,19 +142,16 @@ def switch_rows(task: Quadratic, trained: Trained, bins: int = 15) -> list[dict[
     """
     if bins < 1:
         raise TrainError(f"bins={bins}: must be at least 1")
-    size = np.abs(trained.hidden)
-    relative = size / size.max()
+    relative = np.abs(trained.hidden) / np.abs(trained.hidden).max()
     increase = task.switch_increase(trained.signs)
-    predicted = 2 * (trained.price + task.curvature.diagonal())
     which = np.minimum((relative * bins).astype(int), bins - 1)
+    measures = {
+        "magnitude": relative,
+        "increase": increase,
+        "predicted": 2 * (trained.price + task.curvature.diagonal()),
+    }
     return [
-        {
-            "bin": int(k),
-            "magnitude": float(relative[which == k].mean()),
-            "synapses": int((which == k).sum()),
-            "increase": float(increase[which == k].mean()),
-            "deviation": float(increase[which == k].std()),
-            "predicted": float(predicted[which == k].mean()),
-        }
+        {"bin": int(k), "synapses": int((which == k).sum()), "deviation": float(increase[which == k].std())}
+        | {name: float(values[which == k].mean()) for name, values in measures.items()}
         for k in np.unique(which)
     ]

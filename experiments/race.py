@@ -96,35 +96,25 @@ class Race:
         Args:
             work: returns ``score``, of which larger is better, and any other results.
         """
+
+        def finish(todo: Sequence[Cell]) -> None:
+            for row in sweep(work, todo, table, workers=workers, progress=progress):
+                if "error" in row:
+                    raise TrainError(row["error"])
+
         left = list(range(len(self.settings)))
         for round_, size in enumerate(self.sizes):
             best = [trial.number for trial in self.ranking(table, round_) if trial.number in left] if round_ else left
             left = [0, *(number for number in best if number != 0)][:size]
-            self._sweep(work, [self.cell(number, round_) for number in left], table, workers, progress)
+            finish([self.cell(number, round_) for number in left])
         ranking = self.ranking(table)
         if ranking[0].number != 0:
-            self._sweep(
-                work, [cell for pair in self._duel(ranking[0].number) for cell in pair], table, workers, progress
-            )
+            finish(self._duel(ranking[0].number))
         return ranking
 
-    def _duel(self, number: int) -> list[tuple[Cell, Cell]]:
-        """Return the cells of a trial and of trial 0 with the seeds of the final comparison, which no round has."""
-        return [
-            (self.cell(number, at), self.cell(0, at)) for at in range(self.rounds, self.rounds + DUEL * self.rounds)
-        ]
-
-    def _sweep(
-        self,
-        work: Callable[[Cell], Mapping[str, Any]],
-        todo: Sequence[Cell],
-        table: str | Path,
-        workers: int | None,
-        progress: Callable[[Cell], None] | None,
-    ) -> None:
-        for row in sweep(work, todo, table, workers=workers, progress=progress):
-            if "error" in row:
-                raise TrainError(row["error"])
+    def _duel(self, number: int) -> list[Cell]:
+        """Return the cells of a trial and of trial 0, in turns, with the seeds of the final comparison, which no round has."""
+        return [self.cell(one, at) for at in range(self.rounds, (1 + DUEL) * self.rounds) for one in (number, 0)]
 
     def _finished(self, table: str | Path, cells: Sequence[Cell]) -> list[Cell | None]:
         """Row of each cell, or None. Raises TrainError for a row without a score, or a result that is not a finite number."""
@@ -141,13 +131,9 @@ class Race:
 
     def gains(self, table: str | Path, number: int) -> list[float]:
         """Return score of this trial minus score of trial 0 for each seed of the final comparison that both finished."""
-        pairs = self._duel(number)
-        rows = self._finished(table, [cell for pair in pairs for cell in pair])
-        return [
-            mine["score"] - theirs["score"]
-            for mine, theirs in zip(rows[::2], rows[1::2], strict=True)
-            if mine and theirs
-        ]
+        rows = self._finished(table, self._duel(number))
+        pairs = zip(rows[::2], rows[1::2], strict=True)
+        return [mine["score"] - theirs["score"] for mine, theirs in pairs if mine and theirs]
 
     def winner(self, table: str | Path) -> Trial | None:
         """Return the first of the ranking if it beat trial 0 in the final comparison by more than twice the standard error of

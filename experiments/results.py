@@ -26,7 +26,7 @@ from metabit.experiments.sweep import finished, provenance, sweep
 from metabit.train.errors import TrainError
 
 __all__ = [
-    "Benchmark", "Cell", "Draw", "Row", "bars", "main", "markdown", "page", "places", "provenance", "seeds", "spread",
+    "Benchmark", "Cell", "Draw", "Row", "bars", "main", "markdown", "means", "page", "places", "provenance", "seeds", "spread",
     "write_pages",
 ]  # fmt: skip
 
@@ -91,6 +91,10 @@ class Benchmark:
         """All rows of an experiment, variant by variant."""
         return [row for rows in self.done(experiment).values() for row in rows]
 
+    def sections(self, page: str, text: str, table: Callable[[str], str]) -> dict[str, str]:
+        """A page by its path: the text and the table of each experiment that has rows."""
+        return {page: "\n".join([text, *(table(name) for name in self.titles if self.rows(name))])}
+
     def command(self, experiment: str = "") -> str:
         """The command that measures an experiment, or any of them, as a page quotes it."""
         return f"`METABIT_DATA_DIR=... python benchmarks/{self.name}.py{' ' * bool(experiment)}{experiment}`"
@@ -114,7 +118,7 @@ def main(benchmark: Benchmark, arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join([*benchmark.titles, "all"]))
     parser.add_argument("--only", default="", metavar="TEXT", help="only variants whose name contains it")
     parser.add_argument("--seeds", type=int, metavar="N", help="only the first N cells of each variant")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes at once, by Ray; 0: this one")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes at once; 0: this one")
     parser.add_argument("--again", action="store_true", help="measure anew what has rows; they are replaced at the end")
     parser.add_argument("--print", action="store_true", help="measure, print the rows and keep nothing")
     parser.add_argument("--validate", metavar="JSON", help="try changed settings on training samples held out")
@@ -187,10 +191,8 @@ def _write(table: Path, rows: Sequence[Row]) -> None:
 
 def _told(row: Mapping[str, Any]) -> None:
     """Print what of a row fits a line."""
-    short = {key: value for key, value in row.items() if isinstance(value, str | int | float) or len(str(value)) < 60}
-    print(
-        " ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in short.items())
-    )
+    short = {k: v for k, v in row.items() if isinstance(v, str | int | float) or len(str(v)) < 60}
+    print(" ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in short.items()))
 
 
 def write_pages(benchmark: Benchmark) -> list[Path]:
@@ -227,16 +229,19 @@ def bars(benchmark: Benchmark, figure: str, names: Mapping[str, Sequence[str]] |
     return found
 
 
+def means(rows: Sequence[Row], *names: str) -> list[float]:
+    """Mean of each figure over the rows."""
+    return [float(np.mean([row[name] for row in rows])) for name in names]
+
+
 def seeds(rows: Sequence[Row]) -> str:
     return ", ".join(str(row["seed"]) for row in rows)
 
 
 def places(rows: Sequence[Row]) -> str:
     """Machines, torch versions and days of the rows, in words."""
-    found = {
-        ", ".join([row["machine"], *([f"torch {row['torch']}"] if "torch" in row else []), row["date"]]) for row in rows
-    }
-    return "; ".join(sorted(found))
+    torch = [f", torch {row['torch']}" if "torch" in row else "" for row in rows]
+    return "; ".join(sorted({f"{row['machine']}{t}, {row['date']}" for row, t in zip(rows, torch, strict=True)}))
 
 
 def spread(values: Sequence[float], digits: int = 1, scale: float = 100.0) -> str:
@@ -254,8 +259,5 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]
     if wrong := [row for row in rows if len(row) != len(head)]:
         raise ValueError(f"a row of {len(wrong[0])} cells in a table of {len(head)} columns: {list(wrong[0])}")
     lines = [head, ["---"] * len(head), *rows]
-    return ["|" + "|".join(c if i == 1 else f" {c} " for c in map(_escape, line)) + "|" for i, line in enumerate(lines)]
-
-
-def _escape(cell: object) -> str:
-    return str(cell).replace("|", "\\|")
+    escaped = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
+    return ["|" + "|".join(c if i == 1 else f" {c} " for c in line) + "|" for i, line in enumerate(escaped)]

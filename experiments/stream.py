@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +17,6 @@ from metabit.export.bits import pack_rows
 
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
-
-
-class StepsLike(Protocol):
-    """The fields, n entries each, that `Model.learn_many` and `Device.learn_many` both return."""
-
-    @property
-    def skipped(self) -> NDArray[np.generic]: ...
-    @property
-    def visited(self) -> NDArray[np.generic]: ...
-    @property
-    def moved(self) -> NDArray[np.generic]: ...
-    @property
-    def flipped(self) -> NDArray[np.generic]: ...
 
 
 @dataclass
@@ -45,8 +32,8 @@ class Tally:
     curve: list[tuple[int, float]] = field(default_factory=list)
     """(samples seen, prequential accuracy of the last chunk, 0..1)"""
 
-    def learned(self, samples: int, steps: StepsLike) -> None:
-        """Adds the counts of so many learning steps."""
+    def learned(self, samples: int, steps: Any) -> None:
+        """Adds the counts of so many learning steps, as `Model.learn_many` or `Device.learn_many` returns them."""
         self.samples += samples
         for name in ("skipped", "visited", "moved", "flipped"):
             setattr(self, name, getattr(self, name) + int(getattr(steps, name).sum()))
@@ -67,11 +54,10 @@ class Tally:
         return {name: getattr(self, name) / max(1, self.samples) for name in ("visited", "moved", "flipped", "skipped")}
 
 
-def open_task(name: str, frozen: Frozen, classes: bool = True, *, seed: int = 0, warn: Warn | None = None) -> Task:
+def open_task(name: str, frozen: Frozen, *, seed: int = 0, warn: Warn | None = None) -> Task:
     """A dataset by name (`metabit.data.load`), all its tasks in order, as inputs of a network (`as_inputs`).
 
     Args:
-        classes: False where the network's own output does not matter.
         seed: of the split, of permutations and of parts.
         warn: receives each warning of the reader.
 
@@ -79,11 +65,11 @@ def open_task(name: str, frozen: Frozen, classes: bool = True, *, seed: int = 0,
         UsageError: features or classes that the network does not have.
         DataError: as `metabit.data.load`.
     """
-    task = load(name, seed=seed, outputs=frozen.classes if classes else None, warn=warn).whole()
-    return as_inputs(task, frozen, classes)
+    task = load(name, seed=seed, outputs=frozen.classes, warn=warn).whole()
+    return as_inputs(task, frozen)
 
 
-def as_inputs(task: Task, frozen: Frozen, classes: bool = True) -> Task:
+def as_inputs(task: Task, frozen: Frozen) -> Task:
     """A task with the inputs of a network: its uint8 features (n, F), or packed bits if the network takes bits.
 
     Raises:
@@ -92,7 +78,7 @@ def as_inputs(task: Task, frozen: Frozen, classes: bool = True) -> Task:
     features = frozen.input_bits if frozen.packed else frozen.input_bytes
     if task.features != features:
         raise UsageError(f"{task.name} has {task.features} features, this model takes {features}")
-    if classes and task.classes > frozen.classes:
+    if task.classes > frozen.classes:
         raise UsageError(f"{task.name} has labels up to {task.classes - 1}, this model has {frozen.classes} classes")
     if frozen.packed:
         most = max(int(task.x_train.max()), int(task.x_test.max()))
@@ -138,7 +124,5 @@ def order_of(y: Labels, shuffle: bool) -> str:
     if shuffle:
         return "in random order"
     blocks = 1 + int((y[1:] != y[:-1]).sum())
-    sorted_by_class = blocks == len(np.unique(y)) < len(y)
-    return "in file order" + (
-        ", which shows the classes one after the other (--shuffle mixes them)" if sorted_by_class else ""
-    )
+    by_class = ", which shows the classes one after the other (--shuffle mixes them)"
+    return "in file order" + by_class * (blocks == len(np.unique(y)) < len(y))

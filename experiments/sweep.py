@@ -1,30 +1,37 @@
-"""Many small runs in parallel on Ray, with one table that a crash does not damage.
+"""Many small runs in parallel processes, with one table that a crash does not damage.
 
 A cell of the sweep is a plain dict of settings. Its row in the table is the cell and the results of its run. Only this
 process writes the table, one line for each finished cell, and each line is on the disk before the next is written. If a
 worker is killed, another worker runs its cell. If the sweep is killed, the next one runs only the missing cells.
-
-The ``sweep`` extra brings Ray. The sweep starts and ends a local Ray by itself; RAY_ADDRESS names another one.
 """
 
 from __future__ import annotations
 
+import csv
 import datetime
 import hashlib
+import io
 import itertools
 import json
 import os
 import platform
 import shutil
+import signal
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from importlib.metadata import version
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
 from metabit.data.errors import DataError
 from metabit.data.rows import append_row, read_rows, write_whole
-from metabit.train.errors import MissingExtraError, TrainError
+from metabit.train.errors import TrainError
 
 Cell = dict[str, Any]
 
@@ -57,11 +64,11 @@ def sweep(
     """Run every cell that is not in the table.
 
     Args:
-        work: computes the results of a cell, JSON-ready, in a worker process with one thread. It must be importable
-            there or picklable, and equal cells must give equal results.
+        work: computes the results of a cell, JSON-ready, in a worker process with one thread. It must be picklable,
+            and equal cells must give equal results.
         todo: cells, JSON-ready, no two equal.
         table: JSON lines; made if it does not exist. Rows of other cells stay in it.
-        workers: parallel processes; None is one for each core; 0 runs the cells in turn in this process, without Ray.
+        workers: parallel processes; None is one for each core; 0 runs the cells in turn in this process.
         progress: called with each new row.
 
     Returns:
@@ -72,7 +79,6 @@ def sweep(
         DataError: the table cannot be read or written.
         TrainError: one cell killed its worker in all `RETRIES` repetitions (the other cells are finished first), or the
             table has a row without a cell.
-        MissingExtraError: Ray is not installed.
     """
     table = Path(table)
     wanted = {_key(cell): cell for cell in todo}
@@ -93,17 +99,7 @@ def sweep(
         for key, cell in missing.items():
             finish(key, _try(work, cell))
     elif missing:
-        ray = _ray()
-        started = not ray.is_initialized()
-        if started:
-            address = os.environ.get("RAY_ADDRESS")
-            local = {} if address else {"num_cpus": workers or os.cpu_count() or 1, "include_dashboard": False}
-            ray.init(log_to_driver=False, logging_level="ERROR", configure_logging=False, **local)
-        try:
-            _run(ray, work, missing, finish)
-        finally:
-            if started:
-                ray.shutdown()
+        _run(work, missing, workers or os.cpu_count() or 1, finish)
     return [found[key] for key in wanted]
 
 
@@ -146,12 +142,8 @@ def run_cell(cell: Mapping[str, Any], folder: str) -> dict[str, Any]:
     shutil.rmtree(place)
     kept = {name: measures[name] for name in ("mean_accuracy", "forgetting", "backward_transfer", "final_accuracy")}
     kept["just_learnt"] = [None if value != value else value for value in matrix.diagonal().tolist()]
-    return {
-        **kept,
-        "epochs": len(ran.history),
-        "seconds": round(time.monotonic() - start, 1),
-        **provenance("torch"),
-    }
+    seconds = round(time.monotonic() - start, 1)
+    return {**kept, "epochs": len(ran.history), "seconds": seconds, **provenance("torch")}
 
 
 def provenance(*packages: str) -> dict[str, str]:
@@ -162,44 +154,57 @@ def provenance(*packages: str) -> dict[str, str]:
 
 def to_csv(table: str | Path, path: str | Path) -> None:
     """Write the table as CSV: a column for every name in any row, in order of appearance; lists and objects as JSON."""
-    import csv
-    import io
-
     rows = read_rows(table)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
     for row in rows:
-        values = [row.get(name) for name in columns]
-        writer.writerow([json.dumps(value) if isinstance(value, list | dict) else value for value in values])
+        writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in row.items()})
     write_whole(path, text.getvalue())
 
 
 def _run(
-    ray: Any,
     work: Callable[[Cell], Mapping[str, Any]],
     missing: Mapping[str, Cell],
+    workers: int,
     finish: Callable[[str, Mapping[str, Any]], None],
 ) -> None:
-    remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_try)  # a worker has as many threads as processors: one
-    sent = ray.put(work)  # once for all cells: its data may be large
-    running = {remote.remote(sent, cell): key for key, cell in missing.items()}
-    dead: list[Cell] = []
-    while running:
-        (done, *_), _ = ray.wait(list(running))
-        key = running.pop(done)
-        try:
-            result = ray.get(done)
-        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError):
-            dead.append(missing[key])
-        else:
-            finish(key, result)
-    if dead:
+    """Run the cells in processes. Each process is a pool of its own, so that its death is that of one cell."""
+    new = partial(ProcessPoolExecutor, 1, get_context("spawn"), initializer=_begin)
+    todo, idle = list(missing), [new() for _ in range(min(workers, len(missing)))]
+    running: dict[Future[dict[str, Any]], tuple[str, ProcessPoolExecutor]] = {}
+    deaths: Counter[str] = Counter()
+    try:
+        while todo or running:
+            while todo and idle:
+                key, pool = todo.pop(0), idle.pop()
+                running[pool.submit(_try, work, missing[key])] = key, pool
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                key, pool = running.pop(done)
+                if isinstance(done.exception(), BrokenProcessPool):
+                    deaths[key] += 1
+                    todo += [key] * (deaths[key] <= RETRIES)
+                    pool = new()
+                else:
+                    finish(key, done.result())
+                idle.append(pool)
+    finally:
+        for child in active_children():  # also those whose cells an interrupt left unfinished
+            child.terminate()
+    if dead := [missing[key] for key, count in deaths.items() if count > RETRIES]:
         raise TrainError(
             f"{len(dead)} cells killed their worker {RETRIES + 1} times, the first is {dead[0]}: is there enough memory? "
             "The others are in the table"
         )
+
+
+def _begin() -> None:
+    """Prepare a worker process: one thread, and Ctrl-C is the parent's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _try(work: Callable[[Cell], Mapping[str, Any]], cell: Cell) -> dict[str, Any]:
@@ -227,17 +232,3 @@ def _key(cell: Mapping[str, Any]) -> str:
         return json.dumps(cell, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise TrainError(f"a cell must be plain JSON: {error}") from None
-
-
-def _ray() -> Any:
-    # Without this, Ray sends usage statistics to its makers.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        if error.name != "ray":
-            raise
-        raise MissingExtraError(
-            "metabit.experiments.sweep needs ray: pip install 'metabit[sweep]'", name="ray"
-        ) from None
-    return ray

@@ -121,11 +121,9 @@ class Bench:
             tally.predicted(steps.predicted, y)
         retention = stream.accuracy(model.predict_many, x_held, y_held)
         kept = {name: stream.accuracy(model.predict_many, *pair) for name, pair in self.kept.items()}
-        return {
-            "score": float(np.mean([tally.prequential, retention, *kept.values()])),
-            "prequential": tally.prequential, "retention": retention, "kept": kept,
-            "moved": tally.per_sample()["moved"],
-        }  # fmt: skip
+        score = float(np.mean([tally.prequential, retention, *kept.values()]))
+        found = {"score": score, "prequential": tally.prequential, "retention": retention, "kept": kept}
+        return found | {"moved": tally.per_sample()["moved"]}
 
 
 def held_out(samples: int, seed: int) -> NDArray[np.bool_]:

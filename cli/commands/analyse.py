@@ -93,6 +93,6 @@ def quadratic(
 
 def _draw(path: Path | None, rows: list[dict[str, Any]], title: str) -> None:
     if path is not None:
-        from metabit.experiments import plots
+        from metabit.experiments.plots import switch_increase
 
-        plots.switch_increase(path, rows, title)
+        switch_increase(path, rows, title)

@@ -14,28 +14,20 @@ def command(json: show.Json = False) -> None:
 
     known = [load_board(name) for name in boards()]
     if json:
-        show.emit(
-            [
-                {
-                    "name": b.name, "description": b.description, "core": b.core.title, "clock_hz": b.clock_hz,
-                    "flash": b.flash.size, "ram": b.ram.size, "wait_states": b.wait_states,
-                }
-                for b in known
-            ]
-        )  # fmt: skip
-        return
-    show.table(
-        "boards",
-        ["name", "core", "clock", "flash", "RAM", "description"],
-        [
-            (
-                b.name,
-                b.core.title,
-                f"{b.clock_hz / 1e6:.0f} MHz",
-                show.size(b.flash.size),
-                show.size(b.ram.size),
-                b.description,
-            )
+        show.emit([
+            {"name": b.name, "description": b.description, "core": b.core.title, "clock_hz": b.clock_hz,
+             "flash": b.flash.size, "ram": b.ram.size, "wait_states": b.wait_states}
             for b in known
-        ],
-    )
+        ])  # fmt: skip
+        return
+    rows = [
+        (
+            b.name,
+            b.core.title,
+            f"{b.clock_hz / 1e6:.0f} MHz",
+            *map(show.size, (b.flash.size, b.ram.size)),
+            b.description,
+        )
+        for b in known
+    ]
+    show.table("boards", ["name", "core", "clock", "flash", "RAM", "description"], rows)

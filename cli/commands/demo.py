@@ -12,13 +12,11 @@ from metabit.experiments.demo_settings import RECIPE
 
 
 def command(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for all files of the demo.")] = Path(
-        "out/demo"
-    ),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for all files of the demo.")] = Path("out/demo"),
     seed: show.Seed = 0,
     passes: Annotated[int, typer.Option(help="Passes over the sideways digits.", min=1)] = RECIPE.passes,
     json: show.Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Train on upright digits, then let emulated devices learn sideways digits, and compare what they forget.
 
     Four deployments of one network get the same stream, one sample at a time, on an emulated Cortex-M4F: with metaplasticity,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+from typer import Argument, Option
 
 from metabit.cli.errors import UsageError
 from metabit.experiments import show
@@ -16,44 +16,22 @@ if TYPE_CHECKING:
     from metabit.export import Frozen, VisitOptions
 
 
+CHECKPOINT = Path("out/checkpoint.safetensors")
+
+
 def command(
-    source: Annotated[
-        Path, typer.Argument(help="checkpoint.safetensors from metabit train, or a (learned) .mbit image.")
-    ] = Path("out/checkpoint.safetensors"),
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder; by default the source's.")] = None,
-    bits: Annotated[
-        int,
-        typer.Option(help="Bits a synapse, sign included, 2..8; 1 exports a frozen network, but not of graded units."),
-    ] = RECIPE.bits,
-    m: Annotated[
-        str | None,
-        typer.Option(
-            help="Metaplasticity on the device, by default that of training; 0 switches it off, auto chooses it from the levels."
-        ),
-    ] = None,
-    strengthen: Annotated[
-        str,
-        typer.Option(
-            help="certain: only weakening has a probability below 1 (the paper); same: both have, for endless streams."
-        ),
-    ] = "certain",
-    visits: Annotated[
-        float | None,
-        typer.Option(help="Share of the eligible synapses that a completely wrong sample visits; default 0.12."),
-    ] = None,
-    margin: Annotated[
-        float, typer.Option(help="Skip a sample if the error of its true class is below this, 0..1.")
-    ] = 0.02,
-    backward: Annotated[
-        str,
-        typer.Option(
-            help="How errors pass hidden layers: exact, or ternary: as signs drawn at random, for fewer cycles."
-        ),
-    ] = "exact",
-    formats: Annotated[str, typer.Option(help="Comma-separated: mbit, onnx, tflite.")] = "mbit,onnx,tflite",
+    source: Annotated[Path, Argument(help="checkpoint.safetensors from metabit train, or a (learned) .mbit image.")] = CHECKPOINT,
+    output: Annotated[Path | None, Option("-o", "--output", help="Folder; by default the source's.")] = None,
+    bits: Annotated[int, Option(help="Bits a synapse, 2..8; 1 exports a frozen network, but not of graded units.")] = RECIPE.bits,
+    m: Annotated[str | None, Option(help="Metaplasticity, by default that of training; 0 is none, auto suits the levels.")] = None,
+    strengthen: Annotated[str, Option(help="certain (the paper), or same: by chance like weakening, for streams.")] = "certain",
+    visits: Annotated[float | None, Option(help="Share of eligible synapses that a completely wrong sample visits; 0.12.")] = None,
+    margin: Annotated[float, Option(help="Skip a sample if the error of its true class is below this, 0..1.")] = 0.02,
+    backward: Annotated[str, Option(help="How errors pass layers: exact, or ternary: random signs, fewer cycles.")] = "exact",
+    formats: Annotated[str, Option(help="Comma-separated: mbit, onnx, tflite.")] = "mbit,onnx,tflite",
     seed: show.Seed = 1,
     json: show.Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Freeze a network into integers and write it for every engine.
 
     Writes model.mbit, model.onnx, model.tflite, vectors.npz and manifest.json. Each file is read back, and nothing is written

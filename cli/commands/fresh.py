@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from metabit.cli import datasets
 from metabit.data import Task
@@ -14,6 +14,9 @@ from metabit.experiments import show
 
 DEFAULT = (0.16, 0.59)
 """Thresholds as shares of the largest feature; 40 and 150 where that is 255."""
+THRESHOLDS = (
+    "Threshold 0..255, repeatable; an input counts those its feature reaches. Default: 16 % and 59 % of the largest."
+)
 
 
 def thresholds_of(task: Task, given: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -23,25 +26,15 @@ def thresholds_of(task: Task, given: Sequence[int] | None = None) -> tuple[int, 
 
 
 def command(
-    data: Annotated[
-        str,
-        typer.Argument(
-            help=f"Dataset that it will learn: {datasets.HELP} Only its sizes and its largest feature are read."
-        ),
-    ] = "digits",
-    output: Annotated[Path, typer.Option("-o", "--output", help="The image to write.")] = Path("out/fresh.mbit"),
-    hidden: Annotated[int, typer.Option(help="Hidden units, 1..1024; multiples of 32 waste no memory.")] = 192,
-    bits: Annotated[int, typer.Option(help="Bits a synapse, sign included, 2..8.")] = 4,
-    threshold: Annotated[
-        list[int] | None,
-        typer.Option(
-            help="Threshold 0..255, repeatable; an input counts those its feature reaches. Default: 16 % and 59 % of the largest."
-        ),
-    ] = None,
-    features: Annotated[str | None, typer.Option(hidden=True)] = None,
+    data: Annotated[str, Argument(help=f"Dataset that it will learn: {datasets.HELP}")] = "digits",
+    output: Annotated[Path, Option("-o", "--output", help="The image to write.")] = Path("out/fresh.mbit"),
+    hidden: Annotated[int, Option(help="Hidden units, 1..1024; multiples of 32 waste no memory.")] = 192,
+    bits: Annotated[int, Option(help="Bits a synapse, sign included, 2..8.")] = 4,
+    threshold: Annotated[list[int] | None, Option(help=THRESHOLDS)] = None,
+    features: Annotated[str | None, Option(hidden=True)] = None,
     seed: show.Seed = 0,
     json: show.Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Write a network that has learnt nothing, and learns on the device from its first sample.
 
     It learns endless streams by votes (docs/learning-rule.md) and needs no training on a computer. Use it with `metabit run` and

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from metabit.experiments import show
 
-EXTRAS = ("train", "sweep", "export", "firmware")
+EXTRAS = ("train", "export", "firmware")
 
 
 def command(json: show.Json = False) -> None:

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from metabit.cli import datasets
 from metabit.experiments import show
 
 
 def command(
-    image: Annotated[Path, typer.Argument(help="A .mbit image, or a folder that metabit export wrote.")] = Path(
-        "out/model.mbit"
-    ),
+    image: Annotated[
+        Path, typer.Argument(help="A .mbit image, or a folder that metabit export wrote.")
+    ] = datasets.MODEL,
     json: show.Json = False,
 ) -> None:
     """Show what is in an image: layers, levels, learning rule, and the memory it needs.
@@ -48,11 +49,8 @@ def command(
         levels, counts = np.unique(layer.hidden, return_counts=True)
         entry["levels"] = {int(level): int(count) for level, count in zip(levels, counts, strict=True)}
         if layer.rule is not None:
-            entry |= {
-                "dose": layer.rule.dose,
-                "strengthen": layer.rule.strengthen.tolist(),
-                "weaken": layer.rule.weaken.tolist(),
-            }
+            entry |= {"dose": layer.rule.dose}
+            entry |= {name: getattr(layer.rule, name).tolist() for name in ("strengthen", "weaken")}
         if isinstance(layer.rule, Votes):
             rule = layer.rule
             entry["votes"] = {"votes_needed": rule.votes_needed.tolist(), "chance_per_vote": rule.chance_per_vote,
@@ -93,11 +91,8 @@ def _name(entry: dict[str, Any]) -> str:
     if "conv" not in entry:
         return f"{entry['kind']}, ternary" if entry.get("ternary") else str(entry["kind"])
     c = entry["conv"]
-    parts = [f"conv {c['kernel']}x{c['kernel']}"]
-    parts += (
-        [f"stride {c['stride']}"] * (c["stride"] > 1) + ["same"] * c["same"] + [f"pool {c['pool']}"] * (c["pool"] > 1)
-    )
-    return ", ".join(parts)
+    said = {f"stride {c['stride']}": c["stride"] > 1, "same": c["same"], f"pool {c['pool']}": c["pool"] > 1}
+    return ", ".join([f"conv {c['kernel']}x{c['kernel']}", *(word for word, holds in said.items() if holds)])
 
 
 def _taken(entry: dict[str, Any]) -> str:

@@ -20,19 +20,13 @@ WIDEST = 12
 
 
 def command(
-    image: Annotated[Path, typer.Argument(help="A .mbit image.")] = Path("out/model.mbit"),
-    data: Annotated[str, typer.Option("--data", help=f"Dataset to test on, or to learn: {datasets.HELP}")] = "digits",
-    learn: Annotated[
-        bool, typer.Option("--learn", help="Learn the training part, one sample at a time, in place, in file order.")
-    ] = False,
-    shuffle: Annotated[
-        bool, typer.Option("--shuffle", help="Learn in random order, a new one for each pass; tasks are mixed.")
-    ] = False,
-    passes: Annotated[int, typer.Option(help="Number of times the stream is learned.", min=1)] = 1,
-    limit: Annotated[int | None, typer.Option(help="Learn only so many samples.", min=1)] = None,
-    also: Annotated[
-        list[str] | None, typer.Option(help="Another dataset to test on, before and after; repeatable.")
-    ] = None,
+    image: datasets.Image = datasets.MODEL,
+    data: datasets.Data = "digits",
+    learn: datasets.Learn = False,
+    shuffle: datasets.Shuffle = False,
+    passes: datasets.Passes = 1,
+    limit: datasets.Limit = None,
+    also: datasets.Also = None,
     save: Annotated[Path | None, typer.Option(help="Write the learned image here.")] = None,
     seed: show.Seed = 0,
     json: show.Json = False,
@@ -51,8 +45,7 @@ def command(
 
     if save is not None and not learn:
         raise UsageError("--save without --learn would write the image unchanged: add --learn")
-    if not learn and (limit is not None or passes != 1 or shuffle):
-        raise UsageError("--limit, --passes and --shuffle belong to the stream to learn: add --learn")
+    datasets.check_stream(learn, limit, passes, shuffle)
     if save is not None and (save.is_dir() or not save.parent.is_dir()):
         raise UsageError(f"--save {save}: give a file in a folder that exists")
     model = Model.open(image)
@@ -105,35 +98,22 @@ def command(
 
 
 def _tell(
-    image: str,
-    data: str,
-    before: Mapping[str, Confusion],
-    after: Mapping[str, Confusion] | None,
-    tally: stream.Tally,
-    order: str,
-) -> None:
+    image: str, data: str, before: Mapping[str, Confusion], after: Mapping[str, Confusion] | None, tally: stream.Tally, order: str
+) -> None:  # fmt: skip
     if after is None:
-        columns = ["dataset", "accuracy", "balanced", "of the surer half", "test samples"]
         rows = [
-            (
-                name,
-                *map(show.percent, (found.accuracy, found.balanced_accuracy, found.surer_half)),
-                f"{found.counts.sum():,}",
-            )
-            for name, found in before.items()
+            (name, *map(show.percent, (c.accuracy, c.balanced_accuracy, c.surer_half)), f"{c.counts.sum():,}")
+            for name, c in before.items()
         ]
-        show.table(image, columns, rows)
+        show.table(image, ["dataset", "accuracy", "balanced", "of the surer half", "test samples"], rows)
     else:
+        kinds = ("accuracy", "balanced_accuracy")
         visits = ", ".join(f"{value:.1f} {name}" for name, value in tally.per_sample().items() if name != "skipped")
         show.table(
             f"{image} learned {tally.samples:,} samples of {data} {order}",
             ["dataset", "before", "after", "balanced: before", "after"],
             [
-                (
-                    name,
-                    show.percent(before[name].accuracy), show.percent(after[name].accuracy),
-                    show.percent(before[name].balanced_accuracy), show.percent(after[name].balanced_accuracy),
-                )
+                (name, *(show.percent(getattr(c[name], kind)) for kind in kinds for c in (before, after)))
                 for name in before
             ],
             caption=f"prequential accuracy {show.percent(tally.prequential)}; per sample {visits}; "
@@ -162,12 +142,6 @@ def _tell_classes(data: str, before: Confusion, after: Confusion | None) -> None
         for i, name in enumerate(last.names)
         if last.counts[i].any()
     ]
-    caption = (
-        f"columns {last.names[0]} to {last.names[-1]}: samples of the row's class that were predicted as this class"
-    )
-    show.table(
-        f"{data}, test part by class" + (", after learning" if after else ""),
-        [*columns, *(last.names if wide else ())],
-        rows,
-        caption=caption if wide else None,
-    )
+    note = f"columns {last.names[0]} to {last.names[-1]}: samples of the row's class that were predicted as this class"
+    title = f"{data}, test part by class" + (", after learning" if after else "")
+    show.table(title, [*columns, *(last.names if wide else ())], rows, caption=note if wide else None)

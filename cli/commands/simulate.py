@@ -22,25 +22,19 @@ class Optimise(str, Enum):
 
 
 def command(
-    image: Annotated[Path, typer.Argument(help="A .mbit image.")] = Path("out/model.mbit"),
+    image: datasets.Image = datasets.MODEL,
     board: Annotated[str, typer.Option(help="A board of metabit boards, or a board file.")] = "nrf52840",
-    data: Annotated[str, typer.Option("--data", help=f"Dataset to test on, or to learn: {datasets.HELP}")] = "digits",
-    learn: Annotated[bool, typer.Option("--learn", help="Learn the training part on the board, in place.")] = False,
-    shuffle: Annotated[
-        bool, typer.Option("--shuffle", help="Learn in random order, a new one for each pass; tasks are mixed.")
-    ] = False,
-    passes: Annotated[int, typer.Option(help="Times the stream is seen.", min=1)] = 1,
-    limit: Annotated[int | None, typer.Option(help="Learn only so many samples.", min=1)] = None,
-    also: Annotated[
-        list[str] | None, typer.Option(help="Another dataset to test on, before and after; repeatable.")
-    ] = None,
+    data: datasets.Data = "digits",
+    learn: datasets.Learn = False,
+    shuffle: datasets.Shuffle = False,
+    passes: datasets.Passes = 1,
+    limit: datasets.Limit = None,
+    also: datasets.Also = None,
     budgets: Annotated[Path | None, typer.Option(help="A budget file instead of the built-in one.")] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Write report.html and report.json into this folder as well.")
+        Path | None, typer.Option(help="Also write report.html and report.json into this folder.")
     ] = None,
-    layers: Annotated[
-        bool, typer.Option("--layers", help="Split the time by layer, with a second build of the firmware.")
-    ] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Split the time by layer, by a second build.")] = False,
     opt: Annotated[Optimise, typer.Option(help="Optimisation of the compiler.")] = Optimise.size,
     seed: show.Seed = 0,
     json: show.Json = False,
@@ -65,8 +59,7 @@ def command(
     from metabit.firmware_sim import breaches, check, load_board, load_budgets, write_report
     from metabit.firmware_sim.errors import require_installed
 
-    if not learn and (limit is not None or passes != 1 or shuffle):
-        raise UsageError("--limit, --passes and --shuffle belong to the stream to learn: add --learn")
+    datasets.check_stream(learn, limit, passes, shuffle)
     chip, limits, blob = load_board(board), load_budgets(budgets), image.read_bytes()
     frozen = read_image(blob)
     if learn and not any(layer.learns for layer in frozen.layers):
@@ -77,7 +70,7 @@ def command(
     tasks = datasets.opened([data, *(also or [])], frozen, seed, quiet=json)
     plan = board_run.Plan(
         blob, frozen, chip, limits, tasks, learn, passes, limit, seed, f"-{opt.value}", layers, shuffle
-    )  # fmt: skip
+    )
     with show.bar("building the firmware", plan.points) as bar:
         ran = board_run.run(plan, lambda text: bar.step(text=text))
     checks = check(ran.measurement, limits)

@@ -11,18 +11,11 @@ from metabit.experiments import show
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="Folder to write into. It is created if it does not exist.")] = Path(
-        "out/runtime"
-    ),
-    single_file: Annotated[
-        bool, typer.Option("--single-file", help="Write the library as one pair metabit.c and metabit.h.")
-    ] = False,
-    image: Annotated[
-        Path | None,
-        typer.Option(help="Also write this .mbit image as model_image.h: a const array and the sizes of its memories."),
-    ] = None,
+    folder: Annotated[Path, typer.Argument(help="Folder to write into. It is created if it does not exist.")] = Path("out/runtime"),
+    single_file: Annotated[bool, typer.Option("--single-file", help="Write the library as metabit.c and metabit.h.")] = False,
+    image: Annotated[Path | None, typer.Option(help="Also write this image as model_image.h: an array, and memory sizes.")] = None,
     json: show.Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Write the C runtime for a firmware project of yours (docs/porting.md).
 
     Example: [bold]metabit sources out/runtime --single-file --image out/model.mbit[/]

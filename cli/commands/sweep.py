@@ -7,30 +7,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from metabit.cli.removed import refusing
 from metabit.experiments import show
 
-Numbers = Annotated[list[float] | None, typer.Option("--m", help="Metaplasticity; repeat for more values.")]
-Widths = Annotated[list[int] | None, typer.Option("--width", help="Units of every hidden layer; repeat.")]
-Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Equal seeds give equal results; repeat.", min=0)]
-
 
 def command(
-    scenario: Annotated[str, typer.Argument(help="As for metabit train.")],
-    table: Annotated[Path, typer.Option("-o", "--output", help="The table, JSON lines; a .csv beside it.")] = Path(
-        "out/sweep.jsonl"
-    ),
-    m: Numbers = None,
-    width: Widths = None,
-    layers: Annotated[int, typer.Option(help="Hidden layers of a --width.", min=1)] = 1,
-    seed: Seeds = None,
-    tasks: Annotated[int | None, typer.Option(help="Number of tasks.", min=1)] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over each task.", min=1)] = None,
-    workers: Annotated[int | None, typer.Option(help="Runs at once; 0 runs them in turn, without Ray.", min=0)] = None,
+    scenario: Annotated[str, Argument(help="As for metabit train.")],
+    table: Annotated[Path, Option("-o", "--output", help="A table of JSON lines; a .csv beside it.")] = Path("out/sweep.jsonl"),
+    m: Annotated[list[float] | None, Option(help="Metaplasticity; repeat for more values.")] = None,
+    width: Annotated[list[int] | None, Option(help="Units of every hidden layer; repeat.")] = None,
+    layers: Annotated[int, Option(help="Hidden layers of a --width.", min=1)] = 1,
+    seed: Annotated[list[int] | None, Option(help="Equal seeds give equal results; repeat.", min=0)] = None,
+    tasks: Annotated[int | None, Option(help="Number of tasks.", min=1)] = None,
+    epochs: Annotated[int | None, Option(help="Passes over each task.", min=1)] = None,
+    workers: Annotated[int | None, Option(help="Processes at once, by default one a core; 0: this one.", min=0)] = None,
     json: show.Json = False,
-) -> None:
-    """Train one scenario with every combination of settings, in parallel on Ray, into one table.
+) -> None:  # fmt: skip
+    """Train one scenario with every combination of settings, in parallel, into one table.
 
     Combinations whose row is in the table are not run again: repeat the command after a crash, or with more values.
 

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from metabit.cli.removed import refusing
 from metabit.experiments import show
@@ -37,37 +38,20 @@ REMOVED = {
 
 
 def command(
-    scenario: Annotated[str, typer.Argument(help="A name of the list above, or your own file or folder.")] = "digits",
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for all results.", rich_help_panel=OUT)] = Path(
-        "out"
-    ),
-    preset: Annotated[str | None, typer.Option(help="Network: a name of the list above.", rich_help_panel=WHAT)] = None,
-    hidden: Annotated[
-        list[int] | None,
-        typer.Option(help="Units of a dense hidden layer; repeat for more layers.", rich_help_panel=WHAT),
-    ] = None,
-    tasks: Annotated[int | None, typer.Option(help="Number of tasks.", min=1, rich_help_panel=WHAT)] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over each task.", min=1, rich_help_panel=RULE)] = None,
-    m: Annotated[
-        list[float] | None,
-        typer.Option(help="Metaplasticity; 0 is none. Repeat for one value per trained layer.", rich_help_panel=RULE),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Equal seeds give equal results.", min=0, max=2**32 - 1, rich_help_panel=RULE)
-    ] = None,
-    file: Annotated[
-        Path | None, typer.Option("--settings", help="Settings in a .toml or .json file.", rich_help_panel=RULE)
-    ] = None,
-    pairs: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="One setting by name; repeat for more.", rich_help_panel=RULE),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a run that was stopped.", rich_help_panel=OUT)
-    ] = False,
-    plot: Annotated[bool, typer.Option("--plot", help="Also draw the results.", rich_help_panel=OUT)] = False,
+    scenario: Annotated[str, Argument(help="A name of the list above, or your own file or folder.")] = "digits",
+    output: Annotated[Path, Option("-o", "--output", help="Folder for all results.", rich_help_panel=OUT)] = Path("out"),
+    preset: Annotated[str | None, Option(help="Network: a name of the list above.", rich_help_panel=WHAT)] = None,
+    hidden: Annotated[list[int] | None, Option(help="Units of a dense hidden layer; repeat.", rich_help_panel=WHAT)] = None,
+    tasks: Annotated[int | None, Option(help="Number of tasks.", min=1, rich_help_panel=WHAT)] = None,
+    epochs: Annotated[int | None, Option(help="Passes over each task.", min=1, rich_help_panel=RULE)] = None,
+    m: Annotated[list[float] | None, Option(help="Metaplasticity, 0 is none; repeat: by layer.", rich_help_panel=RULE)] = None,
+    seed: Annotated[int | None, Option(help="Equal seeds give equal results.", min=0, max=2**32 - 1, rich_help_panel=RULE)] = None,
+    file: Annotated[Path | None, Option("--settings", help="Settings in a .toml or .json file.", rich_help_panel=RULE)] = None,
+    pairs: Annotated[list[str] | None, Option("--set", metavar="NAME=VALUE", help="Repeatable.", rich_help_panel=RULE)] = None,
+    resume: Annotated[bool, Option("--resume", help="Continue a run that was stopped.", rich_help_panel=OUT)] = False,
+    plot: Annotated[bool, Option("--plot", help="Also draw the results.", rich_help_panel=OUT)] = False,
     json: show.Json = False,
-) -> None:
+) -> None:  # fmt: skip
     from metabit.cli import datasets
     from metabit.data import load
     from metabit.train import metrics
@@ -121,19 +105,12 @@ def _facts(ran: Run, path: Path, seconds: float) -> dict[str, Any]:
     last = ran.history[-1] if ran.history else {}
     final: list[float] = next((row["accuracy"] for row in reversed(ran.history) if row["accuracy"]), [])
     return {
-        "checkpoint": str(path),
-        "scenario": ran.scenario.name,
-        "tasks": ran.scenario.count,
-        "epochs": len(ran.history),
-        "interrupted": ran.interrupted,
-        "seconds": round(seconds, 1),
-        "loss": last.get("loss"),
-        "train_accuracy": last.get("train_accuracy"),
-        "test_accuracy": final[-1] if final else None,
-        "accuracy": final,
+        "checkpoint": str(path), "scenario": ran.scenario.name, "tasks": ran.scenario.count, "epochs": len(ran.history),
+        "interrupted": ran.interrupted, "seconds": round(seconds, 1), "loss": last.get("loss"),
+        "train_accuracy": last.get("train_accuracy"), "test_accuracy": final[-1] if final else None, "accuracy": final,
         "mean_accuracy": sum(final) / len(final) if final else None,
         "accuracy_matrix": [[None if value != value else value for value in row] for row in matrix.tolist()],
-    }
+    }  # fmt: skip
 
 
 def _draw(ran: Run, output: Path) -> None:

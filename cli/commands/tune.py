@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from metabit.cli import datasets
 from metabit.cli.commands.fresh import thresholds_of
@@ -18,31 +19,21 @@ SHOWN = 10
 
 
 def command(
-    image: Annotated[
-        Path | None, typer.Argument(help="A .mbit image that learns; by default what metabit fresh makes for the data.")
-    ] = None,
-    data: Annotated[str, typer.Option("--data", help=f"Dataset to learn: {datasets.HELP}")] = "digits",
-    shuffle: Annotated[
-        bool, typer.Option("--shuffle", help="Learn in random order, not in file order; tasks are mixed.")
-    ] = False,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write the network with the best settings here.")
-    ] = None,
-    also: Annotated[
-        list[str] | None, typer.Option(help="Another dataset that must not be forgotten; repeatable.")
-    ] = None,
-    trials: Annotated[int, typer.Option(help="Settings to try, drawn at random.", min=1)] = 32,
-    rounds: Annotated[int, typer.Option(help="Seeds that the last ones left are tried with.", min=1)] = 8,
-    passes: Annotated[int, typer.Option(help="Times the stream is seen, each in its order.", min=1)] = 1,
-    hidden: Annotated[int | None, typer.Option(help="Hidden units without an image, 192 by default.")] = None,
-    bits: Annotated[int | None, typer.Option(help="Bits a synapse without an image, 4 by default.")] = None,
-    table: Annotated[Path, typer.Option(help="Every finished run, JSON lines; none is run twice.")] = Path(
-        "out/tune.jsonl"
-    ),
-    workers: Annotated[int, typer.Option(help="Runs at once, on Ray; 0 does without Ray.", min=0)] = 0,
+    image: Annotated[Path | None, Argument(help="A .mbit image that learns; by default one that metabit fresh makes.")] = None,
+    data: datasets.Data = "digits",
+    shuffle: datasets.Shuffle = False,
+    output: Annotated[Path | None, Option("-o", "--output", help="Write the network with the best settings here.")] = None,
+    also: Annotated[list[str] | None, Option(help="Another dataset that must not be forgotten; repeatable.")] = None,
+    trials: Annotated[int, Option(help="Settings to try, drawn at random.", min=1)] = 32,
+    rounds: Annotated[int, Option(help="Seeds that the last ones left are tried with.", min=1)] = 8,
+    passes: datasets.Passes = 1,
+    hidden: Annotated[int | None, Option(help="Hidden units without an image, 192 by default.")] = None,
+    bits: Annotated[int | None, Option(help="Bits a synapse without an image, 4 by default.")] = None,
+    table: Annotated[Path, Option(help="Every finished run, JSON lines; none is run twice.")] = Path("out/tune.jsonl"),
+    workers: Annotated[int, Option(help="Processes at once; 0: this one.", min=0)] = 0,
     seed: show.Seed = 0,
     json: show.Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Search the learning settings with which a network learns your own stream best, without forgetting.
 
     A trial learns the training part, but for one sample of every ten, in file order. Its score is the mean of its prequential
@@ -129,11 +120,8 @@ def _verdict(best: Trial, gains: list[float]) -> str:
     if not gains:
         return "nothing leads the settings as they are"
     said = f"{100 * sum(gains) / len(gains):+.1f} points on {len(gains)} other seeds"
-    return (
-        f"best: {_plain(best)}, {said}"
-        if best.number
-        else f"best as it is: the first comes to {said}, not beyond chance"
-    )
+    found = f"best: {_plain(best)}, {said}"
+    return found if best.number else f"best as it is: the first comes to {said}, not beyond chance"
 
 
 def _tell(found: list[Trial], data: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from typer import Argument, Option
 
 from metabit.cli import datasets
 from metabit.cli.errors import UsageError
@@ -36,19 +37,14 @@ class Ran:
 
 
 def command(
-    checkpoint: Annotated[
-        Path | None, typer.Argument(help="checkpoint.safetensors; without one, a network is trained for a few epochs.")
-    ] = None,
-    data: Annotated[
-        str,
-        typer.Option("--data", help=f"Dataset whose test part is predicted and training part learned: {datasets.HELP}"),
-    ] = "digits",
-    bits: Annotated[str, typer.Option(help="Hidden bits to try, comma-separated.")] = "2,4,8",
-    steps: Annotated[int, typer.Option(help="Learning steps, the whole state compared after each.", min=1)] = 500,
-    board: Annotated[list[str] | None, typer.Option(help="Boards to emulate; repeatable. Default: all.")] = None,
+    checkpoint: Annotated[Path | None, Argument(help="checkpoint.safetensors; without one, a network is trained briefly.")] = None,
+    data: datasets.Data = "digits",
+    bits: Annotated[str, Option(help="Hidden bits to try, comma-separated.")] = "2,4,8",
+    steps: Annotated[int, Option(help="Learning steps, the whole state compared after each.", min=1)] = 500,
+    board: Annotated[list[str] | None, Option(help="Boards to emulate; repeatable. Default: all.")] = None,
     seed: show.Seed = 0,
     json: show.Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Show that every engine computes the same integers and learns the same state.
 
     Scores: NumPy oracle, ONNX Runtime, TFLite, the C runtime on this machine and on each emulated board, on every test sample.
@@ -78,23 +74,14 @@ def command(
             rows += [{"bits": k, **row} for row in compare(ran)]
     equal = all(row["scores_differ"] == 0 and not row["states_differ"] for row in rows)
     if json:
-        show.emit(
-            {"equal": equal, "read": read.facts(), "test_samples": len(task.y_test), "steps": steps, "engines": rows}
-        )
+        found = {"equal": equal, "read": read.facts(), "test_samples": len(task.y_test), "steps": steps}
+        show.emit({**found, "engines": rows})
     else:
         datasets.say(read)
         show.table(
             f"against the oracle: scores of {len(task.y_test)} samples, state after each of {steps} steps",
-            ["engine", "k", "scores that differ", "states that differ"],
-            [
-                (
-                    row["engine"],
-                    row["bits"],
-                    row["scores_differ"],
-                    "" if row["states_differ"] is None else row["states_differ"],
-                )
-                for row in rows
-            ],
+            ["k", "engine", "scores that differ", "states that differ"],
+            [["" if value is None else value for value in row.values()] for row in rows],
             caption="all equal" if equal else None,
         )
     if not equal:

@@ -99,16 +99,7 @@ def test_another_stream_or_network_is_another_race() -> None:
     assert len(known) == 5
 
 
-def test_more_than_one_process_needs_ray(metabit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    words = ("tune", "--hidden", 32, *SHORT)
-    ran = metabit(*words, "--workers", 2)
-    ran.fails("pip install 'metabit[sweep]'")
-    assert metabit(*words).code == 0
-
-
-def test_on_ray_it_finds_the_same(metabit: Any) -> None:
-    pytest.importorskip("ray")
+def test_two_processes_find_the_same(metabit: Any) -> None:
     words = ("tune", "--hidden", 32, "--trials", 3, "--rounds", 1, "--json", "--table")
     alone, together = metabit(*words, "a.jsonl").json(), metabit(*words, "b.jsonl", "--workers", 2).json()
     assert {**alone, "table": ""} == {**together, "table": ""}

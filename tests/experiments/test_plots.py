@@ -24,7 +24,7 @@ def history(tasks: int, epochs: int = 3, **more: Any) -> list[dict[str, Any]]:
 def draw(name: str, path: Path) -> None:
     generator = np.random.default_rng(1)
     if name == "accuracy":
-        plots.accuracy_over_time(path, history(3), names=["MNIST", "Fashion", "USPS"], chance=0.1)
+        plots.accuracy_over_time(path, history(3), names=["MNIST", "Fashion", "USPS"])
     elif name == "stream":
         plots.accuracy_over_time(path, history(20, 2))
     elif name == "final":

@@ -17,6 +17,14 @@ def paper() -> tuple[Quadratic, Trained]:
     return task, task.train()
 
 
+def best_signs(task: Quadratic) -> np.ndarray:
+    """The optimum, by all 2^d sign vectors."""
+    d = len(task.target)
+    signs = 2.0 * (np.arange(2**d)[:, None] >> np.arange(d) & 1) - 1
+    away = signs - task.target
+    return signs[np.einsum("nd,nd->n", away @ task.curvature, away).argmin()]
+
+
 def test_loss_gradient_and_switches_agree() -> None:
     task = Quadratic.random(7, seed=3)
     b = np.where(np.random.default_rng(0).random(7) < 0.5, -1.0, 1.0)
@@ -34,7 +42,7 @@ def test_the_paper_in_two_dimensions() -> None:
     task = Quadratic(np.array([[2.4047, 0.2158], [0.2158, 0.7733]]), np.array([1.5, 0.5]))
     trained = task.train(steps=500, lr=0.35, start=[0.01, 0.02])
     assert trained.hidden[0] > 100 * abs(trained.hidden[1])
-    assert list(task.best_signs()) == [1, 1]
+    assert list(best_signs(task)) == [1, 1]
     x = task.box_optimum()
     assert x[0] == 1 and abs(x[1]) < 1
     np.testing.assert_allclose(trained.mean_signs, x, atol=0.02)
@@ -46,13 +54,13 @@ def test_a_diagonal_task_is_solved_exactly() -> None:
     task = Quadratic(np.diag(generator.uniform(1, 3, 12)), target)
     trained = task.train(steps=100)
     np.testing.assert_array_equal(trained.signs, np.sign(task.target))
-    np.testing.assert_array_equal(trained.signs, task.best_signs())
+    np.testing.assert_array_equal(trained.signs, best_signs(task))
 
 
 def test_the_bound_holds_for_every_sign_vector() -> None:
     for seed in range(5):
         task = Quadratic.random(10, seed)
-        bound, best = task.loss(task.box_optimum()), task.loss(task.best_signs())
+        bound, best = task.loss(task.box_optimum()), task.loss(best_signs(task))
         assert bound <= best <= task.loss(task.train().signs)
 
 
@@ -106,7 +114,6 @@ def test_same_seed_same_numbers() -> None:
         (lambda: Quadratic(-np.eye(2), np.ones(2)), "positive definite"),
         (lambda: Quadratic(np.array([[1.0, 0.5], [0.0, 1.0]]), np.ones(2)), "symmetric"),
         (lambda: Quadratic.random(0), "d=0"),
-        (lambda: Quadratic.random(21).best_signs(), "up to 20"),
         (lambda: Quadratic.random(3).train(steps=0), "steps=0"),
         (lambda: Quadratic.random(3).train(lr=0), "lr=0"),
         (lambda: switch_rows(*paper(), bins=0), "bins=0"),

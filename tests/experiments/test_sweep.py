@@ -3,15 +3,13 @@ from __future__ import annotations
 import csv
 import functools
 import json
-import os
-import signal
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mishaps import run_with_mishaps
 
-from metabit.experiments.sweep import cells, sweep, to_csv
+from metabit.experiments.sweep import RETRIES, cells, sweep, to_csv
 from metabit.train.errors import TrainError
 
 EIGHT: dict[str, list[Any]] = {"m": [0.0, 8.0], "bits": [None, 4], "seed": [0, 1]}
@@ -25,26 +23,7 @@ def test_cells_are_every_combination() -> None:
 
 
 def test_eight_runs_survive_a_killed_worker_and_a_killed_sweep(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    folder = str(tmp_path)
-
-    def work(cell: Mapping[str, Any]) -> dict[str, Any]:
-        """A small real run. One cell kills its worker the first time, one fails, all leave a mark for each attempt."""
-        from metabit.data import load, thermometer
-        from metabit.train import Network, Spec, TrainError, fit
-
-        name = "-".join(str(value) for value in cell.values())
-        descriptor = os.open(f"{folder}/{name}.tries", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-        os.write(descriptor, b"x")
-        os.close(descriptor)
-        if name == "8.0-None-1" and os.path.getsize(f"{folder}/{name}.tries") == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if name == "0.0-4-0" and os.path.getsize(f"{folder}/{name}.tries") == 1:
-            raise TrainError("out of luck")
-        task = load("digits").whole()
-        spec = Spec(64, (16,), 10, encode=thermometer(task.x_train, 4), seed=cell["seed"])
-        history = fit(Network(spec), task, epochs=1, m=cell["m"], seed=cell["seed"])
-        return {"accuracy": history.epochs[-1].test_accuracy}
+    work = functools.partial(run_with_mishaps, str(tmp_path))
 
     def tries() -> dict[str, int]:
         return {path.stem: path.stat().st_size for path in tmp_path.glob("*.tries")}
@@ -68,8 +47,12 @@ def test_eight_runs_survive_a_killed_worker_and_a_killed_sweep(tmp_path: Path) -
     assert [row["accuracy"] for row in again if "error" not in row][0] == rows[0]["accuracy"]
 
     before = tries()
-    assert sweep(work, todo, table) == again  # nothing left: Ray is not even started
+    assert sweep(work, todo, table) == again  # nothing left: no process is started
     assert tries() == before
+
+    with pytest.raises(TrainError, match=f"1 cells killed their worker {RETRIES + 1} times, .*'bits': 'fatal'"):
+        sweep(work, [{"m": 0.0, "bits": "fatal", "seed": 0}, {"m": 1.0, "bits": None, "seed": 0}], table, workers=1)
+    assert tries()["0.0-fatal-0"] == RETRIES + 1 and tries()["1.0-None-0"] == 1  # the other one is finished
 
     to_csv(table, tmp_path / "table.csv")
     with (tmp_path / "table.csv").open() as file:
