@@ -93,7 +93,7 @@ MISTAKES: list[tuple[str, tuple[str, ...]]] = [
 
 @pytest.fixture
 def files(metabit: Any, image: Path, data: Path) -> set[Path]:
-    """What the mistakes are made with, in the current folder, beside model.mbit and data.npz."""
+    """Files for the mistakes, in the current folder, beside model.mbit and data.npz."""
     Path("text.mbit").write_text("hello " * 30)
     Path("cut.mbit").write_bytes(image.read_bytes()[:-10])
     Path("frozen.mbit").write_bytes(write_image(network(0, (64, 40, 10), 4, 2, (False, False))))
