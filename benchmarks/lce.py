@@ -37,13 +37,9 @@ class LceModel(Model):
 
         if name not in self.names:
             self.names.append(name)
+        code, ends = np.uint32(self.names.index(name)), (np.array(inputs, np.int32), np.array([output], np.int32))
         self.operators.append(
-            {
-                0: np.uint32(self.names.index(name)),
-                1: np.array(inputs, np.int32),
-                2: np.array([output], np.int32),
-                5: bytes(flexbuffers.Dumps(options)) if options else b"",
-            }
+            {0: code, 1: ends[0], 2: ends[1], 5: bytes(flexbuffers.Dumps(options)) if options else b""}
         )
         return output
 
@@ -79,9 +75,8 @@ def lce_file(frozen: Frozen) -> bytes:
         }  # fmt: skip
         if layer.kind == "output":
             mul, add = (graph.constant(f"{n}{i}", getattr(layer, n).astype(np.float32)) for n in ("mul", "add"))
-            signal = model.apply(
-                "LceBconv2d", [signal, weights, mul, add, ABSENT], graph.tensor("scores", (1, 1, 1, units), np.float32), options
-            )  # fmt: skip
+            out = graph.tensor("scores", (1, 1, 1, units), np.float32)
+            signal = model.apply("LceBconv2d", [signal, weights, mul, add, ABSENT], out, options)
         else:
             theta = layer.theta.astype(np.int64)
             least = 2 * theta - (2 * positive.sum(1) - inputs) if i == 0 else theta  # +1 where the sum is at least that

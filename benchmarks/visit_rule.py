@@ -126,13 +126,10 @@ def auto_page() -> str:
     """docs/results/auto-m/README.md"""
     rows = []
     for runs in BENCHMARK.done("auto-m").values():
-        one = runs[0]
-        old, new = ([row[key] for row in runs] for key in ("old", "new"))
+        one, both = runs[0], [(row["old"], row["new"], (row["old"] + row["new"]) / 2) for row in runs]
         way = f"{RECIPE.m:g}, as trained" if one["last_weaken"] is None else f"auto, {one['last_weaken']:g}"
-        mean = [(a + b) / 2 for a, b in zip(old, new, strict=True)]
-        rows.append([one["pair"], one["bits"], way, results.spread(old), results.spread(new), results.spread(mean)])
-    lines = [
-        f"""# An m that suits the levels
+        rows.append([one["pair"], one["bits"], way, *map(results.spread, zip(*both, strict=True))])
+    text = f"""# An m that suits the levels
 
 {BENCHMARK.command("auto-m")} on {results.places(BENCHMARK.rows("auto-m"))}, seeds {SEEDS[0]} to {SEEDS[-1]}.
 {BENCHMARK.raw(PAGES["auto-m"])}
@@ -142,10 +139,8 @@ time; test accuracy on both at the end, in per cent. The effect of m on the devi
 weights: the m of the demo's digits stops all learning after MNIST. `--m auto` sets it layer by layer, so that a step that would
 weaken a synapse at the highest level does so with probability {LAST_WEAKEN:g}. That number was chosen with `--validate`, on
 training images held out, at seeds 10 and 11.
-""",
-        *results.markdown(["tasks", "bits", "m", "old task", "new task", "mean"], rows),
-    ]
-    return "\n".join(lines) + "\n"
+"""
+    return "\n".join([text, *results.markdown(["tasks", "bits", "m", "old task", "new task", "mean"], rows)]) + "\n"
 
 
 # Exact and ternary backward pass
@@ -256,11 +251,9 @@ def cells(name: str) -> dict[str, list[Cell]]:
 def validate(name: str, variant: str, changes: Cell) -> dict[str, Any]:
     """On images held out: m auto with changes {"last_weaken": p} at seeds 10 and 11, the backward pass at seed 100."""
     asked = cells(name)[variant][0]
-    if name == "auto-m":
-        if asked["last_weaken"] is not None:
-            asked |= changes
-        return {f"seed {seed}": measure(asked | {"seed": seed}, validate=True) for seed in (10, 11)}
-    return measure(asked | {"seed": 100}, validate=True)
+    asked |= changes if asked.get("last_weaken") else {}
+    seeds = (10, 11) if name == "auto-m" else (100,)
+    return {f"seed {seed}": measure(asked | {"seed": seed}, validate=True) for seed in seeds}
 
 
 PAGES = {name: f"docs/results/{name}/README.md" for name in ("auto-m", "backward")}

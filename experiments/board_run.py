@@ -114,16 +114,8 @@ def run(plan: Plan, progress: Callable[[str], None] = lambda text: None) -> Ran:
         split: tuple[LayerCost, ...] = ()
         if plan.layers:
             labels, x = (task.y_train[rows] if plan.learn else None), task.x_test[:LAYER_SAMPLES]
-            split = layer_costs(
-                plan.image,
-                board,
-                x,
-                task.x_train[rows],
-                labels,
-                network=plan.frozen,
-                opt=plan.opt,
-                budgets=plan.budgets,
-            )
+            how: dict[str, Any] = {"network": plan.frozen, "opt": plan.opt, "budgets": plan.budgets}
+            split = layer_costs(plan.image, board, x, task.x_train[rows], labels, **how)
             progress(f"{board.name}: layers")
         measurement = meter.measurement(
             _chosen(plan, tally),
