@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metabit.data import image_sets, wrist_imu
 from metabit.data.errors import extra
 from metabit.data.image_sets import Images
-from metabit.data.task import Bytes, Labels, Scenario, Task, held_out, split
+from metabit.data.task import Bytes, Scenario, Task, held_out, split
 
 __all__ = ["SCENARIOS", "Scenario"]
 
@@ -74,11 +73,8 @@ def _split_digits(i: int, seed: int) -> Task:
     """Two digits a task, with two outputs for all tasks: is it 2i or 2i + 1?"""
     whole = _digits(0, seed)
 
-    def two(x: Bytes, y: Labels) -> tuple[Bytes, Labels]:
-        chosen: NDArray[np.bool_] = y // 2 == i
-        return x[chosen], y[chosen] % 2
-
-    (x_train, y_train), (x_test, y_test) = two(whole.x_train, whole.y_train), two(whole.x_test, whole.y_test)
+    parts = (whole.x_train, whole.y_train), (whole.x_test, whole.y_test)
+    (x_train, y_train), (x_test, y_test) = ((x[y // 2 == i], y[y // 2 == i] % 2) for x, y in parts)
     name = f"digits {2 * i} and {2 * i + 1}"
     return replace(whole, name=name, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
 

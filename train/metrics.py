@@ -59,9 +59,7 @@ def forgetting(matrix: ArrayLike) -> float:
     r = _square(matrix)
     if len(r) == 1:
         return 0.0
-    earlier = np.where(np.isnan(r[:-1, :-1]), -np.inf, r[:-1, :-1])
-    best = earlier.max(0)
-    return float((np.where(np.isinf(best), math.nan, best) - r[-1, :-1]).mean())
+    return float((np.fmax.reduce(r[:-1, :-1]) - r[-1, :-1]).mean())
 
 
 def backward_transfer(matrix: ArrayLike) -> float:
