@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabit.data import load_task
+from metabit.data import load
 from metabit.experiments import board_run, stream
 from metabit.export import read_image
 from metabit.firmware_sim import Device, build, load_board
@@ -28,7 +28,7 @@ def test_the_costs_are_those_of_the_stream_that_ran(metabit: Any, image: Path, d
     """Every step again by hand: mean, 95th percentile, worst with its row, for predictions and learning steps."""
     words = ("simulate", image, "--data", data, "--learn", "--passes", 2, "--limit", 110, "--seed", 5, "--json")
     found = metabit(*words).json()["measurement"]
-    task, board = load_task(str(data)), load_board("nrf52840")
+    task, board = load(str(data), seed=5).whole(), load_board("nrf52840")
     order = np.concatenate(list(stream.chunks(len(task.y_train), 2, 110, 5, board_run.CHUNK)))
     elf = build(image, board)
     with Device(elf, board) as device:
