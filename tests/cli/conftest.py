@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import command_line
 import numpy as np
 import pytest
 from networks import network
 from rich.console import Console
 
-from metabit.cli import main
 from metabit.experiments import show
 from metabit.export import write_image
 
@@ -49,12 +48,7 @@ def metabit(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], 
     monkeypatch.setattr(show, "out", Console(width=200))
 
     def run(*words: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["metabit", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else 1
+        code = command_line.run(*words)
         out, err = capfd.readouterr()
         return Ran(code, out, err)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
+import command_line
 import numpy as np
 import pytest
 
@@ -16,19 +15,15 @@ PAGES = sorted(page for page in DOCS.glob("*.md") if "```sh" in page.read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_commands_run(page: Path, tmp_path: Path) -> None:
+def test_commands_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).integers(0, 256, (60, 12)).astype(np.uint8)  # the reader's own my.npz
     np.savez(tmp_path / "my.npz", x=x, y=(x[:, 0] > 127).astype(int), task=np.arange(60) % 2)
     blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines() if line.startswith("metabit ")]
     assert lines
     for line in lines:
-        words = shlex.split(line, comments=True)[1:]
-        ran = subprocess.run(
-            [sys.executable, "-c", "from metabit.cli import main; main()", *words],
-            cwd=tmp_path, capture_output=True, text=True,
-        )  # fmt: skip
-        assert ran.returncode == 0, (line, ran.stdout, ran.stderr)
+        assert command_line.run(*shlex.split(line, comments=True)[1:]) == 0, line
 
 
 def test_the_architecture_names_files_that_exist() -> None:
