@@ -16,7 +16,18 @@ from metabit.data.rows import write_whole
 from metabit.experiments import results
 from metabit.experiments.results import Benchmark
 
-NAMES = ("demo", "deployment", "streams", "frontier", "visit_rule", "training", "train_step", "kernels", "host")
+NAMES = (
+    "demo",
+    "deployment",
+    "streams",
+    "frontier",
+    "visit_rule",
+    "training",
+    "learner",
+    "train_step",
+    "kernels",
+    "host",
+)
 INDEX = "docs/results/README.md"
 
 

@@ -97,7 +97,7 @@ SLOW: dict[str, tuple[str, ...]] = {
     "test_c_layout.py": (),
     "train/test_checkpoint.py": ("test_damage_is_an_error_or_a_valid_checkpoint",),
     "train/test_loop.py": ("test_digits_are_learnt", "test_metaplasticity_protects_the_first_task"),
-    "train/test_penalties.py": ("test_the_fisher_says_where_to_hold_on"),
+    "train/test_penalties.py": ("test_the_fisher_says_where_to_hold_on",),
     "train/test_recipe.py": ("test_raw_features_of_wine_and_of_two_classes",),
     "train/test_room.py": ("test_a_missing_extra_is_one_sentence",),
     "train/test_run.py": (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import command_line
 import numpy as np
 import pytest
 
@@ -37,9 +37,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 exec(block, names)
                 assert "predict_one" not in block or (0 <= names["label"] < 3 and names["margin"] >= 0)
             for line in block.splitlines() if language == "sh" else []:
-                words = [sys.executable, "-c", "from metabit.cli import main; main()", *shlex.split(line)[1:]]
-                ran = subprocess.run(words, capture_output=True, text=True)
-                assert ran.returncode == 0, (line, ran.stdout, ran.stderr)
+                assert command_line.run(*shlex.split(line)[1:]) == 0, line
                 commands += 1
     assert commands >= 10
     return folder
