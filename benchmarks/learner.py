@@ -95,9 +95,9 @@ def table(name: str) -> str:
     rows.append(["**mean**", *(f"**{value:.2f}**" for value in np.mean(all_means, axis=0)), ""])
     found = BENCHMARK.rows(name)
     about = (
-        f"{BENCHMARK.command(name)} on {results.places(found)}, scikit-learn {found[0]['scikit-learn']}. Test accuracy in per cent, "
-        f"mean of {len(SEEDS)} splits. Settings were chosen on parts of the training parts. No command of metabit makes this network "
-        f"yet. {BENCHMARK.raw(PAGE)}"
+        f"{BENCHMARK.command(name)} on {results.places(found)}, scikit-learn {found[0]['scikit-learn']}. Test accuracy in "
+        f"per cent, mean of {len(SEEDS)} splits. Settings were chosen on parts of the training parts. No command of metabit makes this "
+        f"network yet. {BENCHMARK.raw(PAGE)}"
     )
     head = ["dataset", *SETTINGS, "under the better"]
     return results.page(BENCHMARK.titles[name], about, results.markdown(head, rows), level=2)
