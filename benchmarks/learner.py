@@ -96,8 +96,8 @@ def table(name: str) -> str:
     found = BENCHMARK.rows(name)
     about = (
         f"{BENCHMARK.command(name)} on {results.places(found)}, scikit-learn {found[0]['scikit-learn']}. Test accuracy in "
-        f"per cent, mean of {len(SEEDS)} splits. Settings were chosen on parts of the training parts. No command of metabit makes this "
-        f"network yet. {BENCHMARK.raw(PAGE)}"
+        f"per cent, mean of {len(SEEDS)} splits. Settings were chosen on parts of the training parts. No command of metabit makes "
+        f"this network yet. {BENCHMARK.raw(PAGE)}"
     )
     head = ["dataset", *SETTINGS, "under the better"]
     return results.page(BENCHMARK.titles[name], about, results.markdown(head, rows), level=2)
