@@ -121,7 +121,7 @@ def processor() -> str:
 
 
 def host_page() -> str:
-    """docs/results/runtime/host.md"""
+    """Returns the text of docs/results/runtime/host.md."""
     predicted, learnt = BENCHMARK.rows("predict"), BENCHMARK.rows("learn")
     one, least = predicted[0], min(row["min_us"] for row in predicted)
     about = (

@@ -4,7 +4,8 @@
     METABIT_DATA_DIR=... python benchmarks/kernels.py kernels --only "784→512, MNIST" --print
 
 Networks are random: a kernel's time does not depend on the values of its weights. The firmware is the one a user would flash, on
-the emulator; instructions are exact, cycles estimates with the bands of firmware_sim/cycles.toml, from memory without wait states.
+the emulator; instructions are exact, cycles estimates with the bands of firmware_sim/price/cycles.toml, from memory without wait
+states.
 Without arm-none-eabi-gcc only zig's columns are measured.
 """
 

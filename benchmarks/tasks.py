@@ -44,7 +44,7 @@ def people(numbers: range) -> Task:
 
 
 def ends(task: Task) -> NDArray[np.bool_]:
-    """The last fifth of every stretch of one label: neighbouring windows overlap and must not be in both parts."""
+    """Marks the last fifth of each run of equal labels. It is held out whole: neighbouring windows overlap."""
     stretch = np.cumsum(np.diff(task.y_train, prepend=-1) != 0)
     held = np.zeros(len(stretch), bool)
     for number in np.unique(stretch):

@@ -21,6 +21,8 @@ def sentence(error: Exception) -> str | None:
     """The sentence of an error that the user can correct. None means a defect of metabit, which keeps its traceback."""
     if isinstance(error, KNOWN):
         return str(error)
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"{error.filename}: {error.strerror}: give the path of a file that exists"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return None

@@ -18,7 +18,7 @@ Warn = Callable[[str], None]
 
 
 def tell(notes: Sequence[str], warn: Warn | None) -> None:
-    """Hands each note to ``warn``; without it, each becomes a DataWarning at the line that called the caller."""
+    """Passes each note to ``warn``; without it, each becomes a DataWarning at the line that called the caller."""
     for note in notes:
         if warn is None:
             warnings.warn(note, DataWarning, stacklevel=3)

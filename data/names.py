@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from metabit.data.arrays import Raw, Warn, scenario_of, task_names, tell
@@ -68,7 +69,10 @@ def _part_of_builtin(text: str) -> Scenario | None:
         return None
     row = SCENARIOS[head]
     if not (number.isdecimal() and 1 <= int(number) <= row.most):
-        raise DataError(f"unknown data {text!r}: the tasks of {head} are {head}:1 to {head}:{row.most}")
+        close = get_close_matches(text, SCENARIOS, n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        tasks = f"the tasks of {head} are {head}:1 to {head}:{row.most}" if row.most > 1 else f"{head} has one task"
+        raise DataError(f"unknown data {text!r}: {tasks}{meant}")
     return row.only(int(number) - 1)
 
 

@@ -31,7 +31,7 @@ class Classifier(Protocol):
         """Learn the old task: x (n, F) numbers of any scale, y (n,) of 0..classes-1."""
 
     def predict(self, x: NDArray[Any]) -> Labels:
-        """(n, F) -> (n,)."""
+        """Return the predicted class, (n,), of each row of x (n, F)."""
 
     def bytes(self) -> int:
         """Memory of what was learnt."""
@@ -43,7 +43,7 @@ class Learner(Classifier, Protocol):
 
 
 class _Scaled:
-    """Shares the standardisation."""
+    """Base of the classifiers that standardise features."""
 
     def __init__(self, features: int, classes: int) -> None:
         self.features, self.classes = features, classes

@@ -36,7 +36,7 @@ from metabit.train.errors import TrainError
 Cell = dict[str, Any]
 
 RETRIES = 3
-"""Number of repetitions for a cell whose worker died."""
+"""Number of repetitions for a cell whose process ended without a result."""
 
 
 def cells(axes: Mapping[str, Sequence[Any]], **fixed: Any) -> list[Cell]:

@@ -153,7 +153,9 @@ def check_bundle(folder: str | os.PathLike[str]) -> dict[str, int]:
         if not all(Path(name).name == name for name in listed):
             raise ValueError(listed)
     except FileNotFoundError:
-        raise ExportError(f"{path} does not exist: give a folder that metabit export wrote") from None
+        raise ExportError(
+            f"{path.parent} has no {path.name}: give a .mbit image, or a folder that metabit export wrote"
+        ) from None
     except (ValueError, KeyError, TypeError):
         raise ExportError(f"{path} is not a manifest of metabit export: export again") from None
     sizes = {}

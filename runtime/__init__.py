@@ -91,6 +91,9 @@ class Model:
     def open(cls, path: str | os.PathLike[str]) -> Model:
         """Reads and opens an image file. Raises OSError if it cannot be read, ModelError if it is damaged."""
         data = Path(path).read_bytes()
+        if len(data) >= 4 and data[:4] != b"MBIT":
+            start = f"{os.fspath(path)}: not a metabit image: it starts with {data[:4]!r}, not b'MBIT'"
+            raise ModelError(f"{start}: give a .mbit file", -4)
         try:
             return cls(data)
         except ModelError as wrong:
@@ -177,8 +180,7 @@ class Model:
     def margins(self, x: ArrayLike) -> NDArray[np.int64]:
         """Returns the margins, int64 (n,) >= 0, of inputs uint8 (n, input_size): best score less second. A large one is sure.
 
-        In units of this model's scores: good for ranking its predictions, not for comparing two models
-        (docs/results/confidence/mnist-fashion.md).
+        In units of this model's scores: good for ranking its predictions, not for comparing two models.
         """
         best_two = np.sort(self._predict(x)[0].astype(np.int64), axis=1)[:, -2:]
         return best_two[:, -1] - best_two[:, 0]

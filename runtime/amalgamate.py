@@ -61,6 +61,8 @@ def write_sources(
     texts = {"metabit.h": _header(), "metabit.c": _pair()} if single_file else dict(_copies())
     if image is not None:
         texts[IMAGE_HEADER] = _image_header(Path(image))
+    if place.is_file():
+        raise NotADirectoryError(errno.ENOTDIR, "it is a file: name a folder for the C sources", str(place))
     place.mkdir(parents=True, exist_ok=True)
     for path in sorted({*place.glob("*.[ch]"), *place.glob("*.inc"), *(place / name for name in texts)}):
         if path.name in texts and path.exists() and not _generated(path):

@@ -55,13 +55,16 @@ def command(
     from metabit.cli.costs import show_costs
     from metabit.cli.errors import UsageError
     from metabit.experiments import board_run
-    from metabit.export import read_image
+    from metabit.export import ExportError, read_image
     from metabit.firmware_sim import breaches, check, load_board, load_budgets, write_report
     from metabit.firmware_sim.errors import require_installed
 
     datasets.check_stream(learn, limit, passes, shuffle)
     chip, limits, blob = load_board(board), load_budgets(budgets), image.read_bytes()
-    frozen = read_image(blob)
+    try:
+        frozen = read_image(blob)
+    except ExportError as wrong:
+        raise UsageError(f"{image}: {wrong}") from None
     if learn and not any(layer.learns for layer in frozen.layers):
         raise UsageError(f"{image} is frozen: no layer learns; export it with --bits 2 or more")
     if report:

@@ -45,13 +45,14 @@ class Header(_Fields):
     @classmethod
     def read(cls, image: bytes) -> Header:
         again = "copy the whole file, or export it again"
+        if len(image) >= len(MAGIC) and image[: len(MAGIC)] != MAGIC:
+            start = bytes(image[: len(MAGIC)])
+            raise ExportError(f"not a metabit image: it starts with {start!r}, not {MAGIC!r}: give a .mbit file")
         if len(image) < HEADER.size:
             raise ExportError(
                 f"the image is truncated: {len(image)} bytes, the header alone has {HEADER.size}: {again}"
             )
         h = cls(*HEADER.unpack_from(image))
-        if h.magic != MAGIC:
-            raise ExportError(f"not a metabit image: it starts with {h.magic!r}, not {MAGIC!r}: give a .mbit file")
         if h.major != MAJOR:
             raise ExportError(f"image format {h.major}.{h.minor}; this metabit reads {MAJOR}.x: export it again")
         records_end = HEADER.size + RECORD.size * h.layers

@@ -4,7 +4,7 @@ It is written from docs/learning-rule.md alone, section by section, and slow on 
 
     forward.py    input, sums, images, scores     Forward
     visits.py     error, backward, update         Visits(Forward), the visit rule
-    votes.py      graded units and votes          Oracle(Visits), both rules: what everybody uses
+    votes.py      graded units and votes          Oracle(Visits), both rules; callers import this class
 """
 
 from metabit.export.oracle.votes import Oracle, Step

@@ -126,8 +126,8 @@ def gate_layer(gamma: Doubles, beta: Doubles, mean: Doubles, deviation: Doubles,
 def head_values(layer: GateLayer, gamma: Doubles, deviation: Doubles, sums: NDArray[Any]) -> HeadValues:
     """Scale of each unit's two values, from the sums of the training part.
 
-    A value is (value - mean)/max(deviation, 0.05) in 32nds, for the gate in -1..1 and for z; a unit that hardly varies
-    is not made loud by it.
+    There are two values, of the gate (-1..1) and of z, each in units of 1/32: (value - mean)/max(deviation, 0.05). A unit
+    that hardly varies is not amplified: its deviation counts as 0.05.
 
     Args:
         gamma, deviation: as for `gate_layer`.

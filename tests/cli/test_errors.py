@@ -83,7 +83,7 @@ MISTAKES: list[tuple[str, tuple[str, ...]]] = [
     ("tune -o .", ("give a file, not a folder",)),
     ("tune --table model.mbit", ("model.mbit",)),
     ("tune --data digits -o same --table same", ("name two files",)),
-    ("sources model.mbit", ("model.mbit", "File exists")),
+    ("sources model.mbit", ("model.mbit", "it is a file: name a folder")),
     ("sources model.mbit/below", ("Not a directory",)),
     ("sources /proc/nowhere", ("/proc/nowhere", "No such file")),
     ("sources there --image nowhere.mbit", ("nowhere.mbit", "No such file")),
