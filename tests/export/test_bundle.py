@@ -328,5 +328,7 @@ def test_a_bundle_that_was_changed_is_named(tmp_path: Path) -> None:
         with pytest.raises(ExportError, match="manifest.json is not a manifest of metabit export"):
             check_bundle(tmp_path)
     (tmp_path / "manifest.json").unlink()
-    with pytest.raises(ExportError, match="has no manifest.json: give a .mbit image, or a folder that metabit export wrote"):
+    with pytest.raises(
+        ExportError, match="has no manifest.json: give a .mbit image, or a folder that metabit export wrote"
+    ):
         check_bundle(tmp_path)
