@@ -357,5 +357,7 @@ def test_accidental_damage_never_ends_in_a_traceback(hits: list[tuple[int, int]]
 
 
 def test_sections_need_an_image() -> None:
-    with pytest.raises(ExportError, match="truncated"):
+    with pytest.raises(ExportError, match="not a metabit image: it starts with b'noth'"):
         sections(b"nothing of the kind")
+    with pytest.raises(ExportError, match="truncated: 12 bytes"):
+        sections(b"MBIT" + bytes(8))
