@@ -172,7 +172,7 @@ def test_fpu_code_runs_where_there_is_an_fpu_and_is_refused_where_not() -> None:
 
 
 def test_soft_float_is_refused() -> None:
-    with pytest.raises(BuildError, match=r"soft-float helper __\w+ was linked: the runtime is integers only"):
+    with pytest.raises(BuildError, match=r"soft-float helper __\w+ was linked: the runtime uses integers only"):
         compile_probe(replace(load_board("rp2040"), core=CORES["m3"]), "soft_float.c")
 
 
@@ -187,7 +187,7 @@ def test_too_big_says_how_big(either_board: Board, image: Path) -> None:
     tiny = replace(either_board, ram=replace(either_board.ram, size=4096))
     with pytest.raises(
         DoesNotFit,
-        match=r"needs [45],\d{3} bytes of RAM \(state 2,188, arena \d+, .*has 4,096: use fewer hidden bits or units",
+        match=r"needs [45],\d{3} bytes of RAM \(state 2,188, arena [\d,]+, .*has 4,096: use fewer hidden bits or units",
     ):
         build(image, tiny)
     short = replace(either_board, flash=replace(either_board.flash, size=4096))
