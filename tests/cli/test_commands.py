@@ -196,7 +196,7 @@ def test_boards_and_info(metabit: Any) -> None:
 
 def test_ctrl_c_keeps_what_was_learned(image: Path, data: Path, tmp_path: Path) -> None:
     words = ["run", str(image), "--data", str(data), "--learn", "--passes", "100000", "--save", "kept.mbit", "--json"]
-    says = "learn = Model.learn_many; Model.learn_many = lambda *all: (print('learns', flush=True), learn(*all))[1]"
+    says = "learn = Model.learn_many; Model.learn_many = lambda *all: (learn(*all), print('learns', flush=True))[0]"
     code = f"from metabit.cli import main; from metabit.runtime import Model; {says}; main()"
     child = subprocess.Popen([sys.executable, "-c", code, *words], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None and child.stdout.readline() == "learns\n"
