@@ -57,7 +57,7 @@ void forward(const uint8_t *input)
                 a += times * weight(L, i, of) * x[l][j];
             }
             V[l][i] = L->kind == GRADED ? a - 2 * L->theta[i] : L->input == ON_OFF ? a - L->theta[i] : (a - L->theta[i]) / 2;
-            x[l + 1][i] = V[l][i] >= 0 ? 1 : -1;
+            x[l + 1][i] = V[l][i] >= 0 ? 1 : net[l + 1].kind == GRADED ? 0 : -1; /* a graded layer takes signs as bits */
         }
         if (L->kind == GRADED) {
             int low, high;
