@@ -159,8 +159,8 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
  *
  * image      image_len bytes, at least as many as the opened image has; not the opened image itself
  * returns    MB_OK, and mb_open accepts the bytes written; or MB_E_NULL, MB_E_SAME, MB_E_DETACHED without a state, MB_E_TRUNCATED if
- *            image_len is too small, or the code by which mb_open would refuse: bits of the state (MB_E_GENERATOR, MB_E_PADDING)
- *            or of the opened image have changed by accident. After an error nothing was written. */
+ *            image_len is too small, or the error of mb_open where bits of the state (MB_E_GENERATOR, MB_E_PADDING) or of the
+ *            opened image have changed by accident. After an error nothing was written. */
 mb_status mb_export(const mb_model *m, void *image, size_t image_len);
 #endif
 

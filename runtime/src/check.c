@@ -174,9 +174,7 @@ static mb_status check_layers(const mb_model *m, section *left)
         mb_layer_at(m, i, &l);
         if (l.kind == MB_ENCODE) {
             const mb_status status = check_encode(m, i, &l, left);
-            if (status != MB_OK) {
-                return status;
-            }
+            MB_REFUSE(status, status != MB_OK);
             channels = l.channels;
             values = l.units;
             continue;
@@ -200,9 +198,7 @@ static mb_status check_layers(const mb_model *m, section *left)
                               (before == MB_CONV && is_conv && (l.height != rows || l.width != columns)));
         MB_REFUSE(MB_E_LEARNS, (is_graded && learner) || (before == MB_GRADED && l.learns)); /* no error passes a graded layer */
         const mb_status status = check_weights(p, &l, left);
-        if (status != MB_OK) {
-            return status;
-        }
+        MB_REFUSE(status, status != MB_OK);
         if (is_conv) {
             rows = mb_side(&l, l.height);
             columns = mb_side(&l, l.width);
@@ -263,10 +259,7 @@ MB_MINSIZE mb_status mb_open(mb_model *m, const void *image, size_t image_len)
     MB_REFUSE(MB_E_ALIGN, ((uintptr_t)image & 3u) != 0);
     m->image = image;
     const mb_status status = mb_check(m, image_len);
-    if (status != MB_OK) {
-        m->image = NULL;
-        return status;
-    }
-    m->image_size = mb_u32_at(m->image + MB_AT_SIZE);
-    return MB_OK;
+    m->image = status == MB_OK ? image : NULL;
+    m->image_size = status == MB_OK ? mb_u32_at(m->image + MB_AT_SIZE) : 0;
+    return status;
 }

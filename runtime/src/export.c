@@ -4,7 +4,6 @@
 #include "image.h"
 
 #if MB_HAS_LEARN
-
 mb_status mb_export(const mb_model *m, void *image, size_t image_len)
 {
     uint8_t *out = image;

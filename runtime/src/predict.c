@@ -50,9 +50,7 @@ uint16_t mb_best_class(const int32_t *scores, uint32_t classes)
 {
     uint32_t best = 0, c = 0;
     do {
-        if (scores[c] > scores[best]) {
-            best = c;
-        }
+        best = scores[c] > scores[best] ? c : best;
     } while (++c < classes);
     return (uint16_t)best;
 }

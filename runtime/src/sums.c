@@ -63,10 +63,12 @@ MB_INLINE uint32_t lane_bytes(const uint32_t *v, unsigned planes, uint32_t lane)
     }
     return bytes;
 }
+#endif
 
 void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n)
 {
     const uint32_t sign = 1u << (planes - 1u), bits = 2u * sign - 1u;
+#ifndef __OPTIMIZE_SIZE__
     if (n <= 16u && planes <= 16u) {
         uint32_t a[8];
         MB_UNROLLED
@@ -89,14 +91,9 @@ void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t 
             values[i] = (int32_t)(((x - minus + sign) & bits) - sign);
         }
     }
-}
 #else
-void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n)
-{
-    const uint32_t sign = 1u << (planes - 1u), bits = 2u * sign - 1u;
     for (uint32_t i = 0; i < n; i++) {
         values[i] = (int32_t)(((mb_lane_bits(v, planes, i) - minus + sign) & bits) - sign);
     }
-}
 #endif
-
+}

@@ -110,8 +110,7 @@ MB_NOINLINE int draw_votes(const mb_layer *l, const mb_votes *votes, uint32_t sl
 
 /// Counting ///
 
-/* Votes of 32 units for one input, up and down, as bit-sliced sums. Votes of up to eight samples
- * are pending and then added together. */
+/* Votes of 32 units for one input, up and down, as bit-sliced sums. Eight samples' votes are added at a time. */
 typedef struct tally {
     uint32_t up[COUNT_PLANES], down[COUNT_PLANES];
     uint32_t one_up[8], one_down[8], two_up[8], two_down[8], pending;
