@@ -134,7 +134,7 @@ class Encoder:
 
     @property
     def raw(self) -> bool:
-        """Whether every feature is taken as the integer it is: the device then needs no low and no steps."""
+        """True if every feature is taken as the integer it is. The device then needs no low and no steps."""
         return bool((self.steps == 1).all() and (self.low == _LOWEST[self.kind]).all())
 
     def quantise(self, x: NDArray[Any]) -> NDArray[Any]:

@@ -10,6 +10,7 @@ does not.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 import numpy as np
@@ -236,7 +237,7 @@ class Softmax(_Scaled):
         return float(np.mean([right[half][y[half] == label].mean() for label in np.unique(y[half])]))
 
 
-class _Fitted(_Scaled):
+class _Fitted(_Scaled, ABC):
     """A scikit-learn classifier whose one setting is chosen on 20 % of the training part; then it is fitted on all."""
 
     settings: tuple[float, ...] = ()
@@ -246,9 +247,9 @@ class _Fitted(_Scaled):
         self.seed = seed
         self.setting = self.settings[0]
 
+    @abstractmethod
     def model(self, setting: float) -> Any:
-        """An estimator, not yet fitted."""
-        raise NotImplementedError
+        """Return an estimator, not yet fitted."""
 
     def fit(self, x: NDArray[Any], y: Labels) -> None:
         part = split_rows(y, 0.2, np.random.default_rng(self.seed))
