@@ -33,11 +33,20 @@ from metabit.export.frozen import (
     ConvGeometry,
     ConvLayer,
     Counters,
+    Cuts,
     DenseLayer,
     Encode,
     Frozen,
+    GatesLayer,
     GradedLayer,
+    HeadLayer,
+    HeadRows,
+    HeadScale,
+    HeadSettings,
     Layer,
+    LevelsLayer,
+    LevelsRule,
+    Notes,
     OutputLayer,
     Rule,
     Votes,
@@ -45,9 +54,11 @@ from metabit.export.frozen import (
 from metabit.export.oracle import Oracle
 
 __all__ = [
-    "FORMATS", "VOTES_AFTER_TRAINING", "ConvGeometry", "ConvLayer", "Counters", "DenseLayer", "Encode", "ExportError", "Frozen",
-    "GradedLayer", "Layer", "MissingExtra", "Oracle", "OutputLayer", "Rule", "VisitOptions", "VoteOptions", "Votes", "Written",
-    "check_bundle", "export_all", "freeze", "freeze_graded", "fresh", "read_image", "retune", "tunable_settings", "write_image",
+    "FORMATS", "VOTES_AFTER_TRAINING", "ConvGeometry", "ConvLayer", "Counters", "Cuts", "DenseLayer", "Encode",
+    "ExportError", "Frozen", "GatesLayer", "GradedLayer", "HeadLayer", "HeadRows", "HeadScale", "HeadSettings", "Layer",
+    "LevelsLayer", "LevelsRule", "MissingExtra", "Notes", "Oracle", "OutputLayer", "Rule", "VisitOptions", "VoteOptions",
+    "Votes", "Written", "check_bundle", "export_all", "freeze", "freeze_graded", "fresh", "read_image", "retune",
+    "tunable_settings", "write_image",
 ]  # fmt: skip
 
 _RENAMED = {

@@ -121,6 +121,22 @@ def unslice_planes(words: Words, units: int) -> NDArray[np.int64]:
     return np.asarray((unpack_columns(words, units) * place).sum(axis=1), np.int64)
 
 
+def pack_stream(levels: NDArray[np.int8], k: int) -> NDArray[np.uint32]:
+    """Levels int8 (...) -> uint32 words: the two's complement of level i, in stored order, in bits i * k .. i * k + k - 1.
+
+    Raises ExportError for a level that k bits cannot hold.
+    """
+    _check_levels(levels, k)
+    return np.asarray(_pack(_bits_of(levels.reshape(-1, 1), np.arange(k)).reshape(-1), 32), np.uint32)
+
+
+def unpack_stream(words: NDArray[np.uint32], count: int, k: int) -> NDArray[np.int8]:
+    """Inverse of `pack_stream`: uint32 words -> levels int8 (count,)."""
+    place = 1 << np.arange(k)
+    place[-1] *= -1
+    return np.asarray((_unpack(words, count * k).reshape(count, k) * place).sum(axis=1), np.int8)
+
+
 def _bits_of(values: NDArray[Any], place: NDArray[Any]) -> Bits:
     return np.asarray(values >> place & 1, np.bool_)
 

@@ -11,23 +11,32 @@ from numpy.typing import NDArray
 
 from metabit.data.task import MAX_PLANES
 from metabit.export import frozen as f
+from metabit.export import validate_gates as gates
 from metabit.export.counters import fold_constants
-from metabit.export.errors import ExportError
+from metabit.export.validate_gates import MAX_DOSE, need
 from metabit.train.network.spec import MAX_GRADED, MAX_LAYERS, MAX_RAMP, MAX_UNITS
 
+__all__ = ["MAX_DOSE", "MAX_STE_WINDOW", "check_layers", "check_limits", "need"]
+
 MAX_STE_WINDOW = 32767
-MAX_DOSE = 2**20 - 1
-
-
-def need(ok: bool, sentence: str) -> None:
-    """Raises ExportError with the sentence unless ok."""
-    if not ok:
-        raise ExportError(sentence)
 
 
 def check_layers(frozen: f.Frozen) -> None:
     """Raises ExportError if the kinds, sizes or inputs of the layers do not follow from one another."""
     kinds = [layer.kind for layer in frozen.layers]
+    if gates.NEW & set(kinds):
+        gates.check_order(frozen)
+    else:
+        _check_weights(frozen, [*kinds])
+    if isinstance(frozen.encode, f.Cuts):
+        gates.check_cuts(frozen.encode, frozen.layers[0])
+    elif frozen.encode is not None:
+        _check_encode(frozen.encode, frozen.layers[0])
+    if frozen.notes is not None:
+        gates.check_notes(frozen, frozen.notes)
+
+
+def _check_weights(frozen: f.Frozen, kinds: list[str]) -> None:
     ordered = [kind for known in ("conv", "dense", "graded", "output") for kind in kinds if kind == known]
     need("graded" not in kinds[:-2] + kinds[-1:], f"a graded layer is the last before the output, not {kinds}")
     need(kinds == ordered and kinds.count("output") == 1,
@@ -43,8 +52,6 @@ def check_layers(frozen: f.Frozen) -> None:
         if i > 0:
             _check_step(i, frozen.layers[i - 1], layer)
     first = frozen.layers[0]
-    if frozen.encode is not None:
-        _check_encode(frozen.encode, first)
     need(first.takes in ("bits", "signs") or (first.takes == "bytes" and first.kind in ("conv", "dense")),
          f"layer 0 takes {first.takes}: a hidden first layer takes bits, signs or bytes, an output bits or signs")  # fmt: skip
 
@@ -86,7 +93,7 @@ def check_limits(frozen: f.Frozen) -> None:
     need(0 <= frozen.skip_below <= 4096, f"skip_below {frozen.skip_below} is outside 0..4096")
     need(1 <= frozen.generator < 2**32, f"generator {frozen.generator} is outside 1..4294967295")
     need(frozen.classes >= 2, f"{frozen.classes} class: a classifier needs at least 2")
-    if frozen.encode is not None:
+    if isinstance(frozen.encode, f.Encode):
         planes, features = frozen.encode.thresholds.shape
         need(1 <= planes <= MAX_PLANES, f"{planes} thermometer planes, the format holds 1..{MAX_PLANES}")
         need(planes * features <= MAX_UNITS, f"the encoder makes {planes * features} bits, the format holds {MAX_UNITS}: "
@@ -95,6 +102,9 @@ def check_limits(frozen: f.Frozen) -> None:
     need(size < 2**16, f"an input has {size} bytes, the format holds 65535: a smaller image")
     need(frozen.layers[0].takes != "signs", "layer 0 takes signs: in this format a first layer takes bits or bytes")
     for i, layer in enumerate(frozen.layers):
+        if layer.kind in gates.NEW:
+            gates.check_limits(i, layer)
+            continue
         n, k = layer.hidden.shape
         need(1 <= n <= MAX_UNITS and 1 <= k <= MAX_UNITS, f"layer {i} is {k} -> {n}, the format holds 1..{MAX_UNITS}: "
              f"{_way_out(frozen, i)}")  # fmt: skip
@@ -103,7 +113,7 @@ def check_limits(frozen: f.Frozen) -> None:
         need(
             -top <= low and high < top, f"layer {i} has levels {low}..{high}, {layer.bits} bits hold {-top}..{top - 1}"
         )
-        if layer.rule is not None:
+        if isinstance(layer.rule, f.Rule):
             _check_rule(i, layer, layer.rule)
         if isinstance(layer, f.ConvLayer):
             most = max(layer.values, layer.outputs)

@@ -9,20 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from metabit.export.bits import unpack_rows
+from metabit.export.freeze.head import head_layer
 from metabit.export.frozen import (
     ConvGeometry,
     ConvLayer,
+    Cuts,
     DenseLayer,
     Encode,
     Frozen,
+    GatesLayer,
     GradedLayer,
+    HeadRows,
+    HeadSettings,
     Layer,
+    LevelsLayer,
+    LevelsRule,
     OutputLayer,
     Rule,
     Takes,
     Votes,
 )
+from metabit.export.oracle.gates import gate_layer, head_values
 
 
 def rule(k: int, rng: np.random.Generator, dose: int | None = None) -> Rule:
@@ -191,8 +198,8 @@ def inputs_of_density(frozen: Frozen, density: float, n: int, seed: int = 0) -> 
 
 
 def oracle_input(frozen: Frozen, x: np.ndarray) -> np.ndarray:
-    """One device input as the oracle takes it: features, or where the device takes packed bits 0/1 a bit."""
-    return unpack_rows(x, frozen.input_bits).astype(np.uint8) if frozen.packed else x
+    """One device input as the oracle takes it: features uint8 or int16, or where the device takes packed bits 0/1 a bit."""
+    return frozen.unpack(x)
 
 
 def seal(image: bytes | bytearray) -> bytes:
@@ -207,3 +214,58 @@ def seal(image: bytes | bytearray) -> bytes:
         data[12:16] = bytes(4)
         struct.pack_into("<I", data, 12, zlib.crc32(data[:records_end]))
     return bytes(data)
+
+
+def gates_network(
+    seed: int,
+    features: int = 13,
+    planes: int = 3,
+    units: int = 10,
+    classes: int = 4,
+    last: str = "head",
+    kind: str = "uint8",
+    k: int = 5,
+    learns: bool = False,
+    spare: int = 0,
+    rows: HeadRows | None = None,
+    row_count: int | None = None,
+    samples: int = 60,
+    shared: bool = False,
+    scaled: bool = False,
+    head: HeadSettings | None = None,
+) -> Frozen:
+    """Cuts (planes = 0: packed bits), gates, and levels or a head that has seen samples of every class but the spare ones.
+
+    classes: all, with the spare ones. rows: with more than one row a class. row_count: rows of the head then.
+    """
+    rng = np.random.default_rng(seed)
+    inputs = features * (planes or 1)
+    lowest = -32768 if kind == "int16" else 0
+    encode = None
+    if planes:
+        cuts = np.sort(
+            rng.integers(lowest, lowest + (65536 if kind == "int16" else 256), (planes, 1 if shared else features)),
+            axis=0,
+        )
+        scale = (
+            np.stack([rng.normal(size=features), rng.uniform(0.1, 9, features)]).astype(np.float32) if scaled else None
+        )
+        encode = Cuts(kind, cuts.astype(kind), scale, features if shared else 0)
+    hidden = rng.integers(-1, 1, (units, inputs)).astype(np.int8)
+    sums = (rng.random((200, inputs)) < rng.random((200, 1))).astype(np.int64) @ np.where(hidden >= 0, 1, -1).T
+    gamma, deviation = rng.normal(0, 1.5, units), sums.std(0) + 0.1
+    made = gate_layer(gamma, rng.normal(0, 1, units), sums.mean(0), deviation, inputs)
+    gates = GatesLayer(hidden, made.mul, made.add, made.shift)
+    if last == "levels":
+        top = 2 ** (k - 1) - 1
+        weaken = rng.integers(0, 257, top + 1).astype(np.uint16)
+        taught = LevelsRule(int(rng.integers(1, 2**20)), weaken) if learns else None
+        output: Layer = LevelsLayer(rng.integers(-top, top + 1, (classes, units + 1)).astype(np.int8), k, taught)
+    else:
+        scale_of = head_values(made, gamma, deviation, sums)
+        values = scale_of.values(sums, made.levels(sums))
+        labels = rng.integers(0, classes - spare, 200)
+        output = head_layer(values[:samples], labels[:samples], classes, scale_of, head, rows, row_count)
+    return Frozen(
+        (gates, output), encode, int(rng.integers(1, 4096)), int(rng.integers(0, 300)), int(rng.integers(1, 2**32))
+    )

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metabit.export import bits
 from metabit.export.counters import fold_constants
 from metabit.export.errors import ExportError
 from metabit.export.files import image_layout as layout
+from metabit.export.files.image_gates import cuts_record, gates_record, head_record, levels_record, notes_bytes
+from metabit.export.files.image_parts import ABSENT, Record, Section
 from metabit.export.files.image_reader import read_image
-from metabit.export.frozen import ConvLayer, DenseLayer, Encode, Frozen, GradedLayer, Layer, OutputLayer, Votes
+from metabit.export.frozen import (
+    ConvLayer,
+    Cuts,
+    DenseLayer,
+    Encode,
+    Frozen,
+    GatesLayer,
+    GradedLayer,
+    HeadLayer,
+    Layer,
+    LevelsLayer,
+    OutputLayer,
+    Rule,
+    Votes,
+)
 from metabit.export.validate import check_limits
 
 HEADER, RECORD, STATE = layout.HEADER, layout.RECORD, layout.STATE
@@ -32,10 +46,16 @@ def write_image(frozen: Frozen) -> bytes:
     """The device image of a network. Raises ExportError if a layer exceeds a limit of the format."""
     check_limits(frozen)
     count, c = len(frozen.layers) + (frozen.encode is not None), frozen.counters
-    constants = _Section(HEADER.size + RECORD.size * count)
-    state = _Section(0, STATE.pack(frozen.generator, c.steps, c.moved, c.flipped))
-    records = [] if frozen.encode is None else [_encode_record(frozen.encode, constants)]
-    records += [_layer_record(layer, constants, state) for layer in frozen.layers]
+    constants = Section(HEADER.size + RECORD.size * count)
+    state = Section(0, STATE.pack(frozen.generator, c.steps, c.moved, c.flipped))
+    records = []
+    if isinstance(frozen.encode, Cuts):
+        records.append(cuts_record(frozen.encode, constants))
+    elif frozen.encode is not None:
+        records.append(_encode_record(frozen.encode, constants))
+    records += [_record(layer, constants, state) for layer in frozen.layers]
+    notes = b"" if frozen.notes is None else notes_bytes(frozen.notes)
+    notes_offset = constants.add(np.frombuffer(notes, np.uint8))[0] if notes else 0
 
     const, tail, state_offset = bytes(constants.data), bytes(state.data), constants.begin + len(constants.data)
     packed = b"".join(
@@ -47,7 +67,7 @@ def write_image(frozen: Frozen) -> bytes:
         return HEADER.pack(
             layout.MAGIC, layout.MAJOR, _minor(frozen), state_offset + len(tail), crc,
             constants.begin, len(const), zlib.crc32(const), state_offset, len(tail), zlib.crc32(tail),
-            count, frozen.input_bytes, frozen.classes, 0, frozen.temperature, frozen.skip_below,
+            count, frozen.input_bytes, frozen.classes, 0, frozen.temperature, frozen.skip_below, notes_offset, len(notes),
         )  # fmt: skip
 
     return header(zlib.crc32(header(0) + packed)) + packed + const + tail
@@ -55,9 +75,12 @@ def write_image(frozen: Frozen) -> bytes:
 
 def _minor(frozen: Frozen) -> int:
     """The lowest minor version that holds the network, so that the oldest possible reader accepts it."""
+    kinds = {layer.kind for layer in frozen.layers}
+    if isinstance(frozen.encode, Cuts) or kinds & {"gates", "levels", "head"} or frozen.notes is not None:
+        return 4
     if any(_ternary(layer) for layer in frozen.layers):
-        return layout.MINOR
-    if any(layer.kind == "graded" for layer in frozen.layers):
+        return 3
+    if "graded" in kinds:
         return 2
     channels = frozen.encode is not None and frozen.encode.channels != 0
     return int(channels or any(layer.kind == "conv" or layer.takes == "bytes" for layer in frozen.layers))
@@ -67,33 +90,23 @@ def _ternary(layer: Layer) -> bool:
     return isinstance(layer, DenseLayer) and layer.ternary
 
 
-Place = tuple[int, bool]
-"""Offset of an array, and True if it counts from the start of the state section, whose place is not known yet."""
-ABSENT: Place = (0, False)
-Record = tuple[tuple[int, ...], list[Place], tuple[int, ...]]
-"""Fields before the six offsets, the offsets, fields after them."""
-
-
-class _Section:
-    """Bytes of a section, to which 4-byte aligned arrays are appended. begin: of the constants in the image; 0 for the state."""
-
-    def __init__(self, begin: int, head: bytes = b"") -> None:
-        self.begin, self.data = begin, bytearray(head)
-
-    def add(self, array: NDArray[Any]) -> Place:
-        """Appends an array and returns its place."""
-        at, data = self.begin + len(self.data), np.ascontiguousarray(array).tobytes()
-        self.data += data + bytes(-len(data) % 4)
-        return at, self.begin == 0
-
-
-def _encode_record(encode: Encode, constants: _Section) -> Record:
+def _encode_record(encode: Encode, constants: Section) -> Record:
     planes, features = encode.thresholds.shape
     head = (layout.ENCODE, 0, planes, 0, features, planes * features, 0, 0, 0, 0)
-    return head, [*[ABSENT] * 5, constants.add(encode.thresholds)], (0, 0, encode.channels, 0, 0, 0, 0)
+    return head, [*[ABSENT] * 5, constants.add(encode.thresholds)], (0, 0, encode.channels, *[0] * 6)
 
 
-def _layer_record(layer: Layer, constants: _Section, state: _Section) -> Record:
+def _record(layer: Layer, constants: Section, state: Section) -> Record:
+    if isinstance(layer, GatesLayer):
+        return gates_record(layer, constants)
+    if isinstance(layer, LevelsLayer):
+        return levels_record(layer, constants, state)
+    if isinstance(layer, HeadLayer):
+        return head_record(layer, constants, state)
+    return _layer_record(layer, constants, state)
+
+
+def _layer_record(layer: Layer, constants: Section, state: Section) -> Record:
     lanes, rule = layout.lanes_of(layer.kind == "output", layer.units), layer.rule
     planes = window = 0
     home = state if layer.learns else constants
@@ -106,7 +119,7 @@ def _layer_record(layer: Layer, constants: _Section, state: _Section) -> Record:
     if layer.takes != "grades":
         fold, planes, window = fold_constants(layer)
         places[2] = (home if layer.takes == "signs" else constants).add(bits.slice_planes(fold, planes, 32))
-    if rule is not None:
+    if isinstance(rule, Rule):
         places[3] = constants.add(np.stack([rule.strengthen, rule.weaken]).astype("<u2"))
     if isinstance(layer, OutputLayer):
         places[4] = constants.add(np.stack([layer.mul, layer.add]).astype("<i4"))
@@ -123,12 +136,12 @@ def _tail(layer: Layer) -> tuple[int, ...]:
     """The end of the record: the geometry of a convolution, the ramp and votes of a graded layer."""
     if isinstance(layer, ConvLayer):
         g = layer.geometry
-        return g.height, g.width, g.channels, g.kernel, g.stride, g.pool, int(g.same)
+        return g.height, g.width, g.channels, g.kernel, g.stride, g.pool, int(g.same), 0, 0
     if isinstance(layer, GradedLayer):
         v = layer.rule
         chance, passes, batch = (v.chance_per_vote, v.passes, v.batch // 32) if v else (0, 0, 0)
-        return layer.low, layer.high, chance, layer.planes, passes, batch, 0
-    return (0,) * 7
+        return layer.low, layer.high, chance, layer.planes, passes, batch, 0, 0, 0
+    return (0,) * 9
 
 
 def with_state(image: bytes, state: bytes) -> bytes:

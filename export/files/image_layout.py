@@ -8,21 +8,28 @@ from collections import namedtuple
 
 from metabit.export.bits import Lanes
 from metabit.export.errors import ExportError
-from metabit.export.frozen import Takes
+from metabit.export.frozen import Integers, Takes
 
 MAGIC = b"MBIT"
-MAJOR, MINOR = 1, 3
-HEADER = struct.Struct("<4sHHIIIIIIIIHHHHHH12x")
-RECORD = struct.Struct("<BBBBHHBBHIIIIIIIHHHBBBB14x")
+MAJOR, MINOR = 1, 4
+HEADER = struct.Struct("<4sHHIIIIIIIIHHHHHHII4x")
+RECORD = struct.Struct("<BBBBHHBBHIIIIIIIHHHBBBBBB12x")
 STATE = struct.Struct("<IIII")
 ENCODE, DENSE, OUTPUT, CONV, GRADED, TERNARY = 1, 2, 3, 4, 5, 6
+CUTS, GATES, LEVELS, HEAD = 7, 8, 9, 10
 KINDS = {"dense": DENSE, "output": OUTPUT, "conv": CONV, "graded": GRADED}
-INPUTS: tuple[Takes, ...] = ("bits", "signs", "bytes", "grades")
+INPUTS: tuple[Takes, ...] = ("bits", "signs", "bytes", "grades", "levels", "values")
 """The field `input` of a record is an index into this."""
+INTEGERS: tuple[Integers, ...] = ("uint8", "int16")
+"""The field `input` of cuts is an index into this."""
 RESERVED = {
     ENCODE: (1, 3, *range(8, 36), *range(40, 44), 46, 47, *range(48, 64)),
     CONV: range(50, 64),
     GRADED: range(49, 64),
+    CUTS: (3, *range(8, 32), *range(40, 46), *range(47, 64)),
+    GATES: (*range(9, 16), *range(20, 24), *range(32, 46), *range(47, 64)),
+    LEVELS: (3, 8, 10, 11, *range(16, 20), *range(24, 28), *range(32, 64)),
+    HEAD: (3, 8, *range(10, 20), *range(32, 40), *range(52, 64)),
 }
 """Bytes of a record that must be zero. For a kind that is not listed: all from 40 on."""
 
@@ -35,7 +42,7 @@ def lanes_of(output: bool, units: int) -> Lanes:
 _Fields = namedtuple(
     "_Fields",
     "magic major minor size crc const_offset const_size const_crc state_offset state_size state_crc layers input_size classes "
-    "reserved temperature margin",
+    "reserved temperature margin notes_offset notes_size",
 )
 
 

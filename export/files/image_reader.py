@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import struct
-from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metabit.export import bits, frozen
 from metabit.export.counters import PLANES
 from metabit.export.errors import ExportError
 from metabit.export.files import image_layout as layout
+from metabit.export.files.image_gates import READERS, read_cuts, read_notes
+from metabit.export.files.image_parts import Parts
 from metabit.export.frozen import Frozen, Layer, Rule, Votes
 from metabit.export.validate import check_limits, need
 
@@ -32,17 +30,13 @@ def read_image(image: bytes) -> Frozen:
         raise ExportError(f"the image's records contradict each other: {wrong}") from wrong
 
 
-class _Reader:
-    """Reads record after record. ``free``: begin and end of the part of each section that no array has taken yet."""
-
-    def __init__(self, image: bytes, h: layout.Header) -> None:
-        self.image, self.h = image, h
-        const_end, state_end = h.const_offset + h.const_size, h.state_offset + h.state_size
-        self.free = {"constant": [h.const_offset, const_end], "state": [h.state_offset + layout.STATE.size, state_end]}
+class _Reader(Parts):
+    """Reads record after record."""
 
     def network(self) -> Frozen:
-        h, encode, layers = self.h, None, []
-        self.reserved("the header", 0, (46, 47, *range(52, layout.HEADER.size)))
+        h, layers = self.h, list[Layer]()
+        encode: frozen.Encode | frozen.Cuts | None = None
+        self.reserved("the header", 0, (46, 47, *range(60, layout.HEADER.size)))
         for i in range(h.layers):
             at = layout.HEADER.size + layout.RECORD.size * i
             record = layout.RECORD.unpack_from(self.image, at)
@@ -53,38 +47,24 @@ class _Reader:
                     f"record {i}: an encoder comes first, and has P * F units",
                 )
                 encode = frozen.Encode(self.array("constant", record[15], "u1", record[2], record[4]), record[18])
+            elif record[0] == layout.CUTS:
+                encode = read_cuts(self, i, record)
             else:
-                layers.append(self.layer(i, record))
+                layers.append(READERS[record[0]](self, i, record) if record[0] in READERS else self.layer(i, record))
         generator, *counters = layout.STATE.unpack_from(self.image, h.state_offset)
-        found = Frozen(tuple(layers), encode, h.temperature, h.margin, generator, frozen.Counters(*counters))
+        found = Frozen(tuple(layers), encode, h.temperature, h.margin, generator, frozen.Counters(*counters),
+                       read_notes(self))  # fmt: skip
         check_limits(found)
         need((h.input_size, h.classes) == (found.input_bytes, found.classes), f"the header has {h.input_size} input bytes and "
              f"{h.classes} classes, the layers {found.input_bytes} and {found.classes}")  # fmt: skip
         return found
 
-    def reserved(self, where: str, at: int, places: Iterable[int]) -> None:
-        """Raises ExportError for a reserved byte that is not 0. A newer minor version may use it."""
-        for place in places if self.h.minor <= layout.MINOR else ():
-            value = self.image[at + place]
-            need(value == 0, f"byte {place} of {where} is {value}, this format reserves it as 0: export it again")
-
-    def array(self, section: str, at: int, dtype: str, *shape: int) -> NDArray[Any]:
-        """Takes an array from the free part of a section. An array without entries has the offset 0."""
-        size, (begin, end) = math.prod(shape) * np.dtype(dtype).itemsize, self.free[section]
-        if size == 0:
-            need(at == 0, f"an array without entries has offset {at}, not 0")
-        else:
-            need(at % 4 == 0 and begin <= at <= at + size <= end,
-                 f"an array of {size} bytes at {at} lies outside {begin}..{end}, the rest of the {section} section")  # fmt: skip
-            self.free[section][0] = at + size
-        return np.frombuffer(self.image[at : at + size], dtype).reshape(shape).copy()
-
     def layer(self, i: int, record: tuple[int, ...]) -> Layer:
         (kind, source, k, planes, inputs, units, lanes, learns, window, dose,
          sign_at, levels_at, fold_at, tables_at, scores_at, needed_at, *tail) = record  # fmt: skip
-        height, width, channels, kernel, stride, pool, padding = tail
-        low, high, chance, depth, passes, slots, _ = tail  # the same bytes of a graded layer
-        need(layout.DENSE <= kind <= layout.TERNARY and source < len(layout.INPUTS),
+        height, width, channels, kernel, stride, pool, padding, *_ = tail
+        low, high, chance, depth, passes, slots, *_ = tail  # the same bytes of a graded layer
+        need(layout.DENSE <= kind <= layout.TERNARY and source <= layout.INPUTS.index("grades"),
              f"kind {kind} or input {source} of record {i} is unknown: a newer metabit wrote it")  # fmt: skip
         takes, conv, graded = layout.INPUTS[source], kind == layout.CONV, kind == layout.GRADED
         no_error = conv or graded or takes in ("bytes", "grades")

@@ -105,18 +105,15 @@ def rebuild(page: str, named: Tensors) -> f.Frozen:
 
 
 def _layer_facts(layer: f.Layer) -> dict[str, Any]:
-    rule = layer.rule and {
-        "strengthen": layer.rule.strengthen.tolist(),
-        "weaken": layer.rule.weaken.tolist(),
-        "dose": layer.rule.dose,
-    }
+    rule = layer.rule if isinstance(layer.rule, f.Rule) else None
+    taught = rule and {"strengthen": rule.strengthen.tolist(), "weaken": rule.weaken.tolist(), "dose": rule.dose}
     page: dict[str, Any] = {
         "kind": layer.kind,
         "inputs": layer.inputs,
         "bits": layer.bits,
         "on_off": layer.takes in ("bits", "bytes"),
         "window": layer.ste_window if isinstance(layer, f.DenseLayer) else 0,
-        "rule": rule,
+        "rule": taught,
     }
     if layer.takes == "bytes":
         page["uint8"] = True

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.frozen import ConvGeometry, ConvLayer, DenseLayer, Encode, Frozen, GradedLayer, OutputLayer
+from metabit.export.frozen import ConvGeometry, ConvLayer, Cuts, DenseLayer, Encode, Frozen, GradedLayer, OutputLayer
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -23,8 +23,8 @@ def unsure(h: Ints, bits: int) -> Bools:
     return np.asarray(2 * np.where(h >= 0, h, -1 - h) < 2 ** (bits - 1) if bits > 1 else np.zeros_like(h, np.bool_))
 
 
-def encode(code: Encode | None, features: NDArray[np.uint8]) -> Ints:
-    """Features uint8 (F,) -> input bits (P * F,). Without an encoder the input is returned as it is."""
+def encode(code: Encode | Cuts | None, features: NDArray[Any]) -> Ints:
+    """Features uint8 or int16 (F,) -> input bits (P * F,). Without an encoder the input is returned as it is."""
     if code is None:
         return features.astype(np.int64)
     on = (features[None, :] >= code.thresholds).astype(np.int64)

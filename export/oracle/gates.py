@@ -19,8 +19,8 @@ unit and class, and one for four inputs that are always 8::
 
     score_c = Σ_j h_cj·level_j + 32·offset_c
 
-Bounds in int32, kept when the constants are made: |mul|·K <= 2^29 and |add| <= 2^30, so |mul·a + add| < 2^31; with
-0 <= TOP_s < 2^24 the difference is above -2^31. z_mul and z_add likewise. |gate_mul·level| <= 8·2560 and
+Bounds in int32, kept when the constants are made: mul is an int16, so |mul|·K <= 2^29, and |add| <= 2^30, so
+|mul·a + add| < 2^31; with 0 <= TOP_s < 2^24 the difference is above -2^31. z_mul and z_add likewise. |gate_mul·level| <= 8·2560 and
 |gate_add| <= 20496. With N <= 16384 units |score| <= 127·8·16384 + 32·127 < 2^25.
 """
 
@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
+from metabit.export.frozen import HeadScale
 
 Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
@@ -46,7 +47,10 @@ OFFSET_INPUTS = 4
 MAX_INPUTS = 16384
 GATE_SHIFT = 5
 MAX_SHIFT = 20
-_STEEPEST = 32.0  # a step of one in a that moves a gate by 32 levels, or z by 32, is as good as any steeper one
+MAX_MUL = 32767
+_STEEPEST = (
+    MAX_MUL / 2**10
+)  # a step of one in a that moves a gate by 32 levels, or z by 32, is as good as any steeper one
 _SMALLEST_DEVIATION = 0.05
 
 
@@ -56,11 +60,11 @@ class GateLayer:
 
     Args:
         inputs: K, 1..16384.
-        mul, add: int32 (N,), |mul|·K <= 2^29, |add| <= 2^30; shift: 10..20, one for all units.
+        mul: int16 (N,), |mul| <= 32767; add: int32 (N,), |add| <= 2^30; shift: 10..20, one for all units.
     """
 
     inputs: int
-    mul: NDArray[np.int32]
+    mul: NDArray[np.int16]
     add: NDArray[np.int32]
     shift: int
 
@@ -71,25 +75,13 @@ class GateLayer:
 
     def levels(self, sums: NDArray[Any]) -> NDArray[np.int8]:
         """Integers a (..., N) -> int8 (..., N), -8..8."""
-        distance = np.abs(sums.astype(np.int64) * self.mul + self.add)
+        distance = np.abs(sums.astype(np.int64) * self.mul + self.add.astype(np.int64))
         levels: NDArray[np.int8] = np.clip((self.top - distance) >> self.shift, -LEVELS, LEVELS).astype(np.int8)
         return levels
 
 
-@dataclass(frozen=True, eq=False)
-class HeadValues:
-    """Constants that scale level and sum of each of N units for the head.
-
-    Args:
-        gate_mul, gate_add: int16 (N,).
-        z_mul, z_add: int32 (N,), in the ranges of mul and add; z_shift: 10..20, one for all units.
-    """
-
-    gate_mul: NDArray[np.int16]
-    gate_add: NDArray[np.int16]
-    z_mul: NDArray[np.int32]
-    z_add: NDArray[np.int32]
-    z_shift: int
+class HeadValues(HeadScale):
+    """Scale of the head's values, which it computes."""
 
     def values(self, sums: NDArray[Any], levels: NDArray[np.int8]) -> NDArray[np.int8]:
         """Sums (n, N) and their levels (n, N) -> int8 (n, 2N): the gates of all units, then z of all units."""
@@ -120,7 +112,7 @@ def gate_layer(gamma: Doubles, beta: Doubles, mean: Doubles, deviation: Doubles,
         raise ExportError(f"a unit's deviation is {deviation.min()}: must be above 0")
     if not 1 <= inputs <= MAX_INPUTS:
         raise ExportError(f"{inputs} inputs of a gate: must be from 1 to {MAX_INPUTS}, lower the planes")
-    return GateLayer(inputs, *_fixed_point(SLOPE * gamma / deviation, SLOPE * beta, mean, inputs, 0.0))
+    return GateLayer(inputs, *_fixed_point(SLOPE * gamma / deviation, SLOPE * beta, mean, 0.0))
 
 
 def head_values(layer: GateLayer, gamma: Doubles, deviation: Doubles, sums: NDArray[Any]) -> HeadValues:
@@ -141,7 +133,7 @@ def head_values(layer: GateLayer, gamma: Doubles, deviation: Doubles, sums: NDAr
     gate_add = (np.rint(centre) + (1 << GATE_SHIFT >> 1)).astype(np.int16)
     mean, slope = sums.mean(0), np.asarray(gamma, np.float64) / deviation
     z_slope = DEVIATION * slope / np.maximum(np.abs(slope) * sums.std(0), _SMALLEST_DEVIATION)
-    z_mul, z_add, z_shift = _fixed_point(z_slope, np.zeros_like(mean), mean, layer.inputs, 0.5)
+    z_mul, z_add, z_shift = _fixed_point(z_slope, np.zeros_like(mean), mean, 0.5)
     return HeadValues(gate_mul, gate_add, z_mul, z_add, z_shift)
 
 
@@ -153,17 +145,16 @@ def scores(levels: NDArray[np.int8], output: NDArray[np.int8]) -> NDArray[np.int
 
 
 def _fixed_point(
-    slope: Doubles, at_mean: Doubles, mean: Doubles, inputs: int, half: float
-) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
+    slope: Doubles, at_mean: Doubles, mean: Doubles, half: float
+) -> tuple[NDArray[np.int16], NDArray[np.int32], int]:
     """mul, add and the largest shift so that (mul·a + add)/2^shift = slope·(a - mean) + at_mean + half.
 
-    The value at the mean is exact to 1/2^shift whatever rounding did to mul. A shift of 10 fits any slope up to 32:
-    32·2^10·16384 = 2^29.
+    The value at the mean is exact to 1/2^shift whatever rounding did to mul. A shift of 10 fits any slope below 32, as
+    mul is an int16.
     """
     slope = np.clip(slope, -_STEEPEST, _STEEPEST)
-    limit = 2**29 // inputs
     steepest = float(np.abs(slope).max(initial=0.0))
-    shift = next(s for s in range(MAX_SHIFT, 9, -1) if steepest * 2**s <= limit)
+    shift = next(s for s in range(MAX_SHIFT, 9, -1) if steepest * 2**s <= MAX_MUL)
     mul = np.rint(slope * 2**shift)
     add = np.rint((at_mean + half) * 2**shift - mul * mean)
-    return mul.astype(np.int32), np.clip(add, -(2**30), 2**30).astype(np.int32), shift
+    return mul.astype(np.int16), np.clip(add, -(2**30), 2**30).astype(np.int32), shift

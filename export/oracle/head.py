@@ -10,19 +10,18 @@ Shapes: H values, R rows. Row p of the covariance keeps the entries q = 0..p|1, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
+from metabit.export.frozen import COUNT_FLOOR, COUNT_LIMIT, HeadLayer, HeadSettings
+
+__all__ = ["COUNT_FLOOR", "COUNT_LIMIT", "UNKNOWN", "Head", "HeadSettings", "natural_log", "triangle"]
 
 MAX_VALUES = 128
 MAX_ROWS = 128
-COUNT_LIMIT = 1024
-"""A count that reaches it makes all counts halve."""
-COUNT_FLOOR = 64
-"""Halving leaves no count below min(count, COUNT_FLOOR): a class unseen for long keeps this many samples."""
 DITHER = 40503
 RESIDUAL_LIMIT = 90
 UNIT_VARIANCE = 4096
@@ -30,32 +29,6 @@ UNIT_VARIANCE = 4096
 NEW_ROW_SWEEPS = 3
 UNKNOWN = -(2**31)
 """Score of a row that has no samples."""
-
-
-@dataclass(frozen=True)
-class HeadSettings:
-    """The constants of a head.
-
-    Args:
-        memory: N, 1..1023. A class mean moves by 1/min(n + 1, N + 1) of the way to a new sample.
-        covariance_memory: TMAX, 0 or 64..8192 samples; 0 keeps the covariance as it was before deployment.
-        ridge: EPS, 1..32767, added to every variance; 4096 is one variance before deployment.
-        prior: whether frequent classes score higher: ln(count), at most ln 4 below the most frequent class.
-    """
-
-    memory: int = 255
-    covariance_memory: int = 2048
-    ridge: int = 410
-    prior: bool = True
-
-    def __post_init__(self) -> None:
-        """Raises ExportError for a constant out of its range."""
-        if not 1 <= self.memory < COUNT_LIMIT:
-            raise ExportError(f"memory={self.memory}: must be from 1 to {COUNT_LIMIT - 1} samples")
-        if self.covariance_memory and not 64 <= self.covariance_memory <= 8192:
-            raise ExportError(f"covariance_memory={self.covariance_memory}: must be 0, or from 64 to 8192 samples")
-        if not 1 <= self.ridge <= 32767:
-            raise ExportError(f"ridge={self.ridge}: must be from 1 to 32767")
 
 
 def triangle(values: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -122,6 +95,23 @@ class Head:
         )
 
     @staticmethod
+    def of(layer: HeadLayer) -> Head:
+        """The head of a frozen network."""
+        covariance = np.zeros((layer.inputs, layer.inputs), np.int64)
+        covariance[triangle(layer.inputs)] = layer.covariance
+        means, weights, counts = (a.astype(np.int64) for a in (layer.means, layer.hidden, layer.counts))
+        return Head(layer.settings, covariance, means, weights, counts, layer.seen, layer.dither, layer.turn)
+
+    def frozen(self, layer: HeadLayer) -> HeadLayer:
+        """The layer with the state that this head has now."""
+        return replace(
+            layer,
+            hidden=self.weights.astype(np.int8), covariance=self.covariance[triangle(layer.inputs)].astype(np.int16),
+            means=self.means.astype(np.int16), counts=self.counts.astype(np.uint16),
+            seen=self.seen, dither=self.dither, turn=self.turn,
+        )  # fmt: skip
+
+    @staticmethod
     def fitted(
         x: NDArray[np.int8], y: NDArray[np.int64], rows: int, settings: HeadSettings | None = None, dither: int = 1
     ) -> Head:
@@ -155,12 +145,16 @@ class Head:
 
     def scores(self, x: NDArray[np.int8]) -> NDArray[np.int64]:
         """Scores int32 (R,) of values int8 (H,), 2**14 a nat; `UNKNOWN` for a row without samples."""
-        told = self.offsets + 32 * (self.weights @ x.astype(np.int64))
-        return np.array([told[row] + self._prior(row) if self.counts[row] else UNKNOWN for row in range(len(told))])
+        told = self.offsets + 32 * (self.weights @ x.astype(np.int64)) + self.priors()
+        return np.where(self.counts > 0, told, UNKNOWN)
 
     def predict(self, x: NDArray[np.int8]) -> int:
         """The row with the highest score, the lowest on a tie; 0 if no row has samples."""
         return int(self.scores(x).argmax())
+
+    def priors(self) -> NDArray[np.int64]:
+        """int32 (R,), 2**14 a nat, the part of each score that follows from the counts; 0 for a row without samples."""
+        return np.array([self._prior(row) if count else 0 for row, count in enumerate(self.counts)])
 
     def _prior(self, row: int) -> int:
         """ln of the count, if the prior is on, and H / 2n nats for the uncertainty of a mean of n samples."""

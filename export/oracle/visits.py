@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metabit.export.frozen import DenseLayer, Frozen
+from metabit.export.frozen import DenseLayer, Frozen, Rule
 from metabit.export.oracle.forward import Bools, Forward, Ints, signs
 
 EXP: Ints = np.round(32767 * np.exp(-np.arange(256) / 16)).astype(np.int64)
@@ -74,7 +74,7 @@ class Visits(Forward):
     def half(self, lowest: int, x: Ints, mask: Bools, true_error: int) -> Bools:
         """Mask (N,) of the lowest learning layer, thinned by one half if its visits need no more units than that."""
         layer = self.net.layers[lowest]
-        assert layer.rule is not None
+        assert isinstance(layer.rule, Rule)
         eligible = len(x) if layer.takes == "signs" else int((x == 1).sum())
         visits = (((layer.rule.dose * true_error) >> 14) * eligible) >> 10
         if mask.sum() < 2 * max(visits, 32):
@@ -98,7 +98,7 @@ class Visits(Forward):
         share: factor of the table entry, in 1/65536; None takes the whole entry.
         """
         layer, h = self.net.layers[index], self.levels[index]
-        assert layer.rule is not None
+        assert isinstance(layer.rule, Rule)
         level = int(h[i, j])
         r = level if level >= 0 else -1 - level
         outward = up == (level >= 0)
@@ -121,7 +121,7 @@ class Visits(Forward):
     def update(self, index: int, error: Ints, x: Ints, true_error: int, done: Done) -> None:
         """Update of one layer from its error (N,) and its inputs (K,)."""
         layer = self.net.layers[index]
-        assert layer.rule is not None
+        assert isinstance(layer.rule, Rule)
         rates = self.rates(error, layer.rule.dose, true_error)
         if rates is None:
             return
