@@ -30,7 +30,7 @@ try:
 except ImportError:  # Windows: no lock, but `check_bundle` still finds a mixture
     fcntl = None  # type: ignore[assignment]
 
-Inputs = NDArray[np.uint8]
+Inputs = NDArray[Any]
 STAGING = ".export-"
 """First characters of the folder in which files are completed."""
 
@@ -91,8 +91,8 @@ def export_all(
             raise ExportError(f"unknown format {name!r}: choose from {', '.join(FORMATS)}")
     vectors = write_vectors(frozen, inputs=inputs, steps=steps)
     with np.load(io.BytesIO(vectors)) as arrays:
-        x, scores = arrays["input_bits" if frozen.packed else "features"], arrays["scores"]
-        packed = arrays["features"]
+        packed, scores = arrays["features"], arrays["scores"]
+    x = frozen.unpack(packed)
     image = write_image(frozen)
     files, engines = {"vectors.npz": vectors}, ["numpy"]
     for name in formats:

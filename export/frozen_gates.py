@@ -139,7 +139,7 @@ class HeadScale:
 
 @dataclass(frozen=True)
 class HeadRows:
-    """How a head takes further rows for a class (docs/learning-rule.md, "Rows").
+    """How a head takes further rows for a class (docs/learning-rule.md, "Rows of a class").
 
     per_class: 1..8 rows of one class at most. With 1, row r is class r.
     far: 1..63 nats, by which a row of another class must score higher than all rows of the sample's class; 0 with 1 row a class.

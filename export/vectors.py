@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 from metabit.export.bits import pack_rows
 from metabit.export.errors import ExportError
 from metabit.export.files.image import sections, write_image
-from metabit.export.frozen import Counters, Frozen
+from metabit.export.frozen import LOWEST, Counters, Frozen, Layer
 from metabit.export.oracle import Oracle
 
 
 def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: int = 0) -> bytes:
     """The file `vectors.npz`, as bytes.
 
-    features       uint8 (n, input bytes), inputs of mb_predict, each of another density, so that sums cross every power of two
+    features       uint8 (n, input bytes), inputs of mb_predict, each of another density, so that sums cross every power of two;
+                   `Frozen.unpack` gives their integers or bits
     input_bits     uint8 (n, K), inputs of the first layer: 0 or 1, or 0..255 where it takes bytes
     layer{i}       int8 (n, N), activations +1 or -1 of hidden layer i, -8..8 of a graded layer; (n, H * W * N) of a convolution,
-                   after pooling
-    scores         int64 (n, C);  labels int64 (n,)
+                   after pooling; of gates their levels (n, N), or below a head the values (n, 2N) that it takes
+    scores         int64 (n, C), -2**31 for a class that a head does not know;  labels int64 (n,)
     learn_labels   int64 (steps,); step s learns features[s % n] with this label
     learn_info     int64 (steps, 5), predicted, skipped, visited, moved, flipped
     state_changes  uint8 (1 + steps, S), the whole state section before the first step, then the bits that each step changes:
@@ -34,8 +35,8 @@ def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: in
         raise ExportError(f"vectors of {inputs} inputs and {steps} steps: at least 1 input and 0 steps")
     rng = np.random.default_rng(seed)
     oracle = Oracle(frozen)
-    features, bits = _inputs(frozen, inputs, rng)
-    given = bits if frozen.packed else features
+    features = _inputs(frozen, inputs, rng)
+    given = frozen.unpack(features)
     runs = [oracle.forward(x) for x in given]
     scores = np.array([run[2] for run in runs])
     arrays: dict[str, NDArray[np.generic]] = {
@@ -60,8 +61,12 @@ def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: in
 
 
 def learned(frozen: Frozen, oracle: Oracle) -> Frozen:
-    """The network with the levels, generator and counters that the oracle has now."""
-    layers = tuple(replace(layer, hidden=h.copy()) for layer, h in zip(frozen.layers, oracle.levels, strict=True))
+    """The network with the levels, the head, the generator and the counters that the oracle has now."""
+    layers: tuple[Layer, ...] = tuple(
+        replace(layer, hidden=h.copy()) for layer, h in zip(frozen.layers, oracle.levels, strict=True)
+    )
+    if oracle.head is not None:
+        layers = (*layers[:-1], oracle.head.frozen())
     counters = Counters(oracle.steps, oracle.moved, oracle.flipped)
     return replace(frozen, layers=layers, generator=oracle.generator, counters=counters)
 
@@ -73,11 +78,12 @@ def state_of(frozen: Frozen, oracle: Oracle) -> bytes:
     return image[at : at + size]
 
 
-def _inputs(frozen: Frozen, n: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Inputs as the device takes them, and as the oracle takes them where there is no encoder."""
+def _inputs(frozen: Frozen, n: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Inputs as the device takes them, uint8 (n, input bytes)."""
     density = np.linspace(0, 1, n)[:, None]
     if frozen.packed:
-        bits = (rng.random((n, frozen.input_bits)) < density).astype(np.uint8)
-        return pack_rows(bits.astype(np.bool_)), bits
-    features = np.where(rng.random((n, frozen.input_bytes)) < density, rng.integers(0, 256, (n, frozen.input_bytes)), 0)
-    return features.astype(np.uint8), features.astype(np.uint8)
+        return pack_rows(rng.random((n, frozen.input_bits)) < density)
+    lowest = LOWEST[frozen.integers]
+    on = rng.random((n, frozen.features)) < density
+    given = np.where(on, rng.integers(lowest, lowest + (65536 if lowest else 256), on.shape), lowest)
+    return given.astype("<i2" if lowest else "u1").view(np.uint8)

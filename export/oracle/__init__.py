@@ -4,7 +4,11 @@ It is written from docs/learning-rule.md alone, section by section, and slow on 
 
     forward.py    input, sums, images, scores     Forward
     visits.py     error, backward, update         Visits(Forward), the visit rule
-    votes.py      graded units and votes          Oracle(Visits), both rules; callers import this class
+    gates.py      gates and their constants       GateLayer, HeadValues, scores
+    head.py       the head                        Head, of rows
+    rows.py       rows of a class                 ClassHead, of classes
+    network.py    networks of gates               Gates(Visits), with an output of levels or a head
+    votes.py      graded units and votes          Oracle(Gates), every rule; callers import this class
 """
 
 from metabit.export.oracle.votes import Oracle, Step

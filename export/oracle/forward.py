@@ -89,11 +89,11 @@ class Forward:
         self.net = frozen
         self.levels = [layer.hidden.copy() for layer in frozen.layers]
 
-    def forward(self, features: NDArray[np.uint8]) -> tuple[list[Ints], list[Bools], Ints]:
+    def forward(self, features: NDArray[Any]) -> tuple[list[Ints], list[Bools], Ints]:
         """Inputs of every layer, straight-through masks of the hidden layers, and the scores int64 (C,).
 
-        features: uint8 (F,), or bits 0 and 1 (K,) for a network that takes bits. The masks of convolutions and of a graded layer
-        are empty: no error reaches the former, and the error of the latter comes from other passes.
+        features: uint8 or int16 (F,), or bits 0 and 1 (K,) for a network that takes bits. The masks of convolutions and of a
+        graded layer are empty: no error reaches the former, and the error of the latter comes from other passes.
         """
         inputs, masks = [encode(self.net.encode, features)], []
         for layer, levels in zip(self.net.layers[:-1], self.levels[:-1], strict=True):
@@ -126,10 +126,10 @@ class Forward:
         assert isinstance(last, OutputLayer)
         return np.asarray(signs(self.levels[-1]) @ x * last.mul + last.add, dtype=np.int64)
 
-    def scores(self, features: NDArray[np.uint8]) -> Ints:
+    def scores(self, features: NDArray[Any]) -> Ints:
         """Scores int64 (C,) of one input."""
         return self.forward(features)[2]
 
-    def predict(self, features: NDArray[np.uint8]) -> int:
+    def predict(self, features: NDArray[Any]) -> int:
         """The class with the highest score, the lowest index on a tie."""
         return int(np.argmax(self.scores(features)))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metabit.export.errors import ExportError
 from metabit.export.frozen import Frozen, GradedLayer
 from metabit.export.oracle.forward import Ints, grades, planes_on, signs, unsure
-from metabit.export.oracle.visits import Done, Visits, softmax_error
+from metabit.export.oracle.network import Gates
+from metabit.export.oracle.visits import Done, softmax_error
 
 
 class Step(NamedTuple):
@@ -31,8 +33,8 @@ class Kept(NamedTuple):
     """(N,), 1..3 votes up, -1..-3 votes down, 0 for a unit that does not vote."""
 
 
-class Oracle(Visits):
-    """A network that predicts and learns exactly as the device does, by visits or by votes.
+class Oracle(Gates):
+    """A network that predicts and learns exactly as the device does, by whatever rule it has.
 
     ``kept``: the last samples in which some unit voted, at most a batch. ``voted``: number of all such samples, modulo the batch.
     """
@@ -42,13 +44,24 @@ class Oracle(Visits):
         self.kept: list[Kept] = []
         self.voted = 0
 
-    def learn(self, features: NDArray[np.uint8], label: int) -> Step:
-        """Learns one sample, in place. features: as `forward`; label: 0..C-1."""
+    def learn(self, features: NDArray[Any], label: int) -> Step:
+        """Learns one sample, in place. features: as `forward`; label: 0..C-1.
+
+        Raises ExportError if the network does not learn, or if its head has no row left for the label; nothing changes then.
+        """
+        if not any(layer.learns for layer in self.net.layers):
+            raise ExportError("this network does not learn: export it with a learner")
         inputs, masks, scores = self.forward(features)
+        if self.head is not None:
+            self.head.learn(inputs[-1].astype(np.int8), label)
         self.steps = (self.steps + 1) % 2**32
         done = Done()
         graded = next((i for i, layer in enumerate(self.net.layers) if layer.kind == "graded"), None)
-        if graded is not None:
+        if self.head is not None:
+            taught = True
+        elif self.net.layers[-1].kind == "levels":
+            taught = self.learn_by_levels(inputs[-1], scores, label, done)
+        elif graded is not None:
             taught = self.learn_by_votes(graded, inputs[graded], label, done)
         else:
             taught = self.learn_by_visits(inputs, masks, scores, label, done)

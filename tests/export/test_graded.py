@@ -97,11 +97,12 @@ def test_packed_bits_are_those_of_all_planes() -> None:
 def test_the_record_of_a_graded_layer() -> None:
     rule = GRADED.rule
     (kind, source, k, planes, inputs, units, lanes, learns, window, dose,
-     sign, levels, fold, tables, scores, need, lo, hi, gain, depth, draws, batch, reserved) = RECORD.unpack_from(
+     sign, levels, fold, tables, scores, need, lo, hi, gain, depth, draws, batch, *reserved) = RECORD.unpack_from(
          IMAGE, RECORD_AT)  # fmt: skip
     assert (kind, source, k, inputs, units, lanes, learns, window) == (5, 0, 3, 6, 5, 32, 1, 0)
     assert planes == fold_constants(GRADED)[1] >= (2 * 6).bit_length() + 1
-    assert (dose, gain, draws, batch, reserved) == (rule.dose, rule.chance_per_vote, rule.passes, rule.batch // 32, 0)
+    assert (dose, gain, draws, batch) == (rule.dose, rule.chance_per_vote, rule.passes, rule.batch // 32)
+    assert not any(reserved)
     assert (lo, hi, depth) == (GRADED.low, GRADED.high, 2)
     (_, _), (state, _) = sections(IMAGE)
     assert state <= sign < levels and fold < tables < need < state and scores == 0
