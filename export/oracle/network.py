@@ -1,4 +1,4 @@
-"""Networks of gates: docs/learning-rule.md, "Gates", "The head" and "Rows of a class"."""
+"""Networks of gates: docs/learning-rule.md, "Gates", "Output levels", "The head" and "Rows of a class"."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.errors import ExportError
 from metabit.export.frozen import Frozen, GatesLayer, HeadLayer, LevelsLayer
 from metabit.export.oracle.forward import Bools, Ints, encode, signs
 from metabit.export.oracle.gates import GateLayer, HeadValues, scores
+from metabit.export.oracle.levels import learn_levels
 from metabit.export.oracle.rows import ClassHead
 from metabit.export.oracle.visits import Done, Visits
 
@@ -46,5 +46,15 @@ class Gates(Visits):
         return super().scored(x)
 
     def learn_by_levels(self, x: Ints, found: Ints, label: int, done: Done) -> bool:
-        """The rest of a learning step of an output of levels. x: levels of the gates (N,); found: scores (C,)."""
-        raise ExportError("an output of levels does not learn here yet: it predicts only")
+        """The rest of a learning step of an output of levels. x: levels of the gates (N,); found: scores (C,).
+
+        False if the sample is skipped.
+        """
+        last = self.net.layers[-1]
+        assert isinstance(last, LevelsLayer) and last.rule is not None
+        error = self.output_error(found, label)
+        true_error = max(0, -int(error[label]))
+        if true_error == 0 or true_error < self.net.skip_below:
+            return False
+        done.visited, done.moved = learn_levels(self.levels[-1], last.bits, last.rule, x, error, self.draw)
+        return True

@@ -31,6 +31,14 @@ def softmax_error(n: Ints, label: int) -> Ints:
     return np.asarray(error, dtype=np.int64)
 
 
+def next_state(z: int) -> int:
+    """State of the generator after z, 1..2^32 - 1: xorshift32."""
+    z ^= (z << 13) & 0xFFFFFFFF
+    z ^= z >> 17
+    z ^= (z << 5) & 0xFFFFFFFF
+    return z
+
+
 class Visits(Forward):
     """A network that learns by visits.
 
@@ -45,12 +53,8 @@ class Visits(Forward):
         self.flipped = frozen.counters.flipped
 
     def draw32(self) -> int:
-        z = self.generator
-        z ^= (z << 13) & 0xFFFFFFFF
-        z ^= z >> 17
-        z ^= (z << 5) & 0xFFFFFFFF
-        self.generator = z
-        return z
+        self.generator = next_state(self.generator)
+        return self.generator
 
     def draw(self) -> int:
         return self.draw32() >> 16

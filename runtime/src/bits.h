@@ -284,4 +284,27 @@ MB_INLINE int32_t mb_look_up(const int32_t *tables, uint32_t w, uint32_t count)
     return count > 7u ? sum + tables[112u + (w >> 28)] : sum;
 }
 
+/// Streams of levels: level i of k bits is in bits i * k .. i * k + k - 1 of the words, in two's complement ///
+
+/* The level that begins at bit `at`. pre: 1 <= k <= 31 */
+MB_INLINE int32_t mb_level_at(const mb_word *stream, uint32_t at, uint32_t k)
+{
+    const uint32_t word = at >> 5, bit = at & 31u;
+    uint32_t level = stream[word] >> bit;
+    if (bit + k > 32u) {
+        level |= stream[word + 1u] << (32u - bit);
+    }
+    return (int32_t)(level << (32u - k)) >> (32u - k);
+}
+
+/* Replaces the level that begins at bit `at`. */
+MB_INLINE void mb_change_level(mb_word *stream, uint32_t at, uint32_t k, int32_t before, int32_t after)
+{
+    const uint32_t word = at >> 5, bit = at & 31u, changed = ((uint32_t)before ^ (uint32_t)after) & ((1u << k) - 1u);
+    stream[word] ^= changed << bit;
+    if (bit + k > 32u) {
+        stream[word + 1u] ^= changed >> (32u - bit);
+    }
+}
+
 #endif

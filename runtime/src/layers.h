@@ -68,4 +68,9 @@ void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values); /* values [N]: 
 void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits); /* arena->graded_values [N] = grades */
 void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores);
 
+/// Levels (levels.c) ///
+
+/* scores [C] = products of the levels [C][K + 1] and the grades x [K], -8..8; the last level of a row is the offset. */
+void mb_levels_scores(const mb_layer *l, const int8_t *x, int32_t *scores);
+
 #endif

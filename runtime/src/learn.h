@@ -66,4 +66,9 @@ void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_l
 void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values,
                       int32_t *scratch);
 
+/// Levels (levels.c) ///
+
+/* Moves the levels against error [C], whose |.| <= 4096. x: as mb_levels_scores. pre: dose < 2^20; no level is below -top. */
+void mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, uint32_t *generator, mb_learn_info *info);
+
 #endif
