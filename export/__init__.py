@@ -26,6 +26,7 @@ from metabit.export.bundle import FORMATS, Written, check_bundle, export_all
 from metabit.export.errors import ExportError, MissingExtra
 from metabit.export.files.image import read_image, write_image
 from metabit.export.freeze.fresh import fresh
+from metabit.export.freeze.gates import GateOptions, GatesArrays, GatesSource, freeze_gates
 from metabit.export.freeze.retune import retune, tunable_settings
 from metabit.export.freeze.visits import VisitOptions, freeze
 from metabit.export.freeze.votes import VOTES_AFTER_TRAINING, VoteOptions, freeze_graded
@@ -55,10 +56,10 @@ from metabit.export.oracle import Oracle
 
 __all__ = [
     "FORMATS", "VOTES_AFTER_TRAINING", "ConvGeometry", "ConvLayer", "Counters", "Cuts", "DenseLayer", "Encode",
-    "ExportError", "Frozen", "GatesLayer", "GradedLayer", "HeadLayer", "HeadRows", "HeadScale", "HeadSettings", "Layer",
-    "LevelsLayer", "LevelsRule", "MissingExtra", "Notes", "Oracle", "OutputLayer", "Rule", "VisitOptions", "VoteOptions",
-    "Votes", "Written", "check_bundle", "export_all", "freeze", "freeze_graded", "fresh", "read_image", "retune",
-    "tunable_settings", "write_image",
+    "ExportError", "Frozen", "GateOptions", "GatesArrays", "GatesLayer", "GatesSource", "GradedLayer", "HeadLayer",
+    "HeadRows", "HeadScale", "HeadSettings", "Layer", "LevelsLayer", "LevelsRule", "MissingExtra", "Notes", "Oracle",
+    "OutputLayer", "Rule", "VisitOptions", "VoteOptions", "Votes", "Written", "check_bundle", "export_all", "freeze",
+    "freeze_gates", "freeze_graded", "fresh", "read_image", "retune", "tunable_settings", "write_image",
 ]  # fmt: skip
 
 _RENAMED = {

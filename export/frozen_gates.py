@@ -61,7 +61,7 @@ class GatesLayer(Layer):
     """Units with a normalisation of their own (docs/learning-rule.md, "Gates"). It never learns on the device.
 
     hidden: int8 (N, K), 0 for the weight +1 and -1 for -1.
-    mul: int16 (N,), |mul| <= 32767 and |mul| * K <= 2**29. add: int32 (N,), |add| <= 2**30.
+    mul: int16 (N,), so |mul| * K <= 2**29. add: int32 (N,), |add| <= 2**30.
     shift: 10..20.
     """
 

@@ -89,7 +89,7 @@ def _check_gates(i: int, layer: f.GatesLayer) -> None:
     need(
         set(np.unique(layer.hidden)) <= {-1, 0}, f"layer {i} has levels other than 0 and -1: gates have 1 bit a weight"
     )
-    _array(i, "mul", layer.mul, "int16", (n,), MAX_MUL)
+    _array(i, "mul", layer.mul, "int16", (n,))
     _array(i, "add", layer.add, "int32", (n,), MAX_ADD)
     need(layer.shift in SHIFTS, f"layer {i} has shift {layer.shift}, outside 10..20")
 
@@ -146,7 +146,7 @@ def _fewer(layer: f.HeadLayer) -> str:
 def _check_scale(i: int, scale: f.HeadScale, units: int) -> None:
     _array(i, "gate_mul", scale.gate_mul, "int16", (units,), MAX_GATE_MUL)
     _array(i, "gate_add", scale.gate_add, "int16", (units,), MAX_GATE_ADD)
-    _array(i, "z_mul", scale.z_mul, "int16", (units,), MAX_MUL)
+    _array(i, "z_mul", scale.z_mul, "int16", (units,))
     _array(i, "z_add", scale.z_add, "int32", (units,), MAX_ADD)
     need(scale.z_shift in SHIFTS, f"layer {i} has z_shift {scale.z_shift}, outside 10..20")
 

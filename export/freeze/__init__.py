@@ -2,8 +2,11 @@
 
 visits.py      freeze           checkpoint of sign units -> Frozen, learns by visits
 votes.py       freeze_graded    checkpoint of graded units -> Frozen, learns by votes
+gates.py       freeze_gates     training or checkpoint of normed gates -> Frozen, with a head, levels that learn, or neither
 fresh.py       fresh            nothing -> Frozen, learns by votes
 retune.py      retune           Frozen and settings -> Frozen
+head.py                         values and labels -> the layer of a fitted head
+output_levels.py                how output levels learn
 batchnorm.py                    normalisation -> thresholds and scores
 levels.py                       hidden weights -> levels, and the probability tables
 """
