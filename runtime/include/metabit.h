@@ -32,7 +32,7 @@ extern "C" {
 #endif
 
 #define MB_FORMAT_MAJOR 1 /* images of another major version are refused */
-#define MB_FORMAT_MINOR 3 /* images of a later minor version are accepted; what it adds is ignored */
+#define MB_FORMAT_MINOR 4 /* images of a later minor version are accepted; what it adds is ignored */
 #define MB_MAX_LAYERS 16
 #define MB_MAX_UNITS 16384 /* inputs or outputs of one layer; of a convolution, of one window */
 
@@ -50,24 +50,24 @@ typedef enum mb_status {
     MB_E_CONST_CRC = -7,   /* constant section damaged */
     MB_E_STATE_CRC = -8,   /* state section damaged */
     MB_E_SECTION = -9,     /* sections overlap, are misplaced or misaligned */
-    MB_E_LAYERS = -10,     /* no layer, too many, or not encode? conv* dense* graded? output */
+    MB_E_LAYERS = -10,     /* no layer, too many, or in another order than FORMAT.md has */
     MB_E_KIND = -11,       /* a layer kind or input kind this reader does not know */
     MB_E_SHAPE = -12,      /* a layer too large, empty, or not fitting the one before */
-    MB_E_BITS = -13,       /* hidden bits outside 1..8 */
+    MB_E_BITS = -13,       /* bits outside the range of the layer's kind */
     MB_E_PLANES = -14,     /* too few counter planes for the layer's sums */
     MB_E_OFFSET = -15,     /* an offset outside its section, or misaligned */
-    MB_E_RULE = -16,       /* a learning parameter outside its range */
+    MB_E_RULE = -16,       /* a parameter, or a field of a head's state, outside its range */
     MB_E_SCORES = -17,     /* a score could overflow 32 bits */
     MB_E_GENERATOR = -18,  /* generator state is zero */
     MB_E_PADDING = -19,    /* a bit that must be zero is not */
     MB_E_STATE_SIZE = -20, /* state memory smaller than mb_state_size() */
     MB_E_ARENA_SIZE = -21, /* arena smaller than mb_arena_size() */
     MB_E_DETACHED = -22,   /* mb_attach has not succeeded, or had no state to export */
-    MB_E_LABEL = -23,      /* label >= number of classes */
+    MB_E_LABEL = -23,      /* label >= number of classes, or a head has no row left for a class that it does not know */
     MB_E_FROZEN = -24,     /* no layer learns, or mb_attach had no state or an arena for inference */
     MB_E_SAME = -25,       /* mb_export into the opened image itself */
     MB_E_WINDOW = -26,     /* a convolution whose window, stride, padding or pool does not fit its image */
-    MB_E_LEARNS = -27,     /* a convolution, a layer on bytes or one beside a graded layer is marked as learning */
+    MB_E_LEARNS = -27,     /* a convolution, a layer on bytes or one beside a graded layer is marked as learning, or a head is not */
     MB_E_GRADED = -28,     /* mb_novelty was taken out; use mb_margin */
     MB_E_ABSENT = -29      /* the image needs a part that this build leaves out */
 } mb_status;
@@ -172,7 +172,9 @@ mb_status mb_export(const mb_model *m, void *image, size_t image_len);
  *   MB_WITHOUT_CONV    convolutions
  *   MB_WITHOUT_BYTES   first layers on 8-bit inputs; a thermometer code is not one of them
  *   MB_WITHOUT_GRADED  graded units, and learning by votes
- *   MB_WITHOUT_TERNARY the ternary backward pass; with MB_WITHOUT_LEARN such an image still predicts
+ *   MB_WITHOUT_GATES   cuts, gates, and the levels or the head after them
+ *   MB_WITHOUT_VISITS  learning by visits; layers that learn by it still predict, and mb_learn refuses them with MB_E_FROZEN
+ *   MB_WITHOUT_TERNARY the ternary backward pass; with MB_WITHOUT_LEARN or MB_WITHOUT_VISITS such an image still predicts
  *   MB_WITHOUT_CHECKS  all checks of mb_open and mb_export but magic, version, sections and checksums. Only for an image
  *                      that is part of the program, as this library wrote or exported it, and that needs no part left out:
  *                      any other image can then read and write anywhere.

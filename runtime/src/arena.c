@@ -30,25 +30,32 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
     mb_layer local, *l = table != NULL ? table : &local;
     uint32_t most_inputs = 16; /* a convolution on bytes pads its window to 32 values */
     uint32_t most_units = 0, most_work = 0, kernel = 0, learn_words = MB_LEARN_WORDS, masks = 0;
+    uint32_t gated = 0; /* values that gates give */
     uint32_t graded = 0, graded_inputs = 0, batch = 0; /* of the graded layer: N; P * K; samples kept, 0 if it does not learn */
     (void)take(&next, 1u + LAYER_ROOM / 4u * count); /* one word more: where pointers have 8 bytes the table is aligned to 8 */
     arena->layers = table;
     arena->count = arena->lowest = count;
     for (unsigned i = 0; i < count; i++, l += table != NULL) {
         mb_layer_at(m, i, l);
-        if (l->kind == MB_ENCODE) {
+        if (l->kind == MB_ENCODE || MB_IS_CUTS(l)) {
+            continue;
+        }
+        if (l->learns && arena->lowest == count && (MB_HAS_VISITS || MB_IS_GRADED(l) || MB_IS_LEVELS(l) || MB_IS_HEAD(l))) {
+            arena->lowest = i;
+        }
+        if (MB_IS_HEAD(l) || MB_IS_LEVELS(l)) { /* last; what it needs to learn takes the place of all that visits need */
+            gated = MB_IS_HEAD(l) ? mb_head_values(l) : l->inputs;
+            learn_words = MB_IS_HEAD(l) ? gated / 2u : l->learns ? l->units : 0;
+            most_units = 0;
             continue;
         }
         const uint32_t values = mb_values(l), digits = l->kind == MB_DENSE && MB_ON_BYTES(l);
-        const uint32_t planes = digits ? MB_BYTE_PLANES : !MB_ON_GRADES(l) && !MB_ON_BYTES(l);
+        const uint32_t planes = digits ? MB_BYTE_PLANES : l->input <= MB_PLUS_MINUS;
         l->in = take(&next, MB_WORDS(values) * planes);
         /* The signed digits of bytes can list K inputs before the last place adds K more and pads twice. Ten entries beyond that
          * are for the carries. A build at -Os needs less, but one image has one arena size. */
         most_inputs = larger(most_inputs, MB_IS_GRADED(l) ? values : digits ? 2u * l->inputs + 24u : l->inputs);
         most_units = larger(most_units, l->units);
-        if (l->learns && arena->lowest == count) {
-            arena->lowest = i;
-        }
         if (l->kind == MB_DENSE && arena->lowest != count) {
             masks += MB_WORDS(l->units);
         }
@@ -70,6 +77,7 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
     arena->carry = take(&next, most_inputs / 16u + kernel + 9u);
     arena->kernel_scratch = take(&next, most_work);
     arena->graded_values = take(&next, graded);
+    arena->values = take(&next, (gated + 3u) / 4u);
     arena->scores = take(&next, mb_u16_at(m->image + MB_AT_CLASSES));
     arena->votes.slot = NULL;
     if (MB_HAS_LEARN && mode == MB_LEARN) { /* last, so that all before lies at the same place in both modes */

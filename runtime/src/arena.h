@@ -23,10 +23,12 @@ typedef struct mb_arena {
     uint32_t *carry;          /* [max K / 16 + kernel + 9] words that the adder tree carries out */
     uint32_t *kernel_scratch; /* memory of a convolution or of a layer on bytes while it runs */
     int32_t *graded_values;   /* [N] V of a graded layer's units, then their grades */
+    int8_t *values;           /* what gates give: [N] levels, or [H] the values of a head */
     int32_t *scores;          /* [classes] */
     int32_t *error[2];        /* [max N] each */
     int32_t *learn_scratch;   /* max(MB_LEARN_WORDS, 3 * round_up_8(ceil(N / 32)) of ternary layers) words, used in turn for the
-                               * backward tables, the ternary signs and the queue of visits */
+                               * backward tables, the ternary signs and the queue of visits; else C errors of levels, or H
+                               * residuals of a head, of 2 bytes each */
     mb_votes votes;
 } mb_arena;
 

@@ -17,10 +17,12 @@
 typedef uint32_t __attribute__((may_alias)) mb_word;
 typedef uint16_t __attribute__((may_alias)) mb_half;
 typedef int32_t __attribute__((may_alias)) mb_int;
+typedef int16_t __attribute__((may_alias)) mb_short;
 #else
 typedef uint32_t mb_word;
 typedef uint16_t mb_half;
 typedef int32_t mb_int;
+typedef int16_t mb_short;
 #endif
 
 /* Inlines even when the compiler optimises for size: one copy for each constant argument is shorter than tests at every use. */

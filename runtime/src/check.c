@@ -2,95 +2,32 @@
  * each number is bounded before it is used. */
 #include <string.h>
 
-#include "image.h"
+#include "check.h"
 
 #if MB_HAS_CHECKS
 
-/* Free rest of a section: left[0] constants, left[1] state. */
-typedef struct section {
-    uint32_t begin, end;
-} section;
-
-/* Takes an array of `bytes` at `offset` from the free rest of a section. Arrays come in the order of their records, so that
- * none can overlap another. pre: bytes < 2^31, by MB_MAX_UNITS. */
-static int take_array(section *left, uint32_t offset, uint32_t bytes)
-{
-    if ((offset & 3u) != 0 || offset - left->begin > left->end - left->begin || /* wraps if offset < begin */
-        bytes > left->end - offset) {
-        return 0;
-    }
-    left->begin = offset + bytes;
-    return 1;
-}
-
-MB_MINSIZE MB_NOINLINE int all_zero(const uint8_t *p, size_t n)
-{
-    while (n-- > 0) {
-        if (*p++ != 0) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-/* True unless a later minor version wrote the image: that one may use bytes that are reserved here. */
-static int minor_is_known(const mb_model *m)
-{
-    return mb_u16_at(m->image + MB_AT_MINOR) <= MB_FORMAT_MINOR;
-}
-
-/* ORs the lanes beyond the last unit over all words of the last row. pitch: words in a row. */
-MB_MINSIZE MB_NOINLINE uint32_t spare_lanes(const mb_layer *l, const uint8_t *words, uint32_t pitch)
-{
-    const uint32_t rows = MB_WORDS(l->units), spare = ~mb_last_mask(l->units);
-    uint32_t bits = 0;
-    for (uint32_t at = (rows - 1u) * pitch; at < rows * pitch; at++) {
-        bits |= mb_lanes_at(words, at, l->lanes16) & spare;
-    }
-    return bits;
-}
-
-/* True if the lanes beyond the last unit and the word ending each `sign` row are zero. */
-static int padding_is_zero(const mb_layer *l)
-{
-    const uint32_t pitch = l->inputs + 1u;
-    uint32_t bits = spare_lanes(l, l->sign, pitch) | spare_lanes(l, l->levels, l->inputs * (l->bits - 1u));
-    for (uint32_t row = 0; 32u * row < l->units; row++) {
-        bits |= mb_lanes_at(l->sign, row * pitch + l->inputs, l->lanes16);
-    }
-    return bits == 0;
-}
-
-/* True if all arrays lie where they should. An array that the layer does not have has offset 0. last: bytes of the last
- * array. */
-MB_MINSIZE MB_NOINLINE int arrays_fit(const uint8_t *p, const mb_layer *l, uint32_t last, section *left)
+/* True if all arrays lie where they should, of any kind but those of check_gates.c. last: bytes of the last array. */
+MB_MINSIZE MB_NOINLINE int arrays_fit(const uint8_t *p, const mb_layer *l, uint32_t last, mb_section *left)
 {
     const uint32_t low_bits = l->bits - 1u, groups = MB_WORDS(l->units);
     const uint32_t row = l->kind == MB_ENCODE ? 0 : l->lanes16 ? 2u : 4u * groups;
     const uint32_t bytes[6] = {row * (l->inputs + 1u), row * l->inputs * low_bits, 4u * groups * l->planes,
                                l->learns ? 4u << low_bits : 0, l->kind == MB_OUTPUT ? 8u * l->units : 0, last};
-    const unsigned in_state = l->input == MB_PLUS_MINUS ? 3u : 2u; /* sign and levels; fold too if a flip changes it */
-    for (unsigned n = 0; n < 6u; n++) {
-        section *const from = left + (n < in_state && l->learns);
-        const uint32_t offset = mb_u32_at(p + 16u + 4u * n);
-        if (bytes[n] == 0 ? offset != 0 : !take_array(from, offset, bytes[n])) {
-            return 0;
-        }
-    }
-    return 1;
+    const unsigned learned = l->input == MB_PLUS_MINUS ? 3u : 2u; /* sign and levels; fold too if a flip changes it */
+    return mb_arrays_fit(p, bytes, l->learns ? learned : 0, left);
 }
 
 /* Checks an encoder, which must be the first of at least two layers. */
-static mb_status check_encode(const mb_model *m, unsigned index, const mb_layer *l, section *left)
+static mb_status check_encode(const mb_model *m, unsigned index, const mb_layer *l, mb_section *left)
 {
     const uint8_t *const p = mb_record_at(m->image, index);
-    MB_REFUSE(MB_E_KIND, minor_is_known(m) && ((mb_u32_at(p + 40) | mb_u16_at(p + 46)) != 0 || !all_zero(p + 48, 16)));
+    MB_REFUSE(MB_E_KIND, mb_minor_is_known(m) && ((mb_u32_at(p + 40) | mb_u16_at(p + 46)) != 0 || !mb_all_zero(p + 48, 16)));
     MB_REFUSE(MB_E_LAYERS, index != 0 || mb_layer_count(m) == 1u);
     MB_REFUSE(MB_E_SHAPE, mb_u16_at(m->image + MB_AT_INPUT) != l->inputs);
     MB_REFUSE(MB_E_BITS, l->bits < 1 || l->bits > 8);
     MB_REFUSE(MB_E_SHAPE, l->inputs == 0 || l->units > MB_MAX_UNITS || l->units != l->bits * l->inputs ||
                           (l->channels != 0 && l->inputs % l->channels != 0));
-    MB_REFUSE(MB_E_KIND, p[1] != 0 || p[3] != 0 || !all_zero(p + 8, 28));
+    MB_REFUSE(MB_E_KIND, p[1] != 0 || p[3] != 0 || !mb_all_zero(p + 8, 28));
     return arrays_fit(p, l, l->units, left) ? MB_OK : MB_E_OFFSET;
 }
 
@@ -134,7 +71,7 @@ static int scores_fit(const mb_layer *l, int grades)
 }
 
 /* Checks everything about one layer that is no encoder, except how it follows the layer before. */
-MB_MINSIZE MB_NOINLINE mb_status check_weights(const uint8_t *p, const mb_layer *l, section *left)
+MB_MINSIZE MB_NOINLINE mb_status check_weights(const uint8_t *p, const mb_layer *l, mb_section *left)
 {
     const int is_output = l->kind == MB_OUTPUT, bytes = MB_ON_BYTES(l), grades = MB_ON_GRADES(l), graded = MB_IS_GRADED(l);
     MB_REFUSE(MB_E_SHAPE, l->inputs == 0 || l->inputs > MB_MAX_UNITS || l->units == 0 || l->units > MB_MAX_UNITS);
@@ -157,11 +94,11 @@ MB_MINSIZE MB_NOINLINE mb_status check_weights(const uint8_t *p, const mb_layer 
         MB_REFUSE(MB_E_RULE, l->own.need[n - 1u] > l->own.need[n]);
     }
     MB_REFUSE(MB_E_SCORES, is_output && !scores_fit(l, grades));
-    return padding_is_zero(l) ? MB_OK : MB_E_PADDING;
+    return mb_padding_is_zero(l) ? MB_OK : MB_E_PADDING;
 }
 
-/* Checks each layer, and that each fits the one before: encode? conv* dense* graded? output. */
-static mb_status check_layers(const mb_model *m, section *left)
+/* Checks each layer, and that each fits the one before: (encode | cuts)? conv* dense* graded? output, or cuts? gates (levels | head). */
+static mb_status check_layers(const mb_model *m, mb_section *left)
 {
     const unsigned count = mb_layer_count(m);
     unsigned before = MB_ENCODE;                /* kind of the layer before */
@@ -179,17 +116,27 @@ static mb_status check_layers(const mb_model *m, section *left)
             values = l.units;
             continue;
         }
+        if (l.kind >= MB_CUTS && l.kind <= MB_HEAD) {
+            MB_REFUSE(MB_E_ABSENT, !MB_HAS_GATES);
+#if MB_HAS_GATES
+            const mb_status status = mb_check_gates(m, i, &l, before, i != 0 ? values : mb_u16_at(m->image + MB_AT_INPUT), left);
+            MB_REFUSE(status, status != MB_OK);
+#endif
+            values = l.units;
+            before = l.kind;
+            continue;
+        }
         const int is_conv = MB_IS_CONV(&l), is_graded = MB_IS_GRADED(&l);
-        MB_REFUSE(MB_E_ABSENT, (MB_HAS_LEARN && !MB_HAS_TERNARY && l.ternary) || (!MB_HAS_CONV && l.kind == MB_CONV) ||
+        MB_REFUSE(MB_E_ABSENT, (MB_HAS_VISITS && !MB_HAS_TERNARY && l.ternary) || (!MB_HAS_CONV && l.kind == MB_CONV) ||
                                (!MB_HAS_GRADED && l.kind == MB_GRADED) || (!MB_HAS_BYTES && l.input == MB_BYTES));
         const uint32_t used = is_conv ? 50u : is_graded ? 49u : 40u; /* bytes of the record that have a meaning */
         MB_REFUSE(MB_E_KIND, l.kind < MB_ENCODE || l.kind > MB_GRADED ||
-                             (minor_is_known(m) && !all_zero(p + used, MB_RECORD_SIZE - used)));
-        MB_REFUSE(MB_E_LAYERS, (is_conv && before != MB_ENCODE && before != MB_CONV) ||
+                             (mb_minor_is_known(m) && !mb_all_zero(p + used, MB_RECORD_SIZE - used)));
+        MB_REFUSE(MB_E_LAYERS, before >= MB_GATES || (is_conv && before != MB_ENCODE && before != MB_CONV) ||
                                (l.kind == MB_OUTPUT) != (i + 1u == count) || (before == MB_GRADED && l.kind != MB_OUTPUT));
         const int bytes = i == 0 && MB_ON_BYTES(&l) && l.kind != MB_OUTPUT && !is_graded && !l.ternary;
         const int after = MB_HAS_GRADED && before == MB_GRADED ? MB_GRADES : MB_PLUS_MINUS; /* input kind after any other layer */
-        const int bits = before == MB_ENCODE || is_graded ? MB_ON_OFF : after;
+        const int bits = before == MB_ENCODE || before == MB_CUTS || is_graded ? MB_ON_OFF : after;
         MB_REFUSE(MB_E_KIND, !bytes && l.input != bits);
         MB_REFUSE(MB_E_WINDOW, is_conv && !window_fits(&l));
         const uint32_t given = i != 0 ? values : mb_u16_at(m->image + MB_AT_INPUT);
@@ -217,13 +164,16 @@ static mb_status check_image(const mb_model *m)
     const uint8_t *b = m->image;
     const uint32_t const_at = mb_u32_at(b + MB_AT_CONST), const_end = const_at + mb_u32_at(b + MB_AT_CONST_SIZE);
     const uint32_t state_at = mb_u32_at(b + MB_AT_STATE), layers = mb_layer_count(m);
-    section left[2] = {{const_at, const_end}, {state_at + MB_STATE_HEADER, mb_u32_at(b + MB_AT_SIZE)}};
-    MB_REFUSE(MB_E_SECTION, !all_zero(b + const_end, state_at - const_end));
+    mb_section left[2] = {{const_at, const_end}, {state_at + MB_STATE_HEADER, mb_u32_at(b + MB_AT_SIZE)}};
+    MB_REFUSE(MB_E_SECTION, !mb_all_zero(b + const_end, state_at - const_end));
     MB_REFUSE(MB_E_LAYERS, layers < 1 || layers > MB_MAX_LAYERS);
     MB_REFUSE(MB_E_RULE, mb_u16_at(b + MB_AT_TEMPERATURE) == 0 || mb_u16_at(b + MB_AT_MARGIN) > 4096u);
-    MB_REFUSE(MB_E_RULE, minor_is_known(m) && (mb_u16_at(b + 46) != 0 || !all_zero(b + 52, 12))); /* reserved bytes */
+    MB_REFUSE(MB_E_RULE, mb_minor_is_known(m) && (mb_u16_at(b + 46) != 0 || mb_u32_at(b + 60) != 0)); /* reserved bytes */
     MB_REFUSE(MB_E_GENERATOR, mb_u32_at(m->state != NULL ? m->state : b + state_at) == 0);
-    return check_layers(m, left);
+    const mb_status status = check_layers(m, left);
+    MB_REFUSE(status, status != MB_OK);
+    const uint32_t notes = mb_u32_at(b + MB_AT_NOTES), size = mb_u32_at(b + MB_AT_NOTES + 4);
+    return (size == 0 ? notes == 0 : mb_take_array(left, notes, size)) ? MB_OK : MB_E_OFFSET;
 }
 
 #endif

@@ -61,6 +61,8 @@ MB_MINSIZE void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
         l->draws = p[47];
         l->batch = (uint16_t)(32u * p[48]);
     }
+    l->shift = p[l->kind == MB_HEAD ? 47 : 46];
+    l->shared = p[46];
     const uintptr_t image = (uintptr_t)m->image;
     const uintptr_t learned = l->learns && m->state != NULL ? (uintptr_t)m->state - mb_u32_at(m->image + MB_AT_STATE) : image;
     l->sign = (uint8_t *)(learned + mb_u32_at(p + 16));
@@ -69,7 +71,9 @@ MB_MINSIZE void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
     l->tables = (const mb_half *)(image + mb_u32_at(p + 28));
     if (l->kind == MB_OUTPUT) {
         l->own.scores = (const mb_int *)(image + mb_u32_at(p + 32));
-    } else { /* thresholds of an encoder, need of a graded layer */
+    } else if (MB_IS_HEAD(l)) {
+        l->own.record = p;
+    } else { /* thresholds of an encoder or cuts, need of a graded layer */
         l->own.thresholds = (const uint8_t *)(image + mb_u32_at(p + 36));
     }
     l->host = NULL;

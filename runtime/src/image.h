@@ -1,4 +1,4 @@
-/* The image: its parts, kinds and field offsets, and one layer record as the library works with it. image.c, check.c. */
+/* The image: its parts, kinds and field offsets, and one layer record as the library works with it. image.c. */
 #ifndef MB_IMAGE_H
 #define MB_IMAGE_H
 
@@ -29,10 +29,20 @@
 #else
 #define MB_HAS_GRADED 1
 #endif
-#if defined(MB_WITHOUT_TERNARY) || !MB_HAS_LEARN
+#if defined(MB_WITHOUT_VISITS) || !MB_HAS_LEARN
+#define MB_HAS_VISITS 0
+#else
+#define MB_HAS_VISITS 1
+#endif
+#if defined(MB_WITHOUT_TERNARY) || !MB_HAS_VISITS
 #define MB_HAS_TERNARY 0
 #else
 #define MB_HAS_TERNARY 1
+#endif
+#ifdef MB_WITHOUT_GATES
+#define MB_HAS_GATES 0
+#else
+#define MB_HAS_GATES 1
 #endif
 #ifdef MB_WITHOUT_CHECKS
 #define MB_HAS_CHECKS 0
@@ -40,8 +50,9 @@
 #define MB_HAS_CHECKS 1
 #endif
 
-enum { MB_ENCODE = 1, MB_DENSE = 2, MB_OUTPUT = 3, MB_CONV = 4, MB_GRADED = 5, MB_TERNARY = 6 }; /* kinds of layer */
-enum { MB_ON_OFF = 0, MB_PLUS_MINUS = 1, MB_BYTES = 2, MB_GRADES = 3 };                          /* kinds of input */
+enum { MB_ENCODE = 1, MB_DENSE = 2, MB_OUTPUT = 3, MB_CONV = 4, MB_GRADED = 5, MB_TERNARY = 6,
+       MB_CUTS = 7, MB_GATES = 8, MB_LEVELS = 9, MB_HEAD = 10 }; /* kinds of layer */
+enum { MB_ON_OFF = 0, MB_PLUS_MINUS = 1, MB_BYTES = 2, MB_GRADES = 3, MB_GATED = 4, MB_VALUES = 5 }; /* kinds of input */
 enum { MB_PLANES_MIN = 6, MB_PLANES_MAX = 20 };              /* counter planes of a layer on bits */
 enum { MB_PLANES_MIN_BYTES = 12, MB_PLANES_MAX_BYTES = 24 }; /* counter planes on bytes: the highest digit enters at plane 9 */
 enum { MB_BYTE_PLANES = 17 };                                /* planes of signed digits: + and - at eight places, then + 256 */
@@ -51,7 +62,7 @@ enum { /* offsets of header fields */
     MB_AT_CONST = 16, MB_AT_CONST_SIZE = 20, MB_AT_CONST_CRC = 24,
     MB_AT_STATE = 28, MB_AT_STATE_SIZE = 32, MB_AT_STATE_CRC = 36,
     MB_AT_LAYERS = 40, MB_AT_INPUT = 42, MB_AT_CLASSES = 44,
-    MB_AT_TEMPERATURE = 48, MB_AT_MARGIN = 50
+    MB_AT_TEMPERATURE = 48, MB_AT_MARGIN = 50, MB_AT_NOTES = 52
 };
 
 /* The head of the state memory. Counters are modulo 2^32. */
@@ -63,6 +74,10 @@ typedef struct mb_counters {
 /* Tests of a layer's kind or input. Each is constant 0 where the build leaves the part out: mb_open refuses such a layer. */
 #define MB_IS_CONV(l) (MB_HAS_CONV && (l)->kind == MB_CONV)
 #define MB_IS_GRADED(l) (MB_HAS_GRADED && (l)->kind == MB_GRADED)
+#define MB_IS_CUTS(l) (MB_HAS_GATES && (l)->kind == MB_CUTS)
+#define MB_IS_GATES(l) (MB_HAS_GATES && (l)->kind == MB_GATES)
+#define MB_IS_LEVELS(l) (MB_HAS_GATES && (l)->kind == MB_LEVELS)
+#define MB_IS_HEAD(l) (MB_HAS_GATES && (l)->kind == MB_HEAD)
 #define MB_ON_BYTES(l) (MB_HAS_BYTES && (l)->input == MB_BYTES)
 #define MB_ON_GRADES(l) (MB_HAS_GRADED && (l)->input == MB_GRADES)
 
@@ -70,7 +85,7 @@ struct mb_host_layer; /* arena.h */
 
 /* One layer record. Its offsets have become pointers into the image or, for arrays that learning changes, into the state. */
 typedef struct mb_layer {
-    uint8_t kind, input, bits, planes; /* bits: k of a hidden level; of an encoder its thermometer planes */
+    uint8_t kind, input, bits, planes; /* bits: k of a hidden level; of an encoder or cuts the thermometer planes */
     uint8_t lanes16, learns;           /* lanes16: 1 if a word of weights holds 16 units, not 32 */
     uint8_t ternary;                   /* 1 if the record's kind is MB_TERNARY; `kind` is then MB_DENSE */
     uint8_t depth;                     /* graded: thermometer planes P that share one weight */
@@ -80,15 +95,20 @@ typedef struct mb_layer {
     uint8_t kernel, stride, pool, same; /* convolution: sides of window and pooled square; same: 1 if padded with +1 */
     uint16_t low, high, gain, batch;   /* graded: ramp in 1/4096 of the mean |V|; learning by votes: gain, samples kept */
     uint8_t draws;                     /* graded: passes with sampled weights in one step, 4 or 8 */
+    uint8_t shift, shared;             /* gates: of mul and add; head: of z_mul and z_add. cuts: 1 if all features share them */
     uint32_t dose;                     /* visits per eligible input of a wholly wrong sample, in 1/4096 */
     uint8_t *sign;                     /* words [R][K + 1], R = ceil(N / lanes); the last of a row is zero and pads lists */
-    uint8_t *levels;                   /* words [R][K][k - 1]: low bits of the hidden levels, most significant first */
-    mb_word *fold;                     /* [ceil(N / 32)][planes]: constants, bit-sliced, 32 units to a word */
-    const mb_half *tables;             /* strengthen[2^(k-1)], weaken[2^(k-1)] */
+    uint8_t *levels;                   /* words [R][K][k - 1]: low bits of the hidden levels, most significant first. Kind levels:
+                                        * a stream of k-bit levels [C][K + 1]; head: its state (head.h) */
+    mb_word *fold;                     /* [ceil(N / 32)][planes]: constants, bit-sliced, 32 units to a word. gates: add[N]; head:
+                                        * z_add[K] */
+    const mb_half *tables;             /* strengthen[2^(k-1)], weaken[2^(k-1)]. gates: mul[N]; levels: weaken[2^(k-1)]; head:
+                                        * gate_mul[K], gate_add[K], z_mul[K] */
     union { /* the array that only one kind of layer has */
-        const uint8_t *thresholds; /* encoder: [P][F] */
+        const uint8_t *thresholds; /* encoder, cuts: [P][F] */
         const mb_int *scores;      /* output: mul[N], add[N] */
         const mb_half *need;       /* graded: [3 * batch * P + 1] votes needed, in 1/16, by number of votes */
+        const uint8_t *record;     /* head: the record, for its settings */
     } own;
     uint32_t *in;                /* packed input in the arena, [planes of it][ceil(values / 32)]; not set by mb_layer_at */
     uint32_t *mask;              /* straight-through mask in the arena, [ceil(N / 32)], or NULL; not set by mb_layer_at */
@@ -142,6 +162,12 @@ mb_status mb_check(const mb_model *m, size_t image_len);
 static inline uint32_t mb_values(const mb_layer *l)
 {
     return MB_IS_CONV(l) ? (uint32_t)l->height * l->width * l->channels : MB_IS_GRADED(l) ? l->depth * l->inputs : l->inputs;
+}
+
+/* Number of values that a head takes: gate and z of each unit, or what the layer before gives. */
+static inline uint32_t mb_head_values(const mb_layer *l)
+{
+    return l->input == MB_GATED ? 2u * l->inputs : l->inputs;
 }
 
 /* True if a layer can never learn: no error passes a convolution or reaches bytes. */

@@ -19,6 +19,8 @@ uint16_t mb_best_class(const int32_t *scores, uint32_t classes);
 /* bits [ceil(N / 32)] = thermometer code of features [F]. */
 void mb_encode(const mb_layer *l, const uint8_t *features, uint32_t *bits);
 
+void mb_cut(const mb_layer *l, const uint8_t *features, uint32_t *bits); /* the same of cuts: features of a byte or of two */
+
 /* bits [ceil(values / 32)] = packed input, with zero padding. */
 void mb_unpack(const mb_layer *l, const uint8_t *input, uint32_t *bits);
 
@@ -68,9 +70,15 @@ void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values); /* values [N]: 
 void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits); /* arena->graded_values [N] = grades */
 void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores);
 
-/// Levels (levels.c) ///
+/// Gates and what follows them (gates.c, levels.c, head.c) ///
+
+/* arena->values = the levels of all units [N] or, before a head, its values [2 N]; from the `active` inputs listed in the arena. */
+void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active);
 
 /* scores [C] = products of the levels [C][K + 1] and the grades x [K], -8..8; the last level of a row is the offset. */
 void mb_levels_scores(const mb_layer *l, const int8_t *x, int32_t *scores);
+
+/* scores [C] of a head, 2^14 a nat, from values x [H]; INT32_MIN of a class that it does not know. */
+void mb_head_scores(const mb_layer *l, const int8_t *x, int32_t *scores);
 
 #endif

@@ -2,11 +2,13 @@
 #include "layers.h"
 #include "synapse.h"
 
+#if MB_HAS_GATES
+
 enum { OFFSET = 32, OFFSET_INPUT = 8 }; /* an offset counts as four inputs of 8; it learns as one of them */
 
 /// Scores ///
 
-/* |score| <= 127 (8 K + 32) */
+/* |score| <= 128 (8 K + 32) */
 void mb_levels_scores(const mb_layer *l, const int8_t *x, int32_t *scores)
 {
     const mb_word *const stream = (const mb_word *)(const void *)l->levels;
@@ -27,12 +29,13 @@ void mb_levels_scores(const mb_layer *l, const int8_t *x, int32_t *scores)
 
 enum { SMALLEST_ERROR = 16 }; /* 1/256: a class with a smaller error does not learn */
 
-/* The level after a wanted step, in 1/65536 of a level. |wanted| < 2^23, so no product or sum passes 2^31. */
+/* The level after a wanted step, in 1/65536 of a level. |wanted| < 2^23, so no product or sum passes 2^31. A level of -2^(k-1), which
+ * only a fault of RAM makes, has index 0. */
 static int32_t stepped(const mb_layer *l, int32_t level, int32_t wanted, uint32_t *generator)
 {
     const int32_t top = (1 << (l->bits - 1u)) - 1;
     if ((level > 0 && wanted < 0) || (level < 0 && wanted > 0)) {
-        wanted = (wanted * (int32_t)l->tables[mb_magnitude(level)]) >> 8;
+        wanted = (wanted * (int32_t)l->tables[mb_magnitude(level) & (uint32_t)top]) >> 8;
     }
     level += (wanted + (int32_t)mb_draw(generator)) >> 16;
     return level > top ? top : level < -top ? -top : level;
@@ -64,4 +67,5 @@ void mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, u
         }
     }
 }
+#endif
 #endif

@@ -18,6 +18,10 @@ void mb_forward(const mb_arena *arena, const uint8_t *input, int learning)
             mb_encode(l, input, l[1].in);
             continue;
         }
+        if (MB_IS_CUTS(l)) {
+            mb_cut(l, input, l[1].in);
+            continue;
+        }
         if (i == 0 && l->input == MB_ON_OFF) {
             mb_unpack(l, input, l->in);
         }
@@ -31,6 +35,10 @@ void mb_forward(const mb_arena *arena, const uint8_t *input, int learning)
             mb_graded(l, arena, l->in);
         } else if (MB_ON_GRADES(l)) {
             mb_graded_output(l, arena->graded_values, arena->scores);
+        } else if (MB_IS_LEVELS(l)) {
+            mb_levels_scores(l, arena->values, arena->scores);
+        } else if (MB_IS_HEAD(l)) {
+            mb_head_scores(l, arena->values, arena->scores);
         } else if (MB_ON_BYTES(l)) {
             mb_slice_bytes(input, l->inputs, l->in);
             mb_dense_bytes(l, arena, l->in, l[1].in);
@@ -38,6 +46,8 @@ void mb_forward(const mb_arena *arena, const uint8_t *input, int learning)
             const uint32_t active = mb_active_inputs(l->in, l->inputs, arena->active);
             if (l->kind == MB_DENSE) {
                 mb_dense(l, arena->active, active, l[1].in, MB_HAS_LEARN && learning ? l->mask : NULL, arena->carry);
+            } else if (MB_IS_GATES(l)) {
+                mb_gates(l, arena, active);
             } else {
                 mb_output(l, arena->active, active, arena->scores, arena->carry);
             }

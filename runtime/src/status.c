@@ -14,13 +14,13 @@ const char *mb_strerror(mb_status status)
     case MB_E_CONST_CRC: return "the image's constant section is damaged (checksum mismatch)";
     case MB_E_STATE_CRC: return "the image's state section is damaged (checksum mismatch)";
     case MB_E_SECTION: return "the image's sections overlap or are misplaced";
-    case MB_E_LAYERS: return "the layers are not encode (if any), convolutions, dense layers, graded (if any) and one output in this order";
+    case MB_E_LAYERS: return "the layers are in an order that FORMAT.md does not have, for example without an output";
     case MB_E_KIND: return "a layer is of a kind this library does not know";
-    case MB_E_SHAPE: return "a layer is empty, larger than 16384 (graded: 1024 units, 8 planes), or does not fit the one before it";
-    case MB_E_BITS: return "a layer's hidden bits are outside 1..8 (on graded inputs: not 1), or it learns with fewer than 2";
+    case MB_E_SHAPE: return "a layer is empty, too large (FORMAT.md has the limits), or does not fit the one before it";
+    case MB_E_BITS: return "a layer has more or fewer bits than its kind can have, or learns with fewer than 2";
     case MB_E_PLANES: return "a layer has too few or too many counter planes for its sums";
     case MB_E_OFFSET: return "an offset points outside its section or is misaligned";
-    case MB_E_RULE: return "a learning parameter is outside its range";
+    case MB_E_RULE: return "a parameter, or a field of a head's state, is outside its range";
     case MB_E_SCORES: return "a score could overflow 32 bits";
     case MB_E_GENERATOR: return "the generator state is zero";
     case MB_E_PADDING: return "a padding bit is not zero";
@@ -30,7 +30,7 @@ const char *mb_strerror(mb_status status)
     case MB_E_LABEL: return "the label is not smaller than the number of classes";
     case MB_E_SAME: return "an image cannot be exported over the one in use";
     case MB_E_WINDOW: return "a convolution's window, stride, padding or pool does not fit its image, or the image is too large";
-    case MB_E_LEARNS: return "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning: it cannot";
+    case MB_E_LEARNS: return "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning, which it cannot, or a head is not";
     case MB_E_ABSENT: return "the image needs a part that this build of the library leaves out (MB_WITHOUT_...)";
     case MB_E_GRADED: return "mb_novelty was taken out: rank predictions by mb_margin";
     case MB_E_FROZEN: return "nothing to learn: no layer learns, or the model was attached without state or with an arena for inference";

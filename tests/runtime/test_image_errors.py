@@ -183,7 +183,7 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
         ],
     ),
     "LAYERS": (
-        "the layers are not encode (if any), convolutions, dense layers, graded (if any) and one output in this order",
+        "the layers are in an order that FORMAT.md does not have, for example without an output",
         [
             with_records([]),
             with_records([ENCODE, FIRST] + [SECOND] * 14 + [OUTPUT]),
@@ -220,7 +220,7 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
         ],
     ),
     "SHAPE": (
-        "a layer is empty, larger than 16384 (graded: 1024 units, 8 planes), or does not fit the one before it",
+        "a layer is empty, too large (FORMAT.md has the limits), or does not fit the one before it",
         [
             field(ENCODE, "units", 41), field(ENCODE, "inputs", 0), field(FIRST, "inputs", 39), field(FIRST, "units", 0),
             field(FIRST, "units", 16385), field(FIRST, "lanes", 16), field(OUTPUT, "lanes", 32), field(OUTPUT, "lanes", 0),
@@ -255,14 +255,14 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
         ],
     ),
     "LEARNS": (
-        "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning: it cannot",
+        "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning, which it cannot, or a head is not",
         [fields(CONV, 64, learns=1, bits=2, dose=9), fields(CONV, 64 + 64, learns=1, bits=8, dose=9),
          fields(CODED, 64 + 64, learns=1, bits=2, dose=9), fields(DENSE, 64, learns=1, bits=3, dose=9),
          *(beside(learns, *dense) for learns in (False, True) for dense in ((True,), (True, False))),
          fields(VOTES, AFTER, learns=1, bits=2, dose=9), field(AFTER, "learns", 1, STILL)],
     ),
     "BITS": (
-        "a layer's hidden bits are outside 1..8 (on graded inputs: not 1), or it learns with fewer than 2",
+        "a layer has more or fewer bits than its kind can have, or learns with fewer than 2",
         [field(ENCODE, "bits", 0), field(ENCODE, "bits", 9), field(FIRST, "bits", 0), field(SECOND, "bits", 9),
          field(OUTPUT, "bits", 1), field(FIRST, "learns", 2), *(field(GRADED, "bits", bits, VOTES) for bits in (0, 1, 9)),
          field(GRADED, "learns", 2, VOTES), *(field(AFTER, "bits", bits, VOTES) for bits in (0, 2, 9))],
@@ -279,6 +279,7 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
     "OFFSET": (
         "an offset points outside its section or is misaligned",
         [
+            lie(52, "I", CONST_AT), lie(52, "I", STATE_AT - 4), lie(56, "I", 4), lie(52, "B", 1),  # notes
             field(FIRST, "levels", look(FIRST, "sign")), field(SECOND, "sign", look(FIRST, "levels")),  # overlaps
             field(ENCODE, "thresholds", CONST_AT - 4), field(ENCODE, "thresholds", CONST_AT + 2),
             field(FIRST, "sign", look(FIRST, "sign") + 2), field(FIRST, "sign", STATE_AT + 12),
@@ -302,8 +303,8 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
         ],
     ),
     "RULE": (
-        "a learning parameter is outside its range",
-        [lie(48, "H", 0), lie(50, "H", 4097), lie(46, "H", 1), lie(52, "B", 1), lie(63, "B", 1),
+        "a parameter, or a field of a head's state, is outside its range",
+        [lie(48, "H", 0), lie(50, "H", 4097), lie(46, "H", 1), lie(60, "B", 1), lie(63, "B", 1),
          field(FIRST, "dose", 0), field(OUTPUT, "dose", 2**20), field(64, "window", 1, CONV), field(64 + 64, "window", 1, CONV),
          field(64, "window", 1, DENSE), field(64, "dose", 1, CONV),
          field(GRADED, "window", 1, VOTES), field(GRADED, "window", 1, STILL), field(AFTER, "window", 1, VOTES),
@@ -381,7 +382,7 @@ def test_what_is_allowed_opens() -> None:
     assert Model(lie(6, "H", 65535)).classes == 5  # any minor version
     assert Model(lie(50, "H", 4096)).classes == 5
     assert Model(lie(6, "H", 0, CONV)).classes == 4  # kinds tell, not the number
-    assert Model(lie(64 + 50, "B", 1, lie(6, "H", 4, CONV))).classes == 4
+    assert Model(lie(64 + 50, "B", 1, lie(6, "H", 5, CONV))).classes == 4
     assert lie(6, "H", 3, lie(FIRST, "B", 6, lie(SECOND, "B", 6))) == TERNARY and Model(TERNARY).classes == 5
     assert Model(lie(SECOND, "B", 2, TERNARY)).classes == 5  # kinds tell, not the number
     for pool in (2, 3):  # what does not fill a square is dropped
@@ -392,7 +393,7 @@ def test_what_is_allowed_opens() -> None:
     for values in ({"lo": 0, "hi": 2047}, {"lo": 2046, "hi": 2047}, {"gain": 1, "draws": 4, "dose": 1},
                    {"gain": 65535, "draws": 8, "dose": 2**20 - 1}, {"planes": 7}):  # fmt: skip
         assert Model(fields(VOTES, GRADED, **values)).classes == 10
-    assert Model(lie(GRADED + 49, "B", 1, lie(6, "H", 4, VOTES))).classes == 10
+    assert Model(lie(GRADED + 49, "B", 1, lie(6, "H", 5, VOTES))).classes == 10
     assert Model(lie(6, "H", 0, VOTES)).classes == 10
     for image in (reach(335544, 102), reach(-335544, -102), reach(0, 107374182), asks(192, 65535), asks(0, 0)):
         assert Model(image).classes == 10
