@@ -27,7 +27,8 @@ def load(
 
     ============================  =======================================================================
     ``digits``, ``mnist`` ...     a row of `SCENARIOS`; ``rotated-digits:2`` is its second task alone
-    ``my.npz``                    arrays x (n, F) and y (n,), optionally x_test, y_test, task, task_test
+    ``my.npz``                    arrays x (n, F) and y (n,), optionally x_test, y_test, task, task_test,
+                                  feature_names (F,)
     ``my.csv``                    a table (`csv_files.read_csv`), also .csv.gz, .tsv, .tsv.gz
     ``my.npz:right``              the samples whose ``task`` is right, as one task
     ``pictures``                  a folder with a subfolder of pictures for each class
@@ -38,8 +39,8 @@ def load(
     ``index=keep`` (take a row index for a feature), ``header=yes`` or ``header=no``, ``classes=idle/walk/run`` (the name
     of each class, in order). So a name with its options reads the same in every command.
 
-    How features and labels are converted: `arrays.from_arrays`. Scale and classes are those of the whole file, for all
-    its tasks and for both parts.
+    How features and labels are read: `arrays.from_arrays`. Features keep their values. Classes are those of the whole
+    file, for all its tasks and for both parts.
 
     Args:
         seed: of splits, permutations and parts, where a task is given none of its own.

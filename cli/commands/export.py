@@ -69,7 +69,8 @@ def command(
 
 def _frozen(source: Path, output: Path | None, o: VisitOptions) -> Frozen:
     """The network of an image, or of a checkpoint with these options."""
-    from metabit import export, train
+    from metabit import export
+    from metabit.train.checkpoint import load_network
 
     if source.suffix == ".mbit":
         if output is None:
@@ -81,7 +82,7 @@ def _frozen(source: Path, output: Path | None, o: VisitOptions) -> Frozen:
                 "an image brings its own learning options: give --bits, --m and the like with a checkpoint"
             )
         return export.read_image(source.read_bytes())
-    checkpoint = train.load_checkpoint(source)
+    checkpoint = load_network(source, "metabit export")
     if checkpoint.spec.units != "graded":
         return export.freeze(checkpoint, o)
     if o.bits < 2 or o != export.VisitOptions(bits=o.bits, m=o.m, seed=o.seed):

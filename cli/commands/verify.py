@@ -52,8 +52,9 @@ def command(
 
     Example: [bold]metabit verify --bits 4 --steps 100 --board rp2040[/]
     """
-    from metabit import export, train
+    from metabit import export
     from metabit.firmware_sim import boards, load_board
+    from metabit.train.checkpoint import load_network
 
     try:
         widths = [int(k) for k in bits.split(",")]
@@ -62,7 +63,7 @@ def command(
     if any(not 2 <= k <= 8 for k in widths):
         raise UsageError(f"--bits {bits}: only 2 to 8 hidden bits learn")
     chips = [load_board(name) for name in board or boards()]
-    source = train.load_checkpoint(checkpoint) if checkpoint else None
+    source = load_network(checkpoint, "metabit verify") if checkpoint else None
     read = datasets.loaded(data, seed, source.spec.classes if source else None)
     source = source or _quick(read, seed)
     rows: list[dict[str, Any]] = []
