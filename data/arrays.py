@@ -100,14 +100,14 @@ def from_arrays(
 
 
 def scenario_of(
-    name: str, raw: Raw, *, order: Sequence[str] = (), outputs: int | None = None
+    name: str, raw: Raw, *, order: Sequence[str] = (), outputs: int | None = None, known: Sequence[str] = ()
 ) -> tuple[Scenario, list[str]]:
     """A file's arrays as a scenario, and notes about what was changed.
 
     The scenario has one task, or one for each value of the file's ``task``, numbers in order, then names.
 
     Args:
-        order, outputs: as `labels.classes` takes them.
+        order, outputs, known: as `labels.classes` takes them.
 
     Raises:
         DataError: as `from_arrays`; a task without a test part where the others have one.
@@ -120,7 +120,7 @@ def scenario_of(
         checked, said = as_labels(f"y{suffix}", part.y, len(x))
         labels.append(checked)
         notes += said
-    numbered, names, said = classes(name, labels, order=order, outputs=outputs)
+    numbered, names, said = classes(name, labels, order=order, outputs=outputs, known=known)
     count = len(names) or max(int(part.max()) for part in numbered) + 1
     ids, features = task_names(raw.train), raw.train.names
 

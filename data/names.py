@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,7 +22,13 @@ CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 
 def load(
-    name: str | Path, *, seed: int = 0, tasks: int | None = None, outputs: int | None = None, warn: Warn | None = None
+    name: str | Path,
+    *,
+    seed: int = 0,
+    tasks: int | None = None,
+    outputs: int | None = None,
+    known: Sequence[str] = (),
+    warn: Warn | None = None,
 ) -> Scenario:
     """A dataset or a sequence of tasks, by name. Every command takes the same names.
 
@@ -45,7 +52,7 @@ def load(
     Args:
         seed: of splits, permutations and parts, where a task is given none of its own.
         tasks: use only the first so many tasks.
-        outputs: number of classes of the model that the data is for (`labels.classes`).
+        outputs, known: number of classes of the model that the data is for, and their names (`labels.classes`).
         warn: receives each warning, one sentence; by default it becomes a `DataWarning`.
 
     Returns:
@@ -59,7 +66,7 @@ def load(
     text = str(name).removeprefix("file:")
     found = SCENARIOS.get(text) or _part_of_builtin(text)
     if found is None:
-        found, notes = _file(text, outputs)
+        found, notes = _file(text, outputs, known)
         tell(notes, warn)
     return replace(found.first(tasks), seed=seed)
 
@@ -77,7 +84,7 @@ def _part_of_builtin(text: str) -> Scenario | None:
     return row.only(int(number) - 1)
 
 
-def _file(text: str, outputs: int | None) -> tuple[Scenario, list[str]]:
+def _file(text: str, outputs: int | None, known: Sequence[str]) -> tuple[Scenario, list[str]]:
     paths, options = _parts(text)
     picked = ""
     head, colon, tail = paths[0].rpartition(":")
@@ -90,7 +97,7 @@ def _file(text: str, outputs: int | None) -> tuple[Scenario, list[str]]:
     raw = _read(paths, options)
     order = tuple(options["classes"].split("/")) if "classes" in options else ()
     title = ",".join(paths)
-    found, notes = scenario_of(title, raw, order=order, outputs=outputs)
+    found, notes = scenario_of(title, raw, order=order, outputs=outputs, known=known)
     if not picked:
         return found, notes
     ids = task_names(raw.train)

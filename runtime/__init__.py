@@ -196,6 +196,10 @@ class Model:
         """Returns how many values of each feature `quantise` limits, int64 (features,); 0 for one that never varied."""
         return self._takes.clipped(x)
 
+    def device_bytes(self, x: ArrayLike) -> NDArray[np.uint8]:
+        """Returns the input of `mb_predict` for numbers (n, features): `quantise` as bytes, uint8 (n, input_size)."""
+        return self._takes.device(x)
+
     # Verbs
 
     def predict_one(self, x: ArrayLike) -> int:
