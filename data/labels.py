@@ -142,8 +142,8 @@ def _known(
             else "it has one spare class"
         )
         raise DataError(
-            f"{name} has labels that the model does not know ({listed}), and {has}: give more with metabit export "
-            f"--spare-classes, or say which label is which class, as in {name},classes=NAME/NAME/..."
+            f"{name} has labels that the model does not know ({listed}), and {has}: give it more with metabit "
+            f"export --spare-classes, or say which label is which class, as in {name},classes=NAME/NAME/..."
         )
     names = (*known, *new)
     first = len(known)

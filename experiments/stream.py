@@ -13,7 +13,7 @@ from metabit.data import Task, load
 from metabit.data.arrays import Warn
 from metabit.data.task import check_bytes
 from metabit.experiments.errors import UsageError
-from metabit.export import Cuts, Frozen, write_image
+from metabit.export import Cuts, Frozen, Notes, write_image
 from metabit.export.bits import pack_rows
 from metabit.runtime.inputs import Inputs
 
@@ -105,6 +105,14 @@ def as_inputs(task: Task, frozen: Frozen) -> Task:
         x_train, x_test = pack_rows(task.x_train > 0), pack_rows(task.x_test > 0)
         task = replace(task, x_train=x_train, x_test=x_test, packed=frozen.features)
     return task
+
+
+def grown(frozen: Frozen, task: Task) -> Notes | None:
+    """The notes of a network that learns a task: the names of its new classes behind the known ones."""
+    if frozen.notes is None or not frozen.notes.classes:
+        return frozen.notes
+    known = frozen.notes.classes
+    return replace(frozen.notes, classes=(*known, *task.labels[len(known) :]))
 
 
 def _limited(task: Task, frozen: Frozen) -> str:

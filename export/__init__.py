@@ -25,6 +25,7 @@ from typing import Any
 from metabit.export.bundle import FORMATS, Written, check_bundle, export_all
 from metabit.export.errors import ExportError, MissingExtra
 from metabit.export.files.image import read_image, write_image
+from metabit.export.files.interchange import interchangeable
 from metabit.export.freeze.fresh import fresh
 from metabit.export.freeze.gates import GateOptions, GatesArrays, GatesSource, freeze_gates
 from metabit.export.freeze.retune import retune, tunable_settings
@@ -59,7 +60,7 @@ __all__ = [
     "ExportError", "Frozen", "GateOptions", "GatesArrays", "GatesLayer", "GatesSource", "GradedLayer", "HeadLayer",
     "HeadRows", "HeadScale", "HeadSettings", "Layer", "LevelsLayer", "LevelsRule", "MissingExtra", "Notes", "Oracle",
     "OutputLayer", "Rule", "VisitOptions", "VoteOptions", "Votes", "Written", "check_bundle", "export_all", "freeze",
-    "freeze_gates", "freeze_graded", "fresh", "read_image", "retune", "tunable_settings", "write_image",
+    "freeze_gates", "freeze_graded", "fresh", "interchangeable", "read_image", "retune", "tunable_settings", "write_image",
 ]  # fmt: skip
 
 _RENAMED = {

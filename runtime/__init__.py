@@ -22,9 +22,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from metabit.runtime import _core
 from metabit.runtime.amalgamate import include_dir, sources, write_sources
+from metabit.runtime.c_header import model_header
 from metabit.runtime.inputs import InputError, Inputs, as_uint8, learner
 
-__all__ = ["InputError", "Model", "ModelError", "Step", "Steps", "as_uint8", "include_dir", "sources", "write_sources"]
+__all__ = [
+    "InputError",
+    "Model",
+    "ModelError",
+    "Step",
+    "Steps",
+    "as_uint8",
+    "include_dir",
+    "model_header",
+    "sources",
+    "write_sources",
+]
 
 
 _FROZEN = "nothing to learn: no layer of this image learns; export it with 2 or more hidden bits"
@@ -131,6 +143,11 @@ class Model:
     def input_size(self) -> int:
         """Bytes of one input."""
         return self._core.input_size
+
+    @property
+    def inputs(self) -> Inputs:
+        """What one input is on the device: dtype, scale, names."""
+        return self._takes
 
     @property
     def features(self) -> int:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 KEPT = 20_000
 """Most samples whose sums are kept."""
+MAX_VALUES, MAX_ROWS = 128, 128
+"""Of a head: two values of each unit, and rows."""
 NORM_EPS = 1e-5
 """Added to the variance by the normalisation."""
 RANGE = 1.5
@@ -139,6 +141,10 @@ class GatesCheckpoint:
     def classes(self) -> int:
         """C."""
         return len(self.class_names)
+
+    def head_fits(self, spare: int = 0) -> bool:
+        """Whether a head can learn on the device: it takes two values of each unit and has one row for each class."""
+        return 2 * self.units <= MAX_VALUES and self.classes + spare <= MAX_ROWS
 
     @property
     def weights(self) -> NDArray[np.int8]:
