@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 from metabit.data import Scenario, Task
-from metabit.train import Checkpoint, load_checkpoint
+from metabit.train import Checkpoint
+from metabit.train.checkpoint import load_network
 from metabit.train.run import STATE as UNFINISHED
 from metabit.train.run import run
 from metabit.train.settings import Settings
@@ -44,4 +45,4 @@ def trained(name: str, task: Task, settings: Settings) -> Checkpoint:
         if ran.interrupted:
             raise KeyboardInterrupt
         ran.checkpoint().write(path)
-    return load_checkpoint(path)
+    return load_network(path, "this benchmark")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -41,22 +42,27 @@ def warn(text: str) -> None:
 def opened(names: Iterable[str], frozen: Frozen, seed: int, quiet: bool) -> dict[str, Task]:
     """Each dataset once, as the network's inputs. Unless quiet, says what was read.
 
+    A class that the network does not know is the same in all of them, by its name.
+
     Raises:
         UsageError, DataError: as `stream.open_task`.
     """
-    tasks = {name: stream.open_task(name, frozen, seed=seed, warn=warn) for name in dict.fromkeys(names)}
+    tasks = {}
+    for name in dict.fromkeys(names):
+        task = tasks[name] = stream.open_task(name, frozen, seed=seed, warn=warn)
+        frozen = replace(frozen, notes=stream.grown(frozen, task))
     if not quiet:
         say(*tasks.values())
     return tasks
 
 
-def loaded(name: str, seed: int, outputs: int | None = None) -> Task:
+def loaded(name: str, seed: int, outputs: int | None = None, known: Sequence[str] = ()) -> Task:
     """A dataset, all its tasks in order, before there is a network that takes it.
 
     Raises:
         DataError: as `metabit.data.load`.
     """
-    return load(name, seed=seed, outputs=outputs, warn=warn).whole()
+    return load(name, seed=seed, outputs=outputs, known=known, warn=warn).whole()
 
 
 def say(*tasks: Task) -> None:

@@ -1,4 +1,4 @@
-"""Arrays of any sensible dtype -> tasks of uint8 features and class numbers. One scale and one numbering for a whole file."""
+"""Arrays of any sensible dtype -> tasks of features and class numbers. Values are kept; classes are those of a whole file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from metabit.data.errors import DataError, DataWarning
 from metabit.data.labels import as_labels, classes
-from metabit.data.task import Bytes, Scenario, Task, held_out, split
+from metabit.data.task import Numbers, Scenario, Task, held_out, split
 
 Warn = Callable[[str], None]
+OWN = "your own data"
+"""Summary of every scenario that was read from a user's file."""
 
 
 def tell(notes: Sequence[str], warn: Warn | None) -> None:
@@ -35,12 +37,14 @@ class Part:
         y: (n,), whole numbers or words.
         task: str (n,), the task of each sample, or None.
         cell: (row, column) -> where this feature stands in the file, for messages.
+        names: of the F features, or () where the file has none.
     """
 
     x: NDArray[Any]
     y: NDArray[Any]
     task: NDArray[np.str_] | None = None
     cell: Callable[[int, int], str] | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,70 +69,73 @@ def from_arrays(
     x_test: NDArray[Any] | None = None,
     y_test: NDArray[Any] | None = None,
     *,
+    features: Sequence[str] = (),
     seed: int = 0,
     warn: Warn | None = None,
 ) -> Task:
     """A task from arrays.
 
-    Features become uint8 by one scale for both parts. Whole numbers 0..255 and bool stay as they are. If the features
-    are floats that all lie in 0..1, they are multiplied by 255 and rounded: 0.0 and 1.0 become 0 and 255, so pass
-    input bits as bool or integers.
+    Features keep their values, whatever their scale: whole numbers become uint8, int16 or int32, the first that holds
+    those of both parts, and other numbers float32. The encoder of a network is fitted on them (`metabit.data.encoder`).
 
     Labels are whole numbers or words. Labels other than 0..C-1 are sorted and numbered anew, with a warning.
 
     Args:
         x, x_test: (n, F).
         y, y_test: (n,). Without a test part, 20 % of every class become one.
+        features: names of the F features, or ().
         seed: of that split.
         warn: receives each warning, one sentence; by default it becomes a `DataWarning`.
 
     Raises:
-        DataError: wrong number of dimensions, no samples, lengths that differ, NaN or infinity, a value out of range,
-            fewer than two classes.
+        DataError: wrong number of dimensions, no samples, lengths that differ, values that float32 does not hold, NaN
+            among them, fewer than two classes.
     """
     if (x_test is None) != (y_test is None):
         raise DataError(f"task {name!r} has only one of x_test and y_test: give both, or neither for a random split")
     test = None if x_test is None else Part(np.asarray(x_test), np.asarray(y_test))
-    found, notes = scenario_of(name, Raw(Part(np.asarray(x), np.asarray(y)), test))
+    found, notes = scenario_of(name, Raw(Part(np.asarray(x), np.asarray(y), names=tuple(features)), test))
     tell(notes, warn)
     return found.task(0, seed)
 
 
 def scenario_of(
-    name: str, raw: Raw, *, order: Sequence[str] = (), outputs: int | None = None
+    name: str, raw: Raw, *, order: Sequence[str] = (), outputs: int | None = None, known: Sequence[str] = ()
 ) -> tuple[Scenario, list[str]]:
     """A file's arrays as a scenario, and notes about what was changed.
 
     The scenario has one task, or one for each value of the file's ``task``, numbers in order, then names.
 
     Args:
-        order, outputs: as `labels.classes` takes them.
+        order, outputs, known: as `labels.classes` takes them.
 
     Raises:
         DataError: as `from_arrays`; a task without a test part where the others have one.
     """
     parts = [("", raw.train)] if raw.test is None else [("", raw.train), ("_test", raw.test)]
-    scaled, scaling = _features([(f"x{suffix}", part) for suffix, part in parts])
+    kept = _features([(f"x{suffix}", part) for suffix, part in parts])
     labels = []
     notes = list(raw.notes)
-    for (suffix, part), x in zip(parts, scaled, strict=True):
+    for (suffix, part), x in zip(parts, kept, strict=True):
         checked, said = as_labels(f"y{suffix}", part.y, len(x))
         labels.append(checked)
         notes += said
-    numbered, names, said = classes(name, labels, order=order, outputs=outputs)
+    numbered, names, said = classes(name, labels, order=order, outputs=outputs, known=known)
     count = len(names) or max(int(part.max()) for part in numbered) + 1
-    ids = task_names(raw.train)
+    ids, features = task_names(raw.train), raw.train.names
 
     def make(i: int, seed: int) -> Task:
         chosen = [_rows(part, ids[i] if ids else None, name) for _, part in parts]
-        arrays = [(x[rows], y[rows]) for x, y, rows in zip(scaled, numbered, chosen, strict=True)]
+        arrays = [(x[rows], y[rows]) for x, y, rows in zip(kept, numbered, chosen, strict=True)]
         title, about = f"{name}:{ids[i]}" if ids else name, Task.held_out
         if raw.test is None:
             (x, y), about = arrays[0], held_out(seed)
             arrays = [(x[rows], y[rows]) for rows in split(y, seed)]
-        return Task(title, *arrays[0], *arrays[1], raw.shape, names, about, scaling)
+        return Task(title, *arrays[0], *arrays[1], raw.shape, names, about, features)
 
-    found = Scenario(name, "your own data", max(1, len(ids)), count, make, max(1, len(ids)), names)
+    found = Scenario(
+        name, "your own data", max(1, len(ids)), count, make, max(1, len(ids)), names, feature_names=features
+    )
     return found, [f"{name}: {note}" for note in (*notes, *said)]
 
 
@@ -154,46 +161,46 @@ def _rows(part: Part, task: str | None, name: str) -> NDArray[np.bool_] | slice:
     return rows
 
 
-def _features(parts: Sequence[tuple[str, Part]]) -> tuple[list[Bytes], str]:
-    """All parts as uint8 (n, F), by one scale, and that scale in words."""
+def _features(parts: Sequence[tuple[str, Part]]) -> list[Numbers]:
+    """All parts (n, F) in one dtype that keeps their values."""
     for name, part in parts:
         _check(name, part)
     widths = [part.x.shape[1] for _, part in parts]
     if len(set(widths)) > 1:
         raise DataError(f"x_test has {widths[1]} features and x has {widths[0]}: they must agree")
-    floats = [part.x for _, part in parts if part.x.dtype.kind == "f"]
-    unit = bool(floats) and max(array.max() for array in floats) <= 1
-    scaling = "scaled from 0..1 to 0..255" if unit else ""
-    return [_to_bytes(name, part, unit) for name, part in parts], scaling
+    if (names := parts[0][1].names) and len(names) != widths[0]:
+        raise DataError(f"there are {len(names)} feature names for {widths[0]} features: give one for each")
+    dtype = _dtype([part.x for _, part in parts])
+    return [part.x.astype(dtype) for _, part in parts]
+
+
+def _dtype(arrays: Sequence[NDArray[Any]]) -> type[np.generic]:
+    if all(array.dtype in (np.uint8, np.bool_) for array in arrays):
+        return np.uint8
+    if all(array.dtype.kind in "biu" or (array == np.floor(array)).all() for array in arrays):
+        least, most = min(int(array.min()) for array in arrays), max(int(array.max()) for array in arrays)
+        for dtype in (np.uint8, np.int16, np.int32):
+            if np.iinfo(dtype).min <= least and most <= np.iinfo(dtype).max:
+                return dtype
+    return np.float32
 
 
 def _check(name: str, part: Part) -> None:
     array = part.x
     if array.dtype.kind not in "biuf":
-        raise DataError(f"{name} has dtype {array.dtype}: features must be numbers, best uint8")
+        raise DataError(f"{name} has dtype {array.dtype}: features must be numbers")
     if array.ndim != 2:
         raise DataError(f"{name} has shape {array.shape}: must be (samples, features), as by reshape(len({name}), -1)")
     if array.size == 0:
         raise DataError(f"{name} has shape {array.shape}: at least one sample and one feature are needed")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        row, column = np.argwhere(~np.isfinite(array))[0].tolist()
-        raise DataError(f"{_cell(name, part, row, column)}: features must be finite, fill such values")
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(array.astype(np.float32))
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0].tolist()
+            raise DataError(f"{_cell(name, part, row, column)}: features must be finite in float32, fill such values")
 
 
 def _cell(name: str, part: Part, row: int, column: int) -> str:
     where = f"{name}[{row}, {column}]" if part.cell is None else part.cell(row, column)
     return f"{where} is {part.x[row, column]}"
-
-
-def _to_bytes(name: str, part: Part, unit: bool) -> Bytes:
-    array = part.x
-    scale = unit and array.dtype.kind == "f"
-    if array.dtype != np.uint8 and array.dtype != np.bool_:
-        bad = (array < 0) | (array > 255)
-        if array.dtype.kind == "f" and not scale:
-            bad |= array != np.floor(array)
-        if bad.any():
-            row, column = np.argwhere(bad)[0].tolist()
-            rule = "must be whole numbers from 0 to 255, or all floats from 0 to 1: rescale them"
-            raise DataError(f"{_cell(name, part, row, column)}: features {rule}")
-    return np.rint(array * 255).astype(np.uint8) if scale else array.astype(np.uint8)

@@ -106,7 +106,9 @@ def read_csv(
         return f"{path}, line {lines[row]}, {names[layout.features[column]]}"
 
     task = None if layout.task is None else np.array(columns[layout.task])
-    return Part(x, _labels(path, rows, columns, layout, decimal_comma), task, cell), layout, notes
+    labels = _labels(path, rows, columns, layout, decimal_comma)
+    titles = tuple(names[i] for i in layout.features) if named else ()
+    return Part(x, labels, task, cell, titles), layout, notes
 
 
 def _rows(path: Path) -> tuple[Rows, bool]:

@@ -50,7 +50,12 @@ def _numbers(words: NDArray[np.str_]) -> NDArray[Any]:
 
 
 def classes(
-    name: str, parts: Sequence[NDArray[Any]], *, order: Sequence[str] = (), outputs: int | None = None
+    name: str,
+    parts: Sequence[NDArray[Any]],
+    *,
+    order: Sequence[str] = (),
+    outputs: int | None = None,
+    known: Sequence[str] = (),
 ) -> tuple[list[Labels], tuple[str, ...], list[str]]:
     """Checked labels -> classes.
 
@@ -62,17 +67,21 @@ def classes(
         order: names of all classes, class 0 first; () derives them from the labels.
         outputs: number of classes of the model that the data is for. Whole numbers below it are then its classes, and
             labels that must be numbered anew must be as many as it has classes.
+        known: names of the classes that this model has, class 0 first. Labels are those classes by name, and a label that is
+            none of them is a new class behind them, while there are outputs for it.
 
     Returns:
         the parts as int64; the name of each class, () if it is its number; notes about what was changed.
 
     Raises:
-        DataError: one class only, too many classes, a label that ``order`` does not have, labels that do not fit
-            ``outputs`` one to one.
+        DataError: one class only, unless the model does not know it, too many classes, a label that ``order`` does not
+            have, labels that do not fit ``outputs`` one to one, or a new class without an output.
     """
     if len({part.dtype.kind for part in parts}) > 1:  # words in one file, whole numbers in the other
         parts = [part.astype(str) for part in parts]
     learnt, found = np.unique(parts[0]), np.unique(np.concatenate(parts))
+    if known and not order and (outputs is None or _named(found, known)):
+        return _known(name, parts, found, known, outputs)
     if len(learnt) < 2:
         raise DataError(f"{name} has one class only ({learnt[0]}): at least two are needed to learn and to test")
     if order:
@@ -108,6 +117,38 @@ def _ordered(name: str, parts: Sequence[NDArray[Any]], order: Sequence[str]) -> 
                 raise DataError(f"{name} has a label {word!r} that classes={'/'.join(order)} does not name: add it")
         found.append(np.array([number[word] for word in part.astype(str)], np.int64))
     return found
+
+
+def _named(found: NDArray[Any], known: Sequence[str]) -> bool:
+    """False where the model's classes are plain numbers and the labels are words: then no name says which is which."""
+    numbers = tuple(known) == tuple(map(str, range(len(known))))
+    return not (numbers and found.dtype.kind == "U" and not set(found.tolist()) & set(known))
+
+
+def _known(
+    name: str, parts: Sequence[NDArray[Any]], found: NDArray[Any], known: Sequence[str], outputs: int | None
+) -> tuple[list[Labels], tuple[str, ...], list[str]]:
+    """Labels as the classes of a model by name, new ones behind them."""
+    new = [word for word in map(str, found) if word not in set(known)]
+    if len(np.unique(parts[0])) < 2 and not new:
+        raise DataError(f"{name} has one class only ({parts[0][0]}): at least two are needed to learn and to test")
+    if outputs is not None and len(known) + len(new) > outputs:
+        listed, spare = ", ".join(new[:LISTED]), outputs - len(known)
+        has = (
+            "it has no spare class"
+            if spare < 1
+            else f"it has {spare} spare classes"
+            if spare > 1
+            else "it has one spare class"
+        )
+        raise DataError(
+            f"{name} has labels that the model does not know ({listed}), and {has}: give it more with metabit "
+            f"export --spare-classes, or say which label is which class, as in {name},classes=NAME/NAME/..."
+        )
+    names = (*known, *new)
+    first = len(known)
+    notes = [f"{', '.join(new)}: new to the model, class {first}" + (f" to {len(names) - 1}" if len(new) > 1 else "")]
+    return _ordered(name, parts, names), names, notes if new else []
 
 
 def _absent(found: NDArray[Any], outputs: int) -> str:

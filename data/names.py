@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,13 +22,20 @@ CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 
 def load(
-    name: str | Path, *, seed: int = 0, tasks: int | None = None, outputs: int | None = None, warn: Warn | None = None
+    name: str | Path,
+    *,
+    seed: int = 0,
+    tasks: int | None = None,
+    outputs: int | None = None,
+    known: Sequence[str] = (),
+    warn: Warn | None = None,
 ) -> Scenario:
     """A dataset or a sequence of tasks, by name. Every command takes the same names.
 
     ============================  =======================================================================
     ``digits``, ``mnist`` ...     a row of `SCENARIOS`; ``rotated-digits:2`` is its second task alone
-    ``my.npz``                    arrays x (n, F) and y (n,), optionally x_test, y_test, task, task_test
+    ``my.npz``                    arrays x (n, F) and y (n,), optionally x_test, y_test, task, task_test,
+                                  feature_names (F,)
     ``my.csv``                    a table (`csv_files.read_csv`), also .csv.gz, .tsv, .tsv.gz
     ``my.npz:right``              the samples whose ``task`` is right, as one task
     ``pictures``                  a folder with a subfolder of pictures for each class
@@ -38,13 +46,13 @@ def load(
     ``index=keep`` (take a row index for a feature), ``header=yes`` or ``header=no``, ``classes=idle/walk/run`` (the name
     of each class, in order). So a name with its options reads the same in every command.
 
-    How features and labels are converted: `arrays.from_arrays`. Scale and classes are those of the whole file, for all
-    its tasks and for both parts.
+    How features and labels are read: `arrays.from_arrays`. Features keep their values. Classes are those of the whole
+    file, for all its tasks and for both parts.
 
     Args:
         seed: of splits, permutations and parts, where a task is given none of its own.
         tasks: use only the first so many tasks.
-        outputs: number of classes of the model that the data is for (`labels.classes`).
+        outputs, known: number of classes of the model that the data is for, and their names (`labels.classes`).
         warn: receives each warning, one sentence; by default it becomes a `DataWarning`.
 
     Returns:
@@ -58,7 +66,7 @@ def load(
     text = str(name).removeprefix("file:")
     found = SCENARIOS.get(text) or _part_of_builtin(text)
     if found is None:
-        found, notes = _file(text, outputs)
+        found, notes = _file(text, outputs, known)
         tell(notes, warn)
     return replace(found.first(tasks), seed=seed)
 
@@ -76,7 +84,7 @@ def _part_of_builtin(text: str) -> Scenario | None:
     return row.only(int(number) - 1)
 
 
-def _file(text: str, outputs: int | None) -> tuple[Scenario, list[str]]:
+def _file(text: str, outputs: int | None, known: Sequence[str]) -> tuple[Scenario, list[str]]:
     paths, options = _parts(text)
     picked = ""
     head, colon, tail = paths[0].rpartition(":")
@@ -89,7 +97,7 @@ def _file(text: str, outputs: int | None) -> tuple[Scenario, list[str]]:
     raw = _read(paths, options)
     order = tuple(options["classes"].split("/")) if "classes" in options else ()
     title = ",".join(paths)
-    found, notes = scenario_of(title, raw, order=order, outputs=outputs)
+    found, notes = scenario_of(title, raw, order=order, outputs=outputs, known=known)
     if not picked:
         return found, notes
     ids = task_names(raw.train)

@@ -7,6 +7,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Container
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +22,7 @@ DAMAGED = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib
 
 
 def read_npz(path: Path) -> Raw:
-    """A file of arrays x (n, F) and y (n,), optionally task (n,), x_test, y_test and task_test.
+    """A file of arrays x (n, F) and y (n,), optionally task (n,), x_test, y_test, task_test and feature_names (F,).
 
     Raises DataError: the file is missing, damaged or lacks an array, or task does not fit the others.
     """
@@ -39,7 +40,11 @@ def read_npz(path: Path) -> Raw:
     given = [key for key in ("x_test", "y_test") if key in arrays]
     if len(given) == 1:
         raise DataError(f"{path} has only one of x_test and y_test: give both, or neither for a random split")
-    return Raw(_part(path, arrays, ""), _part(path, arrays, "_test") if given else None)
+    titles = arrays.get("feature_names", np.array([], str))
+    if titles.ndim != 1 or titles.dtype.kind not in "SU":
+        raise DataError(f"{path}: feature_names has {titles.dtype} {titles.shape}: must be one word for each feature")
+    train = replace(_part(path, arrays, ""), names=tuple(titles.astype(str).tolist()))
+    return Raw(train, _part(path, arrays, "_test") if given else None)
 
 
 def _part(path: Path, arrays: dict[str, NDArray[Any]], suffix: str) -> Part:

@@ -1,4 +1,4 @@
-"""Task: a training part and a test part, uint8 features and integer labels. Scenario: a sequence of tasks."""
+"""Task: a training part and a test part, features that are numbers and integer labels. Scenario: a sequence of tasks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from metabit.data.errors import DataError
 
 Bytes = NDArray[np.uint8]
+Numbers = NDArray[Any]
+"""uint8, int16, int32 or float32, the values of the file."""
 Labels = NDArray[np.int64]
 
 MAX_CLASSES = 16384
@@ -33,24 +35,25 @@ class Task:
 
     Args:
         name: for reports.
-        x_train, x_test: uint8 (n, F), in the order of the file.
+        x_train, x_test: (n, F), in the order of the file and with its values: uint8, int16 or int32 if all are whole
+            numbers that it holds, else float32.
         y_train, y_test: int64 (n,), each 0..classes-1.
         shape: (H, W, C) of a picture whose features lie in that order, C fastest; None if they are no picture.
         class_names: name of each class, as the data has it; () where a class has no name but its number.
         held_out: in words, where the test part comes from.
-        scaling: in words, what was done to the features; "" if they are as the data has them.
+        feature_names: name of each feature, as the data has it; () without names.
         packed: number of features before they were packed as bits, 8 to a byte; 0 if they are not packed.
     """
 
     name: str
-    x_train: Bytes
+    x_train: Numbers
     y_train: Labels
-    x_test: Bytes
+    x_test: Numbers
     y_test: Labels
     shape: tuple[int, int, int] | None = None
     class_names: tuple[str, ...] = ()
     held_out: str = "the data's own test part"
-    scaling: str = ""
+    feature_names: tuple[str, ...] = ()
     packed: int = 0
 
     @property
@@ -77,7 +80,7 @@ class Task:
             "features": self.packed or self.features,
             "classes": dict(zip(self.labels, counts.tolist(), strict=True)),
             "held_out": self.held_out,
-            "scaling": self.scaling,
+            "numbers": str(self.x_train.dtype),
         }
 
     def line(self) -> str:
@@ -85,9 +88,9 @@ class Task:
         facts = self.facts()
         counts = [f"{name}: {count:,}" for name, count in facts["classes"].items()]
         more = f", and {len(counts) - LISTED} more" if len(counts) > LISTED else ""
-        scaling = f", {self.scaling}" if self.scaling else ""
+        kind = "" if facts["numbers"] == "uint8" else f" ({facts['numbers']})"
         return (
-            f"{self.name}: {facts['samples']:,} samples of {facts['features']:,} features{scaling}; "
+            f"{self.name}: {facts['samples']:,} samples of {facts['features']:,} features{kind}; "
             f"{len(counts)} classes ({', '.join(counts[:LISTED])}{more}); "
             f"{facts['train']:,} to learn, {facts['test']:,} to test ({self.held_out})"
         )
@@ -106,6 +109,7 @@ class Scenario:
         most: the largest possible number of tasks.
         class_names: name of each class; () where a class has no name but its number.
         seed: of splits, permutations and parts, where `task` and `whole` are given none.
+        feature_names: name of each feature; () without names.
     """
 
     name: str
@@ -116,6 +120,7 @@ class Scenario:
     most: int = 1
     class_names: tuple[str, ...] = ()
     seed: int = 0
+    feature_names: tuple[str, ...] = ()
 
     def task(self, i: int, seed: int | None = None) -> Task:
         """Task i, 0 <= i < count. Raises DataError: there is no such task, or its data cannot be read."""
@@ -194,6 +199,14 @@ def held_out(seed: int) -> str:
     return f"{100 * TEST_SHARE:.0f} % of every class, drawn with seed {seed}; both parts in file order"
 
 
+def check_bytes(task: Task, taker: str, way_out: str) -> None:
+    """Raises DataError unless the features are uint8: ``taker`` takes nothing else, and ``way_out`` is what does."""
+    if task.x_train.dtype != np.uint8:
+        least, most = (f"{value:g}" for value in (task.x_train.min(), task.x_train.max()))
+        found = f"{task.name} has features from {least} to {most} ({task.x_train.dtype})"
+        raise DataError(f"{found}: {taker} takes whole numbers from 0 to 255; {way_out}")
+
+
 def thermometer(x_train: Bytes, planes: int) -> Bytes:
     """Thresholds of a thermometer code, equally spaced, the same for every feature.
 
@@ -207,8 +220,11 @@ def thermometer(x_train: Bytes, planes: int) -> Bytes:
         uint8 (P, F).
 
     Raises:
-        DataError: planes is out of range for these values.
+        DataError: planes is out of range for these values, or they are not uint8.
     """
+    if x_train.dtype != np.uint8:
+        found = f"features are {x_train.dtype}: a thermometer code takes uint8"
+        raise DataError(f"{found}; metabit.data.encoder.Encoder, of the default network, takes any numbers")
     low, high = int(x_train.min()), int(x_train.max())
     limit = min(MAX_PLANES, high - low)
     if limit == 0:

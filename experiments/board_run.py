@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from metabit.firmware_sim import (
 )  # fmt: skip
 from metabit.firmware_sim.build.toolchain import compiler_version
 from metabit.firmware_sim.report.measure import SECOND_BUILD, LayerCost, layer_costs, layer_names
+from metabit.runtime import Model
 
 CHUNK = 50
 """Samples that one message to the emulator holds, and between two points of the prequential accuracy."""
@@ -83,6 +84,7 @@ class Ran:
 
 def run(plan: Plan, progress: Callable[[str], None] = lambda text: None) -> Ran:
     """Build the firmware once, then test, learn and test again in one emulator process."""
+    plan = replace(plan, datasets=on_device(plan))
     board, (name, task) = plan.board, plan.stream
     stack = plan.budgets.of(board.name).stack_bytes
     elf = build(plan.image, board, network=plan.frozen, stack_size=stack, opt=plan.opt)
@@ -135,6 +137,16 @@ def run(plan: Plan, progress: Callable[[str], None] = lambda text: None) -> Ran:
                 **counts(plan.image, tally, state, device.state()),
             )
     return Ran(before, after, tally, measurement, deployment)
+
+
+def on_device(plan: Plan) -> dict[str, Task]:
+    """The datasets with the bytes that the board takes."""
+    model = Model(plan.image)
+
+    def bytes_of(task: Task) -> Task:
+        return replace(task, x_train=model.device_bytes(task.x_train), x_test=model.device_bytes(task.x_test))
+
+    return {name: bytes_of(task) for name, task in plan.datasets.items()}
 
 
 def report(plan: Plan, ran: Ran, image_name: str) -> Report:

@@ -31,7 +31,7 @@ class Confusion:
         best_two = np.sort(scores.astype(np.int64), axis=1)[:, -2:]
         size = max(scores.shape[1], len(names))
         counts = np.bincount(y * size + predicted, minlength=size * size).reshape(size, size)
-        named = [*names, *map(str, range(len(names), size))]
+        named = [*names, *(f"class {i}" if str(i) in names else str(i) for i in range(len(names), size))]
         return cls(counts, named, surer_half(predicted, best_two[:, -1] - best_two[:, 0], y))
 
     @property

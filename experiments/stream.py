@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 
 from metabit.data import Task, load
 from metabit.data.arrays import Warn
+from metabit.data.task import check_bytes
 from metabit.experiments.errors import UsageError
-from metabit.export import Frozen
+from metabit.export import Cuts, Frozen, Notes, write_image
 from metabit.export.bits import pack_rows
+from metabit.runtime.inputs import Inputs
 
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+
+SHOWN = 5
+"""Most features that a warning names."""
 
 
 @dataclass
@@ -57,6 +62,8 @@ class Tally:
 def open_task(name: str, frozen: Frozen, *, seed: int = 0, warn: Warn | None = None) -> Task:
     """A dataset by name (`metabit.data.load`), all its tasks in order, as inputs of a network (`as_inputs`).
 
+    Labels are classes of the network by the names in its notes; a label without one is a new class behind them.
+
     Args:
         seed: of the split, of permutations and of parts.
         warn: receives each warning of the reader.
@@ -65,28 +72,63 @@ def open_task(name: str, frozen: Frozen, *, seed: int = 0, warn: Warn | None = N
         UsageError: features or classes that the network does not have.
         DataError: as `metabit.data.load`.
     """
-    task = load(name, seed=seed, outputs=frozen.classes, warn=warn).whole()
-    return as_inputs(task, frozen)
+    known = frozen.notes.classes if frozen.notes else ()
+    task = as_inputs(load(name, seed=seed, outputs=frozen.classes, known=known, warn=warn).whole(), frozen)
+    if warn is not None and (said := _limited(task, frozen)):
+        warn(said)
+    return task
 
 
 def as_inputs(task: Task, frozen: Frozen) -> Task:
-    """A task with the inputs of a network: its uint8 features (n, F), or packed bits if the network takes bits.
+    """A task with the inputs of a network, as `metabit.runtime.Model` takes them.
+
+    They are the numbers of the task where the network has thresholds of its own features; else uint8 features (n, F), or
+    packed bits if the network takes bits.
 
     Raises:
         UsageError: features or classes that the network does not have.
+        DataError: numbers that a network without thresholds of its own does not take.
     """
-    features = frozen.input_bits if frozen.packed else frozen.input_bytes
-    if task.features != features:
-        raise UsageError(f"{task.name} has {task.features} features, this model takes {features}")
+    if task.features != frozen.features:
+        raise UsageError(f"{task.name} has {task.features} features, this model takes {frozen.features}")
     if task.classes > frozen.classes:
-        raise UsageError(f"{task.name} has labels up to {task.classes - 1}, this model has {frozen.classes} classes")
+        more = "; metabit export --spare-classes gives a head more" if frozen.layers[-1].kind == "head" else ""
+        found = f"{task.name} has labels up to {task.classes - 1}, this model has {frozen.classes} classes"
+        raise UsageError(found + more)
+    if isinstance(frozen.encode, Cuts) or str(frozen.layers[0].kind) == "triples":
+        return task
+    check_bytes(task, "this model", "the default network of metabit train takes any numbers")
     if frozen.packed:
         most = max(int(task.x_train.max()), int(task.x_test.max()))
         if most > 1:
             raise UsageError(f"{task.name} has a feature of {most}, this model has no encoder and takes bits: 0 or 1")
         x_train, x_test = pack_rows(task.x_train > 0), pack_rows(task.x_test > 0)
-        task = replace(task, x_train=x_train, x_test=x_test, packed=features)
+        task = replace(task, x_train=x_train, x_test=x_test, packed=frozen.features)
     return task
+
+
+def grown(frozen: Frozen, task: Task) -> Notes | None:
+    """The notes of a network that learns a task: the names of its new classes behind the known ones."""
+    if frozen.notes is None or not frozen.notes.classes:
+        return frozen.notes
+    known = frozen.notes.classes
+    return replace(frozen.notes, classes=(*known, *task.labels[len(known) :]))
+
+
+def _limited(task: Task, frozen: Frozen) -> str:
+    """Values that a network limits because they lie outside the range of training, in words; "" if there are none."""
+    if not isinstance(frozen.encode, Cuts) or frozen.encode.scale is None:
+        return ""
+    counts = sum(Inputs.of(write_image(frozen)).clipped(x) for x in (task.x_train, task.x_test))
+    assert not isinstance(counts, int)
+    if not counts.any():
+        return ""
+    names = task.feature_names or [f"feature {i}" for i in range(task.features)]
+    worst = np.argsort(-counts, kind="stable")[:SHOWN]
+    listed = ", ".join(f"{names[i]}: {counts[i]:,}" for i in worst if counts[i])
+    more = ", ..." if (counts > 0).sum() > SHOWN else ""
+    found = f"{counts.sum():,} of {task.x_train.size + task.x_test.size:,} values"
+    return f"{task.name}: {found} lie outside the range of training and are limited to it ({listed}{more})"
 
 
 def accuracy(predict: Callable[[Bytes], NDArray[np.generic]], x: Bytes, y: Labels) -> float:

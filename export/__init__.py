@@ -25,6 +25,7 @@ from typing import Any
 from metabit.export.bundle import FORMATS, Written, check_bundle, export_all
 from metabit.export.errors import ExportError, MissingExtra
 from metabit.export.files.image import read_image, write_image
+from metabit.export.files.interchange import interchangeable
 from metabit.export.freeze.fresh import fresh, fresh_votes
 from metabit.export.freeze.gates import GateOptions, GatesArrays, GatesSource, freeze_gates
 from metabit.export.freeze.retune import retune, tunable_settings
@@ -61,7 +62,8 @@ __all__ = [
     "Frozen", "GateOptions", "GatesArrays", "GatesLayer", "GatesSource", "GradedLayer", "HeadLayer", "HeadRows", "HeadScale",
     "HeadSettings", "Layer", "LevelsLayer", "LevelsRule", "MissingExtra", "Notes", "Oracle", "OutputLayer", "Rule",
     "TriplesLayer", "VisitOptions", "VoteOptions", "Votes", "Written", "check_bundle", "export_all", "freeze", "freeze_gates",
-    "freeze_graded", "fresh", "fresh_votes", "read_image", "retune", "sample_of_ranges", "tunable_settings", "write_image",
+    "freeze_graded", "fresh", "fresh_votes", "interchangeable", "read_image", "retune", "sample_of_ranges", "tunable_settings",
+    "write_image",
 ]  # fmt: skip
 
 _RENAMED = {

@@ -31,6 +31,7 @@ except ImportError:  # Windows: no lock, but `check_bundle` still finds a mixtur
     fcntl = None  # type: ignore[assignment]
 
 Inputs = NDArray[Any]
+HEADER_FILE = "model.h"
 STAGING = ".export-"
 """First characters of the folder in which files are completed."""
 
@@ -69,6 +70,7 @@ def export_all(
     *,
     formats: Sequence[str] = tuple(FORMATS),
     device: Engine | None = None,
+    header: Callable[[bytes], str] | None = None,
     inputs: int = 64,
     steps: int = 32,
     provenance: dict[str, Any] | None = None,
@@ -79,6 +81,7 @@ def export_all(
     runs an image) must give the same integer scores on the vectors' inputs. Exports into one folder at the same time run one
     after the other. manifest.json holds the sha256 of the other files; `check_bundle` compares them.
 
+    header: makes the text of model.h, the sizes and names for a C program, from the image; None leaves that file out.
     inputs, steps: of `write_vectors`. provenance: JSON-ready, added to the manifest.
 
     Raises:
@@ -95,6 +98,8 @@ def export_all(
     x = frozen.unpack(packed)
     image = write_image(frozen)
     files, engines = {"vectors.npz": vectors}, ["numpy"]
+    if header is not None:
+        files[HEADER_FILE] = header(image).encode()
     for name in formats:
         form = FORMATS[name]
         data = form.write(frozen)

@@ -3,7 +3,7 @@
 The C runtime (``src/``, C99, freestanding) does the work. This module gives it memory and checks what callers pass::
 
     model = Model.open("model.mbit")
-    label = model.predict_one(x)       # x: uint8 (input_size,)
+    label = model.predict_one(x)       # x: the numbers of one sample, as in training
     model.learn_one(x, y)              # in place
     model.save("learned.mbit")
 
@@ -22,8 +22,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from metabit.runtime import _core
 from metabit.runtime.amalgamate import include_dir, sources, write_sources
+from metabit.runtime.c_header import model_header
+from metabit.runtime.inputs import InputError, Inputs, as_uint8, learner
 
-__all__ = ["InputError", "Model", "ModelError", "Step", "Steps", "include_dir", "sources", "write_sources"]
+__all__ = [
+    "InputError",
+    "Model",
+    "ModelError",
+    "Step",
+    "Steps",
+    "as_uint8",
+    "include_dir",
+    "model_header",
+    "sources",
+    "write_sources",
+]
 
 
 _FROZEN = "nothing to learn: no layer of this image learns; export it with 2 or more hidden bits"
@@ -42,10 +55,6 @@ class ModelError(ValueError):
 
     def __reduce__(self) -> tuple[type[ModelError], tuple[str, int]]:
         return type(self), (str(self), self.code)
-
-
-class InputError(ValueError):
-    """The model cannot take this input or label."""
 
 
 class Step(NamedTuple):
@@ -71,7 +80,8 @@ class Steps(NamedTuple):
 class Model:
     """A network on the host, with the same integers as on the device.
 
-    An input is ``input_size`` uint8 features, or packed bits where the first layer takes bits. One thread at a time predicts or
+    An input is ``features`` numbers, the same as in training: floats of any scale where the image has a scale, else whole
+    numbers in the range of its integers; or packed bits, uint8, where the first layer takes bits. One thread at a time predicts or
     learns; a second one gets RuntimeError. While it learns, other threads may call `image`, `state`, `steps` and `save`: each
     takes the state between two steps.
     """
@@ -86,6 +96,7 @@ class Model:
             self._core = _core.Model(image, _wanted_vectors())
         except _core.Fault as fault:
             raise _model_error(fault) from None
+        self._takes, self._learner = Inputs.of(image), learner(image)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Model:
@@ -134,8 +145,33 @@ class Model:
         return self._core.input_size
 
     @property
+    def inputs(self) -> Inputs:
+        """What one input is on the device: dtype, scale, names."""
+        return self._takes
+
+    @property
+    def features(self) -> int:
+        """Numbers of one input: features, or bytes of packed bits."""
+        return self._takes.values
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The name of each feature, () where the image has none."""
+        return self._takes.features
+
+    @property
     def classes(self) -> int:
         return self._core.classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class from 0 on, () where the image has none. Classes beyond them are spare."""
+        return self._takes.classes
+
+    @property
+    def learner(self) -> str:
+        """What learns: "head", "levels", "visits", "votes" or "none"."""
+        return self._learner
 
     @property
     def steps(self) -> int:
@@ -163,22 +199,40 @@ class Model:
             raise ValueError(f"mode is {mode!r}: 'infer' or 'learn'")
         return self._core.arena_learn if mode == "learn" else self._core.arena_infer
 
+    # Inputs
+
+    def quantise(self, x: ArrayLike) -> NDArray[Any]:
+        """Returns what the device takes, uint8 or int16 (n, features), for numbers (n, features).
+
+        With a scale, values outside the range of their feature are limited to it. Raises InputError, which names sample
+        and feature: NaN or infinity, or without a scale a number that is not whole or not in range.
+        """
+        return self._takes.quantise(x)
+
+    def clipped(self, x: ArrayLike) -> NDArray[np.int64]:
+        """Returns how many values of each feature `quantise` limits, int64 (features,); 0 for one that never varied."""
+        return self._takes.clipped(x)
+
+    def device_bytes(self, x: ArrayLike) -> NDArray[np.uint8]:
+        """Returns the input of `mb_predict` for numbers (n, features): `quantise` as bytes, uint8 (n, input_size)."""
+        return self._takes.device(x)
+
     # Verbs
 
     def predict_one(self, x: ArrayLike) -> int:
-        """Returns the class of one input, uint8 (input_size,)."""
+        """Returns the class of one input, numbers (features,)."""
         return int(self.predict_many(np.asarray(x)[None])[0])
 
     def predict_many(self, x: ArrayLike) -> NDArray[np.uint16]:
-        """Returns classes, uint16 (n,), of inputs uint8 (n, input_size)."""
+        """Returns classes, uint16 (n,), of inputs (n, features); uint8 (n, input_size) is taken as the device's bytes."""
         return self._predict(x)[1]
 
     def scores(self, x: ArrayLike) -> NDArray[np.int32]:
-        """Returns scores, int32 (n, classes), of inputs uint8 (n, input_size)."""
+        """Returns scores, int32 (n, classes), of inputs (n, features)."""
         return self._predict(x)[0]
 
     def margins(self, x: ArrayLike) -> NDArray[np.int64]:
-        """Returns the margins, int64 (n,) >= 0, of inputs uint8 (n, input_size): best score less second. A large one is sure.
+        """Returns the margins, int64 (n,) >= 0, of inputs (n, features): best score less second. A large one is sure.
 
         In units of this model's scores: good for ranking its predictions, not for comparing two models.
         """
@@ -192,24 +246,24 @@ class Model:
 
     def _predict(self, x: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
         """Returns scores, int32 (n, classes), and labels, uint16 (n,)."""
-        inputs = self._inputs(x)
+        inputs = self._takes.device(x)
         scores = np.empty((len(inputs), self.classes), np.int32)
         labels = np.empty(len(inputs), np.uint16)
         self._core.predict_many(inputs, scores, labels)
         return scores, labels
 
     def learn_one(self, x: ArrayLike, y: int) -> Step:
-        """Makes one learning step in place on one input, uint8 (input_size,), and its label."""
+        """Makes one learning step in place on one input, numbers (features,), and its label."""
         s = self.learn_many(np.asarray(x)[None], [y])
         return Step(int(s.predicted[0]), bool(s.skipped[0]), int(s.visited[0]), int(s.moved[0]), int(s.flipped[0]))
 
     def learn_many(self, x: ArrayLike, y: ArrayLike) -> Steps:
-        """Makes one learning step for each sample, in order: inputs uint8 (n, input_size), labels (n,) in 0..classes-1.
+        """Makes one learning step for each sample, in order: inputs (n, features), labels (n,) in 0..classes-1.
 
         All inputs and labels are checked before the first step. Ctrl-C raises KeyboardInterrupt between two steps, and
         the steps before it stay learned.
         """
-        inputs = self._inputs(x)
+        inputs = self._takes.device(x)
         labels = self._labels(y, len(inputs))
         info = np.empty((len(inputs), 5), np.uint32)
         try:
@@ -219,14 +273,6 @@ class Model:
         return Steps(info[:, 0], info[:, 1].astype(np.bool_), info[:, 2], info[:, 3], info[:, 4])
 
     # Checks
-
-    def _inputs(self, x: ArrayLike) -> NDArray[np.uint8]:
-        a = np.asarray(x)
-        if a.ndim != 2:
-            raise InputError(f"inputs have shape {a.shape}, they must be (samples, {self.input_size}): x[None] for one")
-        if a.shape[1] != self.input_size:
-            raise InputError(f"an input has {a.shape[1]} values, this model takes {self.input_size}")
-        return as_uint8(a)
 
     def _labels(self, y: ArrayLike, n: int) -> NDArray[np.uint16]:
         a = np.asarray(y)
@@ -257,16 +303,3 @@ def _wanted_vectors() -> str | None:
             f"METABIT_VECTORS={wanted}: {wrong}; one of {', '.join(_core.VECTORS_HERE)}, or leave it unset"
         )
     return wanted
-
-
-def as_uint8(a: NDArray[Any]) -> NDArray[np.uint8]:
-    """Converts whole numbers 0..255 of any dtype to contiguous uint8. Raises InputError, which names the first bad value."""
-    if a.dtype == np.uint8 or a.dtype == np.bool_:
-        return np.ascontiguousarray(a, np.uint8)
-    if a.dtype.kind not in "iuf":
-        raise InputError(f"inputs are {a.dtype}, they must be numbers 0..255")
-    bad = ~((a >= 0) & (a <= 255) & (a == np.floor(a)))  # NaN compares false and so is bad
-    if bad.any():
-        value = a[bad][0]
-        raise InputError(f"input value {value} is not a whole number 0..255: scale the features to uint8 first")
-    return np.ascontiguousarray(a, np.uint8)

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from metabit.runtime.c_header import image_header
+
 HERE = Path(__file__).parent
 IMAGE_HEADER = "model_image.h"
 
@@ -60,7 +62,7 @@ def write_sources(
     place = Path(folder)
     texts = {"metabit.h": _header(), "metabit.c": _pair()} if single_file else dict(_copies())
     if image is not None:
-        texts[IMAGE_HEADER] = _image_header(Path(image))
+        texts[IMAGE_HEADER] = image_header(Path(image), _MARK)
     if place.is_file():
         raise NotADirectoryError(errno.ENOTDIR, "it is a file: name a folder for the C sources", str(place))
     place.mkdir(parents=True, exist_ok=True)
@@ -171,32 +173,3 @@ def _pair() -> str:
     head = [f"#include {name}" for name in sorted(unit.system)]
     text = _comment("the whole library, to be compiled as C99 beside metabit.h.")
     return text + "\n".join([*head, "", '#include "metabit.h"', "", *body])
-
-
-# The image
-
-
-def _image_header(path: Path) -> str:
-    """Returns an image as an array of words, which gives it its alignment. All cores that run it are little-endian."""
-    from metabit.runtime import Model
-
-    model = Model.open(path)
-    data = path.read_bytes()[: model.image_size]
-    words = [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data), 4)]
-    rows = ["    " + " ".join(f"0x{word:08X}u," for word in words[i : i + 8]) for i in range(0, len(words), 8)]
-    sizes = {
-        "INPUT_BYTES": (model.input_size, "of one input, mb_input_size"),
-        "CLASSES": (model.classes, "scores, mb_classes"),
-        "STATE_WORDS": (model.state_size // 4, "state memory, mb_state_size"),
-        "ARENA_WORDS": (model.arena_size("learn") // 4, "arena to predict and learn"),
-        "ARENA_WORDS_PREDICT": (model.arena_size("infer") // 4, "arena to predict only"),
-    }
-    defines = [f"#define MODEL_{name} {size} /* {what} */" for name, (size, what) in sizes.items()]
-    return (
-        f"/* metabit {version('metabit')}: the image {path.name}, sha256 {hashlib.sha256(data).hexdigest()}.\n"
-        f" * {_MARK}. Include it in one file only: the array is part of it. */\n"
-        + "\n".join(
-            ["#ifndef MODEL_IMAGE_H", "#define MODEL_IMAGE_H", "", "#include <stdint.h>", "", *defines, "",
-             f"static const uint32_t model_image[{len(words)}] = {{", *rows, "};", "", "#endif", ""]
-        )
-    )  # fmt: skip

@@ -1,5 +1,7 @@
 """The file `checkpoint.safetensors`: tensors, and one JSON text in the header. Reading it does not need torch.
 
+It holds a network of a `Spec` (this file) or the default network (`gates_checkpoint.py`); `load` reads either.
+
 The tensors have the names, dtypes and shapes of `Spec.tensors`. The metadata of the header has one key, ``metabit``, a
 JSON object: ``version`` (int), ``spec``, ``rule`` (m of each trained layer, lr, weight_decay), ``history`` (a list of
 finished epochs), ``provenance`` (any object). The JSON is sorted, so equal checkpoints are equal files.
@@ -17,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metabit.data.errors import DataError
 from metabit.data.rows import write_whole
 from metabit.train.errors import TrainError, extra
+from metabit.train.gates_checkpoint import GatesCheckpoint, header_text, to_bytes
 from metabit.train.network.spec import Spec
 
 if TYPE_CHECKING:
@@ -102,8 +106,6 @@ class Checkpoint:
             DataError: the folder does not exist or cannot be written.
             TrainError: history or provenance is not JSON.
         """
-        with extra("safetensors"):
-            from safetensors.numpy import save as to_bytes
         header = {
             "version": VERSION,
             "spec": self.spec.to_dict(),
@@ -111,12 +113,7 @@ class Checkpoint:
             "history": self.history,
             "provenance": self.provenance,
         }
-        try:
-            text = json.dumps(header, sort_keys=True, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise TrainError(f"history and provenance must be plain JSON: {error}") from None
-        contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in self.tensors.items()}
-        write_whole(path, to_bytes(contiguous, {_KEY: text}))
+        write_whole(path, to_bytes(self.tensors, {_KEY: header_text(header)}))
 
 
 def save(
@@ -144,7 +141,20 @@ def save(
     return checkpoint
 
 
-def load(path: str | Path) -> Checkpoint:
+def load_network(path: str | Path, taker: str) -> Checkpoint:
+    """`load` for ``taker``, which takes a network of a `Spec` only.
+
+    Raises:
+        TrainError: as for `load`, or the file holds the default network.
+    """
+    found = load(path)
+    if isinstance(found, GatesCheckpoint):
+        way_out = "train one of the paper's networks, as by metabit train --preset wide-512"
+        raise TrainError(f"{path} holds the default network, which {taker} does not take: {way_out}")
+    return found
+
+
+def load(path: str | Path) -> Checkpoint | GatesCheckpoint:
     """Read ``checkpoint.safetensors`` and check all of it. Needs NumPy and safetensors only.
 
     Raises:
@@ -166,11 +176,14 @@ def load(path: str | Path) -> Checkpoint:
     try:
         header = json.loads(metadata[_KEY])
         version = header["version"]
+        if version == GatesCheckpoint.VERSION:
+            return GatesCheckpoint.of_header(header, tensors)
         if version != VERSION:
-            raise TrainError(f"version {version!r} is unknown: this metabit reads {VERSION}, use the one that wrote it")
+            known = f"{VERSION} and {GatesCheckpoint.VERSION}"
+            raise TrainError(f"version {version!r} is unknown: this metabit reads {known}, use the one that wrote it")
         rule = Rule(tuple(header["rule"]["m"]), header["rule"]["lr"], header["rule"]["weight_decay"])
         return Checkpoint(Spec.from_dict(header["spec"]), tensors, rule, header["history"], header["provenance"])
-    except TrainError as error:
+    except (TrainError, DataError) as error:
         raise TrainError(f"{path}: {error}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise TrainError(f"{path} has a damaged header ({error!r}): train and save it again") from None

@@ -196,10 +196,7 @@ def run(
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise TrainError("training under torchrun was removed: start one process, without torchrun")
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainError(f"cannot make {folder} ({error.strerror}): choose another folder") from None
+    make_folder(folder)
     loop = SavedLoop(scenario, settings, folder / STATE)
     if resume:
         loop.load()
@@ -207,6 +204,14 @@ def run(
         interrupted = not loop.go(stop, progress)
     network = loop.network.eval()
     return Run(scenario, settings, network, loop.history, loop.norms, loop.baseline, interrupted)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results. Raises TrainError: that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainError(f"cannot make {folder} ({error.strerror}): choose another folder") from None
 
 
 class SavedLoop(Loop):

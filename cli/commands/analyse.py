@@ -34,9 +34,9 @@ def switches(
     """
     from metabit.data import load
     from metabit.experiments.analyses import switch_signs
-    from metabit.train import load_checkpoint
+    from metabit.train.checkpoint import load_network
 
-    network = load_checkpoint(checkpoint).to_network()
+    network = load_network(checkpoint, "metabit analyse switches").to_network()
     task = load(data, seed=seed, warn=show.warn).task(0)
     if task.features != network.spec.features:
         raise UsageError(f"--data {data} has {task.features} features, {checkpoint} takes {network.spec.features}")

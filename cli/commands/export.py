@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
@@ -13,90 +13,243 @@ from metabit.experiments import show
 from metabit.experiments.demo_settings import RECIPE
 
 if TYPE_CHECKING:
-    from metabit.export import Frozen, VisitOptions
+    from metabit.export import Frozen
+    from metabit.train import Checkpoint
+    from metabit.train.gates_checkpoint import GatesCheckpoint
 
 
 CHECKPOINT = Path("out/checkpoint.safetensors")
+HEAD, PAPER, LEVELS = "A head", "Networks of the paper", "Learning"
+
+
+def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
+    return Option(*names, help=text, rich_help_panel=panel, **more)
+
+
+Learner = Annotated[
+    str | None,
+    _option(LEVELS, "head, levels, visits, votes or none; by default what suits the network: a head after gates."),
+]
+M = Annotated[
+    str | None,
+    _option(LEVELS, "Metaplasticity of levels, visits or votes; 0 is none, auto suits the levels of visits."),
+]
+Spare = Annotated[int | None, _option(HEAD, "Classes that may still come.", "--spare-classes", min=0)]
+Rows = Annotated[int | None, _option(HEAD, "Means that one class may have, 1..8; 1.")]
+Memory = Annotated[int | None, _option(HEAD, "Samples that a class mean remembers, 1..1023; 255.")]
+Prior = Annotated[str | None, _option(HEAD, "on: frequent classes score higher, or off; on.")]
+Bits = Annotated[int | None, _option(PAPER, f"Bits a synapse, 2..8; 1 exports a frozen network; {RECIPE.bits}.")]
+Strengthen = Annotated[
+    str | None, _option(PAPER, "certain (the paper), or same: by chance like weakening, for streams; certain.")
+]
+Visits = Annotated[
+    float | None, _option(PAPER, "Share of eligible synapses that a completely wrong sample visits; 0.12.")
+]
+Margin = Annotated[
+    float | None, _option(PAPER, "Skip a sample if the error of its true class is below this, 0..1; 0.02.")
+]
+Backward = Annotated[
+    str | None, _option(PAPER, "How errors pass layers: exact, or ternary: random signs, fewer cycles; exact.")
+]
 
 
 def command(
     source: Annotated[Path, Argument(help="checkpoint.safetensors from metabit train, or a (learned) .mbit image.")] = CHECKPOINT,
     output: Annotated[Path | None, Option("-o", "--output", help="Folder; by default the source's.")] = None,
-    bits: Annotated[int, Option(help="Bits a synapse, 2..8; 1 exports a frozen network, but not of graded units.")] = RECIPE.bits,
-    m: Annotated[str | None, Option(help="Metaplasticity, by default that of training; 0 is none, auto suits the levels.")] = None,
-    strengthen: Annotated[str, Option(help="certain (the paper), or same: by chance like weakening, for streams.")] = "certain",
-    visits: Annotated[float | None, Option(help="Share of eligible synapses that a completely wrong sample visits; 0.12.")] = None,
-    margin: Annotated[float, Option(help="Skip a sample if the error of its true class is below this, 0..1.")] = 0.02,
-    backward: Annotated[str, Option(help="How errors pass layers: exact, or ternary: random signs, fewer cycles.")] = "exact",
-    formats: Annotated[str, Option(help="Comma-separated: mbit, onnx, tflite.")] = "mbit,onnx,tflite",
+    learner: Learner = None,
+    m: M = None,
+    spare: Spare = None,
+    rows: Rows = None,
+    memory: Memory = None,
+    prior: Prior = None,
+    bits: Bits = None,
+    strengthen: Strengthen = None,
+    visits: Visits = None,
+    margin: Margin = None,
+    backward: Backward = None,
+    formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite; by default all that can hold it.")] = None,
     seed: show.Seed = 1,
     json: show.Json = False,
 ) -> None:  # fmt: skip
     """Freeze a network into integers and write it for every engine.
 
-    Writes model.mbit, model.onnx, model.tflite, vectors.npz and manifest.json. Each file is read back, and nothing is written
-    unless every engine gives the same integer scores. An image keeps its own learning options.
+    Writes model.mbit, model.h (sizes and names for a C program), model.onnx, model.tflite, vectors.npz and manifest.json. Each file
+    is read back, and nothing is written unless every engine gives the same integer scores. An image keeps its own learner.
 
-    Example: [bold]metabit export out/checkpoint.safetensors --bits 4[/]
+    Learners of the default network: a head, class means that learn new data and new classes in a few KB; levels, the output as
+    training left it, which learns on in half a KB; none. Learners of the paper's networks: visits, of sign units; votes, of graded
+    units; none.
+
+    Example: [bold]metabit export out/checkpoint.safetensors --spare-classes 2[/]
     """
     from metabit import export
-    from metabit.runtime import Model
+    from metabit.runtime import Model, model_header
 
-    wanted = [name.strip() for name in formats.split(",") if name.strip()]
-    if not wanted:
-        raise UsageError("--formats is empty: choose from mbit, onnx, tflite")
+    options = {
+        "learner": learner, "m": m, "spare-classes": spare, "rows": rows, "memory": memory, "prior": prior, "bits": bits,
+        "strengthen": strengthen, "visits": visits, "margin": margin, "backward": backward,
+    }  # fmt: skip
+    given = {name: value for name, value in options.items() if value is not None}
     try:
-        options = export.VisitOptions(
-            bits=bits, m=_metaplasticity(m), strengthen=strengthen, visit_rate=visits, skip_below=margin, backward=backward,  # type: ignore[arg-type]
-            seed=seed,
-        )  # fmt: skip
-        frozen = _frozen(source, output, options)
+        frozen = _frozen(source, output, given, seed)
     except export.ExportError as wrong:
-        raise UsageError(str(wrong).replace("visit_rate=", "--visits ").replace("skip_below=", "--margin ")) from None
+        raise UsageError(_named(str(wrong))) from None
+    wanted = _formats(formats, frozen)
     written = export.export_all(
         frozen,
         output or source.parent,
         formats=wanted,
         device=lambda image, x: Model(image).scores(x),
+        header=model_header,
         provenance={"command": show.command_line(), "seed": seed},
     )
+    image = Model.open((output or source.parent) / "model.mbit") if "mbit" in wanted else None
     if json:
-        show.emit({"folder": str(output or source.parent), "files": written.files, "engines": list(written.engines)})
+        found = {"folder": str(output or source.parent), "files": written.files, "engines": list(written.engines)}
+        show.emit(found | {"learner": image.learner if image else None})
         return
     show.table(f"{output or source.parent}", ["file", "bytes"], [(f, f"{n:,}") for f, n in written.files.items()])
+    if image is not None:
+        arena = image.arena_size("infer" if image.learner == "none" else "learn")
+        show.say(f"learner {image.learner}: {image.state_size:,} bytes of state and {arena:,} bytes of arena in RAM")
     show.say(f"{', '.join(written.engines)}: equal integer scores on {written.inputs} inputs")
 
 
-def _frozen(source: Path, output: Path | None, o: VisitOptions) -> Frozen:
+def _formats(formats: str | None, frozen: Frozen) -> list[str]:
+    from metabit.export import FORMATS, interchangeable
+
+    if formats is None:
+        return list(FORMATS) if interchangeable(frozen) else ["mbit"]
+    wanted = [name.strip() for name in formats.split(",") if name.strip()]
+    if not wanted:
+        raise UsageError("--formats is empty: choose from mbit, onnx, tflite")
+    return wanted
+
+
+def _frozen(source: Path, output: Path | None, given: dict[str, Any], seed: int) -> Frozen:
     """The network of an image, or of a checkpoint with these options."""
     from metabit import export, train
+    from metabit.train.gates_checkpoint import GatesCheckpoint
 
     if source.suffix == ".mbit":
         if output is None:
             raise UsageError(
                 f"-o is missing: next to {source} the files could replace those of the original, name a folder"
             )
-        if o != export.VisitOptions(bits=RECIPE.bits, seed=1):
+        if given or seed != 1:
             raise UsageError(
-                "an image brings its own learning options: give --bits, --m and the like with a checkpoint"
+                "an image brings its own learning options: give --bits, --m, --learner and the like with a checkpoint"
             )
         return export.read_image(source.read_bytes())
     checkpoint = train.load_checkpoint(source)
-    if checkpoint.spec.units != "graded":
-        return export.freeze(checkpoint, o)
-    if o.bits < 2 or o != export.VisitOptions(bits=o.bits, m=o.m, seed=o.seed):
+    if isinstance(checkpoint, GatesCheckpoint):
+        return _gates(checkpoint, given, seed)
+    frozen = _paper(checkpoint, given, seed)
+    names = {name: tuple(checkpoint.provenance.get(f"{kind}_names", ())) for name, kind in _NOTES.items()}
+    return replace(frozen, notes=export.Notes(**names)) if any(names.values()) else frozen
+
+
+_NOTES = {"classes": "class", "features": "feature"}
+
+
+def _gates(checkpoint: GatesCheckpoint, given: dict[str, Any], seed: int) -> Frozen:
+    from metabit import export
+
+    of_paper = [name for name in ("bits", "strengthen", "visits", "margin", "backward") if name in given]
+    if of_paper or given.get("learner") in ("visits", "votes"):
+        what = f"--{of_paper[0]}" if of_paper else f"--learner {given['learner']}"
+        raise UsageError(
+            f"{what} belongs to networks of the paper (metabit train --preset wide-512, gates-192 ...): the default network "
+            "has the learners head, levels and none"
+        )
+    spare = given.get("spare-classes", 0)
+    learner = given.get("learner") or _default_learner(checkpoint, spare)
+    for name in ("spare-classes", "rows", "memory", "prior"):
+        if name in given and learner != "head":
+            raise UsageError(
+                f"--{name} is of a head, and the learner is {learner}: give --learner head, or leave it out"
+            )
+    if "m" in given and learner != "levels":
+        raise UsageError(
+            f"--m is of levels that learn, and the learner is {learner}: give --learner levels, or leave it out"
+        )
+    if given.get("prior") not in (None, "on", "off"):
+        raise UsageError(f"--prior {given['prior']}: must be on or off")
+    options: dict[str, Any] = {"learner": learner, "spare_classes": spare, "seed": seed}
+    options |= {to: given[name] for name, to in (("rows", "rows_per_class"), ("memory", "memory")) if name in given}
+    if "prior" in given:
+        options["prior"] = given["prior"] == "on"
+    if "m" in given:
+        options["m"] = _number(given["m"])
+    return export.freeze_gates(checkpoint, options=export.GateOptions(**options))
+
+
+def _default_learner(checkpoint: GatesCheckpoint, spare: int) -> str:
+    """A head where one fits, else levels, which is said."""
+    from metabit.train.gates_checkpoint import MAX_ROWS, MAX_VALUES
+
+    if checkpoint.head_fits(spare):
+        return "head"
+    size = f"{checkpoint.units} gates and {checkpoint.classes + spare} classes"
+    show.warn(
+        f"warning: a head takes {MAX_VALUES // 2} gates and {MAX_ROWS} classes at most, not {size}: the learner is levels"
+    )
+    return "levels"
+
+
+def _paper(checkpoint: Checkpoint, given: dict[str, Any], seed: int) -> Frozen:
+    from metabit import export
+
+    votes = checkpoint.spec.units == "graded"
+    learner = given.pop("learner", None)
+    mine = "votes" if votes else "visits"
+    for name in ("spare-classes", "rows", "memory", "prior"):
+        if name in given:
+            raise UsageError(
+                f"--{name} is of a head, which this network of the paper cannot have: train the default network, by metabit "
+                "train without --preset, --m and --set"
+            )
+    if learner not in (None, mine, "none") or (votes and learner == "none"):
+        way_out = "train the default network for head or levels" if learner in ("head", "levels") else f"choose {mine}"
+        raise UsageError(
+            f"--learner {learner}: this network of the paper learns by {mine}{'' if votes else ', or none'}; {way_out}"
+        )
+    if learner == "none" and given.get("bits", 1) != 1:
+        raise UsageError(
+            f"--learner none with --bits {given['bits']}: a network that does not learn has 1 bit, leave one out"
+        )
+    bits = given.get("bits", 1 if learner == "none" else RECIPE.bits)
+    m = _metaplasticity(given.get("m"))
+    if not votes:
+        names = {"strengthen": "strengthen", "visits": "visit_rate", "margin": "skip_below", "backward": "backward"}
+        more = {to: given[name] for name, to in names.items() if name in given}
+        return export.freeze(checkpoint, export.VisitOptions(bits=bits, m=m, seed=seed, **more))
+    if bits < 2 or set(given) - {"bits", "m"}:
         raise UsageError(
             "graded units learn by votes, in 2 to 8 bits: --strengthen, --visits, --margin and --backward belong to other "
             "networks; metabit tune sets the options of the vote rule"
         )
-    votes = replace(export.VOTES_AFTER_TRAINING, bits=o.bits, seed=o.seed)
-    return export.freeze_graded(checkpoint, votes, None if isinstance(o.m, str) else o.m)  # auto is the default
+    options = replace(export.VOTES_AFTER_TRAINING, bits=bits, seed=seed)
+    return export.freeze_graded(checkpoint, options, None if isinstance(m, str) else m)  # auto is the default
 
 
 def _metaplasticity(m: str | None) -> float | Literal["auto"] | None:
     if m == "auto":
         return "auto"
+    return None if m is None else _number(m, ", or auto")
+
+
+def _number(m: str, more: str = "") -> float:
     try:
-        return None if m is None else float(m)
+        return float(m)
     except ValueError:
-        raise UsageError(f"--m {m}: give a number, or auto") from None
+        raise UsageError(f"--m {m}: give a number{more}") from None
+
+
+def _named(text: str) -> str:
+    """An error with the names of the options."""
+    options = {"visit_rate=": "--visits ", "skip_below=": "--margin ", "spare_classes=": "--spare-classes ",
+               "rows_per_class=": "--rows "}  # fmt: skip
+    for name, option in options.items():
+        text = text.replace(name, option)
+    return text

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,10 @@ from metabit.cli import datasets
 from metabit.cli.errors import UsageError
 from metabit.experiments import show, stream
 from metabit.experiments.confusion import Confusion
+
+if TYPE_CHECKING:
+    from metabit.export import Notes
+    from metabit.runtime import Model
 
 CHUNK = 100
 
@@ -71,7 +76,7 @@ def command(
             interrupted = True
             tally.samples = (model.steps - frozen.counters.steps) % 2**32  # some of the last chunk was learned as well
         if save is not None:
-            model.save(save)
+            _save(save, model, stream.grown(frozen, task))
     after = tested() if learn else before
 
     if json:
@@ -95,6 +100,18 @@ def command(
             show.say(f"saved as {save}")
     if interrupted:
         raise typer.Exit(130)
+
+
+def _save(path: Path, model: Model, notes: Notes | None) -> None:
+    """Writes the learned image, with the names of classes that were new in this stream."""
+    from metabit.data.rows import write_whole
+    from metabit.export import read_image, write_image
+
+    learned = read_image(model.image())
+    if notes == learned.notes:
+        model.save(path)
+    else:
+        write_whole(path, write_image(replace(learned, notes=notes)))
 
 
 def _tell(

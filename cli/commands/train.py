@@ -1,4 +1,4 @@
-"""Command `metabit train`."""
+"""Command `metabit train`: the default network, or the paper's networks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from metabit.cli.removed import refusing
 from metabit.experiments import show
 
 if TYPE_CHECKING:
+    from metabit.data import Scenario
+    from metabit.train.recipe_run import RecipeRun
     from metabit.train.run import Run
 
 WHAT, RULE, OUT = "Network and tasks", "Training", "Results"
@@ -41,9 +43,9 @@ def command(
     scenario: Annotated[str, Argument(help="A name of the list above, or your own file or folder.")] = "digits",
     output: Annotated[Path, Option("-o", "--output", help="Folder for all results.", rich_help_panel=OUT)] = Path("out"),
     preset: Annotated[str | None, Option(help="Network: a name of the list above.", rich_help_panel=WHAT)] = None,
-    hidden: Annotated[list[int] | None, Option(help="Units of a dense hidden layer; repeat.", rich_help_panel=WHAT)] = None,
+    hidden: Annotated[list[int] | None, Option(help="Units of a hidden layer; repeat.", rich_help_panel=WHAT)] = None,
     tasks: Annotated[int | None, Option(help="Number of tasks.", min=1, rich_help_panel=WHAT)] = None,
-    epochs: Annotated[int | None, Option(help="Passes over each task.", min=1, rich_help_panel=RULE)] = None,
+    epochs: Annotated[int | None, Option(help="Passes over each task, or over all samples.", min=1, rich_help_panel=RULE)] = None,
     m: Annotated[list[float] | None, Option(help="Metaplasticity, 0 is none; repeat: by layer.", rich_help_panel=RULE)] = None,
     seed: Annotated[int | None, Option(help="Equal seeds give equal results.", min=0, max=2**32 - 1, rich_help_panel=RULE)] = None,
     file: Annotated[Path | None, Option("--settings", help="Settings in a .toml or .json file.", rich_help_panel=RULE)] = None,
@@ -54,15 +56,119 @@ def command(
 ) -> None:  # fmt: skip
     from metabit.cli import datasets
     from metabit.data import load
-    from metabit.train import metrics
-    from metabit.train.run import run
-    from metabit.train.settings import Settings, defaults
+    from metabit.data.arrays import OWN
+    from metabit.train.recipe_run import applies
     from metabit.train.settings_file import merge
 
     by_layer = m[0] if m and len(m) == 1 else m or None
     flags = {"preset": preset, "hidden": hidden or None, "epochs": epochs, "m": by_layer, "seed": seed}
-    settings = Settings.of(defaults(scenario), **merge(file, pairs or (), flags))
-    row = load(scenario, seed=settings.seed, tasks=tasks, warn=datasets.warn)
+    changes = merge(file, pairs or (), flags)
+    number = changes.get("seed", 0)
+    row = load(scenario, seed=number if isinstance(number, int) else 0, tasks=tasks, warn=datasets.warn)
+    if applies(changes, default=row.most == 1 or row.summary == OWN):
+        _default(scenario, row, changes, output, resume, plot, json)
+    else:
+        _paper(scenario, row, changes, output, resume, plot, json)
+
+
+def _default(
+    scenario: str, row: Scenario, changes: dict[str, Any], output: Path, resume: bool, plot: bool, json: bool
+) -> None:
+    """Train the default network on all tasks together."""
+    from metabit.cli.errors import UsageError
+    from metabit.experiments import plots
+    from metabit.train import metrics
+    from metabit.train.recipe import Report, planned
+    from metabit.train.recipe_run import RecipeSettings, run_recipe
+
+    if resume:
+        raise UsageError(
+            "--resume: the default network is trained in one go, in seconds to minutes, and has no saved state: leave it out"
+        )
+    settings = RecipeSettings.of(changes)
+    task = row.whole()
+    start, done = monotonic(), 0
+    with show.bar(f"training on {row.name}", planned(len(task.y_train), settings.epochs)) as bar:
+
+        def tell(report: Report) -> None:
+            nonlocal done
+            bar.step(report.step - done, f"training, loss {report.loss:.3f}")
+            done = report.step
+
+        ran = run_recipe(task, settings, tell)
+    seconds = round(monotonic() - start, 1)
+    _make(output)
+    path = output / "checkpoint.safetensors"
+    ran.checkpoint({"data": scenario, "seed": settings.seed, "command": show.command_line()}).write(path)
+    if ran.history:
+        metrics.write_json(output / "history.json", ran.history)
+        metrics.write_csv(output / "history.csv", ran.history)
+    if plot:
+        plots.hidden_histograms(output / "hidden.svg", ran.checkpoint().tensors)
+        if ran.history:
+            plots.accuracy_over_time(output / "accuracy.svg", ran.history)
+    facts = _default_facts(ran, path, row, seconds)
+    if json:
+        show.emit({**facts, "read": task.facts()})
+    else:
+        show.say(task.line())
+        _tell_default(ran, facts, scenario)
+    if ran.interrupted:
+        raise typer.Exit(130)
+
+
+def _default_facts(ran: RecipeRun, path: Path, row: Scenario, seconds: float) -> dict[str, Any]:
+    last = ran.history[-1] if ran.history else {}
+    encoder = ran.trained.encoder
+    return {
+        "checkpoint": str(path), "scenario": row.name, "tasks": row.count, "epochs": last.get("epoch", 0),
+        "steps": len(ran.trained.losses), "interrupted": ran.interrupted, "seconds": seconds, "loss": last.get("loss"),
+        "train_accuracy": last.get("train_accuracy"), "test_accuracy": ran.accuracy, "accuracy": [ran.accuracy],
+        "mean_accuracy": ran.accuracy, "balanced_accuracy": ran.balanced, "accuracy_matrix": [[ran.accuracy]],
+        "network": {"features": encoder.features, "thresholds": encoder.planes, "units": ran.settings.units,
+                    "classes": max(2, ran.task.classes), "bits": ran.settings.bits},
+    }  # fmt: skip
+
+
+def _tell_default(ran: RecipeRun, facts: dict[str, Any], name: str) -> None:
+    if facts["tasks"] > 1:
+        show.say(
+            f"All {facts['tasks']} tasks are learnt together; --m or --preset trains a network of the paper on one by one."
+        )
+    if ran.interrupted:
+        show.say(
+            f"Interrupted after {facts['steps']} steps: the network is saved as it was then, a new run trains it whole."
+        )
+    size = facts["network"]
+    each = "thresholds each" if size["thresholds"] > 1 else "threshold each"
+    show.say(
+        f"the default network: {size['features']} features, {size['thresholds']} {each}, {size['units']} gates, "
+        f"{size['classes']} classes"
+    )
+    reached = f"test accuracy {show.percent(ran.accuracy)}"
+    if round(100 * ran.balanced, 1) != round(100 * ran.accuracy, 1):
+        reached += f", balanced {show.percent(ran.balanced)}"
+    show.say(f"{facts['checkpoint']}: {facts['epochs']} epochs on {name}, {reached}, {facts['seconds']} s")
+
+
+def _make(folder: Path) -> None:
+    from metabit.train.run import make_folder
+
+    make_folder(folder)
+
+
+def _paper(
+    scenario: str, row: Scenario, changes: dict[str, Any], output: Path, resume: bool, plot: bool, json: bool
+) -> None:
+    """Train a network of the paper on one task after another."""
+    from metabit.data.task import check_bytes
+    from metabit.train import metrics
+    from metabit.train.run import run
+    from metabit.train.settings import Settings, defaults
+
+    settings = Settings.of(defaults(scenario), **changes)
+    way_out = "leave out --m, --set and --preset to train the default network, which takes any numbers"
+    check_bytes(row.task(0), "a network of the paper", way_out)
     start = monotonic()
     phases = 1 if settings.interleaved else row.count
     with show.bar(f"training on {row.name}", phases * settings.epochs) as bar:
@@ -79,7 +185,7 @@ def command(
     path = output / "checkpoint.safetensors"
     # A resumed run must end in the same bytes, so the provenance leaves --resume out.
     typed = show.command_line().replace(" --resume", "")
-    names = {"class_names": list(row.class_names)} if row.class_names else {}
+    names = {name: list(getattr(row, name)) for name in ("class_names", "feature_names") if getattr(row, name)}
     about = {
         "data": scenario, **names, "seed": settings.seed, "command": typed, "settings": settings.to_dict(),
     }  # fmt: skip
@@ -142,36 +248,45 @@ class Command(refusing(REMOVED)):  # type: ignore[misc]  # the class is made at 
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         from metabit.data.scenarios import SCENARIOS
-        from metabit.train.network.presets import PRESETS
+        from metabit.train.network.presets import NORMED, PRESETS
 
+        normed = [
+            f"{name:<15}  {units} gates{', the default' if units == 32 else ''}" for name, units in NORMED.items()
+        ]
         self.help = HELP.format(
             scenarios="\n".join(f"{row.name:<15}  {row.summary}" for row in SCENARIOS.values()),
-            presets="\n".join(f"{row.name:<15}  {row.summary}" for row in PRESETS.values()),
+            presets="\n".join([*normed, *(f"{row.name:<15}  {row.summary}" for row in PRESETS.values())]),
         )
         super().format_help(ctx, formatter)
 
 
-HELP = """Train a metaplastic binary network on one task after another.
+HELP = """Train a network on your data, or one of the paper's networks on one task after another.
 
-Example: [bold]metabit train rotated-digits -o out --epochs 20 --m 25[/]
+Example: [bold]metabit train my.csv -o out[/]
 
-The scenarios:
+On your own data and on a single task (digits, mnist, fashion, usps ...) it is the default network: thresholds of each feature,
+fitted on the training part, one layer of gates, --hidden 32 of them, and an output of levels. It takes any numbers, and all
+tasks of a file are learnt together. On a sequence of tasks, and with any setting of the paper's networks (--m, --set, a --preset
+of theirs, several --hidden), it is a metaplastic binary network, which takes whole numbers from 0 to 255:
+[bold]metabit train rotated-digits -o out --epochs 20 --m 25[/]
+
+The data:
 
 \b
 {scenarios}
-my.npz           your own: arrays x (n, features), 0..255 or 0..1, and y (n,), numbers or words
+my.npz           your own: arrays x (n, features), any numbers, and y (n,), numbers or words
 my.csv           your own: a row for each sample, the label in column label, class, target, y or the last
 pictures         your own: a folder with a subfolder of pictures for each class
 a.csv,b.csv      your own: a training part and a test part, two files or two folders
 
-The networks of --preset:
+The networks of --preset, those of the default network first:
 
 \b
 {presets}
 
 An array or column named task makes your own data a sequence. NAME:2 is one task of it. Public datasets are downloaded
-once and kept; METABIT_DATA_DIR names a folder that has them already. Each scenario has its own defaults. docs/training.md
-lists the settings for --set and --settings. Ctrl-C saves, and --resume continues to an equal result.
+once and kept; METABIT_DATA_DIR names a folder that has them already. docs/training.md lists the settings for --set and
+--settings. Ctrl-C saves. --resume continues a run on a sequence to an equal result.
 """
 
 app = typer.Typer(rich_markup_mode="rich", add_completion=False)

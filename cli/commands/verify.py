@@ -17,6 +17,7 @@ from metabit.cli.errors import UsageError
 from metabit.data import thermometer
 from metabit.experiments import show, stream
 from metabit.experiments.demo_settings import RECIPE
+from metabit.train.gates_checkpoint import GatesCheckpoint
 
 if TYPE_CHECKING:
     from metabit.data import Task
@@ -37,9 +38,9 @@ class Ran:
 
 
 def command(
-    checkpoint: Annotated[Path | None, Argument(help="checkpoint.safetensors; without one, a network is trained briefly.")] = None,
+    checkpoint: Annotated[Path | None, Argument(help="checkpoint.safetensors; else a network is trained briefly.")] = None,
     data: datasets.Data = "digits",
-    bits: Annotated[str, Option(help="Hidden bits to try, comma-separated.")] = "2,4,8",
+    bits: Annotated[str, Option(help="Hidden bits to try, comma-separated; of the paper's networks.")] = "2,4,8",
     steps: Annotated[int, Option(help="Learning steps, the whole state compared after each.", min=1)] = 500,
     board: Annotated[list[str] | None, Option(help="Boards to emulate; repeatable. Default: all.")] = None,
     seed: show.Seed = 0,
@@ -47,12 +48,14 @@ def command(
 ) -> None:  # fmt: skip
     """Show that every engine computes the same integers and learns the same state.
 
+    The default network is verified with its learners head and levels, a network of the paper with each number of bits.
+
     Scores: NumPy oracle, ONNX Runtime, TFLite, the C runtime on this machine and on each emulated board, on every test sample.
     State: oracle, C here and C on each board, all bytes after every learning step. Exits with 1 if anything differs.
 
     Example: [bold]metabit verify --bits 4 --steps 100 --board rp2040[/]
     """
-    from metabit import export, train
+    from metabit import train
     from metabit.firmware_sim import boards, load_board
 
     try:
@@ -63,15 +66,20 @@ def command(
         raise UsageError(f"--bits {bits}: only 2 to 8 hidden bits learn")
     chips = [load_board(name) for name in board or boards()]
     source = train.load_checkpoint(checkpoint) if checkpoint else None
-    read = datasets.loaded(data, seed, source.spec.classes if source else None)
-    source = source or _quick(read, seed)
+    if source is None:
+        read = datasets.loaded(data, seed)
+        source = _quick(read, seed)
+    elif isinstance(source, GatesCheckpoint):
+        read = datasets.loaded(data, seed, source.classes, source.class_names)
+    else:
+        read = datasets.loaded(data, seed, source.spec.classes)
+    networks = _networks(source, widths, seed)
     rows: list[dict[str, Any]] = []
-    with show.bar("verifying", (4 + len(chips)) * len(widths)) as bar:
-        for k in widths:
-            frozen = export.freeze(source, export.VisitOptions(bits=k, seed=seed % 2**32))
+    with show.bar("verifying", (4 + len(chips)) * len(networks)) as bar:
+        for name, frozen in networks.items():
             task = stream.as_inputs(read, frozen)
             ran = run_all(frozen, task, steps, chips, lambda text: bar.step(text=text))
-            rows += [{"bits": k, **row} for row in compare(ran)]
+            rows += [{"bits": name, **row} for row in compare(ran)]
     equal = all(row["scores_differ"] == 0 and not row["states_differ"] for row in rows)
     if json:
         found = {"equal": equal, "read": read.facts(), "test_samples": len(task.y_test), "steps": steps}
@@ -80,7 +88,7 @@ def command(
         datasets.say(read)
         show.table(
             f"against the oracle: scores of {len(task.y_test)} samples, state after each of {steps} steps",
-            ["k", "engine", "scores that differ", "states that differ"],
+            ["" if isinstance(source, GatesCheckpoint) else "k", "engine", "scores that differ", "states that differ"],
             [["" if value is None else value for value in row.values()] for row in rows],
             caption="all equal" if equal else None,
         )
@@ -88,48 +96,58 @@ def command(
         raise typer.Exit(1)
 
 
-def _quick(task: Task, seed: int) -> Checkpoint:
-    """A network of which every layer learns, trained for `QUICK_EPOCHS` epochs."""
+def _quick(task: Task, seed: int) -> Checkpoint | GatesCheckpoint:
+    """A network trained for `QUICK_EPOCHS` epochs: one of the paper of which every layer learns, or the default network."""
     from metabit import train
+    from metabit.train.recipe_run import RecipeSettings, run_recipe
 
+    if task.x_train.dtype != np.uint8:
+        return run_recipe(task, RecipeSettings(epochs=QUICK_EPOCHS, seed=seed)).checkpoint()
     spec = train.Spec(task.features, RECIPE.hidden, task.classes, thermometer(task.x_train, RECIPE.planes), seed=seed)
     network = train.Network(spec)
     train.fit(network, task, epochs=QUICK_EPOCHS, m=RECIPE.m, seed=seed)
     return train.Checkpoint(spec, network.tensors(), train.Rule.of(spec, RECIPE.m))
 
 
+def _networks(source: Checkpoint | GatesCheckpoint, widths: Sequence[int], seed: int) -> dict[int | str, Frozen]:
+    """The networks to verify, by number of bits or by learner."""
+    from metabit import export
+
+    seed %= 2**32
+    if not isinstance(source, GatesCheckpoint):
+        return {k: export.freeze(source, export.VisitOptions(bits=k, seed=seed)) for k in widths}
+    learners = ("head", "levels") if source.head_fits() else ("levels",)
+    return {name: export.freeze_gates(source, options=export.GateOptions(learner=name, seed=seed)) for name in learners}
+
+
 def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step: Callable[[str], None]) -> list[Ran]:
     """Scores of the test part and states of the learning steps, by every engine; ``step`` is called after each."""
     from metabit import export, firmware_sim
-    from metabit.export.bits import unpack_rows
     from metabit.export.files.onnx_file import run_onnx, write_onnx
     from metabit.export.files.tflite_file import run_tflite, write_tflite
     from metabit.export.oracle import Oracle
     from metabit.export.vectors import state_of
     from metabit.runtime import Model
 
-    def unpacked(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The inputs for engines that take one byte a bit."""
-        return unpack_rows(x, frozen.input_bits).astype(np.uint8) if frozen.packed else x
-
-    x, order = task.x_test, np.arange(steps) % len(task.y_train)
-    samples, labels = task.x_train[order], task.y_train[order]
     image = export.write_image(frozen)
+    model, order = Model(image), np.arange(steps) % len(task.y_train)
+    x, samples, labels = model.device_bytes(task.x_test), model.device_bytes(task.x_train[order]), task.y_train[order]
+    given = frozen.unpack(x)  # what engines outside metabit and the oracle take
 
     oracle, states = Oracle(frozen), []
-    scores = np.array([oracle.scores(sample) for sample in unpacked(x)])
-    for sample, label in zip(unpacked(samples), labels, strict=True):
+    scores = np.array([oracle.scores(sample) for sample in given])
+    for sample, label in zip(frozen.unpack(samples), labels, strict=True):
         oracle.learn(sample, int(label))
         states.append(np.frombuffer(state_of(frozen, oracle), np.uint8))
     ran = [Ran("NumPy oracle", scores, np.array(states))]
     step("NumPy oracle")
-    ran.append(Ran("ONNX Runtime", run_onnx(write_onnx(frozen), unpacked(x))))
+    if export.interchangeable(frozen):
+        ran.append(Ran("ONNX Runtime", run_onnx(write_onnx(frozen), given)))
+        ran.append(Ran("TFLite", run_tflite(write_tflite(frozen), given)))
     step("ONNX Runtime")
-    ran.append(Ran("TFLite", run_tflite(write_tflite(frozen), unpacked(x))))
     step("TFLite")
 
-    model, states = Model(image), []
-    scores = model.scores(x)
+    scores, states = model.scores(x), []
     for sample, label in zip(samples, labels, strict=True):
         model.learn_one(sample, int(label))
         states.append(np.frombuffer(model.state(), np.uint8))

@@ -56,7 +56,7 @@ def named_tensors(frozen: f.Frozen) -> dict[str, NDArray[Any]]:
             named[f"layer{i}.mul"] = layer.mul
             named[f"layer{i}.add"] = layer.add
         else:
-            raise ExportError(f"layer {i} is graded: ONNX and TFLite hold thresholds only, use --formats mbit")
+            raise ExportError(f"layer {i} is {layer.kind}: ONNX and TFLite hold thresholds only, use --formats mbit")
     return named
 
 
@@ -73,6 +73,8 @@ def facts(frozen: f.Frozen) -> str:
     }
     if frozen.encode is not None and frozen.encode.channels:
         page["channels"] = frozen.encode.channels
+    if frozen.notes is not None:
+        page["notes"] = vars(frozen.notes)
     return json.dumps(page, sort_keys=True, separators=(",", ":"))
 
 
@@ -95,6 +97,7 @@ def rebuild(page: str, named: Tensors) -> f.Frozen:
             skip_below=int(told["margin"]),
             generator=int(told["generator"]),
             counters=f.Counters(**told["counters"]),
+            notes=_notes(told["notes"]) if "notes" in told else None,
         )
     except ExportError:
         raise
@@ -102,6 +105,16 @@ def rebuild(page: str, named: Tensors) -> f.Frozen:
         raise ExportError(f"the file's description of the network is incomplete or damaged: {broken!r}") from broken
     check_layers(frozen)
     return frozen
+
+
+def interchangeable(frozen: f.Frozen) -> bool:
+    """Whether ONNX and TFLite can hold the network: its layers have thresholds only."""
+    return all(isinstance(layer, f.ConvLayer | f.DenseLayer | f.OutputLayer) for layer in frozen.layers)
+
+
+def _notes(told: dict[str, Any]) -> f.Notes:
+    classes, features = (tuple(map(str, told[name])) for name in ("classes", "features"))
+    return f.Notes(classes, features)
 
 
 def _layer_facts(layer: f.Layer) -> dict[str, Any]:

@@ -75,17 +75,22 @@ def test_a_decimal_comma_between_semicolons(tmp_path: Path) -> None:
     by_point, _ = read(tmp_path / "a.csv", text([[*row, y] for row, y in zip(rows, Y, strict=True)], by=";"))
     european = text([[*(cell.replace(".", ",") for cell in row), y] for row, y in zip(rows, Y, strict=True)], by=";")
     by_comma, _ = read(tmp_path / "a.csv", european)
-    assert same(by_comma, by_point) and "scaled from 0..1 to 0..255" in by_comma.line()
+    assert same(by_comma, by_point) and by_comma.x_train.dtype == np.float32
     with pytest.raises(DataError, match="line 1, column 1: '1.000' is no number: write it with a decimal comma"):
         read(tmp_path / "a.csv", "1.000" + european[european.index(";") :])
 
 
-def test_whole_numbers_are_not_scaled_and_floats_are(tmp_path: Path) -> None:
+def test_a_decimal_mark_changes_no_value(tmp_path: Path) -> None:
     bits = X % 2
     whole, _ = read(tmp_path / "a.csv", text(np.column_stack([bits, Y])))
-    assert whole.x_train.max() == 1 and whole.scaling == ""
     floats, _ = read(tmp_path / "a.csv", text([[*map(float, row), y] for row, y in zip(bits, Y, strict=True)]))
-    assert floats.x_train.max() == 255
+    assert same(whole, floats) and whole.x_train.max() == 1
+
+
+def test_features_have_the_names_of_the_header(tmp_path: Path) -> None:
+    named, _ = read(tmp_path / "a.csv", text(np.column_stack([Y, X]), ["label", *NAMES]))
+    assert named.feature_names == tuple(NAMES)
+    assert read(tmp_path / "a.csv", text(np.column_stack([X, Y])))[0].feature_names == ()
 
 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0", "unnamed: 3"])

@@ -36,11 +36,11 @@ def test_the_test_table_leaves_out_what_the_training_table_does(tmp_path: Path) 
     assert kept.features == 4 and kept.x_test[0, 0] == 40 and len(notes) == 1
 
 
-def test_a_pair_has_one_scale_and_one_numbering(tmp_path: Path) -> None:
+def test_a_pair_has_one_dtype_and_one_numbering(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=X * 1.0, y=np.array(["a", "b", "c", "d"])[Y])
     np.savez(tmp_path / "b.npz", x=np.zeros((2, 3)), y=np.array(["d", "b"]))
     task = load(f"{tmp_path}/a.npz,{tmp_path}/b.npz", warn=lambda note: None).whole()
-    assert task.y_test.tolist() == [3, 1] and task.x_train.max() > 1 and task.scaling == ""
+    assert task.y_test.tolist() == [3, 1] and task.x_train.max() > 1 and task.x_test.dtype == np.uint8
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,14 @@ PRESETS: dict[str, Preset] = {
 """Name -> row."""
 
 
+NORMED: dict[str, int] = {"normed-32": 32, "normed-64": 64, "normed-128": 128, "normed-256": 256}
+"""Name -> units of the default network (`metabit.train.recipe`). With 32 or 64 a head learns on the device."""
+
+
 def preset(name: str) -> Preset:
     """Return a row by name. Raises TrainError, which names all rows, if there is none."""
+    if name in NORMED:
+        raise TrainError(f"preset {name!r} is the default network: it takes no setting of the paper's networks")
     if name not in PRESETS:
-        raise TrainError(f"unknown preset {name!r}: there are {', '.join(PRESETS)}")
+        raise TrainError(f"unknown preset {name!r}: there are {', '.join([*NORMED, *PRESETS])}")
     return PRESETS[name]
