@@ -27,6 +27,10 @@ Passes = Annotated[int, Option(help="Number of times the stream is learned.", mi
 Limit = Annotated[int | None, Option(help="Learn only so many samples.", min=1)]
 Also = Annotated[list[str] | None, Option(help="Another dataset to test on, before and after; repeatable.")]
 
+NoRivals = Annotated[
+    bool, Option("--no-rivals", help="Leave out the learners that a learning report is compared with.")
+]
+
 
 def check_stream(learn: bool, limit: int | None, passes: int, shuffle: bool) -> None:
     """Raise UsageError for options of a stream without --learn."""

@@ -11,12 +11,15 @@ import numpy as np
 from metabit import export
 from metabit.data import Task
 from metabit.experiments import show, stream
+from metabit.experiments.comparison import learner_name
 from metabit.export.files.image import with_state
 from metabit.firmware_sim import (
     Board,
     Budgets,
+    Comparison,
     Deployment,
     Device,
+    Line,
     Measurement,
     Meter,
     Provenance,
@@ -149,8 +152,16 @@ def on_device(plan: Plan) -> dict[str, Task]:
     return {name: bytes_of(task) for name, task in plan.datasets.items()}
 
 
-def report(plan: Plan, ran: Ran, image_name: str) -> Report:
-    """Return the report of a run."""
+def line(plan: Plan, ran: Ran) -> Line:
+    """Return the model's own line of a comparison with rivals."""
+    accuracies = tuple(ran.before.values()), tuple(ran.after.values())
+    return Line(
+        f"metabit ({learner_name(plan.frozen)})", Model(plan.image).state_size, *accuracies, ran.tally.prequential
+    )
+
+
+def report(plan: Plan, ran: Ran, image_name: str, compared: Comparison | None = None) -> Report:
+    """Return the report of a run, with what it was compared with."""
     name, task = plan.stream
     tested = ", ".join(
         f"{show.percent(ran.before[other])} of {len(t.y_test):,} test samples of {other}"
@@ -175,6 +186,7 @@ def report(plan: Plan, ran: Ran, image_name: str) -> Report:
             f"Times are those of {ran.measurement.samples}; budgets are compared with the worst of these calls.",
             f"{ran.measurement.wait_states} The cycle model is {ran.measurement.model}.",
         ),
+        comparison=compared,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from metabit import export, firmware_sim, train
 from metabit.data import load, thermometer
-from metabit.experiments import board_run, show, stream
+from metabit.experiments import board_run, comparison, show, stream
 from metabit.experiments.demo_settings import RECIPE, Recipe
 from metabit.export.files.image import with_state
 from metabit.firmware_sim.build.toolchain import compiler_version
 from metabit.firmware_sim.report.measure import SECOND_BUILD, layer_costs
-from metabit.firmware_sim.report.page import Deployment, Provenance, Report
+from metabit.firmware_sim.report.page import Comparison, Deployment, Line, Provenance, Report
 from metabit.runtime import Model
 
 OLD_TASK, NEW_TASK = "digits", "digits:sideways"
@@ -110,13 +110,28 @@ def learn_sideways(
     return Deployment(deployment.name, deployment.description, TASKS, curve, **learnt)
 
 
+def beside(
+    learnt: Deployment,
+    frozen: export.Frozen,
+    image: bytes,
+    rows: Sequence[NDArray[np.int64]],
+    progress: Callable[[], None] = lambda: None,
+) -> Comparison:
+    """Compares one deployment with the rivals, which begin with the upright digits and learn the same stream."""
+    new, old = (stream.as_inputs(load(name).whole(), frozen) for name in (NEW_TASK, OLD_TASK))
+    state, (upright, sideways) = Model(image).state_size, TASKS
+    ours = Line(f"metabit ({learnt.name})", state, learnt.before[::-1], learnt.after[::-1])
+    return comparison.compare(image, {sideways: new, upright: old}, rows, ours, [upright], progress)
+
+
 def run(folder: Path, seed: int, passes: int) -> Report:
     """Runs the demo and writes the checkpoint and all exported files into `folder`. The caller writes the report."""
     folder.mkdir(parents=True, exist_ok=True)
     new = load(NEW_TASK).whole()
     points = -(-len(new.y_train) * passes // CHUNK)
     chosen = deployment_options(seed=seed)
-    with show.bar("training", RECIPE.epochs + len(chosen) * points + 1 + len(firmware_sim.boards())) as bar:
+    others = comparison.steps(len(new.y_train) * passes)
+    with show.bar("training", RECIPE.epochs + len(chosen) * points + 1 + len(firmware_sim.boards()) + others) as bar:
 
         def step(text: str) -> None:
             bar.step(text=text)
@@ -161,6 +176,8 @@ def run(folder: Path, seed: int, passes: int) -> Report:
                 chip = firmware_sim.load_board(name)
                 measured[name] = firmware_sim.measure(images[chosen[0].name], chip, x, y, samples=told)
             step(f"measuring {name}")
+        frozen_first, image = frozen[chosen[0].name], images[chosen[0].name]
+        compared = beside(deployments[0], frozen_first, image, rows, lambda: step("the other learners"))
     boards = [measured[name] for name in firmware_sim.boards()]
     checks = [check for found in boards for check in firmware_sim.check(found)]
     metaplastic, plain, gentle = deployments[:3]
@@ -179,6 +196,7 @@ def run(folder: Path, seed: int, passes: int) -> Report:
         boards=boards,
         checks=checks,
         provenance=Provenance.now(show.command_line(), seed, compiler=compiler_version()),
+        comparison=compared,
         notes=(
             f"All learning ran on the emulated {LEARNS_ON}; the curves were evaluated from its state on the host, which "
             "computes the same integers.",

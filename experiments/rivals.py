@@ -3,61 +3,39 @@
 Majority class, nearest class mean, SLDA and softmax regression learn a sample at a time, as the device does. Logistic
 regression and a perceptron of 64 units (scikit-learn) are fitted once; they say what a data set allows.
 
-Standardised means (x - mean)/deviation of each feature over the samples that `fit` or `scale` was given. `bytes()` counts
-what learning changes, 4 bytes a number; mean and deviation are constants and do not count, as the encoder of metabit
-does not.
+Standardised means (x - mean)/deviation of each feature over the samples that `fit` or `scale` was given, clipped for the
+learners in place (`Scaled.clip`). `bytes()` counts what learning changes, 4 bytes a number; mean and deviation are
+constants and do not count, as the encoder of metabit does not.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabit.data.errors import extra
 from metabit.experiments.development_sets import split_rows
+from metabit.experiments.scaled import Classifier, Floats, Labels, Learner, Scaled
 
-Floats = NDArray[np.float32]
-Labels = NDArray[np.int64]
+__all__ = [
+    "RATES",
+    "SLDA",
+    "Classifier",
+    "Frozen",
+    "Learner",
+    "Logistic",
+    "Majority",
+    "NearestMean",
+    "Perceptron",
+    "Softmax",
+]
 
 RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 """Learning rates among which softmax regression chooses on the first task."""
 _EMPTY = np.float32(-1e30)  # score of a class without a sample
-
-
-class Classifier(Protocol):
-    def fit(self, x: NDArray[Any], y: Labels) -> None:
-        """Learn the old task: x (n, F) numbers of any scale, y (n,) of 0..classes-1."""
-
-    def predict(self, x: NDArray[Any]) -> Labels:
-        """Return the predicted class, (n,), of each row of x (n, F)."""
-
-    def bytes(self) -> int:
-        """Memory of what was learnt."""
-
-
-class Learner(Classifier, Protocol):
-    def learn(self, x: NDArray[Any], y: int) -> None:
-        """One sample x (F,) with its label, in place."""
-
-
-class _Scaled:
-    """Base of the classifiers that standardise features."""
-
-    def __init__(self, features: int, classes: int) -> None:
-        self.features, self.classes = features, classes
-        self.mean, self.deviation = np.zeros(features), np.ones(features)
-
-    def scale(self, x: NDArray[Any]) -> None:
-        """Take mean and deviation of each feature from x (n, F); a constant's deviation counts as 1."""
-        self.mean, deviation = x.mean(0), x.std(0)
-        self.deviation = np.where(deviation > 1e-9 * np.abs(self.mean) + 1e-30, deviation, 1.0)
-
-    def scaled(self, x: NDArray[Any]) -> Floats:
-        z: Floats = ((x - self.mean) / self.deviation).astype(np.float32)
-        return z
 
 
 class Frozen:
@@ -68,6 +46,9 @@ class Frozen:
 
     def fit(self, x: NDArray[Any], y: Labels) -> None:
         self._fitted.fit(x, y)
+
+    def scale(self, x: NDArray[Any]) -> None:
+        """Nothing."""
 
     def predict(self, x: NDArray[Any]) -> Labels:
         return self._fitted.predict(x)
@@ -88,6 +69,9 @@ class Majority:
     def fit(self, x: NDArray[Any], y: Labels) -> None:
         self._count = np.bincount(y, minlength=len(self._count))
 
+    def scale(self, x: NDArray[Any]) -> None:
+        """Nothing: it sees no feature."""
+
     def predict(self, x: NDArray[Any]) -> Labels:
         return np.full(len(x), self._count.argmax())
 
@@ -98,7 +82,7 @@ class Majority:
         return 4 * len(self._count)
 
 
-class NearestMean(_Scaled):
+class NearestMean(Scaled):
     """The class whose mean is nearest; means of all samples of a class alike."""
 
     def __init__(self, features: int, classes: int) -> None:
@@ -126,7 +110,7 @@ class NearestMean(_Scaled):
         return 4 * self.classes * (self.features + 1)
 
 
-class SLDA(_Scaled):
+class SLDA(Scaled):
     """Class means and one streamed covariance: Hayes and Kanan, "Lifelong Machine Learning with Deep Streaming Linear
     Discriminant Analysis", arXiv:1909.01520.
 
@@ -141,6 +125,7 @@ class SLDA(_Scaled):
         self._count = np.zeros(classes, dtype=np.int64)
         self._covariance = np.eye(features, dtype=np.float32)
         self._samples, self._stale = 0, every
+        self._residuals: list[Floats] = []  # of the samples that the covariance does not count yet
         self._weight, self._offset = np.zeros((classes, features)), np.zeros(classes)
 
     def fit(self, x: NDArray[Any], y: Labels) -> None:
@@ -155,6 +140,7 @@ class SLDA(_Scaled):
 
     def predict(self, x: NDArray[Any]) -> Labels:
         if self._stale >= self._every or len(x) > 1:
+            self._count_residuals()
             share = self._shrinkage
             matrix = (1 - share) * self._covariance.astype(np.float64) + share * np.eye(self.features)
             self._weight = np.linalg.solve(matrix, self._mean.T.astype(np.float64)).T
@@ -167,18 +153,26 @@ class SLDA(_Scaled):
     def learn(self, x: NDArray[Any], y: int) -> None:
         residual = self.scaled(x) - self._mean[y]
         if self._count[y]:
-            self._samples += 1
-            share = np.float32(self._count[y] / (self._count[y] + 1))
-            self._covariance += (np.outer(residual, residual) * share - self._covariance) / np.float32(self._samples)
+            self._residuals.append(residual * np.float32(np.sqrt(self._count[y] / (self._count[y] + 1))))
         self._count[y] += 1
         self._mean[y] += residual / np.float32(self._count[y])
         self._stale += 1
+        if len(self._residuals) >= self._every:
+            self._count_residuals()
+
+    def _count_residuals(self) -> None:
+        """Bring the running mean of the products up to date: many samples at once, which is faster than each by itself."""
+        if self._residuals:
+            rows = np.stack(self._residuals)
+            before, self._samples = self._samples, self._samples + len(rows)
+            self._covariance = (self._covariance * np.float32(before) + rows.T @ rows) / np.float32(self._samples)
+            self._residuals = []
 
     def bytes(self) -> int:
         return 4 * (self.classes * (self.features + 1) + self.features * (self.features + 1) // 2)
 
 
-class Softmax(_Scaled):
+class Softmax(Scaled):
     """Softmax regression by stochastic gradient descent, a sample at a time.
 
     Without a given rate, `fit` chooses the one of `RATES` with the best balanced prequential accuracy on the second half
@@ -237,10 +231,11 @@ class Softmax(_Scaled):
         return float(np.mean([right[half][y[half] == label].mean() for label in np.unique(y[half])]))
 
 
-class _Fitted(_Scaled, ABC):
+class _Fitted(Scaled, ABC):
     """A scikit-learn classifier whose one setting is chosen on 20 % of the training part; then it is fitted on all."""
 
     settings: tuple[float, ...] = ()
+    clip = np.inf
 
     def __init__(self, features: int, classes: int, seed: int = 0) -> None:
         super().__init__(features, classes)

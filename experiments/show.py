@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import Annotated, Any
 
 import typer
@@ -81,21 +82,37 @@ def warn(text: str) -> None:
 
 
 class Bar:
-    """A progress bar. `step` advances it."""
+    """A progress bar. `step` advances it, and shows it once the block has run for `after` seconds."""
 
-    def __init__(self, progress: Progress, total: int, text: str) -> None:
+    def __init__(self, progress: Progress, total: int, text: str, after: float) -> None:
         self._progress, self._task = progress, progress.add_task(text, total=total)
+        self._from, self.shown = monotonic() + after, after == 0
+        if self.shown:
+            progress.start()
 
     def step(self, by: int = 1, text: str | None = None) -> None:
         self._progress.update(self._task, advance=by, description=text)
+        if not self.shown and monotonic() >= self._from:
+            self.shown = True
+            self._progress.start()
+
+    def stop(self) -> None:
+        if self.shown:
+            self._progress.stop()
 
 
 @contextmanager
-def bar(text: str, total: int) -> Iterator[Bar]:
-    """Shows a progress bar on standard error while the block runs. It shows nothing if standard error is no terminal."""
+def bar(text: str, total: int, after: float = 0.0) -> Iterator[Bar]:
+    """Shows a progress bar on standard error while the block runs. It shows nothing if standard error is no terminal.
+
+    after: seconds of the block without a bar, so that a short one shows none.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        yield Bar(progress, total, text)
+    shown = Bar(Progress(*columns, console=err, transient=True, disable=not err.is_terminal), total, text, after)
+    try:
+        yield shown
+    finally:
+        shown.stop()
 
 
 def percent(fraction: float) -> str:

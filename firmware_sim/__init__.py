@@ -40,7 +40,7 @@ from metabit.firmware_sim.errors import (
 from metabit.firmware_sim.price.stack import StackBound, stack_bound
 from metabit.firmware_sim.report.cost import Cost
 from metabit.firmware_sim.report.measure import Measurement, Meter, measure
-from metabit.firmware_sim.report.page import Deployment, Provenance, Report, write_report
+from metabit.firmware_sim.report.page import Comparison, Deployment, Line, Provenance, Report, write_report
 from metabit.firmware_sim.run.emulate import Device, Replies, Reply
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "Budgets",
     "BuildError",
     "Check",
+    "Comparison",
     "Cost",
     "Deployment",
     "Device",
@@ -56,6 +57,7 @@ __all__ = [
     "DoesNotFit",
     "FirmwareError",
     "FirmwareFault",
+    "Line",
     "Measurement",
     "Meter",
     "MissingExtra",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metabit.cli import datasets
+from metabit.cli import beside, datasets
 from metabit.cli.errors import UsageError
 from metabit.experiments import show, stream
 from metabit.experiments.confusion import Confusion
@@ -32,6 +32,7 @@ def command(
     passes: datasets.Passes = 1,
     limit: datasets.Limit = None,
     also: datasets.Also = None,
+    no_rivals: datasets.NoRivals = False,
     save: Annotated[Path | None, typer.Option(help="Write the learned image here.")] = None,
     seed: show.Seed = 0,
     json: show.Json = False,
@@ -39,13 +40,16 @@ def command(
     """Run an image on this machine through the C runtime: test it, or let it learn a stream.
 
     Learning reports prequential accuracy (each sample is predicted before it is learned) and, before and after it, accuracy,
-    balanced accuracy (mean of the recall over the classes) and recall by class on the test parts. Without learning the table also
+    balanced accuracy (mean of the recall over the classes) and recall by class on the test parts, and beside them not learning, the
+    majority class, softmax regression, nearest class mean and SLDA on the same stream. Without learning the table also
     shows the accuracy on the half of the predictions with the largest margin between best and second score. Ctrl-C stops the
     stream; with --save, what was learned until then is kept.
 
     Example: [bold]metabit run out/model.mbit --data digits:sideways --learn --also digits --save out/learned.mbit[/]
     """
+    from metabit.experiments.comparison import learner_name
     from metabit.export import read_image
+    from metabit.firmware_sim import Comparison, Line
     from metabit.runtime import Model
 
     if save is not None and not learn:
@@ -54,7 +58,8 @@ def command(
     if save is not None and (save.is_dir() or not save.parent.is_dir()):
         raise UsageError(f"--save {save}: give a file in a folder that exists")
     model = Model.open(image)
-    frozen = read_image(model.image())
+    start = model.image()
+    frozen = read_image(start)
     tasks = datasets.opened([data, *(also or [])], frozen, seed, quiet=json)
 
     def tested() -> dict[str, Confusion]:
@@ -78,6 +83,15 @@ def command(
         if save is not None:
             _save(save, model, stream.grown(frozen, task))
     after = tested() if learn else before
+    compared: Comparison | None = None
+    if learn and not interrupted and not no_rivals:
+        shares = [tuple(found.accuracy for found in when.values()) for when in (before, after)]
+        ours = Line(f"metabit ({learner_name(frozen)})", model.state_size, shares[0], shares[1], tally.prequential)
+        how: dict[str, Any] = {"passes": passes, "limit": limit, "seed": seed, "shuffle": shuffle}
+        try:
+            compared = beside.compared(start, tasks, ours, also or [], **how)
+        except KeyboardInterrupt:
+            interrupted = True
 
     if json:
         show.emit(
@@ -91,11 +105,13 @@ def command(
                 "samples": tally.samples, "order": order if learn else None, "interrupted": interrupted,
                 "per_sample": tally.per_sample(),
                 "prequential": tally.prequential if learn else None, "prequential_curve": tally.curve,
-                "saved": str(save) if save else None,
+                "rivals": beside.facts(compared), "saved": str(save) if save else None,
             }
         )  # fmt: skip
     else:
         _tell(str(image), data, before, after if learn else None, tally, order + ", interrupted" * interrupted)
+        if compared is not None:
+            beside.tell(compared)
         if save is not None:
             show.say(f"saved as {save}")
     if interrupted:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from metabit.cli import datasets
+from metabit.cli import beside, datasets
 from metabit.experiments import show
 
 
@@ -30,6 +30,7 @@ def command(
     passes: datasets.Passes = 1,
     limit: datasets.Limit = None,
     also: datasets.Also = None,
+    no_rivals: datasets.NoRivals = False,
     budgets: Annotated[Path | None, typer.Option(help="A budget file instead of the built-in one.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="Also write report.html and report.json into this folder.")
@@ -43,7 +44,8 @@ def command(
 
     Instructions and cycles are those of the calls of this run: every test sample is predicted, and with --learn every step of
     the stream is measured. Each budget is compared with the worst call. A breach prints the budget, the value and the limit,
-    and exits with 3. Instructions are exact; cycles and milliseconds are estimates with the error of the cycle model.
+    and exits with 3. Instructions are exact; cycles and milliseconds are estimates with the error of the cycle model. With --learn
+    the table and the report show, beside the model, rivals that learnt the same stream on this computer.
 
     Example: [bold]metabit simulate out/model.mbit --board rp2040 --data digits:sideways --learn --limit 500 --also digits[/]
 
@@ -76,9 +78,13 @@ def command(
     )
     with show.bar("building the firmware", plan.points) as bar:
         ran = board_run.run(plan, lambda text: bar.step(text=text))
+    compared = None
+    if learn and not no_rivals:
+        how: dict[str, Any] = {"passes": passes, "limit": limit, "seed": seed, "shuffle": shuffle}
+        compared = beside.compared(blob, tasks, board_run.line(plan, ran), also or [], **how)
     checks = check(ran.measurement, limits)
     broken = breaches(checks)
-    written = write_report(board_run.report(plan, ran, image.name), report) if report else ()
+    written = write_report(board_run.report(plan, ran, image.name, compared), report) if report else ()
     if json:
         show.emit(
             {
@@ -88,7 +94,7 @@ def command(
                 "samples": ran.tally.samples, "prequential": ran.tally.prequential if learn else None,
                 "per_sample": ran.tally.per_sample(), "measurement": asdict(ran.measurement),
                 "budgets": [{**asdict(c), "passed": c.passed} for c in checks], "passed": not broken,
-                "report": [str(path) for path in written],
+                "rivals": beside.facts(compared), "report": [str(path) for path in written],
             }
         )  # fmt: skip
     else:
@@ -99,6 +105,8 @@ def command(
         if learn:
             told = f"learnt {ran.tally.samples:,} samples of {data}, prequential accuracy {show.percent(ran.tally.prequential)}"
         show.table(f"{image} on {chip.name}: {told}", ["dataset", "before", "after"], rows)
+        if compared is not None:
+            beside.tell(compared)
         show_costs(ran.measurement, checks)
         if not learn and any(layer.learns for layer in frozen.layers):
             show.say("No learning step was measured: add --learn")

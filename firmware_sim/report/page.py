@@ -65,6 +65,47 @@ class Deployment:
 
 
 @dataclass(frozen=True)
+class Line:
+    """One learner of a comparison.
+
+    state: bytes that it keeps and that learning changes. before, after: accuracy, 0..1, on the test part of each dataset.
+    prequential: share of the stream that it predicted correctly before it learnt it, None if that was not recorded.
+    """
+
+    name: str
+    state: int
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    prequential: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The model of a report beside rivals that learnt the same stream in the same order.
+
+    datasets: names of the datasets that all were tested on; the first one is the stream. known: names of the datasets that were
+    learnt before the stream. lines: the first one is the model. began: what the rivals knew before the stream, in words.
+    verdicts: sentences that name what is better.
+    """
+
+    datasets: tuple[str, ...]
+    known: tuple[str, ...]
+    lines: Sequence[Line]
+    began: str
+    verdicts: Sequence[str] = ()
+
+    @property
+    def counted(self) -> list[str]:
+        """The datasets that somebody learnt: the stream and what was known before it."""
+        return [name for name in self.datasets if name in (self.datasets[0], *self.known)]
+
+    def mean(self, line: Line) -> float:
+        """Mean accuracy of a line at the end, 0..1, over `counted`."""
+        found = [share for name, share in zip(self.datasets, line.after, strict=True) if name in self.counted]
+        return sum(found) / len(found)
+
+
+@dataclass(frozen=True)
 class Provenance:
     """The command, seed, date and versions that are needed to make the report again; nothing else about the computer."""
 
@@ -83,7 +124,10 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Report:
-    """Content of a report. summary: one paragraph. notes: sentences that a reader must know before quoting a number."""
+    """Content of a report. summary: one paragraph. notes: sentences that a reader must know before quoting a number.
+
+    comparison: of the first deployment with its rivals, None if nothing was learnt or compared.
+    """
 
     title: str
     summary: str
@@ -93,6 +137,7 @@ class Report:
     checks: Sequence[Check]
     provenance: Provenance
     notes: Sequence[str] = field(default_factory=tuple)
+    comparison: Comparison | None = None
 
     @property
     def breaches(self) -> list[Check]:

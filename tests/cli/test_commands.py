@@ -172,10 +172,29 @@ def test_run_learns_saves_and_is_repeatable(metabit: Any, image: Path, data: Pat
     assert after == first["accuracy_after"]
 
 
+def test_a_learning_report_shows_the_rivals_on_the_stream(metabit: Any, image: Path, data: Path) -> None:
+    words = ("run", image, "--data", data, "--also", "digits", "--learn", "--limit", 30, "--shuffle")
+    told, ran = metabit(*words, "--json").json(), metabit(*words)
+    rivals = told["rivals"]
+    names = ["not learning", "majority class", "softmax SGD", "nearest class mean", "SLDA"]
+    assert [line["name"] for line in rivals["lines"]] == ["metabit (visits)", *names]
+    ours, still = rivals["lines"][:2]
+    assert ours["before"] == still["before"] == still["after"] == told["accuracy_before"]
+    assert ours["after"] == told["accuracy_after"] and ours["prequential"] == told["prequential"]
+    assert ours["state"] > still["state"] == 0 and rivals["known"] == []  # random weights know nothing of digits
+    for name in names:
+        assert name in ran.out
+    said = " ".join(ran.out.split())
+    assert rivals["began"] in said and all(" ".join(one.split()) in said for one in rivals["verdicts"])
+    assert metabit(*words, "--json", "--no-rivals").json() == told | {"rivals": None}
+    assert "SLDA" not in metabit(*words, "--no-rivals").out
+    assert metabit("run", image, "--data", data, "--json").json()["rivals"] is None  # nothing learns
+
+
 def test_simulate_agrees_with_run(metabit: Any, image: Path, data: Path) -> None:
     words = (image, "--data", data, "--learn", "--limit", 60, "--seed", 5, "--json")
     host, board = metabit("run", *words).json(), metabit("simulate", *words, "--board", "rp2040").json()
-    for key in ("accuracy_before", "accuracy_after", "samples", "per_sample"):
+    for key in ("accuracy_before", "accuracy_after", "samples", "per_sample", "rivals"):
         assert host[key] == board[key]
     assert board["measurement"]["core"] == "Cortex-M0+" and board["passed"]
 

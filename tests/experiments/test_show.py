@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import pytest
@@ -49,3 +50,29 @@ def test_widths_fit_and_hold_every_word(texts: list[str], available: int) -> Non
     else:
         assert sum(widths) + 3 * len(texts) + 1 <= available
         assert all(a >= b for a, b in zip(widths, least, strict=True))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("after", "shown"), [(0.0, True), (100.0, False)])
+def test_a_block_that_ends_in_time_shows_no_bar(after: float, shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(show, "err", Console(file=screen, force_terminal=True, width=60))
+    with show.bar("at work", 2, after) as bar:
+        bar.step()
+    assert bar.shown == shown == ("at work" in screen.getvalue())
+
+
+def test_a_bar_appears_once_the_block_took_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, now = Terminal(), iter((10.0, 11.0, 13.0))
+    monkeypatch.setattr(show, "err", Console(file=screen, force_terminal=True, width=60))
+    monkeypatch.setattr(show, "monotonic", lambda: next(now))
+    with show.bar("at work", 3, after=2.0) as bar:
+        bar.step()
+        assert not bar.shown and not screen.getvalue()
+        bar.step()
+        assert bar.shown
+    assert "at work" in screen.getvalue()

@@ -10,7 +10,7 @@ from metabit.firmware_sim.budgets import Check
 from metabit.firmware_sim.price.stack import StackBound
 from metabit.firmware_sim.report.cost import Cost
 from metabit.firmware_sim.report.measure import LayerCost, Measurement, Memory
-from metabit.firmware_sim.report.page import Deployment, Provenance, Report
+from metabit.firmware_sim.report.page import Comparison, Deployment, Line, Provenance, Report
 
 
 def cost(ms: float, clock_hz: int, samples: int = 100) -> Cost:
@@ -88,6 +88,14 @@ def deployment(name: str = "metaplastic, k = 5", forgets: float = 0.02) -> Deplo
     )
 
 
+def comparison() -> Comparison:
+    lines = (
+        Line("metabit <a>", 87_168, (0.941, 0.62), (0.921, 0.91), 0.875),
+        Line("SLDA", 10_920, (0.931, 0.1), (0.902, 0.94)),
+    )
+    return Comparison(("new task", "old task"), ("old task",), lines, "They began alike.", ("SLDA is better here.",))
+
+
 def report(**changes: Any) -> Report:
     boards = [measurement(), measurement("rp2040", 133_000_000)]
     checks = [Check(b.board, "learn_ms", 3.3, 25.0) for b in boards]
@@ -103,5 +111,6 @@ def report(**changes: Any) -> Report:
         checks=checks,
         provenance=Provenance("metabit demo --seed 1", 1, "2025-01-01", {"metabit": "0.1.0", "compiler": "zig 0.17.1"}),
         notes=["Every number on this page is an example."],
+        comparison=comparison(),
     )
     return dataclasses.replace(sample, **changes)

@@ -7,7 +7,7 @@ import sample_report
 
 from metabit.firmware_sim import FirmwareError, write_report
 from metabit.firmware_sim.report import charts
-from metabit.firmware_sim.report.page import Provenance, Report, as_html
+from metabit.firmware_sim.report.page import Provenance, Report, as_html, as_json
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -52,6 +52,16 @@ def test_the_page_is_well_formed_and_self_contained() -> None:
     assert not parser.open and "script" not in parser.seen and parser.seen.count("svg") == 8
     assert "http" not in page and "url(" not in page
     assert "&lt;control&gt;" in page and "<control>" not in page
+
+
+def test_the_rivals_stand_beside_the_model() -> None:
+    page, data = html(sample_report.report()), as_json(sample_report.report())["comparison"]
+    at = page.index("Beside other learners")
+    card = page[at : page.index("</table>", at)]
+    assert "SLDA is better here." in card and "metabit &lt;a&gt;" in card and "10,920 B" in card
+    assert "93.1 % → <b>90.2 %</b>" in card and "87.5 %" in card and "92.1 %" in card and "They began alike." in page
+    assert data["lines"][1]["state"] == 10_920 and data["lines"][1]["prequential"] is None
+    assert "Beside other" not in html(sample_report.report(comparison=None))
 
 
 def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(

@@ -28,6 +28,10 @@ def test_demo(tmp_path: Path) -> None:
     assert start[upright] - end[upright] < 0.05, "it keeps the old task"
     assert plain["curve"][-1][1][upright] < end[upright], "with m = 0 it forgets more"
     assert frozen["curve"][0][1] == frozen["curve"][-1][1]
+    lines = {line["name"]: line for line in report["comparison"]["lines"]}
+    assert lines["metabit (metaplastic)"]["after"] == end[::-1] and report["comparison"]["known"] == ["upright"]
+    assert lines["SLDA"]["after"][0] > 0.8 > lines["SLDA"]["before"][0] and lines["SLDA"]["before"][1] > 0.85
+    assert report["comparison"]["verdicts"]
     assert [board["board"] for board in report["boards"]] == firmware_sim.boards()
     assert all(board["stack_high_water"] <= board["stack_bound"]["total"] for board in report["boards"])
     assert report["passed"] and all(check["passed"] for check in report["checks"])
