@@ -197,7 +197,8 @@ def run(
         raise TrainError("training under torchrun was removed: start one process, without torchrun")
     folder = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not resume:  # what is resumed has a folder
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainError(f"cannot make {folder} ({error.strerror}): choose another folder") from None
     loop = SavedLoop(scenario, settings, folder / STATE)
