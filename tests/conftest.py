@@ -64,7 +64,10 @@ SLOW: dict[str, tuple[str, ...]] = {
         "test_levels_follow_the_formula_within_int32",
         "test_integers_predict_what_floats_predict",
     ),
-    "export/test_oracle_votes.py": ("test_the_oracle_is_the_text", "test_five_noisy_pictures_are_learnt_from_nothing"),
+    "export/test_oracle_votes.py": (
+        "test_the_oracle_is_the_plain_reference",
+        "test_five_noisy_pictures_are_learnt_from_nothing",
+    ),
     "firmware_sim/test_cost.py": (),
     "firmware_sim/test_counts.py": (),
     "firmware_sim/test_device.py": (),
@@ -168,3 +171,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line("all are here: nothing was left out")
     for tool, state, count in rows:
         terminalreporter.write_line(f"{tool:<34} {state:<8} {count:>5} tests not run")
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of tests/reference: `reference NAME.mbit NAME.vec`."""
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc")
+    target = tmp_path_factory.mktemp("reference") / "replay"
+    flags = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    code = sorted((Path(__file__).parent / "reference").glob("*.c"))
+    subprocess.run(["gcc", *flags, *code, "-lm", "-o", target], check=True)
+    return target
