@@ -66,6 +66,10 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:  # since typer 0.29 the text has the limit without the value
+            if problems := getattr(error.__cause__, "errors", None):
+                error.message += f", not {problems()[0]['input']}"
+            raise
         except KeyboardInterrupt:
             sys.stderr.write("metabit: interrupted\n")
             raise typer.Exit(130) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metabit.firmware_sim.toml_files import Table, read_table
 
@@ -102,12 +102,9 @@ def breaches(checks: Sequence[Check]) -> list[Check]:
 
 
 def _budget(table: Table) -> Budget:
-    table.only(field.name for field in fields(Budget))
-    return Budget(
-        stack_bytes=table.integer("stack_bytes", least=8),
-        flash_bytes=table.integer("flash_bytes") if "flash_bytes" in table else None,
-        ram_bytes=table.integer("ram_bytes") if "ram_bytes" in table else None,
-        boot_ms=table.number("boot_ms") if "boot_ms" in table else None,
-        predict_ms=table.number("predict_ms") if "predict_ms" in table else None,
-        learn_ms=table.number("learn_ms") if "learn_ms" in table else None,
-    )
+    names = [field.name for field in fields(Budget)]
+    table.only(names)
+    limits: dict[str, Any] = {
+        name: table.number(name) if name.endswith("_ms") else table.integer(name) for name in names[1:] if name in table
+    }
+    return Budget(table.integer("stack_bytes", least=8), **limits)

@@ -6,23 +6,29 @@ import io
 import struct
 
 import numpy as np
+import pytest
 from networks import oracle_input
 
 from metabit.export.files.image import write_image
 from metabit.export.frozen import Frozen
 from metabit.export.oracle import Oracle
 from metabit.export.vectors import learned, state_of, write_vectors
-from metabit.runtime import Model
+from metabit.runtime import InputError, Model
 
 
 def agree_while_learning(frozen: Frozen, x: np.ndarray, labels: np.ndarray) -> tuple[Oracle, Model]:
-    """Scores before each step, what the step reports, and every byte of the state after it."""
+    """Scores before each step, what the step reports, and every byte of the state after it. Frozen networks refuse to learn."""
     oracle, model = Oracle(frozen), Model(write_image(frozen))
+    learns = any(layer.learns for layer in frozen.layers)
     assert model.state() == state_of(frozen, oracle)
     for given_x, label in zip(x, labels, strict=True):
         bits = oracle_input(frozen, given_x)
         np.testing.assert_array_equal(model.scores(given_x[None])[0], oracle.scores(bits))
         assert model.predict_one(given_x) == oracle.predict(bits)
+        if not learns:
+            with pytest.raises(InputError, match="nothing to learn"):
+                model.learn_one(given_x, int(label))
+            continue
         assert model.learn_one(given_x, int(label)) == oracle.learn(bits, int(label))
         assert model.state() == state_of(frozen, oracle)
     assert model.image() == write_image(learned(frozen, oracle))

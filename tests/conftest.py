@@ -56,6 +56,7 @@ SLOW: dict[str, tuple[str, ...]] = {
         "test_four_exports_into_one_folder_at_once_leave_one_of_them_whole",
         "test_a_killed_export_leaves_a_folder_that_is_whole_or_named",
     ),
+    "export/test_engines.py": ("test_a_damaged_file_is_refused_or_read_but_never_a_traceback",),
     "export/test_freeze.py": ("test_hidden_activations_of_a_trained_network_are_those_of_torch",),
     "export/test_freeze_windows.py": (),
     "export/test_image.py": ("test_what_is_written_comes_back",),
@@ -63,8 +64,10 @@ SLOW: dict[str, tuple[str, ...]] = {
         "test_levels_follow_the_formula_within_int32",
         "test_integers_predict_what_floats_predict",
     ),
-    "export/test_oracle_votes.py": ("test_the_oracle_is_the_text", "test_five_noisy_pictures_are_learnt_from_nothing"),
-    "export/test_tflite_file.py": ("test_a_damaged_file_is_refused_or_read_but_never_a_traceback",),
+    "export/test_oracle_votes.py": (
+        "test_the_oracle_is_the_plain_reference",
+        "test_five_noisy_pictures_are_learnt_from_nothing",
+    ),
     "firmware_sim/test_cost.py": (),
     "firmware_sim/test_counts.py": (),
     "firmware_sim/test_device.py": (),
@@ -168,3 +171,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line("all are here: nothing was left out")
     for tool, state, count in rows:
         terminalreporter.write_line(f"{tool:<34} {state:<8} {count:>5} tests not run")
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of tests/reference: `reference NAME.mbit NAME.vec`."""
+    from compilers import WARNINGS, run
+
+    target = tmp_path_factory.mktemp("reference") / "replay"
+    flags = [flag for flag in WARNINGS if flag != "-Wconversion"]
+    run("gcc", "-std=c99", "-O1", *flags, *(Path(__file__).parent / "reference").glob("*.c"), "-lm", "-o", target)
+    return target

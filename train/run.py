@@ -196,7 +196,8 @@ def run(
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise TrainError("training under torchrun was removed: start one process, without torchrun")
     folder = Path(folder)
-    make_folder(folder)
+    if not resume:  # what is resumed has a folder
+        make_folder(folder)
     loop = SavedLoop(scenario, settings, folder / STATE)
     if resume:
         loop.load()

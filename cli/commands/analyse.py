@@ -13,7 +13,11 @@ from metabit.experiments.errors import UsageError
 Plot = Annotated[Path | None, typer.Option("--plot", help="Also draw the result into this .svg or .png file.")]
 Bins = Annotated[int, typer.Option(help="Bins of hidden magnitude.", min=1)]
 
-app = typer.Typer(help="The paper's analyses of hidden weights.", no_args_is_help=True, add_completion=False)
+HELP = """Repeat the paper's analyses: how much the loss rises when signs of one hidden magnitude are switched.
+
+Example: [bold]metabit analyse switches out/checkpoint.safetensors --data digits[/]
+"""
+app = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode="rich", add_completion=False)
 
 
 @app.command()

@@ -228,9 +228,13 @@ def _draw(ran: Run, output: Path) -> None:
         plots.accuracy_heat_map(output / "matrix.svg", ran.accuracy_matrix())
 
 
+def _epochs(facts: dict[str, Any]) -> str:
+    return f"{facts['epochs']} epoch{'s' * (facts['epochs'] != 1)}"
+
+
 def _tell(ran: Run, facts: dict[str, Any], name: str) -> None:
     if ran.interrupted:
-        show.say(f"Interrupted after {facts['epochs']} epochs; the state is saved, and --resume continues.")
+        show.say(f"Interrupted after {_epochs(facts)}; the state is saved, and --resume continues.")
     if len(facts["accuracy"]) > 1:
         matrix = facts["accuracy_matrix"]
         rows = [
@@ -240,7 +244,7 @@ def _tell(ran: Run, facts: dict[str, Any], name: str) -> None:
         mean = ("mean", "", show.percent(facts["mean_accuracy"]))
         show.table(f"test accuracy on {name}", ("task", "just learnt", "at the end"), [*rows, mean])
     reached = f", test accuracy {show.percent(facts['mean_accuracy'])}" if facts["accuracy"] else ""
-    show.say(f"{facts['checkpoint']}: {facts['epochs']} epochs on {name}{reached}, {facts['seconds']} s")
+    show.say(f"{facts['checkpoint']}: {_epochs(facts)} on {name}{reached}, {facts['seconds']} s")
 
 
 class Command(refusing(REMOVED)):  # type: ignore[misc]  # the class is made at run time

@@ -48,16 +48,16 @@ def load_model(name: str) -> Model:
     if name not in names:
         raise BoardError(f"unknown cycle model {name!r}; known models: {', '.join(names)}")
     model = root.table(name)
+    groups = [model.table(group) for group in ("memory", "jumps", "waits") if group in model]
     table = model.table("table") if "table" in model else None
-    texts = ("title", "source", "band_percent", "table", "pipeline")
     return Model(
         name=name,
         version=root.text("version"),
         title=model.text("title"),
         source=model.text("source"),
         band_percent=model.integer("band_percent"),
-        costs={key: model.integer(key) for key in model if key not in texts},
-        table={key: table.integer(key) for key in table} if table else {},
+        costs={key: group.integer(key) for group in groups for key in group},
+        table={one: int(cycles) for cycles in table for one in table.text(cycles).split()} if table else {},
         pipeline=Pipeline.read(model.table("pipeline")) if "pipeline" in model else None,
     )
 

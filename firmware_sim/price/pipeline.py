@@ -115,21 +115,22 @@ class Pipeline:
 
     @classmethod
     def read(cls, table: Table) -> Pipeline:
-        table.only(
-            ("units", "kinds", "short_pairs", "multiple", "multiple_width", "pointer_latency", "compared", "computed")
-        )
-        counts, kinds = table.table("units"), table.table("kinds")
+        table.only(("units", "rules", "kinds"))
+        counts, rules, kinds = (table.table(part) for part in ("units", "rules", "kinds"))
+        rules.only(("short_pairs", "multiple", "multiple_width", "pointer_latency", "compared", "computed"))
         units = {name: counts.integer(name, least=1) for name in counts}
-        kinds.only(KINDS)
+        found = {name: Kind.read(kinds.table(names), units) for names in kinds for name in names.split()}
+        if found.keys() != KINDS:
+            kinds.refuse(f"the kinds must be {', '.join(sorted(KINDS))}")
         return cls(
             units=units,
-            kinds={name: Kind.read(kinds.table(name), units) for name in sorted(KINDS)},
-            short_pairs=table.flag("short_pairs"),
-            multiple=table.integer("multiple"),
-            multiple_width=table.integer("multiple_width", least=1),
-            pointer_latency=table.integer("pointer_latency"),
-            compared=table.integer("compared"),
-            computed=table.integer("computed"),
+            kinds=found,
+            short_pairs=rules.flag("short_pairs"),
+            multiple=rules.integer("multiple"),
+            multiple_width=rules.integer("multiple_width", least=1),
+            pointer_latency=rules.integer("pointer_latency"),
+            compared=rules.integer("compared"),
+            computed=rules.integer("computed"),
         )
 
     def cycles(self, block: list[Instruction]) -> int:

@@ -40,6 +40,39 @@ static int choose(const char *name, mb_vectors *vectors)
     return 0;
 }
 
+/* Allocates bytes, at least one. Returns 0 and sets MemoryError if there are none. */
+static int allocate(void **memory, size_t size)
+{
+    *memory = PyMem_Malloc(size != 0 ? size : 1);
+    return *memory != NULL || PyErr_NoMemory() != NULL;
+}
+
+/* Opens a copy of the image in memories of its own. Returns 0 with an exception set if it cannot. */
+static int open_copy(Model *self, const Py_buffer *image, mb_vectors vectors)
+{
+    if ((self->step = PyThread_allocate_lock()) == NULL || !allocate(&self->image, (size_t)image->len)) {
+        return PyErr_NoMemory() != NULL;
+    }
+    memcpy(self->image, image->buf, (size_t)image->len);
+    mb_status status = mb_open(&self->model, self->image, (size_t)image->len);
+    if (status == MB_OK) {
+        const size_t state = mb_state_size(&self->model), arena = mb_arena_size(&self->model, MB_LEARN);
+        if (!allocate(&self->state, state) || !allocate(&self->arena, arena)) {
+            return 0;
+        }
+        status = mb_attach(&self->model, self->state, state, self->arena, arena);
+    }
+    const size_t wide = status == MB_OK ? mb_wide_size(&self->model, vectors) : 0;
+    if (wide != 0 && !allocate(&self->wide, wide + MB_WIDE_ALIGN)) {
+        return 0;
+    }
+    if (status == MB_OK) {
+        const uintptr_t at = ((uintptr_t)self->wide + MB_WIDE_ALIGN - 1) & ~(uintptr_t)(MB_WIDE_ALIGN - 1);
+        status = mb_widen(&self->model, vectors, (void *)at, wide);
+    }
+    return status == MB_OK || fail(status) != NULL;
+}
+
 static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
 {
     Py_buffer image;
@@ -49,53 +82,11 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
     if (!PyArg_ParseTupleAndKeywords(args, kwds, "y*|z", names, &image, &wanted)) {
         return NULL;
     }
-    if (wanted != NULL && !choose(wanted, &vectors)) {
-        PyBuffer_Release(&image);
-        return NULL;
-    }
-    Model *self = (Model *)type->tp_alloc(type, 0);
-    mb_status status = MB_OK;
-    if (self != NULL && (self->step = PyThread_allocate_lock()) == NULL) {
-        PyErr_NoMemory();
+    Model *self = wanted == NULL || choose(wanted, &vectors) ? (Model *)type->tp_alloc(type, 0) : NULL;
+    if (self != NULL && !open_copy(self, &image, vectors)) {
         Py_CLEAR(self);
     }
-    if (self != NULL) {
-        self->image = PyMem_Malloc((size_t)image.len ? (size_t)image.len : 1);
-        if (self->image == NULL) {
-            PyErr_NoMemory();
-            Py_CLEAR(self);
-        } else {
-            memcpy(self->image, image.buf, (size_t)image.len);
-            status = mb_open(&self->model, self->image, (size_t)image.len);
-            if (status == MB_OK) {
-                const size_t state = mb_state_size(&self->model), arena = mb_arena_size(&self->model, MB_LEARN);
-                self->state = PyMem_Malloc(state);
-                self->arena = PyMem_Malloc(arena);
-                if (self->state == NULL || self->arena == NULL) {
-                    PyErr_NoMemory();
-                    Py_CLEAR(self);
-                } else {
-                    status = mb_attach(&self->model, self->state, state, self->arena, arena);
-                }
-            }
-            if (self != NULL && status == MB_OK) {
-                const size_t wide = mb_wide_size(&self->model, vectors);
-                self->wide = wide == 0 ? NULL : PyMem_Malloc(wide + MB_WIDE_ALIGN);
-                if (wide != 0 && self->wide == NULL) {
-                    PyErr_NoMemory();
-                    Py_CLEAR(self);
-                } else {
-                    const uintptr_t at = ((uintptr_t)self->wide + MB_WIDE_ALIGN - 1) & ~(uintptr_t)(MB_WIDE_ALIGN - 1);
-                    status = mb_widen(&self->model, vectors, (void *)at, wide);
-                }
-            }
-        }
-    }
     PyBuffer_Release(&image);
-    if (self != NULL && status != MB_OK) {
-        Py_DECREF(self);
-        return fail(status);
-    }
     return (PyObject *)self;
 }
 
@@ -140,6 +131,16 @@ static int sample_count(const Model *self, const Py_buffer *x, Py_ssize_t *n)
     return 1;
 }
 
+/* Ends a batch call: lets go of the model, if this call entered it, and of three buffers. ok: 0 if an exception is set. */
+static PyObject *leave(Model *self, int entered, Py_buffer **buffers, int ok, mb_status status)
+{
+    self->busy = entered ? 0 : self->busy;
+    for (int i = 0; i < 3; i++) {
+        PyBuffer_Release(buffers[i]);
+    }
+    return !ok ? NULL : status == MB_OK ? Py_NewRef(Py_None) : fail(status);
+}
+
 /* predict_many(x, scores, labels): x n*input_size bytes; scores int32 n*classes and labels uint16 n are filled */
 static PyObject *model_predict_many(Model *self, PyObject *args)
 {
@@ -167,14 +168,7 @@ static PyObject *model_predict_many(Model *self, PyObject *args)
         Py_END_ALLOW_THREADS
         ok = PyErr_CheckSignals() == 0;
     }
-    self->busy = mine ? 0 : self->busy;
-    PyBuffer_Release(&x);
-    PyBuffer_Release(&scores);
-    PyBuffer_Release(&labels);
-    if (!ok) {
-        return NULL;
-    }
-    return status == MB_OK ? Py_NewRef(Py_None) : fail(status);
+    return leave(self, mine, (Py_buffer *[]){&x, &scores, &labels}, ok, status);
 }
 
 /* learn_many(x, labels, info): labels uint16 n; info uint32 n*5 (predicted, skipped, visited, moved, flipped) is filled */
@@ -210,14 +204,7 @@ static PyObject *model_learn_many(Model *self, PyObject *args)
         Py_END_ALLOW_THREADS
         ok = PyErr_CheckSignals() == 0;
     }
-    self->busy = mine ? 0 : self->busy;
-    PyBuffer_Release(&x);
-    PyBuffer_Release(&labels);
-    PyBuffer_Release(&info);
-    if (!ok) {
-        return NULL;
-    }
-    return status == MB_OK ? Py_NewRef(Py_None) : fail(status);
+    return leave(self, mine, (Py_buffer *[]){&x, &labels, &info}, ok, status);
 }
 
 /* export(): the learned image, as it is between two steps. Another thread may be learning. */

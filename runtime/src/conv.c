@@ -8,13 +8,13 @@
 
 #if MB_HAS_CONV
 
-enum { ROW = 1024 }; /* entries of a row's list: more of them list fewer columns twice but take more memory */
+enum { ROW = 1024 }; /* largest number of entries in a row's list: a larger one lists fewer columns twice but takes more memory */
 
 /* A strip of places that is computed at a time, as wide as the lists of its rows allow. */
 typedef struct strip {
     uint32_t places, span, room; /* places side by side; columns of a row; entries of its list */
     uint16_t *lists;             /* [kernel][room] active inputs, row r of the picture in number r mod kernel; then the tails */
-    uint16_t *starts;            /* [kernel][span + 1] where each column begins in the list */
+    uint16_t *starts;            /* [kernel][span + 1] index into the list at which each column begins */
     mb_run *runs;                /* [kernel + 1] runs of one window */
 } strip;
 

@@ -33,7 +33,7 @@ void mb_output(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t
 uint32_t mb_conv_bits_work(const mb_layer *l); /* words of arena->kernel_scratch that mb_conv_bits needs */
 void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *image, uint32_t *out);
 
-/* The weights with this index, one bit a unit: 32 units, or 16. */
+/* Returns word `index` of the weights: one bit for each of 32 units, or of 16 units if l->lanes16. */
 static inline uint32_t mb_weights(const mb_layer *l, uint32_t index)
 {
     return mb_lanes_at(l->sign, index, l->lanes16);

@@ -64,8 +64,8 @@ static uint32_t projected_error(const int32_t *d, uint32_t classes, uint16_t lab
     return true_error;
 }
 
-/* delta [N] -= sign(V) * b for units on the ramp, where b [N] is the error that the output passes down; a quarter of it for closed
- * units that should open. */
+/* Adds -sign(V) * b to delta [N] for each unit on the ramp, where b [N] is the error that the output passes down. A closed unit gets
+ * a quarter of that if it should open, else nothing. */
 static void add_delta(const mb_layer *l, mb_ramp ramp, const int32_t *values, const int32_t *below, int32_t *delta)
 {
     for (uint32_t i = 0; i < l->units; i++) {

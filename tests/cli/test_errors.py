@@ -115,7 +115,7 @@ def files(metabit: Any, image: Path, data: Path) -> set[Path]:
 
 @pytest.mark.parametrize(("command", "words"), MISTAKES, ids=[command for command, _ in MISTAKES])
 def test_a_mistake_is_one_sentence(metabit: Any, files: set[Path], command: str, words: tuple[str, ...]) -> None:
-    """It names what is wrong, prints nothing else but what data was read, and leaves every file as it was."""
+    """The command names what is wrong, prints nothing else but what data was read, and leaves every file as it was."""
     before = {path: path.read_bytes() for path in files}
     ran = metabit(*shlex.split(command))
     ran.fails(*words)
@@ -158,6 +158,8 @@ def test_float_out_of_range(metabit: Any, image: Path, value: float) -> None:
 def test_usage_error_exits_2(metabit: Any) -> None:
     ran = metabit("run", "--lern")
     assert ran.code == 2 and "--lern" in ran.err
+    ran = metabit("run", "--learn", "--limit", -7)
+    assert ran.code == 2 and all(word in ran.err for word in ("--limit", "1", "-7"))
 
 
 def test_verify_with_data_that_does_not_fit(metabit: Any) -> None:

@@ -1,15 +1,19 @@
-"""Graded units and votes: the oracle against numbers worked out by hand, and against the text read one synapse at a time."""
+"""Graded units and votes: the oracle against numbers worked out by hand, and against the plain reference in C."""
 
 from __future__ import annotations
 
+import subprocess
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import inputs, network, oracle_input, voting
+from agreement import replay_vector
+from networks import inputs, network, seal, voting
 
 from metabit.export import VoteOptions, fresh_votes
+from metabit.export.files.image import read_image, sections, write_image
 from metabit.export.frozen import Frozen
 from metabit.export.oracle import Oracle
 from metabit.export.oracle.forward import encode, grades
@@ -144,109 +148,7 @@ def test_tables_gate_the_votes() -> None:
     assert oracle.levels[0].tolist() == [[-1, 0, -1]] and (done.visited, done.moved, done.flipped) == (3, 2, 1)
 
 
-# The text, one synapse at a time
-
-
-@dataclass
-class Text:
-    """docs/learning-rule.md, "Graded units and votes", read with loops and plain integers."""
-
-    frozen: Frozen
-    levels: list[list[int]]
-    z: int
-    kept: list[tuple[list[int], list[int]]]
-
-    def draw32(self) -> int:
-        self.z ^= self.z << 13 & 0xFFFFFFFF
-        self.z ^= self.z >> 17
-        self.z ^= self.z << 5 & 0xFFFFFFFF
-        return self.z
-
-    def one_pass(self, bits: list[int], label: int, s: int, words: dict[tuple[int, int], int]) -> tuple[int, list[int]]:
-        """Pass s, which draws its words or, if it is not the first of four, takes the ones drawn."""
-        layer, output = self.frozen.layers[-2:]
-        n, k = layer.units, layer.inputs
-        v = [-2 * int(theta) for theta in layer.theta]
-        for first in range(0, n, 32):
-            for b in [b for b, on in enumerate(bits) if on]:
-                if s % 4 == 0:
-                    words[first, b] = self.draw32()
-                z = words[first, b]
-                other = (z << 13) % 2**32 | z >> 19
-                flips = (z if s % 4 < 2 else ~z) & (other if s % 2 == 0 else ~other)
-                for i in range(first, min(n, first + 32)):
-                    h = self.levels[i][b % k]
-                    w, r = (1, h) if h >= 0 else (-1, -1 - h)
-                    v[i] += -2 * w if flips >> (i - first) & 1 and 4 * r < 2**layer.bits else 2 * w
-        mean = 16 * sum(map(abs, v)) // n
-        low, high = mean * layer.low >> 12, mean * layer.high >> 12
-        width = max(1, high - low)
-        y = [8 - (min(max(abs(a) - low, 0), width) * (2**20 // width) + 2**15 >> 16) for a in v]
-        w = output.weights.tolist()
-        c = range(output.units)
-        scores = [sum(w[a][i] * y[i] for i in range(n)) * int(output.mul[a]) + int(output.add[a]) for a in c]
-        d = [len(scores) * a - sum(scores) for a in scores]
-        while any(d) and max(map(abs, d)) < 512:
-            d = [2 * a for a in d]
-        while max(map(abs, d)) > 1023:
-            d = [a // 2 if a > 0 else -(-a // 2) for a in d]
-        size = max(1, sum(map(abs, d)))
-        q = [int(EXP[min(255, (max(d) - a) * self.frozen.temperature // size)]) for a in d]
-        e = [(a * 4096 + sum(q) // 2) // sum(q) for a in q]
-        e[label] -= 4096
-        wrong = max(0, -e[label])
-        p = sum(e[a] * d[a] for a in c)
-        f = abs(p) // max(1, sum(a * a for a in d) >> 8) if len(d) > 2 else 0
-        for a in c:
-            part = abs(d[a]) * f + 128 >> 8
-            e[a] -= part if p * d[a] > 0 else -part if p * d[a] < 0 else 0
-        delta = [0] * n
-        for i in range(n):
-            if low < abs(v[i]) < high:
-                delta[i] = -(1 if v[i] > 0 else -1) * sum(w[a][i] * e[a] for a in c)
-            elif abs(v[i]) > low and sum(w[a][i] * e[a] for a in c) < 0:
-                delta[i] = (1 if v[i] > 0 else -1) * (-sum(w[a][i] * e[a] for a in c) // 4)
-        return wrong, delta
-
-    def learn(self, bits: list[int], label: int) -> bool:
-        rule = self.frozen.layers[-2].rule
-        words: dict[tuple[int, int], int] = {}
-        passes = [self.one_pass(bits, label, s, words) for s in range(rule.passes)]
-        wrong = sum(one for one, _ in passes) // len(passes)
-        delta = [sum(column) for column in zip(*(each for _, each in passes), strict=True)]
-        total, size = rule.dose * wrong >> 8, sum(map(abs, delta))
-        if wrong == 0 or wrong < self.frozen.skip_below or size == 0 or total == 0:
-            return False
-        s = 0
-        while total << s < 2**31:
-            s += 1
-        asks = [0] * len(delta)
-        for i, a in enumerate(delta):
-            if a:
-                votes = 3 * min(65535, (total << s) // size * abs(a) >> s) + (self.draw32() >> 16) >> 16
-                asks[i] = votes if a < 0 else -votes
-        if any(asks):
-            self.kept.append((bits, asks))
-            self.count((len(self.kept) - 1) % rule.batch)
-        return True
-
-    def count(self, slot: int) -> None:
-        layer = self.frozen.layers[-2]
-        rule, k, planes = layer.rule, layer.inputs, layer.planes
-        kept = self.kept[-rule.batch :]
-        for first in range(0, layer.units, 32):
-            for j in range(slot, k, rule.batch):
-                for i in range(first, min(layer.units, first + 32)):
-                    voted = [asks[i] for bits, asks in kept for p in range(planes) if bits[p * k + j] and asks[i]]
-                    x = min(65535, 16 * abs(sum(voted)) - int(rule.votes_needed[sum(map(abs, voted))]))
-                    if x <= 0:
-                        continue
-                    up, h = sum(voted) > 0, self.levels[i][j]
-                    r, outward = (h, up) if h >= 0 else (-1 - h, not up)
-                    u, t = self.draw32() >> 16, int((rule.strengthen if outward else rule.weaken)[r])
-                    if u < min(65535, x * rule.chance_per_vote >> 4) * (t + 1) >> 16:
-                        if not (outward and r == 2 ** (layer.bits - 1) - 1):
-                            self.levels[i][j] += 1 if up else -1
+# The plain reference in C
 
 
 def wide() -> Frozen:
@@ -271,28 +173,24 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("frozen", NETWORKS.values(), ids=NETWORKS)
-def test_the_oracle_is_the_text(frozen: Frozen) -> None:
+def test_the_oracle_is_the_plain_reference(frozen: Frozen, reference: Path, tmp_path: Path) -> None:
+    """Scores, what each step did, and the whole state after it: levels, generator and counters (tests/reference/votes.c)."""
     batch = frozen.layers[-2].rule.batch
     steps = 110 * batch // 32
-    x = inputs(frozen, steps, seed=3)
-    labels = np.random.default_rng(4).integers(0, frozen.classes, steps)
-    oracle, text = Oracle(frozen), Text(frozen, frozen.layers[-2].hidden.tolist(), frozen.generator, [])
-    counted = 0
-    for sample, label in zip(x, labels, strict=True):
-        given = oracle_input(frozen, sample)
-        seen, _, scores = oracle.forward(given)
-        step = oracle.learn(given, int(label))
-        taught = text.learn([int(a > 0) for a in seen[-2]], int(label))
-        assert step.predicted == scores.argmax() and step.skipped == (not taught)
-        assert oracle.generator == text.z and oracle.voted == len(text.kept) % batch
-        assert oracle.levels[-2].tolist() == text.levels
-        counted += step.visited > 0
-    assert counted >= 1
+    image, vector = write_image(frozen), replay_vector(frozen, inputs=steps, steps=steps, seed=3)
+    (tmp_path / "a.mbit").write_bytes(image)
+    (tmp_path / "a.vec").write_bytes(vector)
+    done = subprocess.run([reference, tmp_path / "a.mbit", tmp_path / "a.vec"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    state_at, size = sections(image)[1]
+    made = np.frombuffer(vector[-steps * (22 + size) :], [("label", "<u2"), ("info", "<u4", 5), ("state", "u1", size)])
+    _, skipped, visited, _, flipped = made["info"].T
+    assert visited.any() and flipped.any()
+    after = read_image(seal(image[:state_at] + made["state"][-1].tobytes()))
+    changed = after.layers[-2].hidden != frozen.layers[-2].hidden
     if frozen.layers[-2].inputs > batch:
-        assert len(text.kept) > 2 * batch
-        assert (oracle.levels[-2] != frozen.layers[-2].hidden)[:, batch:].any()
-    assert oracle.steps == steps and np.array_equal(oracle.levels[-1], frozen.layers[-1].hidden)
-    assert oracle.moved >= (np.abs(oracle.levels[-2] - frozen.layers[-2].hidden.astype(int))).sum()
+        assert (skipped == 0).sum() > 2 * batch and changed[:, batch:].any()
+    assert after.counters.steps == steps and after.counters.moved >= changed.sum()
 
 
 # The samples that are kept

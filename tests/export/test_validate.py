@@ -55,6 +55,8 @@ WRONG: dict[str, tuple[Frozen, Frozen, str]] = {
     "pool": (TWO, geometry(TWO, 1, pool=32), "layer 1 has pool 32, outside 1..31"),
     "kernel": (TWO, geometry(TWO, 1, kernel=-1), "layer 1 has kernel -1, outside 1..31"),
     "nothing left": (TWO, geometry(TWO, 0, pool=5), "layer 0: nothing is left of 4 x 6 x 1"),
+    "a kernel beyond the picture": (TWO, geometry(TWO, 0, kernel=9), "layer 0: nothing is left of 4 x 6 x 1"),
+    "other inputs of a dense layer": (CODED, geometry(CODED, 0, same=True), "layer 1 takes 18 inputs, layer 0 gives 36"),
     "no channels": (TWO, geometry(TWO, 0, channels=0), "layer 0: nothing is left of 4 x 6 x 0"),
     "another picture": (TWO, geometry(TWO, 0, height=5), "layer 1 takes an image of (2, 4), layer 0 gives (3, 4)"),
     "channels that do not divide": (CODED, channels(CODED, 5), "5 channels, not a divisor of 24 features"),

@@ -4,11 +4,9 @@
  * With -fsanitize=fuzzer (clang) libFuzzer chooses the inputs. Elsewhere compile with -DOWN_LOOP:
  *
  *   fuzz SECONDS NAME.mbit...       mutates these images in turn */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
+#include "images.h"
 #include "metabit.h"
 #include "wide.h"
 
@@ -32,47 +30,7 @@ static uint32_t below(uint32_t n) /* 0..n-1 by xorshift32. pre: n > 0 */
     return (generator >> 3) % n;
 }
 
-static uint32_t get(const uint8_t *p, size_t width)
-{
-    uint32_t v = 0;
-    memcpy(&v, p, width); /* little-endian, as all that runs this */
-    return v;
-}
-
 /// Mutations ///
-
-static uint32_t crc32(const uint8_t *p, size_t n)
-{
-    uint32_t crc = 0xFFFFFFFFu;
-    while (n-- > 0) {
-        crc ^= *p++;
-        for (int bit = 0; bit < 8; bit++) {
-            crc = (crc >> 1) ^ (0xEDB88320u & (0u - (crc & 1u)));
-        }
-    }
-    return ~crc;
-}
-
-/* Mends the three checksums, as far as their sections lie in the n bytes. */
-static void seal(uint8_t *image, size_t n)
-{
-    if (n < 64) {
-        return;
-    }
-    for (size_t field = 16; field <= 28; field += 12) { /* constants, then state */
-        const uint64_t at = get(image + field, 4), size = get(image + field + 4, 4);
-        if (at + size <= n) {
-            const uint32_t crc = crc32(image + at, (size_t)size);
-            memcpy(image + field + 8, &crc, 4);
-        }
-    }
-    const size_t records_end = 64 + 64 * (size_t)get(image + 40, 2);
-    if (records_end <= n) {
-        memset(image + 12, 0, 4);
-        const uint32_t crc = crc32(image, records_end);
-        memcpy(image + 12, &crc, 4);
-    }
-}
 
 /* Changes one to four fields, either of header and records or anywhere: to a telling number, to a near one, or by a bit. */
 static void change_fields(uint8_t *image, size_t n)

@@ -3,10 +3,7 @@
  *   replay NAME.mbit NAME.vec [mutations]
  *
  * All memories are heap blocks of exactly the size the library asked for, so that a sanitizer sees the first byte too far. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "images.h"
 #include "metabit.h"
 
 #ifdef MB_WIDE /* everything once for each of a host's vectors, whose memory is a heap block of exact size too */
@@ -18,23 +15,6 @@ static void die(const char *what, long at)
 {
     fprintf(stderr, "replay: %s (at %ld)\n", what, at);
     exit(1);
-}
-
-static uint8_t *read_file(const char *path, size_t *size)
-{
-    FILE *file = fopen(path, "rb");
-    uint8_t *data = NULL;
-    if (file == NULL || fseek(file, 0, SEEK_END) != 0) {
-        die(path, 0);
-    }
-    *size = (size_t)ftell(file);
-    rewind(file);
-    data = malloc(*size ? *size : 1);
-    if (data == NULL || fread(data, 1, *size, file) != *size) {
-        die(path, 1);
-    }
-    fclose(file);
-    return data;
 }
 
 static uint32_t get_u32(const uint8_t **p)
@@ -129,40 +109,6 @@ static uint32_t next_random(uint32_t *z)
     *z ^= *z >> 17;
     *z ^= *z << 5;
     return *z;
-}
-
-static uint32_t crc32(const uint8_t *p, size_t n)
-{
-    uint32_t crc = 0xFFFFFFFFu;
-    while (n-- > 0) {
-        crc ^= *p++;
-        for (int i = 0; i < 8; i++) {
-            crc = (crc >> 1) ^ (0xEDB88320u & (0u - (crc & 1u)));
-        }
-    }
-    return ~crc;
-}
-
-static void put_u32(uint8_t *p, uint32_t v)
-{
-    memcpy(p, &v, 4);
-}
-
-/* A liar's image: damaged, then sealed with correct checksums, so that only the structural checks stand in its way. */
-static void seal(uint8_t *b, size_t n)
-{
-    uint32_t at[2], size[2], layers = (uint32_t)b[40] | (uint32_t)b[41] << 8;
-    for (int i = 0; i < 2; i++) {
-        memcpy(&at[i], b + 16 + 12 * i, 4);
-        memcpy(&size[i], b + 20 + 12 * i, 4);
-        if (at[i] <= n && size[i] <= n - at[i]) {
-            put_u32(b + 24 + 12 * i, crc32(b + at[i], size[i]));
-        }
-    }
-    if (64u + 64u * (size_t)layers <= n) {
-        put_u32(b + 12, 0);
-        put_u32(b + 12, crc32(b, 64u + 64u * (size_t)layers));
-    }
 }
 
 /* Somebody else used the arena between two steps: what is then learnt is worth nothing, but no byte outside is touched. */

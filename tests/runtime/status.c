@@ -3,10 +3,7 @@
  *   status NAME.mbit       an image in which some layer learns
  *
  * A call that refuses changes nothing: memories are compared before and after. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "images.h"
 #include "metabit.h"
 
 enum { LAST = MB_E_ABSENT }; /* the lowest code */
@@ -25,18 +22,6 @@ static void *memory(size_t size)
     CHECK(p != NULL);
     memset(p, 0xA5, size);
     return p;
-}
-
-static uint8_t *read_file(const char *path, size_t *size)
-{
-    FILE *file = fopen(path, "rb");
-    CHECK(file != NULL && fseek(file, 0, SEEK_END) == 0);
-    *size = (size_t)ftell(file);
-    rewind(file);
-    uint8_t *data = memory(*size);
-    CHECK(fread(data, 1, *size, file) == *size);
-    fclose(file);
-    return data;
 }
 
 /// Sentences ///

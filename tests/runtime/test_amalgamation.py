@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from compilers import WARNINGS, run
 from cores import FLAGS
 
-from metabit.firmware_sim.build.toolchain import FIRMWARE, cache_dir
+from metabit.firmware_sim.build.toolchain import FIRMWARE
 from metabit.runtime import Model, ModelError, amalgamate, include_dir, sources, write_sources
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
-C99 = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror", "-ffreestanding")
+C99 = ("-std=c99", *WARNINGS, "-ffreestanding")
 
 ZIG = (sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=undefined")
 STRING_H = f"-I{FIRMWARE / 'freestanding'}"  # zig and an arm-none-eabi-gcc without newlib bring no <string.h>
@@ -46,17 +45,6 @@ MACROS: tuple[tuple[str, ...], ...] = (
 FEW = ("gcc", "clang", "zig-m0plus", "arm-gcc-m0plus")
 
 MATRIX = [(c, macros) for macros in MACROS for c in (FEW if macros else COMPILERS)]
-
-
-def run(*command: str | Path, data: bytes = b"") -> bytes:
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"no {command[0]}")
-    cache = {f"ZIG_{kind}_CACHE_DIR": str(cache_dir() / f"zig-{kind.lower()}") for kind in ("GLOBAL", "LOCAL")}
-    done = subprocess.run(
-        [str(part) for part in command], input=data, capture_output=True, timeout=120, env={**os.environ, **cache}
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +81,7 @@ def test_it_defines_what_the_files_define(pair: Path, tmp_path: Path) -> None:
         run("gcc", *C99, "-O0", f"-I{include_dir()}", "-c", path, "-o", tmp_path / f"part-{path.stem}.o")
 
     def public(*objects: Path) -> set[str]:
-        rows = [line.split() for line in run("nm", "-P", *objects).decode().splitlines() if not line.endswith(":")]
+        rows = [line.split() for line in run("nm", "-P", *objects).splitlines() if not line.endswith(":")]
         return {row[0] for row in rows if row[1] == "T"}
 
     assert public(tmp_path / "metabit.o") == public(*tmp_path.glob("part-*.o")) > {"mb_open", "mb_learn"}
@@ -106,18 +94,10 @@ def test_it_defines_what_the_files_define(pair: Path, tmp_path: Path) -> None:
                          ids=["O2", "sanitized"])  # fmt: skip
 def test_it_replays_the_golden_vectors(pair: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
     program = tmp_path / "replay"
-    run(
-        "gcc",
-        "-std=c99",
-        *options,
-        f"-I{pair}",
-        Path(__file__).with_name("replay.c"),
-        pair / "metabit.c",
-        "-o",
-        program,
-    )
+    code = (Path(__file__).with_name("replay.c"), pair / "metabit.c")
+    run("gcc", "-std=c99", *options, f"-I{pair}", *code, "-o", program)
     for image in VECTORS:
-        assert b"300 damaged images" in run(program, image, image.with_suffix(".vec"), "300")
+        assert "300 damaged images" in run(program, image, image.with_suffix(".vec"), "300")
 
 
 CPP = r"""
@@ -160,7 +140,7 @@ def test_a_cpp_program_uses_it(tmp_path: Path, image: Path) -> None:
         "-o", tmp_path / "main")  # fmt: skip
     model = Model.open(image)
     inputs = np.random.default_rng(0).integers(0, 256, (60, model.input_size)).astype(np.uint8)
-    said = run(tmp_path / "main", data=inputs.tobytes()).decode().split()
+    said = run(tmp_path / "main", data=inputs.tobytes()).split()
     moved = 0
     for x, label, margin, levels in zip(inputs, said[::3], said[1::3], said[2::3], strict=True):
         assert (int(label), int(margin)) == (model.predict_one(x), model.margins(x[None])[0])
@@ -226,18 +206,8 @@ def test_guards_conditions_templates_and_macros(made_up: Path, some: tuple[str, 
     assert text.count("seven(void)") == 2 and text.count("enum { JOIN") == 2
     assert text.index("#ifdef SOME") < text.index("#include <stddef.h>") and text.index("#include <string.h>") < 1000
     macros = ("-DGLUE(a, b)=a##b", "-DJOIN(a, b)=GLUE(a, b)", *some)
-    run(
-        *COMPILERS["zig-x86_64"],
-        "-std=c99",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        *macros,
-        "-c",
-        out / "metabit.c",
-        "-o",
-        out / "m.o",
-    )
+    flags = ("-std=c99", "-Wall", "-Wextra", "-Werror", *macros)
+    run(*COMPILERS["zig-x86_64"], *flags, "-c", out / "metabit.c", "-o", out / "m.o")
     main = '#include "metabit.c"\nint main(void) { return t1 == 1 && t2 == 2 && b() == 3 && c() == 16 ? 0 : 1; }\n'
     (out / "main.c").write_text(main)
     run("gcc", "-std=c99", *macros, out / "main.c", "-o", out / "main")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
 import struct
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from compilers import WARNINGS, run
 from networks import network, seal, ternary, voting, windowed
 
 from metabit.export.files.image import HEADER, RECORD, write_image
@@ -417,16 +416,7 @@ def test_every_code_is_tested_somewhere() -> None:
     assert {name for name in C_ONLY if f"MB_E_{name}" not in in_c} == set()
 
 
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 def test_the_codes_that_only_c_can_cause(tmp_path: Path) -> None:
-    program = tmp_path / "status"
-    subprocess.run(
-        ["gcc", "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", f"-I{include_dir()}", "-o", str(program),
-         str(HERE / "status.c"), *map(str, sources())],
-        check=True,
-    )  # fmt: skip
+    run("gcc", "-std=c99", *WARNINGS, f"-I{include_dir()}", "-o", tmp_path / "status", HERE / "status.c", *sources())
     for name in ("all-4bit", "single-3bit", "votes-3bit"):
-        done = subprocess.run(
-            [program, HERE.parent / "vectors" / f"{name}.mbit"], capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, done.stderr
+        run(tmp_path / "status", HERE.parent / "vectors" / f"{name}.mbit")

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from compilers import WARNINGS, run
 
 from metabit.runtime import include_dir, sources
-
-WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror"]
-gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
-gxx = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
-
-
-def run(*command: str | Path) -> str:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def objects(folder: Path, *options: str) -> list[Path]:
@@ -46,7 +35,6 @@ def test_the_sources_are_there() -> None:
     assert (include_dir() / "metabit.h").is_file()
 
 
-@gcc
 def test_margin_of_the_header_is_best_less_second(tmp_path: Path) -> None:
     code, library = tmp_path / "margin.c", tmp_path / "margin.so"
     code.write_text(
@@ -64,13 +52,11 @@ def test_margin_of_the_header_is_best_less_second(tmp_path: Path) -> None:
                 assert margin(scores.ctypes.data_as(ctypes.c_void_p), classes) == best - second
 
 
-@gcc
 @pytest.mark.parametrize("options", [("-Os",), ("-O0",), ("-O3", "-DMB_PROFILE")], ids=" ".join)
 def test_they_compile_without_a_warning(tmp_path: Path, options: tuple[str, ...]) -> None:
     assert len(objects(tmp_path, *options)) == len(sources())
 
 
-@gcc
 @pytest.mark.parametrize("level", ["-Os", "-O2", "-O3"])
 def test_they_need_three_functions_of_libc_and_no_global_memory(tmp_path: Path, level: str) -> None:
     built = objects(tmp_path, level, "-fno-pic")
@@ -86,7 +72,6 @@ def test_they_need_three_functions_of_libc_and_no_global_memory(tmp_path: Path, 
     assert all(name.startswith("mb_") for name, kind in defined.items() if kind == "T")
 
 
-@gxx
 @pytest.mark.parametrize("standard", ["c++11", "c++17"])
 def test_the_header_is_also_cpp(tmp_path: Path, standard: str) -> None:
     unit = tmp_path / "unit.cpp"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from agreement import replay_vector
+from compilers import WARNINGS, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import inputs_of_density, network, voting, windowed
@@ -19,7 +18,6 @@ from metabit.export.frozen import DenseLayer, Frozen, Layer
 from metabit.runtime import Model, _core, include_dir, sources
 
 VECTORS = [name for name in _core.VECTORS_HERE if name != "none"]
-WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror"]
 GOLDEN = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
 
 
@@ -127,40 +125,28 @@ def test_layers_without_a_copy_run_beside_those_with_one() -> None:
     all_agree(write_image(frozen), samples(frozen, [0.1, 0.5, 0.9] * 30), np.arange(90) % 10)
 
 
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 def test_sanitizers_find_nothing_in_the_widest_kernels(tmp_path: Path) -> None:
     """replay.c on images of many blocks and of narrow layers, all memories heap blocks of exact size; the golden ones are small."""
     root, replay = Path(__file__).parents[2], tmp_path / "replay"
     host = root / "runtime" / "host"
-    options = [
-        "-std=gnu11",
-        "-O1",
-        "-g",
-        "-fsanitize=address,undefined",
-        "-fno-sanitize-recover=all",
-        "-DMB_WIDE",
-        *WARNINGS,
-    ]
+    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    options = ["-std=gnu11", "-O1", "-g", *sanitize, "-DMB_WIDE", *WARNINGS]
     code = [Path(__file__).with_name("replay.c"), *sources(), *sorted(host.glob("*.c"))]
-    command = ["gcc", *options, f"-I{include_dir()}", f"-I{sources()[0].parent}", f"-I{host}", *code, "-o", replay]
-    assert subprocess.run(command, capture_output=True, text=True).stderr == ""
+    run("gcc", *options, f"-I{include_dir()}", f"-I{sources()[0].parent}", f"-I{host}", *code, "-o", replay)
     for seed, sizes in enumerate(((70, 513, 129, 10), (401, 65, 700, 33), (515, 3))):
         frozen = network(seed, sizes, 2 + seed, seed, (True,) * (len(sizes) - 1), dose=5000)
         image, vector = tmp_path / "model.mbit", tmp_path / "model.vec"
         image.write_bytes(write_image(frozen))
         vector.write_bytes(replay_vector(frozen, inputs=8, steps=8, seed=seed))
-        done = subprocess.run([replay, image, vector, "40"], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("words: ")
+        assert run(replay, image, vector, "40").startswith("words: ")
 
 
 def test_the_host_code_compiles_without_vector_extensions(tmp_path: Path) -> None:
     """As a compiler sees it that knows neither attributes nor builtins: words only."""
     host = Path(__file__).parents[2] / "runtime" / "host"
     for file in sorted(host.glob("*.c")):
-        options = ["-std=c99", "-U__GNUC__", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror", "-DMB_WIDE"]
-        command = ["gcc", *options, f"-I{include_dir()}", f"-I{sources()[0].parent}", "-fsyntax-only", file]
-        assert subprocess.run(command, capture_output=True, text=True).stderr == ""
+        options = ["-std=c99", "-U__GNUC__", *WARNINGS, "-DMB_WIDE", f"-I{include_dir()}", f"-I{sources()[0].parent}"]
+        run("gcc", *options, "-fsyntax-only", file)
 
 
 # The choice

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from agreement import agree_while_learning
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import conv, inputs, inputs_of_density, oracle_input, windowed
@@ -16,8 +17,7 @@ from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, write_image
 from metabit.export.frozen import ConvLayer, DenseLayer, Frozen
 from metabit.export.oracle import Oracle
-from metabit.export.vectors import state_of
-from metabit.runtime import InputError, Model
+from metabit.runtime import Model
 
 
 @st.composite
@@ -45,23 +45,6 @@ def any_windowed(draw: st.DrawFn) -> Frozen:
     return windowed(seed, image, tuple(convs), dense, source, draw(st.integers(2, 5)), learns, bits)
 
 
-def agree(frozen: Frozen, x: NDArray[np.uint8], labels: NDArray[np.int64]) -> Oracle:
-    """Scores before each step, what the step reports, and every byte of the state after it."""
-    image = write_image(frozen)
-    oracle, model = Oracle(frozen), Model(image)
-    can_learn = any(layer.learns for layer in frozen.layers)
-    for given_x, label in zip(x, labels, strict=True):
-        one = oracle_input(frozen, given_x)
-        np.testing.assert_array_equal(model.scores(given_x[None])[0], oracle.scores(one))
-        if can_learn:
-            assert model.learn_one(given_x, int(label)) == oracle.learn(one, int(label))
-            assert model.state() == state_of(frozen, oracle)
-        else:
-            with pytest.raises(InputError, match="nothing to learn"):
-                model.learn_one(given_x, int(label))
-    return oracle
-
-
 def agree_forward(frozen: Frozen, x: NDArray[np.uint8]) -> None:
     rule = Oracle(frozen)
     expected = np.array([rule.scores(oracle_input(frozen, row)) for row in x])
@@ -73,7 +56,7 @@ def agree_forward(frozen: Frozen, x: NDArray[np.uint8]) -> None:
 def test_any_network_of_windows_is_the_oracle_s(frozen: Frozen, densities: list[float], seed: int) -> None:
     x = [inputs_of_density(frozen, density, 1, seed + i) for i, density in enumerate(densities)]
     x = np.concatenate([*x, inputs(frozen, 3, seed)])
-    agree(frozen, x, np.arange(len(x)) % frozen.classes)
+    agree_while_learning(frozen, x, np.arange(len(x)) % frozen.classes)
     image = write_image(frozen)
     assert write_image(read_image(image)) == image == Model(image).image()
 
@@ -86,13 +69,15 @@ def test_any_network_of_windows_is_the_oracle_s(frozen: Frozen, densities: list[
 def test_windows_on_bytes_of_every_length(channels: int, kernel: int, units: int) -> None:
     """One word of weights or several, whole or half: half windows on either side of 16, 28 and 32 inputs."""
     frozen = windowed(7, (5, 4, channels), (conv(units, kernel, 1, True),), (5,), "uint8", 3)
-    agree(frozen, inputs(frozen, 6), np.arange(6) % 5)
+    agree_while_learning(frozen, inputs(frozen, 6), np.arange(6) % 5)
 
 
 def test_a_row_longer_than_a_list_is_taken_in_strips() -> None:
     """1,500 columns of 47 channels: more inputs than 16 bits count. The size of a list does not grow with the row."""
     wide, wider = (windowed(7, (2, width, 47), (conv(5, 3, 1, True, 2),), (3,), "bits", 2) for width in (750, 1500))
-    agree(wider, np.concatenate([inputs_of_density(wider, d, 1, 3) for d in (0.1, 0.5, 0.95)]), np.arange(3))
+    agree_while_learning(
+        wider, np.concatenate([inputs_of_density(wider, d, 1, 3) for d in (0.1, 0.5, 0.95)]), np.arange(3)
+    )
     more = Model(write_image(wider)).arena_size("infer") - Model(write_image(wide)).arena_size("infer")
     bits_and_list = 2 * 750 * 47 // 8 + 375 * 5 * (2 + 4 / 16 + 1 / 8)
     assert 0 < more < bits_and_list + 100
@@ -171,7 +156,7 @@ def test_sums_of_bytes_cross_every_power_of_two(wide: int) -> None:
     first.theta[:] = np.random.default_rng(2).integers(-255 * wide, 255 * wide + 2, 70)
     x = np.concatenate([inputs_of_density(frozen, d, 1, seed) for seed, d in enumerate(np.linspace(0, 1, 41))])
     x[20:] = np.minimum(x[20:], np.linspace(0, 255, 21, dtype=np.uint8)[:, None])
-    agree(frozen, x, np.arange(len(x)) % 5)
+    agree_while_learning(frozen, x, np.arange(len(x)) % 5)
 
 
 @pytest.mark.parametrize("wide", [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130])
@@ -201,16 +186,10 @@ def test_lists_too_long_for_one_turn_are_taken_in_several(wide: int, palette: li
 
 def test_a_head_learns_above_frozen_features_and_no_work_is_done_below() -> None:
     frozen = windowed(5, (9, 8, 3), (conv(12, 3, 1, True, 2), conv(9, 3)), (20, 6), "uint8", 4)
-    oracle = agree(frozen, inputs(frozen, 40), np.arange(40) % 6)
+    oracle, _ = agree_while_learning(frozen, inputs(frozen, 40), np.arange(40) % 6)
     assert oracle.flipped > 20
     for before, after, layer in zip(frozen.layers, oracle.levels, frozen.layers, strict=True):
         assert np.array_equal(before.hidden, after) != layer.learns
-
-
-def test_an_image_without_news_is_still_one_that_older_readers_take() -> None:
-    old, new = windowed(1, (4, 4, 1), (), (5, 3), "bits"), windowed(1, (4, 4, 1), (conv(2, 3),), (3,), "bits")
-    assert write_image(old)[6:8] == bytes([0, 0])
-    assert write_image(new)[6:8] == bytes([1, 0])
 
 
 def test_arenas_are_as_large_as_the_layers_ask() -> None:
@@ -218,27 +197,6 @@ def test_arenas_are_as_large_as_the_layers_ask() -> None:
     small, large = (windowed(1, (16, 16, 3), (conv(units, 3, 1, True),), (3,), "bits") for units in (1, 32))
     found = [Model(write_image(frozen)).arena_size("infer") for frozen in (small, large)]
     assert 0 < found[1] - found[0] - 16 * 16 * 31 // 8 < 20_000  # the dense layer's list and carries are the rest
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"kernel": 9}, "layer 0: nothing is left of 6 x 6 x 2"),
-        ({"pool": 5}, "layer 0: nothing is left of 6 x 6 x 2"),
-        ({"pool": 32}, "layer 0 has pool 32, outside 1..31"),
-        ({"stride": 0}, "layer 0 has stride 0, outside 1..31"),
-        ({"channels": 3}, "layer 0 has 18 weights a unit, its kernel window 3 x 3 x 3"),
-        ({"height": 7}, "layer 1 takes 64 inputs, layer 0 gives 80"),
-    ],
-    ids=str,
-)
-def test_what_the_format_cannot_hold_is_a_sentence(change: dict[str, Any], sentence: str) -> None:
-    frozen = windowed(1, (6, 6, 2), (conv(4, 3),), (3,), "bits")
-    first, head = frozen.layers
-    assert isinstance(first, ConvLayer)
-    with pytest.raises(ExportError) as caught:
-        write_image(replace(frozen, layers=(replace(first, geometry=replace(first.geometry, **change)), head)))
-    assert sentence in str(caught.value)
 
 
 def test_a_dense_layer_that_takes_bytes_cannot_learn() -> None:

@@ -136,7 +136,8 @@ def test_ctrl_c_in_progress_and_a_lost_epoch(tmp_path: Path, monkeypatch: pytest
 
 def test_resume_names_what_differs(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match="there is nothing to resume"):
-        run(toy(), settings(), tmp_path, resume=True)
+        run(toy(), settings(), tmp_path / "none", resume=True)
+    assert not (tmp_path / "none").exists()
     run(toy(1), settings(epochs=1), tmp_path)
     with pytest.raises(TrainError, match=r"started with m=25.0, not 3.0: resume with the same settings"):
         run(toy(1), settings(epochs=1, m=3.0), tmp_path, resume=True)

@@ -1,0 +1,24 @@
+"""Programs that tests call, compilers above all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from metabit.firmware_sim.build.toolchain import cache_dir
+
+WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror")
+
+
+def run(*command: str | Path, data: bytes = b"") -> str:
+    """Standard output of a program that must succeed, given data as its input. The test is skipped without the program."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"no {command[0]}")
+    cache = {f"ZIG_{kind}_CACHE_DIR": str(cache_dir() / f"zig-{kind.lower()}") for kind in ("GLOBAL", "LOCAL")}
+    done = subprocess.run(command, input=data, capture_output=True, timeout=120, env={**os.environ, **cache})
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
