@@ -1,0 +1,101 @@
+"""Networks of gates in C and in the oracle: every score, every step and the whole state after it (docs/learning-rule.md)."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from networks import gates_network, oracle_input
+
+from metabit.export import write_image
+from metabit.export.frozen import Frozen, HeadRows, HeadSettings
+from metabit.export.oracle import Oracle
+from metabit.export.vectors import state_of
+from metabit.runtime import Model
+
+STEPS = int(os.environ.get("METABIT_GATE_STEPS", "40"))
+"""Steps of each head."""
+
+
+def near(size: int, classes: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Device inputs near three centres of each class, and labels."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, n)
+    centres = rng.integers(0, 256, (classes, 3, size))
+    noise = rng.normal(0, 50, (n, size))
+    return np.clip(centres[y, rng.integers(0, 3, n)] + noise, 0, 255).astype(np.uint8), y
+
+
+def compare(frozen: Frozen, labels: int, steps: int, seed: int = 0, chance: bool = False) -> Model:
+    """Predicts and learns in both, labels below `labels`, or by chance, and compares all there is."""
+    oracle, model = Oracle(frozen), Model(write_image(frozen))
+    learns = any(layer.learns for layer in frozen.layers)
+    x, y = near(model.input_size, labels, steps, seed)
+    y = np.random.default_rng(seed).permutation(y) if chance else y
+    for sample, label in zip(x, y, strict=True):
+        given = oracle_input(frozen, sample)
+        assert model.scores(sample[None])[0].tolist() == oracle.forward(given)[2].tolist()
+        if learns:
+            step, told = model.learn_one(sample, int(label)), oracle.learn(given, int(label))
+            assert tuple(step) == tuple(told)
+            assert model.state() == state_of(frozen, oracle)
+    if learns:
+        assert model.steps == steps and Model(model.image()).state() == model.state()
+    return model
+
+
+@pytest.mark.parametrize("planes", [0, 1, 16])
+@pytest.mark.parametrize("units", [1, 31, 32, 70])
+def test_levels(planes: int, units: int) -> None:
+    for seed, (k, learns) in enumerate([(2, True), (3, False), (5, True), (8, True), (8, False)]):
+        for kind, shared in (("uint8", False), ("int16", False), ("int16", True), ("uint8", True)):
+            compare(gates_network(seed, 11, planes, units, 12, "levels", kind, k, learns, shared=shared), 12, 3, seed)
+
+
+def test_levels_learn_on() -> None:
+    for k in (2, 5, 8):
+        compare(gates_network(k, units=33, classes=17, last="levels", k=k, learns=True), 17, 60)
+
+
+@pytest.mark.parametrize("spare", [0, 1, 2], ids=["no spare class", "unused", "used"])
+@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize("values", [32, 64, 128])
+def test_heads(values: int, classes: int, spare: int) -> None:
+    """Spare classes: a third of them, at least one. Used: samples of them come in."""
+    left_out = max(1, classes // 3) if spare else 0
+    settings = HeadSettings(memory=63, covariance_memory=0 if values == 64 and spare == 0 else 128, ridge=410)
+    frozen = gates_network(values + classes, units=values // 2, classes=classes, spare=left_out, samples=200, head=settings)
+    compare(frozen, classes if spare == 2 else classes - left_out, STEPS)
+
+
+@pytest.mark.parametrize(("classes", "rows", "per_class", "spare"), [(2, 9, 8, 0), (10, 15, 2, 3), (10, 10, 4, 2), (100, 128, 3, 5)])
+def test_several_rows_a_class(classes: int, rows: int, per_class: int, spare: int) -> None:
+    frozen = gates_network(classes, units=16, classes=classes, spare=spare, rows=HeadRows(per_class, 1, 2), row_count=rows, samples=150)
+    model = compare(frozen, classes, 3 * STEPS, chance=True)
+    block = 16 + 8 * rows + 32 * 34 + 64 * rows + 2 * rows + 6 + 32 * rows
+    owners = np.frombuffer(model.state()[block : block + rows], np.uint8)
+    assert np.bincount(owners[owners != 255]).max() <= per_class
+    if (classes, rows) != (10, 10):
+        assert len(set(owners[owners != 255])) < (owners != 255).sum(), "no class took a second row"
+
+
+def test_counts_that_reach_their_limit_halve() -> None:
+    frozen = gates_network(3, units=4, classes=3, spare=1)
+    head = frozen.layers[-1]
+    head.counts[:2] = 1020, 70  # type: ignore[attr-defined]
+    compare(frozen, 2, 30)
+
+
+def test_rows_run_out() -> None:
+    """Other classes may have taken all rows, in an image that no writer makes: the class is then refused, and nothing changes."""
+    frozen = gates_network(5, units=6, classes=4, spare=1, rows=HeadRows(2, 1, 1), row_count=4)
+    head = frozen.layers[-1]
+    head.counts[3], head.owners[3] = 5, 0  # type: ignore[attr-defined]
+    model = Model(write_image(frozen))
+    x, before = np.zeros(model.input_size, np.uint8), model.state()
+    with pytest.raises(ValueError, match="label"):
+        model.learn_one(x, 3)
+    assert model.state() == before
+    model.learn_one(x, 1)
+    assert model.state() != before
