@@ -24,6 +24,7 @@ from metabit.export.frozen import (
     Layer,
     LevelsLayer,
     LevelsRule,
+    Notes,
     OutputLayer,
     Rule,
     Takes,
@@ -233,6 +234,7 @@ def gates_network(
     shared: bool = False,
     scaled: bool = False,
     head: HeadSettings | None = None,
+    notes: Notes | None = None,
 ) -> Frozen:
     """Cuts (planes = 0: packed bits), gates, and levels or a head that has seen samples of every class but the spare ones.
 
@@ -266,6 +268,5 @@ def gates_network(
         values = scale_of.values(sums, made.levels(sums))
         labels = rng.integers(0, classes - spare, 200)
         output = head_layer(values[:samples], labels[:samples], classes, scale_of, head, rows, row_count)
-    return Frozen(
-        (gates, output), encode, int(rng.integers(1, 4096)), int(rng.integers(0, 300)), int(rng.integers(1, 2**32))
-    )
+    temperature, skip_below = int(rng.integers(1, 4096)), int(rng.integers(0, 300))
+    return Frozen((gates, output), encode, temperature, skip_below, int(rng.integers(1, 2**32)), notes=notes)

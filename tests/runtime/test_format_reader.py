@@ -5,6 +5,8 @@ If it and export.read_image disagree about an image, one of the two, or the page
 
 from __future__ import annotations
 
+import json
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from metabit.export import ConvLayer, DenseLayer, GradedLayer, OutputLayer, Votes, read_image
+from metabit.export import (
+    ConvLayer,
+    Cuts,
+    DenseLayer,
+    GatesLayer,
+    GradedLayer,
+    HeadLayer,
+    Layer,
+    LevelsLayer,
+    OutputLayer,
+    Votes,
+    read_image,
+)
 from metabit.runtime import Model
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
-KINDS = {1: "encode", 2: "dense", 3: "output", 4: "conv", 5: "graded", 6: "ternary"}
+KINDS = {
+    1: "encode", 2: "dense", 3: "output", 4: "conv", 5: "graded", 6: "ternary", 7: "cuts", 8: "gates", 9: "levels", 10: "head",
+}  # fmt: skip
 
 
 class Reader:
@@ -38,10 +54,13 @@ class Reader:
         constants_end = self.constants[0] + self.constants[1]
         assert self.constants[0] == records_end and self.state[0] == -(-constants_end // 4) * 4
         assert self.state[0] + self.state[1] == size and self.state[1] >= 16
-        assert not any(image[46:48] + image[52:64] + image[constants_end : self.state[0]])
+        assert not any(image[46:48] + image[60:64] + image[constants_end : self.state[0]])
         self.generator, self.steps, self.moved, self.flipped = self.words(self.state[0], 4, 4)
         self.free = {"constants": self.constants[0], "state": self.state[0] + 16}  # where the next array may begin
         self.layers = [self.layer(64 + 64 * i) for i in range(count)]
+        at, size = self.words(52, 2, 4)
+        assert (at == 0) == (size == 0)
+        self.notes = json.loads(bytes(self.array("constants", at, size, 1))) if size else None
 
     # Numbers and arrays
 
@@ -69,6 +88,8 @@ class Reader:
             assert units == byte[2] * inputs and not any(byte[8:36] + byte[40:44] + byte[46:])
             rows = [thresholds[p * inputs : (p + 1) * inputs] for p in range(byte[2])]
             return {"kind": kind, "thresholds": rows, "channels": self.number(at + 44, 2)}
+        if kind in ("cuts", "gates", "levels", "head"):
+            return getattr(self, kind)(at, byte, inputs, units, offsets)
         found: dict[str, Any] = {
             "kind": kind, "input": byte[1], "bits": byte[2], "planes": byte[3], "learns": byte[9],
             "window": self.number(at + 10, 2), "dose": self.number(at + 12, 4),
@@ -83,6 +104,75 @@ class Reader:
         assert not any(byte[{"conv": 50, "graded": 49}.get(kind, 40) :])
         self.arrays(found, inputs, units, byte[8], offsets)
         return found
+
+    # The kinds of 1.4
+
+    def cuts(self, at: int, byte: bytes, features: int, units: int, offsets: list[int]) -> dict[str, Any]:
+        planes, size, shared = byte[2], 1 + byte[1], byte[46]
+        assert byte[1] <= 1 and 1 <= planes <= 16 and units == planes * features <= 16384 and shared <= 1
+        assert not any(byte[3:4] + byte[8:32] + byte[40:46] + byte[47:])
+        scale = self.array("constants", offsets[4], 2 * features, 4) if offsets[4] else []
+        cuts = self.array("constants", offsets[5], planes * (1 if shared else features), size, size == 2)
+        rows = [
+            cuts[p : p + 1] * features if shared else cuts[p * features : (p + 1) * features] for p in range(planes)
+        ]
+        floats = [struct.unpack("<f", word.to_bytes(4, "little"))[0] for word in scale]
+        return {"kind": "cuts", "input": byte[1], "cuts": rows, "scale": floats}
+
+    def gates(self, at: int, byte: bytes, inputs: int, units: int, offsets: list[int]) -> dict[str, Any]:
+        assert byte[1:3] == b"\0\1" and inputs.bit_length() + 1 <= byte[3] <= 20 and byte[3] >= 6 and byte[8] == 32
+        assert 1 <= units <= 1024 and not any(byte[9:16] + byte[20:24] + byte[32:46] + byte[47:])
+        rows = -(-units // 32)
+        sign = self.array("constants", offsets[0], rows * (inputs + 1), 4)
+        assert not any(sign[inputs :: inputs + 1])
+        assert all(word >> (units - 32 * (rows - 1)) == 0 for word in sign[(rows - 1) * (inputs + 1) :])
+        weights = [[sign[i // 32 * (inputs + 1) + j] >> i % 32 & 1 for j in range(inputs)] for i in range(units)]
+        add = self.array("constants", offsets[2], units, 4, True)
+        mul = self.array("constants", offsets[3], units, 2, True)
+        assert all(abs(one) <= 2**30 for one in add) and 10 <= byte[46] <= 20
+        return {"kind": "gates", "weights": weights, "add": add, "mul": mul, "shift": byte[46]}
+
+    def levels(self, at: int, byte: bytes, inputs: int, units: int, offsets: list[int]) -> dict[str, Any]:
+        k, learns, count = byte[2], byte[9], units * (inputs + 1)
+        assert (
+            byte[1] == 4
+            and 2 <= k <= 8
+            and not any(byte[3:4] + byte[8:9] + byte[10:12] + byte[16:20] + byte[24:28] + byte[32:])
+        )
+        words = self.array("state" if learns else "constants", offsets[1], -(-count * k // 32), 4)
+        stream = sum(word << 32 * i for i, word in enumerate(words))
+        assert stream >> count * k == 0
+        found = [(stream >> i * k) % 2**k for i in range(count)]
+        found = [level - (level >> k - 1 << k) for level in found]
+        assert min(found) > -(2 ** (k - 1))
+        weaken = self.array("constants", offsets[3], 2 ** (k - 1), 2) if learns else []
+        levels = [found[c * (inputs + 1) : (c + 1) * (inputs + 1)] for c in range(units)]
+        dose = self.number(at + 12, 4)
+        return {"kind": "levels", "bits": k, "learns": learns, "dose": dose, "levels": levels, "weaken": weaken}
+
+    def head(self, at: int, byte: bytes, inputs: int, units: int, offsets: list[int]) -> dict[str, Any]:
+        gates, rows, several = byte[1] == 4, byte[48], byte[49] > 1
+        values = 2 * inputs if gates else inputs
+        assert byte[1] in (4, 5) and byte[2] == 8 and byte[9] == 1 and values % 2 == 0 and 2 <= values <= 128
+        assert not any(byte[3:4] + byte[8:9] + byte[10:20] + byte[32:40] + byte[52:])
+        f: dict[str, Any] = {
+            "kind": "head", "input": byte[1], "prior": byte[46], "z_shift": byte[47], "rows": rows, "rows_per_class": byte[49],
+            "far": byte[50], "doubt_limit": byte[51],
+        }  # fmt: skip
+        f |= dict(zip(("memory", "covariance_memory", "ridge"), self.words(at + 40, 3, 2), strict=True))
+        entries = values * (values + 2) // 2
+        fields = [
+            ("offsets", rows, 4), ("priors", rows, 4), ("covariance", entries, 2), ("means", rows * values, 2), ("counts", rows, 2),
+            ("counters", 3, 2), ("weights", rows * values, 1), ("owner", rows * several, 1), ("doubt", units * several, 1),
+        ]  # fmt: skip
+        place = offsets[1]
+        self.array("state", place, sum(count * size for _, count, size in fields), 1)
+        for name, count, size in fields:
+            f[name] = self.words(place, count, size, name not in ("counts", "counters", "owner", "doubt"))
+            place += count * size
+        z_add = self.array("constants", offsets[2], inputs, 4, True) if gates else []
+        scale = self.array("constants", offsets[3], 3 * inputs, 2, True) if gates else []
+        return f | {"classes": units, "z_add": z_add, "scale": scale}
 
     def arrays(self, f: dict[str, Any], inputs: int, units: int, lanes: int, offsets: list[int]) -> None:
         """sign, levels, fold, tables, scores, need, in this order."""
@@ -127,11 +217,48 @@ def theta(f: dict[str, Any]) -> list[int]:
     return [-2 * v - s if f["input"] == 1 else -v for v, s in zip(f["fold"], sums, strict=True)]
 
 
+def assert_same_gates(f: dict[str, Any], layer: Layer) -> None:
+    assert f["kind"] == layer.kind
+    if isinstance(layer, GatesLayer):
+        assert f["weights"] == (layer.hidden + 1).tolist()
+        assert (f["add"], f["mul"], f["shift"]) == (layer.add.tolist(), layer.mul.tolist(), layer.shift)
+    elif isinstance(layer, LevelsLayer):
+        assert (f["bits"], f["levels"], f["learns"]) == (layer.bits, layer.hidden.tolist(), layer.learns)
+        assert (f["dose"], f["weaken"]) == ((layer.rule.dose, layer.rule.weaken.tolist()) if layer.rule else (0, []))
+    else:
+        assert isinstance(layer, HeadLayer)
+        assert (f["classes"], f["rows"], f["input"]) == (
+            layer.classes,
+            len(layer.hidden),
+            4 if layer.takes == "levels" else 5,
+        )
+        assert (f["rows_per_class"], f["far"], f["doubt_limit"]) == tuple(vars(layer.rows).values())
+        assert [f[name] for name in ("memory", "covariance_memory", "ridge", "prior")] == [
+            *vars(layer.settings).values()
+        ]
+        arrays = (layer.hidden, layer.covariance, layer.means, layer.counts, layer.owners, layer.doubts)
+        assert [f[name] for name in ("weights", "covariance", "means", "counts", "owner", "doubt")] == [
+            a.ravel().tolist() for a in arrays
+        ]
+        assert f["counters"] == [layer.seen, layer.dither, layer.turn]
+        assert f["offsets"] == [
+            -(int(w @ m) >> 4) for w, m in zip(layer.hidden.astype(int), layer.means.astype(int), strict=True)
+        ]
+        assert [prior > 0 for prior in f["priors"]] == [count > 0 for count in f["counts"]]
+        scale = layer.scale
+        told = [] if scale is None else [*scale.gate_mul.tolist(), *scale.gate_add.tolist(), *scale.z_mul.tolist()]
+        assert (f["scale"], f["z_add"], f["z_shift"]) == (
+            told,
+            *((scale.z_add.tolist(), scale.z_shift) if scale else ([], 0)),
+        )
+
+
 def learned(path: Path) -> bytes:
     """The image after it learnt a little: other levels, flipped weights, counters."""
     model, rng = Model.open(path), np.random.default_rng(0)
     x = rng.integers(0, 256, (100, model.input_size)).astype(np.uint8)
-    model.learn_many(x, rng.integers(0, model.classes, 100))
+    if any(layer.learns for layer in read_image(path.read_bytes()).layers):
+        model.learn_many(x, rng.integers(0, model.classes, 100))
     return model.image()
 
 
@@ -143,12 +270,24 @@ def test_a_reader_of_the_page_sees_what_the_exporter_sees(path: Path, read: Any)
     assert (mine.input_size, mine.classes) == (theirs.input_bytes, theirs.classes)
     assert (mine.temperature, mine.margin, mine.generator) == (theirs.temperature, theirs.skip_below, theirs.generator)
     assert (mine.steps, mine.moved, mine.flipped) == tuple(vars(theirs.counters).values())
-    assert mine.steps == (100 if read is learned else 0)
+    assert mine.steps == (100 if read is learned and any(layer.learns for layer in theirs.layers) else 0)
     layers = list(mine.layers)
-    if theirs.encode is not None:
+    if isinstance(theirs.encode, Cuts):
+        first = layers.pop(0)
+        assert first["cuts"] == (theirs.encode.thresholds - 1).tolist() and first["input"] == (
+            theirs.encode.kind == "int16"
+        )
+        assert first["scale"] == ([] if theirs.encode.scale is None else theirs.encode.scale.ravel().tolist())
+    elif theirs.encode is not None:
         first = layers.pop(0)
         assert first["thresholds"] == theirs.encode.thresholds.tolist() and first["channels"] == theirs.encode.channels
+    assert mine.notes == (
+        None if theirs.notes is None else {name: list(names) for name, names in vars(theirs.notes).items()}
+    )
     for f, layer in zip(layers, theirs.layers, strict=True):
+        if isinstance(layer, GatesLayer | LevelsLayer | HeadLayer):
+            assert_same_gates(f, layer)
+            continue
         assert f["kind"] == ("ternary" if isinstance(layer, DenseLayer) and layer.ternary else layer.kind)
         assert (f["bits"], f["learns"]) == (layer.bits, layer.learns)
         assert f["input"] == ["bits", "signs", "bytes", "grades"].index(layer.takes)
@@ -178,4 +317,6 @@ def test_a_reader_of_the_page_sees_what_the_exporter_sees(path: Path, read: Any)
 def test_the_vectors_have_every_kind_and_input() -> None:
     layers = [layer for path in VECTORS for layer in Reader(path.read_bytes()).layers]
     assert {layer["kind"] for layer in layers} == set(KINDS.values())
-    assert {layer["input"] for layer in layers if "input" in layer} == {0, 1, 2, 3}
+    weights = [layer for layer in layers if layer["kind"] not in ("cuts", "gates", "levels", "head")]
+    assert {layer["input"] for layer in weights if "input" in layer} == {0, 1, 2, 3}
+    assert {layer["input"] for layer in layers if layer["kind"] == "cuts"} == {0, 1}

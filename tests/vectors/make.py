@@ -11,7 +11,7 @@ from agreement import replay_vector
 from networks import conv, gates_network, network, ternary, voting, windowed
 
 from metabit.export.files.image import write_image
-from metabit.export.frozen import Frozen, HeadRows
+from metabit.export.frozen import Frozen, HeadRows, Notes
 
 HERE = Path(__file__).parent
 
@@ -38,9 +38,11 @@ WINDOWED = {
 # name: of `gates_network`
 GATES = {
     "gates-none": {"features": 11, "planes": 3, "units": 40, "classes": 5, "last": "levels", "scaled": True},
-    "gates-levels": {"features": 21, "planes": 2, "units": 33, "classes": 3, "last": "levels", "k": 4, "learns": True, "shared": True},
+    "gates-levels": {"features": 21, "planes": 2, "units": 33, "classes": 3, "last": "levels", "k": 4, "learns": True,
+                     "shared": True},
     "gates-head": {"features": 37, "planes": 0, "units": 12, "classes": 3},
-    "gates-head-int16": {"features": 9, "planes": 5, "units": 7, "classes": 6, "kind": "int16", "scaled": True, "spare": 2},
+    "gates-head-int16": {"features": 9, "planes": 5, "units": 7, "classes": 6, "kind": "int16", "scaled": True, "spare": 2,
+                         "notes": Notes(("still", "walk", "run", "Träume"), tuple(f"channel {f}" for f in range(9)))},
     "gates-head-rows": {"features": 13, "units": 8, "classes": 4, "spare": 1, "rows": HeadRows(3, 1, 2), "row_count": 9},
 }  # fmt: skip
 
