@@ -33,6 +33,8 @@ from metabit.export.files import interchange_gates as gates
 from metabit.export.validate import check_layers, need
 
 FORMAT = 1
+KEPT = ("hidden_planes", "covariance", "means", "doubts", "scale")
+"""Arrays that inference does not read."""
 FACTS = "metabit"
 """Key of the JSON text in a file's metadata."""
 

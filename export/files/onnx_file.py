@@ -19,12 +19,10 @@ from numpy.typing import NDArray
 from metabit.export.bits import unpack_rows
 from metabit.export.errors import ExportError, require
 from metabit.export.files import onnx_gates
-from metabit.export.files.interchange import FACTS, facts, named_tensors, rebuild
+from metabit.export.files.interchange import FACTS, KEPT, facts, named_tensors, rebuild
 from metabit.export.frozen import ConvLayer, Cuts, Frozen
 
 DOMAIN = "metabit"
-KEPT = ("hidden_planes", "covariance", "means", "doubts", "scale")
-"""Initialisers that inference does not read."""
 OPSET, IR_VERSION = 18, 8  # not the newest, so that older runtimes read it (tested from onnxruntime 1.18)
 
 _HEAD = f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}, "{DOMAIN}": 1]>'
