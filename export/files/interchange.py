@@ -12,13 +12,15 @@ layer{i}.threshold          int32   (N,)                        hidden layers
 layer{i}.mul, layer{i}.add  int32   (N,)                        output layer
 ==========================  ======  ==========================  =====================================
 
-K of a convolution is one kernel window, (row, column, channel).
+K of a convolution is one kernel window, (row, column, channel). The arrays of networks of gates are in
+`metabit.export.files.interchange_gates`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,12 +29,16 @@ from numpy.typing import NDArray
 from metabit.export import frozen as f
 from metabit.export.bits import hidden_planes, levels_from_planes
 from metabit.export.errors import ExportError
+from metabit.export.files import interchange_gates as gates
 from metabit.export.validate import check_layers, need
 
 FORMAT = 1
+KEPT = ("hidden_planes", "covariance", "means", "doubts", "scale")
+"""Arrays that inference does not read."""
 FACTS = "metabit"
 """Key of the JSON text in a file's metadata."""
 
+GATES = (f.GatesLayer, f.LevelsLayer, f.HeadLayer)
 Tensors = Mapping[str, NDArray[Any]]
 
 
@@ -43,9 +49,14 @@ def named_tensors(frozen: f.Frozen) -> dict[str, NDArray[Any]]:
     """
     check_layers(frozen)
     named: dict[str, NDArray[Any]] = {}
-    if frozen.encode:
+    if isinstance(frozen.encode, f.Cuts):
+        named |= gates.named_cuts(frozen.encode)
+    elif frozen.encode:
         named["encode.thresholds"] = frozen.encode.thresholds
     for i, layer in enumerate(frozen.layers):
+        if isinstance(layer, GATES):
+            named |= gates.named(i, layer)
+            continue
         planes = hidden_planes(layer.hidden, layer.bits)
         named[f"layer{i}.sign_plane"] = planes[-1]
         if layer.bits > 1:
@@ -73,6 +84,12 @@ def facts(frozen: f.Frozen) -> str:
     }
     if frozen.encode is not None and frozen.encode.channels:
         page["channels"] = frozen.encode.channels
+    if isinstance(frozen.encode, f.Cuts):
+        page["cuts"] = {
+            "kind": frozen.encode.kind,
+            "scale": frozen.encode.scale is not None,
+            "shared": frozen.encode.shared,
+        }
     if frozen.notes is not None:
         page["notes"] = vars(frozen.notes)
     return json.dumps(page, sort_keys=True, separators=(",", ":"))
@@ -87,8 +104,10 @@ def rebuild(page: str, named: Tensors) -> f.Frozen:
         told = json.loads(page)
         if told["format"] != FORMAT:
             raise ExportError(f"file format version {told['format']} is not the {FORMAT} that this metabit reads")
-        encode = None
-        if told["encode"]:
+        encode: f.Encode | f.Cuts | None = None
+        if "cuts" in told:
+            encode = gates.rebuilt_cuts(told["cuts"], partial(_array, named))
+        elif told["encode"]:
             encode = f.Encode(_array(named, "encode.thresholds", np.uint8, (-1, -1)), int(told.get("channels", 0)))
         frozen = f.Frozen(
             layers=tuple(_layer(f"layer{i}", layer, named) for i, layer in enumerate(told["layers"])),
@@ -108,8 +127,8 @@ def rebuild(page: str, named: Tensors) -> f.Frozen:
 
 
 def interchangeable(frozen: f.Frozen) -> bool:
-    """Whether ONNX and TFLite can hold the network: its layers have thresholds only."""
-    return all(isinstance(layer, f.ConvLayer | f.DenseLayer | f.OutputLayer) for layer in frozen.layers)
+    """Whether ONNX and TFLite can hold the network: they have no graded units and no units of triples."""
+    return not any(isinstance(layer, f.GradedLayer | f.TriplesLayer) for layer in frozen.layers)
 
 
 def _notes(told: dict[str, Any]) -> f.Notes:
@@ -118,6 +137,8 @@ def _notes(told: dict[str, Any]) -> f.Notes:
 
 
 def _layer_facts(layer: f.Layer) -> dict[str, Any]:
+    if isinstance(layer, GATES):
+        return gates.facts(layer)
     rule = layer.rule if isinstance(layer.rule, f.Rule) else None
     taught = rule and {"strengthen": rule.strengthen.tolist(), "weaken": rule.weaken.tolist(), "dose": rule.dose}
     page: dict[str, Any] = {
@@ -143,6 +164,8 @@ def _geometry(told: dict[str, Any]) -> f.ConvGeometry:
 
 
 def _layer(name: str, told: dict[str, Any], named: Tensors) -> f.Layer:
+    if told["kind"] in ("gates", "levels", "head"):
+        return gates.rebuilt(name, told, partial(_array, named))
     kind, bits, inputs, rule = told["kind"], int(told["bits"]), int(told["inputs"]), told["rule"]
     signs = _array(named, f"{name}.sign_plane", np.uint8, (-1, -1))
     units, octets = signs.shape

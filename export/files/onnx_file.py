@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from metabit.export.bits import unpack_rows
 from metabit.export.errors import ExportError, require
-from metabit.export.files.interchange import FACTS, facts, named_tensors, rebuild
-from metabit.export.frozen import ConvLayer, Frozen
+from metabit.export.files import onnx_gates
+from metabit.export.files.interchange import FACTS, KEPT, facts, named_tensors, rebuild
+from metabit.export.frozen import ConvLayer, Cuts, Frozen
 
 DOMAIN = "metabit"
 OPSET, IR_VERSION = 18, 8  # not the newest, so that older runtimes read it (tested from onnxruntime 1.18)
@@ -129,23 +130,24 @@ _CONV_FUNCTIONS = {
 def write_onnx(frozen: Frozen) -> bytes:
     """Serialise a network as an ONNX model (opset 18, IR 8). Equal networks give equal bytes.
 
-    Inputs: "features" uint8 [n, F] where the network has an encoder or takes bytes, else "bits" uint8 [n, K] holding 0 or 1.
-    Outputs: "scores" int32 [n, classes], "label" int64 [n] (lowest index on a tie), and "layer{i}.hidden_planes" for each layer
-    of 2 or more bits. Raises MissingExtra without onnx, ExportError for layers that do not fit together.
+    Inputs: "features" uint8 or int16 [n, F] where the network has an encoder or takes bytes, else "bits" uint8 [n, K] holding 0
+    or 1. Outputs: "scores" int32 [n, classes], "label" int64 [n] (lowest index on a tie), "layer{i}.hidden_planes" for each layer
+    of 2 or more bits, and what a head learns. Raises MissingExtra without onnx, ExportError for layers that do not fit together.
     """
     onnx, helper = require("onnx"), require("onnx.helper")
     arrays = named_tensors(frozen)
     uint8, int32, int64 = onnx.TensorProto.UINT8, onnx.TensorProto.INT32, onnx.TensorProto.INT64
     hidden = [
-        helper.make_tensor_value_info(name, uint8, planes.shape)
-        for name, planes in arrays.items()
-        if name.endswith(".hidden_planes")
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in arrays.items()
+        if name.partition(".")[2] in KEPT
     ]
-    source, width = ("bits", frozen.input_bits) if frozen.packed else ("features", frozen.input_bytes)
+    source = "bits" if frozen.packed else "features"
+    taken = uint8 if frozen.integers == "uint8" else onnx.TensorProto.INT16
     graph = helper.make_graph(
         _nodes(frozen, helper.make_node),
         "metabit",
-        [helper.make_tensor_value_info(source, uint8, ["n", width])],
+        [helper.make_tensor_value_info(source, taken, ["n", frozen.features])],
         [
             helper.make_tensor_value_info("scores", int32, ["n", frozen.classes]),
             helper.make_tensor_value_info("label", int64, ["n"]),
@@ -184,8 +186,10 @@ def read_onnx(data: bytes) -> Frozen:
     return rebuild(pages[FACTS], arrays)
 
 
-def run_onnx(data: bytes, x: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Scores int32 (n, classes) by onnxruntime on one thread; x is uint8 (n, F), or 0 and 1 (n, K) for a network that takes bits.
+def run_onnx(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
+    """Scores int32 (n, classes) by onnxruntime on one thread.
+
+    x: uint8 or int16 (n, F), or 0 and 1 (n, K) for a network that takes bits.
 
     Raises MissingExtra without onnxruntime, ExportError if x has another shape or dtype.
     """
@@ -194,13 +198,16 @@ def run_onnx(data: bytes, x: NDArray[np.uint8]) -> NDArray[np.int32]:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     (source,) = session.get_inputs()
-    if x.dtype != np.uint8 or x.ndim != 2 or x.shape[1] != source.shape[1]:
-        raise ExportError(f"{source.name} must be uint8 (n, {source.shape[1]}), not {x.dtype} {x.shape}")
+    taken = source.type[len("tensor(") : -1]
+    if x.dtype != taken or x.ndim != 2 or x.shape[1] != source.shape[1]:
+        raise ExportError(f"{source.name} must be {taken} (n, {source.shape[1]}), not {x.dtype} {x.shape}")
     return np.asarray(session.run(["scores"], {source.name: x})[0], np.int32)
 
 
 def _functions(frozen: Frozen, parse: Any, to_tensor: Any) -> list[Any]:
     texts = _FUNCTIONS | (_CONV_FUNCTIONS if frozen.layers[0].kind == "conv" else {})
+    if isinstance(frozen.encode, Cuts) or frozen.layers[0].kind == "gates":
+        texts = texts | onnx_gates.FUNCTIONS
     functions = {name: parse(_HEAD + text) for name, text in texts.items()}
     # Raw bytes: the parser would store the table as numbers, five times larger.
     signs = np.where(unpack_rows(np.arange(256, dtype=np.uint8)[:, None], 8), 1, -1).astype(np.int8)
@@ -210,7 +217,9 @@ def _functions(frozen: Frozen, parse: Any, to_tensor: Any) -> list[Any]:
 
 def _nodes(frozen: Frozen, make_node: Any) -> list[Any]:
     """Calls of the graph: those that turn the input into codes, then one for each layer."""
-    if frozen.encode:
+    if isinstance(frozen.encode, Cuts):
+        nodes, codes = [make_node("Cuts", ["features", "encode.cuts"], ["codes"], "encode", domain=DOMAIN)], "codes"
+    elif frozen.encode:
         nodes = [make_node("Thermometer", ["features", "encode.thresholds"], ["codes"], "encode", domain=DOMAIN)]
         codes = "codes"
         channels = frozen.encode.channels
@@ -224,6 +233,8 @@ def _nodes(frozen: Frozen, make_node: Any) -> list[Any]:
         nodes, codes = [], "bits" if frozen.packed else "features"
     else:
         nodes, codes = [make_node("SignCodes", ["bits"], ["codes"], "encode", domain=DOMAIN)], "codes"
+    if frozen.layers[0].kind == "gates":
+        return nodes + onnx_gates.nodes(frozen, codes, make_node)
     for i, layer in enumerate(frozen.layers):
         name = f"layer{i}"
         more: dict[str, Any] = {}

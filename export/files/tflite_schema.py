@@ -1,4 +1,4 @@
-"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: fifteen built-in operators, four tensor types.
+"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: twenty-one built-in operators, six tensor types.
 
 Slot numbers are the order of the fields in TensorFlow's ``schema.fbs``. An operator has two unrelated numbers there: its code (enum
 BuiltinOperator) and the tag of its options table (union BuiltinOptions). Some kernels ignore a wrong tag silently, so a test
@@ -26,7 +26,10 @@ ABSENT = -1
 VALID = np.int8(1)
 """No padding, in the enum Padding."""
 
-_DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<f4"), 2: np.dtype("<i4"), 3: np.dtype("u1"), 6: np.dtype("?")}
+_DTYPES: dict[int, np.dtype[Any]] = {
+    0: np.dtype("<f4"), 2: np.dtype("<i4"), 3: np.dtype("u1"), 6: np.dtype("?"),
+    7: np.dtype("<i2"), 9: np.dtype("i1"),
+}  # fmt: skip
 _TYPES = {dtype: number for number, dtype in _DTYPES.items()}
 
 
@@ -34,6 +37,7 @@ class Op(Enum):
     """Operator code, tag of its options table."""
 
     ADD = 0, 11
+    CONCATENATION = 2, 10
     CONV_2D = 3, 1
     FULLY_CONNECTED = 9, 8
     MAX_POOL_2D = 17, 5
@@ -43,10 +47,15 @@ class Op(Enum):
     GATHER = 36, 23
     TRANSPOSE = 39, 26
     CAST = 53, 37
+    MAXIMUM = 55, 39
     ARG_MAX = 56, 40
+    MINIMUM = 57, 39
     PADV2 = 60, 43
     GREATER_EQUAL = 62, 45
     SLICE = 65, 48
+    EQUAL = 71, 53
+    REDUCE_MAX = 82, 27
+    FLOOR_DIV = 90, 65
     SELECT_V2 = 123, 98
 
 
@@ -151,7 +160,7 @@ class Subgraph:
 
 
 def type_number(dtype: type[np.generic]) -> np.int8:
-    """The schema's number for one of the four tensor types."""
+    """The schema's number for one of the six tensor types."""
     return np.int8(_TYPES[np.dtype(dtype)])
 
 

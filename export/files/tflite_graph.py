@@ -1,0 +1,63 @@
+"""The part of a TFLite graph that every kind of layer shares."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metabit.export.bits import unpack_rows
+from metabit.export.files.interchange import Tensors
+from metabit.export.files.tflite_schema import ABSENT, ANY, Op, Subgraph, type_number
+from metabit.export.frozen import Layer
+
+
+class Graph:
+    """A subgraph that is built, and the arrays of its network by their names."""
+
+    def __init__(self, subgraph: Subgraph, arrays: Tensors) -> None:
+        self.subgraph, self.arrays = subgraph, arrays
+        signs = np.where(unpack_rows(np.arange(256, dtype=np.uint8)[:, None], 8), 1, -1)
+        self.signs_of_byte = subgraph.constant("signs_of_byte", signs.astype(np.float32))
+        self.plus = subgraph.constant("plus", np.array([1], np.float32))
+        self.minus = subgraph.constant("minus", np.array([-1], np.float32))
+
+    def accumulate(self, name: str, layer: Layer, signal: int) -> int:
+        """int32 sums [n, N] of weight times signal."""
+        apply, tensor, constant = self.subgraph.apply, self.subgraph.tensor, self.subgraph.constant
+        units, octets = self.arrays[f"{name}.sign_plane"].shape
+        weights = self.weights(name)
+        padding = 8 * octets - layer.inputs
+        if padding:  # rows end in whole bytes: the padding, looked up as -1, is multiplied by zeros
+            end = constant(f"{name}.padding", np.array([[0, 0], [0, padding]], np.int32))
+            signal = apply(Op.PAD, [signal, end], tensor(f"{name}.padded", [ANY, 8 * octets], np.float32))
+        sums = tensor(f"{name}.sums", [ANY, units], np.float32)
+        apply(Op.FULLY_CONNECTED, [signal, weights, ABSENT], sums)
+        return self.cast(sums, f"{name}.integer_sums", [ANY, units], np.float32, np.int32)
+
+    def weights(self, name: str) -> int:
+        """float32 [N, 8 * ceil(K / 8)] of +1 / -1."""
+        units, octets = self.arrays[f"{name}.sign_plane"].shape
+        packed = self.constant(f"{name}.sign_plane")
+        index = self.cast(packed, f"{name}.index", [units, octets], np.uint8, np.int32)
+        looked_up = self.subgraph.tensor(f"{name}.octets", [units, octets, 8], np.float32)
+        self.subgraph.apply(Op.GATHER, [self.signs_of_byte, index], looked_up)
+        return self.reshape(looked_up, f"{name}.weights", [units, 8 * octets], np.float32)
+
+    def plus_one(self, x: int, name: str, shape: list[int]) -> int:
+        """int32 x + 1."""
+        one = self.subgraph.constant(f"{name}.one", np.array([1], np.int32))
+        return self.subgraph.apply(Op.ADD, [x, one], self.subgraph.tensor(name, shape, np.int32))
+
+    def constant(self, name: str) -> int:
+        return self.subgraph.constant(name, self.arrays[name])
+
+    def signs(self, positive: int, name: str, shape: list[int]) -> int:
+        output = self.subgraph.tensor(name, [ANY, *shape], np.float32)
+        return self.subgraph.apply(Op.SELECT_V2, [positive, self.plus, self.minus], output)
+
+    def cast(self, x: int, name: str, shape: list[int], old: type[np.generic], new: type[np.generic]) -> int:
+        options = {0: type_number(old), 1: type_number(new)}
+        return self.subgraph.apply(Op.CAST, [x], self.subgraph.tensor(name, shape, new), options)
+
+    def reshape(self, x: int, name: str, shape: list[int], dtype: type[np.generic]) -> int:
+        to = self.subgraph.constant(f"{name}.shape", np.array(shape, np.int32))
+        return self.subgraph.apply(Op.RESHAPE, [x, to], self.subgraph.tensor(name, shape, dtype))
