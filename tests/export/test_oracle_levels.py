@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import gates_network
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
 from metabit.export.freeze.output_levels import levels_rule, levels_temperature
-from metabit.export.frozen import LevelsRule
+from metabit.export.frozen import LevelsLayer, LevelsRule
+from metabit.export.oracle import Oracle
 from metabit.export.oracle.gates import scores as scores_of
 from metabit.export.oracle.levels import learn_levels
 from metabit.export.oracle.visits import next_state, softmax_error
@@ -192,6 +194,26 @@ def test_no_state_overflows(library: ctypes.CDLL, seed: int) -> None:
     both = Both(library, oracle)
     for _ in range(20):
         both.step_with(oracle, rng.choice([-8, 0, 8], inputs).astype(np.int8), int(rng.integers(0, classes)))
+
+
+@pytest.mark.parametrize("k", [3, 5, 8])
+def test_a_network_with_such_an_output_learns_in_place(k: int) -> None:
+    frozen = gates_network(k, last="levels", k=k, learns=True)
+    frozen = replace(frozen, temperature=400, skip_below=30)
+    network, last = Oracle(frozen), frozen.layers[-1]
+    assert isinstance(last, LevelsLayer) and last.rule is not None
+    alone = Output(last.hidden.copy(), k, last.rule, 400, 30, frozen.generator)
+    rng, learnt = np.random.default_rng(k), 0
+    for features in rng.integers(0, 256, (60, 13)).astype(np.uint8):
+        x, label = network.forward(features)[0][-1].astype(np.int8), int(rng.integers(0, 4))
+        predicted = int(alone.scores(x).argmax())
+        learns = alone.learn(x, label)
+        done = alone.done if learns else (0, 0)
+        assert network.learn(features, label) == (predicted, not learns, *done, 0)
+        np.testing.assert_array_equal(network.levels[-1], alone.levels)
+        learnt += learns
+    assert 20 < learnt and network.generator == alone.generator and network.steps == 60
+    np.testing.assert_array_equal(network.levels[0], frozen.layers[0].hidden)
 
 
 @pytest.mark.parametrize("inputs", [1, 16, 128, 1024])
