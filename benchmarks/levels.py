@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,7 @@ class Device:
 
     def __init__(self, asked: Cell, name: str) -> None:
         network, old = trained(name, asked["seed"]), problem(name, asked["seed"]).old
-        learner = "none" if asked["learner"] == "not learning" else "levels"
+        learner: Literal["levels", "none"] = "none" if asked["learner"] == "not learning" else "levels"
         options = GateOptions(
             learner=learner, m=asked.get("m", DEFAULT_M), dose=asked.get("dose", 1), seed=asked["seed"]
         )
@@ -172,7 +172,9 @@ def table(name: str) -> str:
             for variant, rows in done.items()
         ],
     )
-    shown = [v for v in (f"levels, m = {DEFAULT_M}", "levels, m = 0", "not learning", "softmax SGD", "SLDA") if v in done]
+    shown = [
+        v for v in (f"levels, m = {DEFAULT_M}", "levels, m = 0", "not learning", "softmax SGD", "SLDA") if v in done
+    ]
     each = results.markdown(
         ["problem: " + " · ".join(ORDERS), *shown],
         [[p, *(" · ".join(pair(done[v], order, (p,)) for order in ORDERS) for v in shown)] for p in PROBLEMS],

@@ -299,6 +299,31 @@ MB_INLINE int32_t mb_level_at(const mb_word *stream, uint32_t at, uint32_t k)
     return (int32_t)(level << (32u - k)) >> (32u - k);
 }
 
+/* Reads a stream level by level: the words that follow, and `have` bits of the word before, the lowest first. */
+typedef struct mb_level_reader {
+    const mb_word *next;
+    uint32_t bits, have;
+} mb_level_reader;
+
+MB_INLINE mb_level_reader mb_levels_from(const mb_word *stream, uint32_t at)
+{
+    const mb_level_reader reader = {stream + (at >> 5) + 1, stream[at >> 5] >> (at & 31u), 32u - (at & 31u)};
+    return reader;
+}
+
+MB_INLINE int32_t mb_next_level(mb_level_reader *r, uint32_t k)
+{
+    uint32_t level = r->bits;
+    r->bits >>= k;
+    if (r->have < k) {
+        level |= *r->next << r->have;
+        r->bits = *r->next++ >> (k - r->have);
+        r->have += 32u;
+    }
+    r->have -= k;
+    return (int32_t)(level << (32u - k)) >> (32u - k);
+}
+
 /* Replaces the level that begins at bit `at`. */
 MB_INLINE void mb_change_level(mb_word *stream, uint32_t at, uint32_t k, int32_t before, int32_t after)
 {

@@ -11,15 +11,14 @@ enum { OFFSET = 32, OFFSET_INPUT = 8 }; /* an offset counts as four inputs of 8;
 /* |score| <= 128 (8 K + 32) */
 void mb_levels_scores(const mb_layer *l, const int8_t *x, int32_t *scores)
 {
-    const mb_word *const stream = (const mb_word *)(const void *)l->levels;
-    uint32_t at = 0;
+    const uint32_t k = l->bits, inputs = l->inputs;
+    mb_level_reader levels = mb_levels_from((const mb_word *)(const void *)l->levels, 0);
     for (uint32_t c = 0; c < l->units; c++) {
         int32_t sum = 0;
-        for (uint32_t j = 0; j < l->inputs; j++, at += l->bits) {
-            sum += x[j] * mb_level_at(stream, at, l->bits);
+        for (uint32_t j = 0; j < inputs; j++) {
+            sum += x[j] * mb_next_level(&levels, k);
         }
-        scores[c] = sum + OFFSET * mb_level_at(stream, at, l->bits);
-        at += l->bits;
+        scores[c] = sum + OFFSET * mb_next_level(&levels, k);
     }
 }
 
@@ -29,15 +28,14 @@ void mb_levels_scores(const mb_layer *l, const int8_t *x, int32_t *scores)
 
 enum { SMALLEST_ERROR = 16 }; /* 1/256: a class with a smaller error does not learn */
 
-/* The level after a wanted step, in 1/65536 of a level. |wanted| < 2^23, so no product or sum passes 2^31. A level of -2^(k-1), which
- * only a fault of RAM makes, has index 0. */
-static int32_t stepped(const mb_layer *l, int32_t level, int32_t wanted, uint32_t *generator)
+/* The level after a step of `wanted`, in 1/65536 of a level. |wanted| < 2^23, so no product or sum passes 2^31. A level of -2^(k-1),
+ * which only a fault of RAM makes, has index 0. */
+MB_INLINE int32_t stepped(const mb_half *weaken, int32_t top, int32_t level, int32_t wanted, uint32_t drawn)
 {
-    const int32_t top = (1 << (l->bits - 1u)) - 1;
     if ((level > 0 && wanted < 0) || (level < 0 && wanted > 0)) {
-        wanted = (wanted * (int32_t)l->tables[mb_magnitude(level) & (uint32_t)top]) >> 8;
+        wanted = (wanted * (int32_t)weaken[mb_magnitude(level) & (uint32_t)top]) >> 8;
     }
-    level += (wanted + (int32_t)mb_draw(generator)) >> 16;
+    level += (wanted + (int32_t)drawn) >> 16;
     return level > top ? top : level < -top ? -top : level;
 }
 
@@ -45,27 +43,32 @@ static int32_t stepped(const mb_layer *l, int32_t level, int32_t wanted, uint32_
 void mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, uint32_t *generator, mb_learn_info *info)
 {
     mb_word *const stream = (mb_word *)(void *)l->levels;
-    uint32_t at = 0;
-    for (uint32_t c = 0; c < l->units; c++) {
+    const mb_half *const weaken = l->tables;
+    const uint32_t k = l->bits, inputs = l->inputs;
+    const int32_t top = (1 << (k - 1u)) - 1;
+    uint32_t z = *generator, row = 0;
+    for (uint32_t c = 0; c < l->units; c++, row += (inputs + 1u) * k) {
         const uint32_t size = mb_magnitude(error[c]);
         if (size < SMALLEST_ERROR) {
-            at += (l->inputs + 1u) * l->bits;
             continue;
         }
         const int32_t step = (int32_t)((l->dose * size + 2048u) >> 12), up = error[c] < 0 ? step : -step;
-        for (uint32_t j = 0; j <= l->inputs; j++, at += l->bits) {
-            const int32_t input = j < l->inputs ? x[j] : OFFSET_INPUT;
-            if (input != 0) {
-                const int32_t before = mb_level_at(stream, at, l->bits);
-                const int32_t after = stepped(l, before, up * input, generator);
-                info->visited++;
-                if (after != before) {
-                    mb_change_level(stream, at, l->bits, before, after);
-                    info->moved++;
-                }
+        mb_level_reader levels = mb_levels_from(stream, row);
+        uint32_t at = row;
+        for (uint32_t j = 0; j <= inputs; j++, at += k) {
+            const int32_t level = mb_next_level(&levels, k), input = j < inputs ? x[j] : OFFSET_INPUT;
+            if (input == 0) {
+                continue;
+            }
+            const int32_t after = stepped(weaken, top, level, up * input, mb_draw(&z));
+            info->visited++;
+            if (after != level) { /* bits that the reader has passed */
+                mb_change_level(stream, at, k, level, after);
+                info->moved++;
             }
         }
     }
+    *generator = z;
 }
 #endif
 #endif
