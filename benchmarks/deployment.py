@@ -23,7 +23,7 @@ from metabit.data import Task, load
 from metabit.data.task import thermometer
 from metabit.experiments import results
 from metabit.experiments.results import Benchmark, Cell, Row
-from metabit.export import VOTES_AFTER_TRAINING, Frozen, VoteOptions, freeze_graded, fresh, write_image
+from metabit.export import VOTES_AFTER_TRAINING, Frozen, VoteOptions, freeze_graded, fresh_votes, write_image
 from metabit.runtime import Model
 from metabit.train import Checkpoint
 from metabit.train.settings import Defaults, Settings
@@ -136,7 +136,7 @@ def cell(name: str, deployment: str, seed: int, experiment: Experiment) -> Cell:
     if deployment == OFFLINE:
         return found
     options = experiment.gentle if deployment.endswith("gentle") else experiment.options
-    image = digest(write_image(fresh(6, 5, 3, options)))
+    image = digest(write_image(fresh_votes(6, 5, 3, options)))
     return found | {"options": image, "passes": experiment.passes, "rule": VOTE_RULE}
 
 
@@ -155,7 +155,7 @@ def first(experiment: Experiment, deployment: str, seed: int, old: Task, new: Ta
         return with_all_levels_at(freeze_graded(alone), 7)  # all weights count alike, as in training
     thresholds = tuple(int(t) for t in thermometer(new.x_train, training.planes)[:, 0])
     options = replace(experiment.options, thresholds=thresholds, seed=seed)
-    return fresh(new.features, training.hidden, new.classes, options)
+    return fresh_votes(new.features, training.hidden, new.classes, options)
 
 
 def measure(asked: Cell, experiment: Experiment | None = None, validate: bool = False) -> Row:

@@ -27,7 +27,7 @@ from metabit.data import image_sets
 from metabit.data.rows import write_whole
 from metabit.experiments import results
 from metabit.experiments.results import Benchmark, Cell, Draw, Row
-from metabit.export import VoteOptions, fresh, write_image
+from metabit.export import VoteOptions, fresh_votes, write_image
 from metabit.runtime import Model
 
 PAGE = "docs/results/streams/README.md"
@@ -164,7 +164,7 @@ def _part(pair: Pair, rows: NDArray[Any]) -> Pair:
 
 
 def first_image(experiment: Experiment, device: Device, seed: int) -> bytes:
-    return write_image(fresh(PIXELS, device.hidden, 10, replace(device.options, seed=seed)))
+    return write_image(fresh_votes(PIXELS, device.hidden, 10, replace(device.options, seed=seed)))
 
 
 def cell(name: str, device: str, seed: int, experiment: Experiment) -> Cell:

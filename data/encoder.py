@@ -144,7 +144,7 @@ class Encoder:
             DataError: another number of features, no numbers, NaN or infinity.
         """
         values = _floats(x, self.names, self.features)
-        return _quantise(values, self.low, self.steps, self.kind)
+        return quantise_features(values, self.low, self.steps, self.kind)
 
     def to_bits(self, x: NDArray[Any]) -> NDArray[np.uint8]:
         """Numbers (n, F) of any dtype -> 0/1 (n, P·F), plane-major. Raises as `quantise`."""
@@ -236,7 +236,7 @@ def _is_whole(x: Floats) -> NDArray[np.bool_]:
     return whole
 
 
-def _quantise(x: Floats, low: Floats, steps: Floats, kind: str) -> NDArray[Any]:
+def quantise_features(x: Floats, low: Floats, steps: Floats, kind: str) -> NDArray[Any]:
     """floor(v + 1/2) is computed as (int(2v) + 1) >> 1: a sum after a product could be fused, a conversion cannot."""
     with np.errstate(over="ignore"):
         twice = np.maximum(x - low, np.float32(0)) * (2 * steps)
@@ -268,9 +268,11 @@ def _fit_block(x: Floats, whole: NDArray[np.bool_], planes: int, kind: str) -> t
     usable = (most > least) & (rate < _LARGEST / 4)  # twice the rate must be a float32
     low = np.where(whole, lowest, np.clip(a - width, -_LARGEST, _LARGEST)).astype(np.float32)
     steps = np.where(usable, rate, 1.0).astype(np.float32)
-    levels = np.where(whole, np.ceil(cuts), _quantise(cuts.astype(np.float32), low, steps, kind)).astype(np.int32)
+    levels = np.where(whole, np.ceil(cuts), quantise_features(cuts.astype(np.float32), low, steps, kind)).astype(
+        np.int32
+    )
     first, last = (
-        _quantise(ends.astype(np.float32)[None], low, steps, kind)[0].astype(np.int32) for ends in (least, most)
+        quantise_features(ends.astype(np.float32)[None], low, steps, kind)[0].astype(np.int32) for ends in (least, most)
     )
     thresholds = np.clip(levels, first + 1, np.maximum(last, first + 1))
     never = lowest + span + 1

@@ -31,7 +31,7 @@ def main(picture: Path) -> None:
     y = np.concatenate([raw.target, raw.target])
 
     # 2. A network that knows nothing yet: 64 features → 192 graded units → 10 classes.
-    model = Model(export.write_image(export.fresh(64, 192, 10)))
+    model = Model(export.write_image(export.fresh_votes(64, 192, 10)))
 
     # 3. Learn sample by sample. `predicted` is the class before the step, so its accuracy is the prequential accuracy.
     steps = model.learn_many(x, y)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from metabit.data import Task
 from metabit.experiments import stream
 from metabit.experiments.errors import UsageError
-from metabit.export import Frozen, VoteOptions, fresh, read_image, retune, tunable_settings, write_image
+from metabit.export import Frozen, VoteOptions, fresh_votes, read_image, retune, tunable_settings, write_image
 from metabit.export.freeze.levels import generator_state
 from metabit.runtime import Model
 
@@ -41,7 +41,7 @@ class Start:
     def network(self, settings: Mapping[str, Any], seed: int) -> Frozen:
         """The network of one run, with the settings of a trial."""
         if self.image is None:
-            frozen = fresh(*self.sizes, replace(self.options, seed=seed % 2**32))
+            frozen = fresh_votes(*self.sizes, replace(self.options, seed=seed % 2**32))
         else:
             frozen = replace(read_image(self.image), generator=generator_state(seed))
         return retune(frozen, settings)

@@ -27,8 +27,10 @@ from metabit.export.errors import ExportError, MissingExtra
 from metabit.export.files.image import read_image, write_image
 from metabit.export.files.interchange import interchangeable
 from metabit.export.freeze.fresh import fresh
+from metabit.export.freeze.fresh import fresh, fresh_votes
 from metabit.export.freeze.gates import GateOptions, GatesArrays, GatesSource, freeze_gates
 from metabit.export.freeze.retune import retune, tunable_settings
+from metabit.export.freeze.triples import sample_of_ranges
 from metabit.export.freeze.visits import VisitOptions, freeze
 from metabit.export.freeze.votes import VOTES_AFTER_TRAINING, VoteOptions, freeze_graded
 from metabit.export.frozen import (
@@ -51,16 +53,18 @@ from metabit.export.frozen import (
     Notes,
     OutputLayer,
     Rule,
+    TriplesLayer,
     Votes,
 )
 from metabit.export.oracle import Oracle
 
 __all__ = [
-    "FORMATS", "VOTES_AFTER_TRAINING", "ConvGeometry", "ConvLayer", "Counters", "Cuts", "DenseLayer", "Encode",
-    "ExportError", "Frozen", "GateOptions", "GatesArrays", "GatesLayer", "GatesSource", "GradedLayer", "HeadLayer",
-    "HeadRows", "HeadScale", "HeadSettings", "Layer", "LevelsLayer", "LevelsRule", "MissingExtra", "Notes", "Oracle",
-    "OutputLayer", "Rule", "VisitOptions", "VoteOptions", "Votes", "Written", "check_bundle", "export_all", "freeze",
-    "freeze_gates", "freeze_graded", "fresh", "interchangeable", "read_image", "retune", "tunable_settings", "write_image",
+    "FORMATS", "VOTES_AFTER_TRAINING", "ConvGeometry", "ConvLayer", "Counters", "Cuts", "DenseLayer", "Encode", "ExportError",
+    "Frozen", "GateOptions", "GatesArrays", "GatesLayer", "GatesSource", "GradedLayer", "HeadLayer", "HeadRows", "HeadScale",
+    "HeadSettings", "Layer", "LevelsLayer", "LevelsRule", "MissingExtra", "Notes", "Oracle", "OutputLayer", "Rule",
+    "TriplesLayer", "VisitOptions", "VoteOptions", "Votes", "Written", "check_bundle", "export_all", "freeze", "freeze_gates",
+    "freeze_graded", "fresh", "fresh_votes", "interchangeable", "read_image", "retune", "sample_of_ranges",
+    "tunable_settings", "write_image",
 ]  # fmt: skip
 
 _RENAMED = {
@@ -76,7 +80,7 @@ _RENAMED = {
 """Names of 0.1, for one release: the present name, and what else changed."""
 _GONE = {
     "Graded": "a graded layer is one GradedLayer, with low, high and planes",
-    "HEAD": "heads on the features of a trained network were removed: use VoteOptions with fresh, on the data itself",
+    "HEAD": "heads on the features of a trained network were removed: use VoteOptions with fresh_votes, on the data itself",
     "fresh_head": "heads on the features of a trained network were removed: use fresh, on the data itself",
 }
 

@@ -22,9 +22,9 @@ MAX_IMAGE = 1 << 18
 CERTAIN = 65535
 """The table entry for probability 1. Any other entry t stands for probability t / 65536."""
 
-Takes = Literal["bits", "signs", "bytes", "grades", "levels", "values"]
+Takes = Literal["bits", "signs", "bytes", "grades", "levels", "values", "features"]
 """Values that a layer receives: bits 0 or 1, signs -1 or +1, bytes 0..255, grades -8..8; levels -8..8 of gates, which a head takes
-with their sums; values -127..127."""
+with their sums; values -127..127; features, uint8 or int16 integers."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ class Layer:
     bits: int
     takes: Takes
 
-    kind: ClassVar[Literal["conv", "dense", "graded", "output", "gates", "levels", "head"]]
-    gives: ClassVar[Literal["signs", "grades", "levels", "scores"]] = "signs"
+    kind: ClassVar[Literal["conv", "dense", "graded", "output", "gates", "levels", "head", "triples"]]
+    gives: ClassVar[Literal["signs", "grades", "levels", "values", "scores"]] = "signs"
 
     @property
     def rule(self) -> Rule | LevelsRule | None:

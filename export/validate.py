@@ -14,6 +14,7 @@ from metabit.export import frozen as f
 from metabit.export import validate_gates as gates
 from metabit.export.counters import fold_constants
 from metabit.export.validate_gates import MAX_DOSE, need
+from metabit.export.validate_triples import check_triples
 from metabit.train.network.spec import MAX_GRADED, MAX_LAYERS, MAX_RAMP, MAX_UNITS
 
 __all__ = ["MAX_DOSE", "MAX_STE_WINDOW", "check_layers", "check_limits", "need"]
@@ -103,6 +104,8 @@ def check_limits(frozen: f.Frozen) -> None:
     need(frozen.layers[0].takes != "signs", "layer 0 takes signs: in this format a first layer takes bits or bytes")
     for i, layer in enumerate(frozen.layers):
         if layer.kind in gates.NEW:
+            if isinstance(layer, f.TriplesLayer):
+                check_triples(i, layer)
             gates.check_limits(i, layer)
             continue
         n, k = layer.hidden.shape

@@ -19,9 +19,9 @@ MAX_ROWS_PER_CLASS = 8
 MAX_FAR = 63
 MAX_DOUBT = 255
 MAX_GATE_MUL, MAX_GATE_ADD = 2560, 20496
-MAY_FOLLOW = {"gates": ("levels", "head")}
+MAY_FOLLOW = {"gates": ("levels", "head"), "triples": ("head",)}
 """The kind of the first layer, and the kinds of the last."""
-NEW = {"gates", "levels", "head"}
+NEW = {"gates", "levels", "head", "triples"}
 
 
 def need(ok: bool, sentence: str) -> None:
@@ -34,10 +34,12 @@ def check_order(frozen: f.Frozen) -> None:
     """Raises ExportError if the layers of a network of gates do not follow from one another."""
     kinds = [layer.kind for layer in frozen.layers]
     need(len(kinds) == 2 and kinds[1] in MAY_FOLLOW.get(kinds[0], ()),
-         f"a network of gates is gates and then levels or a head, not {kinds}")  # fmt: skip
+         f"a network of gates is gates and then levels or a head; above triples stands a head; not {kinds}")  # fmt: skip
     first, last = frozen.layers
     need(last.takes == first.gives, f"layer 1 takes {last.takes}, but layer 0 gives {first.gives}")
     need(last.values == first.outputs, f"layer 1 takes {last.values} inputs, layer 0 gives {first.outputs}")
+    if first.kind == "triples":
+        need(frozen.encode is None, "an encoder stands before triples: they take the features themselves, leave it out")
     if frozen.encode is not None:
         need(
             isinstance(frozen.encode, f.Cuts), "an Encode stands before gates: use Cuts, whose thresholds are one lower"
@@ -59,9 +61,14 @@ def check_cuts(cuts: f.Cuts, first: f.Layer) -> None:
     need(first.takes == "bits" and first.kind != "conv",
          f"layer 0 is {first.kind} and takes {first.takes}: cuts stand before a layer without pixels that takes bits")  # fmt: skip
     if cuts.scale is not None:
-        need(cuts.scale.shape == (2, features), f"the scale has shape {cuts.scale.shape}: must be (2, {features})")
-        need(bool(np.isfinite(cuts.scale).all() and (cuts.scale[1] > 0).all()),
-             "low and steps of the scale must be finite, and steps above 0: fit the encoder again")  # fmt: skip
+        check_scale(cuts.scale, features)
+
+
+def check_scale(scale: NDArray[np.float32], features: int) -> None:
+    """Raises ExportError unless a scale from features to integers is one."""
+    need(scale.shape == (2, features), f"the scale has shape {scale.shape}: must be (2, {features})")
+    need(bool(np.isfinite(scale).all() and (scale[1] > 0).all()),
+         "low and steps of the scale must be finite, and steps above 0: fit the encoder again")  # fmt: skip
 
 
 def check_notes(frozen: f.Frozen, notes: f.Notes) -> None:
@@ -89,8 +96,8 @@ def _check_gates(i: int, layer: f.GatesLayer) -> None:
     need(
         set(np.unique(layer.hidden)) <= {-1, 0}, f"layer {i} has levels other than 0 and -1: gates have 1 bit a weight"
     )
-    _array(i, "mul", layer.mul, "int16", (n,))
-    _array(i, "add", layer.add, "int32", (n,), MAX_ADD)
+    check_array(i, "mul", layer.mul, "int16", (n,))
+    check_array(i, "add", layer.add, "int32", (n,), MAX_ADD)
     need(layer.shift in SHIFTS, f"layer {i} has shift {layer.shift}, outside 10..20")
 
 
@@ -104,7 +111,7 @@ def _check_levels(i: int, layer: f.LevelsLayer) -> None:
     )
     if layer.rule is not None:
         need(1 <= layer.rule.dose <= MAX_DOSE, f"layer {i} has dose {layer.rule.dose}, outside 1..{MAX_DOSE}")
-        _array(i, "weaken", layer.rule.weaken, "uint16", (top + 1,), 256)
+        check_array(i, "weaken", layer.rule.weaken, "uint16", (top + 1,), 256)
 
 
 def _check_head(i: int, layer: f.HeadLayer) -> None:
@@ -119,9 +126,9 @@ def _check_head(i: int, layer: f.HeadLayer) -> None:
         2 <= layer.classes <= count,
         f"layer {i} has {layer.classes} classes in {count} rows: at least 2, at most a row for each",
     )
-    _array(i, "means", layer.means, "int16", (count, values))
-    _array(i, "covariance", layer.covariance, "int16", (values * (values + 2) // 2,))
-    _array(i, "counts", layer.counts, "uint16", (count,), f.COUNT_LIMIT - 1)
+    check_array(i, "means", layer.means, "int16", (count, values))
+    check_array(i, "covariance", layer.covariance, "int16", (values * (values + 2) // 2,))
+    check_array(i, "counts", layer.counts, "uint16", (count,), f.COUNT_LIMIT - 1)
     memory = max(layer.settings.covariance_memory, f.COUNT_FLOOR)
     need(
         0 <= layer.seen <= memory,
@@ -144,10 +151,10 @@ def _fewer(layer: f.HeadLayer) -> str:
 
 
 def _check_scale(i: int, scale: f.HeadScale, units: int) -> None:
-    _array(i, "gate_mul", scale.gate_mul, "int16", (units,), MAX_GATE_MUL)
-    _array(i, "gate_add", scale.gate_add, "int16", (units,), MAX_GATE_ADD)
-    _array(i, "z_mul", scale.z_mul, "int16", (units,))
-    _array(i, "z_add", scale.z_add, "int32", (units,), MAX_ADD)
+    check_array(i, "gate_mul", scale.gate_mul, "int16", (units,), MAX_GATE_MUL)
+    check_array(i, "gate_add", scale.gate_add, "int16", (units,), MAX_GATE_ADD)
+    check_array(i, "z_mul", scale.z_mul, "int16", (units,))
+    check_array(i, "z_add", scale.z_add, "int32", (units,), MAX_ADD)
     need(scale.z_shift in SHIFTS, f"layer {i} has z_shift {scale.z_shift}, outside 10..20")
 
 
@@ -163,8 +170,8 @@ def _check_rows(i: int, layer: f.HeadLayer, count: int) -> None:
         return
     need(1 <= rows.far <= MAX_FAR, f"layer {i} has far {rows.far}, outside 1..{MAX_FAR} nats")
     need(1 <= rows.doubt_limit <= MAX_DOUBT, f"layer {i} has doubt_limit {rows.doubt_limit}, outside 1..{MAX_DOUBT}")
-    _array(i, "owners", layer.owners, "uint8", (count,))
-    _array(i, "doubts", layer.doubts, "uint8", (layer.classes,))
+    check_array(i, "owners", layer.owners, "uint8", (count,))
+    check_array(i, "doubts", layer.doubts, "uint8", (layer.classes,))
     owned = layer.owners[layer.counts > 0]
     need(bool((layer.owners[layer.counts == 0] == f.FREE).all() and (owned < layer.classes).all()),
          f"layer {i} has owners {layer.owners.tolist()}: the class of every row with samples, 255 for every other")  # fmt: skip
@@ -172,9 +179,10 @@ def _check_rows(i: int, layer: f.HeadLayer, count: int) -> None:
     need(most <= rows.per_class, f"layer {i} has a class with {most} rows, at most {rows.per_class} are set")
 
 
-def _array(
+def check_array(
     i: int, name: str, array: NDArray[np.generic], dtype: str, shape: tuple[int, ...], most: int | None = None
 ) -> None:
+    """Raises ExportError for another dtype or shape, or a magnitude above `most`."""
     need(array.shape == shape and array.dtype == dtype,
          f"layer {i}: {name} is {array.dtype} {array.shape}, must be {dtype} {shape}")  # fmt: skip
     if most is not None and array.size:

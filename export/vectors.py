@@ -20,9 +20,11 @@ def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: in
 
     features       uint8 (n, input bytes), inputs of mb_predict, each of another density, so that sums cross every power of two;
                    `Frozen.unpack` gives their integers or bits
-    input_bits     uint8 (n, K), inputs of the first layer: 0 or 1, or 0..255 where it takes bytes
+    input_bits     (n, K), inputs of the first layer: uint8, 0 or 1, or 0..255 where it takes bytes; features of triples, uint8 or
+                   int16
     layer{i}       int8 (n, N), activations +1 or -1 of hidden layer i, -8..8 of a graded layer; (n, H * W * N) of a convolution,
-                   after pooling; of gates their levels (n, N), or below a head the values (n, 2N) that it takes
+                   after pooling; of gates their levels (n, N), or below a head the values (n, 2N) that it takes; values of triples
+                   (n, H)
     scores         int64 (n, C), -2**31 for a class that a head does not know;  labels int64 (n,)
     learn_labels   int64 (steps,); step s learns features[s % n] with this label
     learn_info     int64 (steps, 5), predicted, skipped, visited, moved, flipped
@@ -41,7 +43,7 @@ def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: in
     scores = np.array([run[2] for run in runs])
     arrays: dict[str, NDArray[np.generic]] = {
         "features": features,
-        "input_bits": np.array([run[0][0] for run in runs], np.uint8),
+        "input_bits": np.array([run[0][0] for run in runs], frozen.integers),
         "scores": scores,
         "labels": scores.argmax(1),
     }

@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from typer import Argument, Option
 
-from metabit.cli import datasets
+from metabit.cli import datasets, ranges
+from metabit.cli.errors import UsageError
 from metabit.data import Task
 from metabit.experiments import show
+from metabit.export import Frozen
 
 DEFAULT = (0.16, 0.59)
 """Thresholds as shares of the largest feature; 40 and 150 where that is 255."""
-THRESHOLDS = (
-    "Threshold 0..255, repeatable; an input counts those its feature reaches. Default: 16 % and 59 % of the largest."
-)
+THRESHOLDS = "Votes: threshold 0..255, repeatable; an input counts those its feature reaches. Default: 16 %, 59 % of the largest."
+SAMPLES = 64
+"""Unlabelled samples of the training part that the units are made from."""
+DATA = "digits"
+_DATA = f"Dataset that it will learn, {DATA} by default: {datasets.HELP}"
+_UNITS = "Units, an even number 2..128: 64 by default. 128 learn better in four times the memory."
+_INPUT = "What the device is given: whole numbers as they are, or floats that a scale turns into int16. auto: as the data has them."
+_LEARNER = "head: class means, for sensors and tables. votes: for raw pictures, and for streams whose inputs change without end."
+_HIDDEN = "Votes: hidden units, 1..1024, 192 by default; multiples of 32 waste no memory."
+
+
+class Learner(str, Enum):
+    head = "head"
+    votes = "votes"
+
+
+class Input(str, Enum):
+    auto = "auto"
+    uint8 = "uint8"
+    int16 = "int16"
+    float = "float"
 
 
 def thresholds_of(task: Task, given: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -25,11 +48,24 @@ def thresholds_of(task: Task, given: Sequence[int] | None = None) -> tuple[int, 
     return tuple(dict.fromkeys(given or [max(1, round(part * largest)) for part in DEFAULT]))
 
 
+def sample_of(task: Task, seed: int) -> NDArray[Any]:
+    """`SAMPLES` samples of the training part, or all if there are fewer, drawn at random: (n, F). Labels are not looked at."""
+    rows = np.random.default_rng([seed, 3]).permutation(len(task.x_train))[:SAMPLES]
+    sample: NDArray[Any] = task.x_train[rows]
+    return sample
+
+
 def command(
-    data: Annotated[str, Argument(help=f"Dataset that it will learn: {datasets.HELP}")] = "digits",
+    data: Annotated[str | None, Argument(help=_DATA, show_default=False)] = None,
     output: Annotated[Path, Option("-o", "--output", help="The image to write.")] = Path("out/fresh.mbit"),
-    hidden: Annotated[int, Option(help="Hidden units, 1..1024; multiples of 32 waste no memory.")] = 192,
-    bits: Annotated[int, Option(help="Bits a synapse, sign included, 2..8.")] = 4,
+    stated: Annotated[str | None, Option("--ranges", help=ranges.HELP)] = None,
+    classes: Annotated[int | None, Option(help="Classes to learn with --ranges; 2..128.")] = None,
+    spare_classes: Annotated[int, Option(help="Room for classes that come later.", min=0)] = 0,
+    units: Annotated[int | None, Option(help=_UNITS)] = None,
+    inputs: Annotated[Input, Option("--input", help=_INPUT)] = Input.auto,
+    learner: Annotated[Learner, Option(help=_LEARNER)] = Learner.head,
+    hidden: Annotated[int | None, Option(help=_HIDDEN)] = None,
+    bits: Annotated[int | None, Option(help="Votes: bits a synapse, sign included, 2..8, 4 by default.")] = None,
     threshold: Annotated[list[int] | None, Option(help=THRESHOLDS)] = None,
     features: Annotated[str | None, Option(hidden=True)] = None,
     seed: show.Seed = 0,
@@ -37,14 +73,14 @@ def command(
 ) -> None:  # fmt: skip
     """Write a network that has learnt nothing, and learns on the device from its first sample.
 
-    It learns endless streams by votes (docs/learning-rule.md) and needs no training on a computer. Use it with `metabit run` and
-    `metabit simulate`.
+    It needs no training on a computer. It looks at 64 samples of the training part, not at their labels, to see where the features
+    lie, and takes the names of the classes; or --ranges says where they lie, and no data is needed. Use it with `metabit run` and
+    `metabit simulate`. It learns by class means with a streamed covariance, or by votes (docs/learning-rule.md).
 
-    Example: [bold]metabit fresh digits -o out/fresh.mbit --hidden 192[/]
+    Examples: [bold]metabit fresh my.csv -o out/fresh.mbit --units 128[/], [bold]metabit fresh --ranges 0..1,20..40 --classes 3[/]
     """
-    from metabit.cli.errors import UsageError
     from metabit.data.rows import write_whole
-    from metabit.export import VoteOptions, fresh, write_image
+    from metabit.export import write_image
     from metabit.runtime import Model
 
     if features is not None:
@@ -52,17 +88,78 @@ def command(
             "--features was removed: a head on a trained network's features learnt no better than none. Leave it out to learn "
             "on the data itself, or let the trained network learn on: metabit export, then metabit run --learn"
         )
-    task = datasets.loaded(data, seed)
-    options = VoteOptions(bits=bits, thresholds=thresholds_of(task, threshold), seed=seed)
-    image = write_image(fresh(task.features, hidden, task.classes, options))
+    by_head = {"--ranges": stated, "--classes": classes, "--spare-classes": spare_classes or None, "--units": units,
+               "--input": None if inputs is Input.auto else inputs}  # fmt: skip
+    by_votes = {"--hidden": hidden, "--bits": bits, "--threshold": threshold}
+    other, beside = (Learner.votes, by_votes) if learner is Learner.head else (Learner.head, by_head)
+    if wrong := [name for name, value in beside.items() if value is not None]:
+        raise UsageError(f"{wrong[0]} belongs to --learner {other.value}: leave it out, or add that")
+    task = _task(data, stated, classes, seed)
+    if learner is Learner.head:
+        frozen = _head(task, stated, classes, spare_classes, units or 64, inputs, seed)
+    else:
+        assert task is not None
+        frozen = _votes(task, hidden or 192, bits or 4, threshold, seed)
+    image = write_image(frozen)
     model = Model(image)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(output, image)
     sizes = {"flash: image": len(image), "RAM: state": model.state_size, "RAM: arena, learn": model.arena_size("learn")}
+    first = frozen.layers[0]
     if json:
-        show.emit({"image": str(output), "read": task.facts(), "features": task.features, "hidden": hidden, "classes": task.classes,
-                   "bits": bits, "bytes": sizes})  # fmt: skip
+        told = {"image": str(output), "read": task.facts() if task else {}, "learner": learner.value, "bits": first.bits,
+                "features": frozen.features, "hidden": first.units, "classes": frozen.classes, "input": frozen.integers,
+                "scaled": frozen.scale is not None, "bytes": sizes}  # fmt: skip
+        show.emit(told)
         return
-    datasets.say(task)
+    if task is not None:
+        datasets.say(task)
     show.table(f"{output}", ["memory", "bytes"], [(name, f"{count:,}") for name, count in sizes.items()])
-    show.say(f"{task.features} -> {hidden} -> {task.classes}, {bits} bits a synapse, nothing learnt yet")
+    floats = ", from floats by the scale in the image" if frozen.scale is not None else ""
+    how = f"{first.bits} bits a synapse" if learner is Learner.votes else f"takes {frozen.integers}{floats}"
+    show.say(f"{frozen.features} -> {first.units} -> {frozen.classes}, {how}, nothing learnt yet")
+
+
+def _task(data: str | None, stated: str | None, classes: int | None, seed: int) -> Task | None:
+    """The dataset; None with ranges."""
+    if stated is None:
+        if classes is not None:
+            raise UsageError("--classes belongs to --ranges: data brings its own, add --spare-classes for more")
+        return datasets.loaded(data or DATA, seed)
+    if data is not None:
+        raise UsageError(f"{data} and --ranges: give one of them, data shows where its features lie")
+    if classes is None:
+        raise UsageError("--ranges needs --classes, the number of classes to learn")
+    return None
+
+
+def _head(
+    task: Task | None, stated: str | None, classes: int | None, spare: int, units: int, inputs: Input, seed: int
+) -> Frozen:
+    from metabit.export import fresh, sample_of_ranges
+
+    names: tuple[str, ...] = ()
+    if task is not None:
+        sample, classes, names = sample_of(task, seed), task.classes, getattr(task, "feature_names", ())
+    else:
+        assert stated is not None and classes is not None
+        ends, names = ranges.read(stated)
+        sample = sample_of_ranges(ends, seed, whole=inputs in (Input.uint8, Input.int16))
+    known = task.class_names if task is not None else ()
+    return fresh(
+        sample,
+        classes,
+        units=units,
+        spare_classes=spare,
+        takes=inputs.value,
+        class_names=known,
+        feature_names=names,
+        seed=seed,
+    )
+
+
+def _votes(task: Task, hidden: int, bits: int, threshold: Sequence[int] | None, seed: int) -> Frozen:
+    from metabit.export import VoteOptions, fresh_votes
+
+    options = VoteOptions(bits=bits, thresholds=thresholds_of(task, threshold), seed=seed)
+    return fresh_votes(task.features, hidden, task.classes, options)

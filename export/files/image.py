@@ -14,6 +14,7 @@ from metabit.export.files import image_layout as layout
 from metabit.export.files.image_gates import cuts_record, gates_record, head_record, levels_record, notes_bytes
 from metabit.export.files.image_parts import ABSENT, Record, Section
 from metabit.export.files.image_reader import read_image
+from metabit.export.files.image_triples import triples_record
 from metabit.export.frozen import (
     ConvLayer,
     Cuts,
@@ -27,6 +28,7 @@ from metabit.export.frozen import (
     LevelsLayer,
     OutputLayer,
     Rule,
+    TriplesLayer,
     Votes,
 )
 from metabit.export.validate import check_limits
@@ -76,7 +78,7 @@ def write_image(frozen: Frozen) -> bytes:
 def _minor(frozen: Frozen) -> int:
     """The lowest minor version that holds the network, so that the oldest possible reader accepts it."""
     kinds = {layer.kind for layer in frozen.layers}
-    if isinstance(frozen.encode, Cuts) or kinds & {"gates", "levels", "head"} or frozen.notes is not None:
+    if isinstance(frozen.encode, Cuts) or kinds & {"gates", "levels", "head", "triples"} or frozen.notes is not None:
         return 4
     if any(_ternary(layer) for layer in frozen.layers):
         return 3
@@ -103,6 +105,8 @@ def _record(layer: Layer, constants: Section, state: Section) -> Record:
         return levels_record(layer, constants, state)
     if isinstance(layer, HeadLayer):
         return head_record(layer, constants, state)
+    if isinstance(layer, TriplesLayer):
+        return triples_record(layer, constants)
     return _layer_record(layer, constants, state)
 
 

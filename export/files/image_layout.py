@@ -16,12 +16,12 @@ HEADER = struct.Struct("<4sHHIIIIIIIIHHHHHHII4x")
 RECORD = struct.Struct("<BBBBHHBBHIIIIIIIHHHBBBBBB12x")
 STATE = struct.Struct("<IIII")
 ENCODE, DENSE, OUTPUT, CONV, GRADED, TERNARY = 1, 2, 3, 4, 5, 6
-CUTS, GATES, LEVELS, HEAD = 7, 8, 9, 10
+CUTS, GATES, LEVELS, HEAD, TRIPLES = 7, 8, 9, 10, 11
 KINDS = {"dense": DENSE, "output": OUTPUT, "conv": CONV, "graded": GRADED}
 INPUTS: tuple[Takes, ...] = ("bits", "signs", "bytes", "grades", "levels", "values")
 """The field `input` of a record is an index into this."""
 INTEGERS: tuple[Integers, ...] = ("uint8", "int16")
-"""The field `input` of cuts is an index into this."""
+"""The field `input` of cuts and triples is an index into this."""
 RESERVED = {
     ENCODE: (1, 3, *range(8, 36), *range(40, 44), 46, 47, *range(48, 64)),
     CONV: range(50, 64),
@@ -30,6 +30,7 @@ RESERVED = {
     GATES: (*range(9, 16), *range(20, 24), *range(32, 46), *range(47, 64)),
     LEVELS: (3, 8, 10, 11, *range(16, 20), *range(24, 28), *range(32, 64)),
     HEAD: (3, 8, *range(10, 20), *range(32, 40), *range(52, 64)),
+    TRIPLES: (3, *range(8, 16), *range(20, 24), *range(40, 64)),
 }
 """Bytes of a record that must be zero. For a kind that is not listed: all from 40 on."""
 

@@ -12,6 +12,7 @@ from metabit.export.errors import ExportError
 from metabit.export.files import image_layout as layout
 from metabit.export.files.image_gates import READERS, read_cuts, read_notes
 from metabit.export.files.image_parts import Parts
+from metabit.export.files.image_triples import read_triples
 from metabit.export.frozen import Frozen, Layer, Rule, Votes
 from metabit.export.validate import check_limits, need
 
@@ -49,6 +50,8 @@ class _Reader(Parts):
                 encode = frozen.Encode(self.array("constant", record[15], "u1", record[2], record[4]), record[18])
             elif record[0] == layout.CUTS:
                 encode = read_cuts(self, i, record)
+            elif record[0] == layout.TRIPLES:
+                layers.append(read_triples(self, i, record))
             else:
                 layers.append(READERS[record[0]](self, i, record) if record[0] in READERS else self.layer(i, record))
         generator, *counters = layout.STATE.unpack_from(self.image, h.state_offset)

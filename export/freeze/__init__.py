@@ -3,7 +3,8 @@
 visits.py      freeze           checkpoint of sign units -> Frozen, learns by visits
 votes.py       freeze_graded    checkpoint of graded units -> Frozen, learns by votes
 gates.py       freeze_gates     training or checkpoint of normed gates -> Frozen, with a head, levels that learn, or neither
-fresh.py       fresh            nothing -> Frozen, learns by votes
+fresh.py       fresh            an unlabelled sample or ranges -> Frozen, learns by the head; fresh_votes: by votes
+triples.py     fit_triples      an unlabelled sample -> units of three features
 retune.py      retune           Frozen and settings -> Frozen
 head.py                         values and labels -> the layer of a fitted head
 output_levels.py                how output levels learn

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from metabit.export.errors import ExportError, need_number
-from metabit.export.freeze.fresh import fresh
+from metabit.export.freeze.fresh import fresh_votes
 from metabit.export.freeze.levels import dose_of, tables
 from metabit.export.freeze.visits import VisitOptions
 from metabit.export.freeze.votes import VoteOptions
@@ -90,7 +90,7 @@ def _votes(frozen: Frozen, settings: Mapping[str, Any]) -> Frozen:
         "passes": rule.passes,
         "batch": rule.batch,
     }
-    other = fresh(layer.inputs, layer.units, output.units, VoteOptions(**sizes, **settings))
+    other = fresh_votes(layer.inputs, layer.units, output.units, VoteOptions(**sizes, **settings))
     donor = other.layers[0].rule
     copied = {
         "delta": ("strengthen", "weaken"),

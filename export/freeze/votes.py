@@ -24,7 +24,7 @@ class VoteOptions:
     Args:
         bits: k, 2..8 bits a level.
         thresholds: 1 to 8 whole numbers 0..255, the same for every feature; an input is the number of them that its feature
-            reaches. Only `fresh` uses them: a trained network has its own.
+            reaches. Only `fresh_votes` uses them: a trained network has its own.
         delta: >= 0, metaplasticity of one level: a level of magnitude r moves with probability 1 - tanh²(delta · (r + ½)),
             in both directions.
         vote_rate: above 0, at most 1; expected share of the hidden units that vote after a completely wrong sample, where each
@@ -35,9 +35,9 @@ class VoteOptions:
         batch: 32, 64, ... 256 samples are kept until every input has counted their votes.
         scale: > 0, factor of the scores in the device's softmax, which divides them by their standard deviation over the classes.
         skip_below: 0..1, a sample is skipped where the error of its true class is below this.
-        low, high: 0..7.99, low < high; ends of the ramp of graded units, in units of the layer's mean |V|. Only `fresh` uses
+        low, high: 0..7.99, low < high; ends of the ramp of graded units, in units of the layer's mean |V|. Only `fresh_votes` uses
             them: a trained network has its own.
-        seed: 0..2**32-1, of the device's generator, and of the first levels and the output code of `fresh`.
+        seed: 0..2**32-1, of the device's generator, and of the first levels and the output code of `fresh_votes`.
 
     Raises:
         ExportError: a value is outside its range; the message names it.

@@ -5,6 +5,7 @@ It is written from docs/learning-rule.md alone, section by section, and slow on 
     forward.py    input, sums, images, scores     Forward
     visits.py     error, backward, update         Visits(Forward), the visit rule
     gates.py      gates and their constants       GateLayer, HeadValues, scores
+    triples.py    units from nothing              values
     head.py       the head                        Head, of rows
     rows.py       rows of a class                 ClassHead, of classes
     network.py    networks of gates               Gates(Visits), with an output of levels or a head

@@ -1,4 +1,4 @@
-"""Networks of gates: docs/learning-rule.md, "Gates", "Output levels", "The head" and "Rows of a class"."""
+"""Networks of gates: docs/learning-rule.md, "Gates" to "Rows of a class", and "Units from nothing"."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.frozen import Frozen, GatesLayer, HeadLayer, LevelsLayer
+from metabit.export.frozen import Frozen, GatesLayer, HeadLayer, LevelsLayer, TriplesLayer
 from metabit.export.oracle.forward import Bools, Ints, encode, signs
 from metabit.export.oracle.gates import GateLayer, HeadValues, scores
 from metabit.export.oracle.levels import learn_levels
 from metabit.export.oracle.rows import ClassHead
+from metabit.export.oracle.triples import values
 from metabit.export.oracle.visits import Done, Visits
 
 
 class Gates(Visits):
-    """A network of gates, or any other. ``head``: the head's state, None without a head."""
+    """A network of gates or of units from nothing, or any other. ``head``: the head's state, None without a head."""
 
     def __init__(self, frozen: Frozen) -> None:
         super().__init__(frozen)
@@ -26,6 +27,9 @@ class Gates(Visits):
     def forward(self, features: NDArray[Any]) -> tuple[list[Ints], list[Bools], Ints]:
         """As `Forward.forward`. The last of the inputs are the levels of the gates (N,), or the values of the head (H,)."""
         first = self.net.layers[0]
+        if isinstance(first, TriplesLayer):
+            given = values(first, features)
+            return [features.astype(np.int64), given.astype(np.int64)], [np.zeros(0, np.bool_)], self.scored(given)
         if not isinstance(first, GatesLayer):
             return super().forward(features)
         x = encode(self.net.encode, features)

@@ -16,14 +16,14 @@ from networks import network
 
 from metabit.data import load
 from metabit.experiments.tuning import HELD, Bench, Start, draw, held_out
-from metabit.export import VoteOptions, fresh, read_image, retune, write_image
+from metabit.export import VoteOptions, fresh_votes, read_image, retune, write_image
 from metabit.runtime import Model
 
 SHORT = ("--trials", 6, "--rounds", 2)
 
 
 def test_it_finds_what_a_badly_set_network_lacks(metabit: Any) -> None:
-    bad = retune(fresh(64, 64, 10, VoteOptions(thresholds=(3, 9))), {"deviations": 6.0, "chance_per_vote": 0.001})
+    bad = retune(fresh_votes(64, 64, 10, VoteOptions(thresholds=(3, 9))), {"deviations": 6.0, "chance_per_vote": 0.001})
     Path("bad.mbit").write_bytes(write_image(bad))
     words = ("tune", "bad.mbit", "--data", "digits", "--trials", 12, "--rounds", 3, "--json", "-o", "deep/tuned.mbit")
     found = metabit(*words).json()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from networks import inputs, network, oracle_input, voting
 
-from metabit.export import VoteOptions, fresh
+from metabit.export import VoteOptions, fresh_votes
 from metabit.export.frozen import Frozen
 from metabit.export.oracle import Oracle
 from metabit.export.oracle.forward import encode, grades
@@ -266,7 +266,7 @@ NETWORKS = {
     "above a dense layer": voting(14, planes=5, units=20, classes=5, k=3, below=DENSE),
     "two classes": voting(11, inputs=6, planes=1, units=32, classes=2, k=3),
     "more inputs than a batch": wide(),
-    "fresh": fresh(8, 12, 4, VoteOptions(batch=32, deviations=0.5, chance_per_vote=1.0)),
+    "fresh": fresh_votes(8, 12, 4, VoteOptions(batch=32, deviations=0.5, chance_per_vote=1.0)),
 }
 
 
@@ -325,7 +325,7 @@ def test_five_noisy_pictures_are_learnt_from_nothing() -> None:
     pictures = rng.integers(0, 256, (5, 40))
     y = rng.integers(0, 5, 900)
     x = np.clip(pictures[y] + rng.normal(0, 30, (900, 40)), 0, 255).astype(np.uint8)
-    oracle = Oracle(fresh(40, 24, 5, VoteOptions(batch=32)))
+    oracle = Oracle(fresh_votes(40, 24, 5, VoteOptions(batch=32)))
 
     def accuracy() -> float:
         return float(np.mean([oracle.predict(a) == b for a, b in zip(x[800:], y[800:], strict=True)]))

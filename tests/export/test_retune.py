@@ -15,7 +15,7 @@ from metabit.export import (
     VisitOptions,
     VoteOptions,
     freeze,
-    fresh,
+    fresh_votes,
     read_image,
     retune,
     tunable_settings,
@@ -26,7 +26,7 @@ from metabit.export.frozen import CERTAIN
 from metabit.runtime import Model
 
 OPTIONS = VoteOptions(bits=3, thresholds=(30, 90, 200), batch=64, passes=8, seed=5)
-FRESH = fresh(20, 33, 7, OPTIONS)
+FRESH = fresh_votes(20, 33, 7, OPTIONS)
 VALUES = {"delta": 0.7, "vote_rate": 0.3, "deviations": 1.5, "chance_per_vote": 0.6, "scale": 1.7, "skip_below": 0.05}
 
 
@@ -38,7 +38,7 @@ def test_no_settings_leave_everything() -> None:
 @pytest.mark.parametrize("name", VALUES)
 def test_a_fresh_network_retuned_is_one_made_so(name: str) -> None:
     changed = write_image(retune(FRESH, {name: VALUES[name]}))
-    assert changed == write_image(fresh(20, 33, 7, replace(OPTIONS, **{name: VALUES[name]})))
+    assert changed == write_image(fresh_votes(20, 33, 7, replace(OPTIONS, **{name: VALUES[name]})))
     assert changed != write_image(FRESH)
     assert set(VALUES) == set(tunable_settings(FRESH))
 

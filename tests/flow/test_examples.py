@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metabit.export import fresh, write_image
+from metabit.export import fresh_votes, write_image
 from metabit.runtime import Model
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def port(tmp_path: Path) -> Path:
     """A copy of examples/port, beside a small image."""
     folder = tmp_path / "port"
     shutil.copytree(EXAMPLES / "port", folder, ignore=shutil.ignore_patterns("generated", "try", "*.o"))
-    (tmp_path / "model.mbit").write_bytes(write_image(fresh(12, 32, 2)))
+    (tmp_path / "model.mbit").write_bytes(write_image(fresh_votes(12, 32, 2)))
     script = tmp_path / "metabit"
     script.write_text(f"#!/bin/sh\nexec {sys.executable} -c 'from metabit.cli import main; main()' \"$@\"\n")
     script.chmod(0o755)

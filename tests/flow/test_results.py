@@ -109,7 +109,7 @@ def test_m_auto_weakens_the_highest_level_as_often_as_its_page_says() -> None:
 
 def test_a_device_given_signs_alone_predicts_alike_and_has_no_magnitudes() -> None:
     deployment = importlib.import_module("deployment")
-    frozen = deployment.fresh(6, 5, 3)
+    frozen = deployment.fresh_votes(6, 5, 3)
     levels = np.random.default_rng(0).integers(-8, 8, (5, 6)).astype(np.int8)
     taught = replace(frozen, layers=(replace(frozen.layers[0], hidden=levels), frozen.layers[1]))
     given = read_image(write_image(deployment.with_all_levels_at(taught, 0))).layers[0]
