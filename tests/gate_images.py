@@ -173,7 +173,9 @@ def write(net: Gated) -> bytes:
 # Random networks
 
 
-def gates(seed: int, units: int, features: int = 9, planes: int = 3, kind: str = "uint8", shared: bool = False) -> Gated:
+def gates(
+    seed: int, units: int, features: int = 9, planes: int = 3, kind: str = "uint8", shared: bool = False
+) -> Gated:
     """Cuts and gates without a last layer. kind: "uint8", "int16" or "bits", then features * planes bits."""
     rng = np.random.default_rng(seed)
     inputs = features * planes
@@ -216,7 +218,13 @@ def with_head(
     more: dict[str, Any] = {}
     if rows_per_class > 1:
         owner = np.where(head.counts > 0, np.arange(rows), 255)
-        more = {"rows_per_class": rows_per_class, "far": 1, "doubt_limit": 3, "owner": owner, "doubt": np.zeros(classes, int)}
+        more = {
+            "rows_per_class": rows_per_class,
+            "far": 1,
+            "doubt_limit": 3,
+            "owner": owner,
+            "doubt": np.zeros(classes, int),
+        }
     return replace(
         net, head=head, classes=classes, gate_mul=rng.integers(0, 2561, units), gate_add=rng.integers(-20496, 20497, units),
         z_mul=rng.integers(-3000, 3000, units), z_add=rng.integers(-90000, 90000, units), **more,

@@ -37,7 +37,7 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
     arena->count = arena->lowest = count;
     for (unsigned i = 0; i < count; i++, l += table != NULL) {
         mb_layer_at(m, i, l);
-        if (l->kind == MB_ENCODE || MB_IS_CUTS(l)) {
+        if (l->kind == MB_ENCODE || MB_IS_CUTS(l) || MB_IS_TRIPLES(l)) {
             continue;
         }
         if (l->learns && arena->lowest == count && (MB_HAS_VISITS || MB_IS_GRADED(l) || MB_IS_LEVELS(l) || MB_IS_HEAD(l))) {

@@ -116,7 +116,7 @@ static mb_status check_layers(const mb_model *m, mb_section *left)
             values = l.units;
             continue;
         }
-        if (l.kind >= MB_CUTS && l.kind <= MB_HEAD) {
+        if (l.kind >= MB_CUTS && l.kind <= MB_TRIPLES) {
             MB_REFUSE(MB_E_ABSENT, !MB_HAS_GATES);
 #if MB_HAS_GATES
             const mb_status status = mb_check_gates(m, i, &l, before, i != 0 ? values : mb_u16_at(m->image + MB_AT_INPUT), left);

@@ -1,11 +1,11 @@
-/* Checks of the kinds cuts, gates, levels and head, and of a head's state. All arithmetic here is on hostile numbers. */
+/* Checks of the kinds cuts, gates, levels, head and triples, and of a head's state. All arithmetic here is on hostile numbers. */
 #include "check.h"
 #include "head.h"
 
 #if MB_HAS_GATES && MB_HAS_CHECKS
 
 /* Bit b mod 32 of word b / 32: byte b of a record of this kind has a meaning. */
-static const uint32_t NAMED[4][2] = {{0xF7u, 0x40FFu}, {0xFF0F01FFu, 0x4000u}, {0xF0F0F2F7u, 0}, {0xFFF002F7u, 0xFFF00u}};
+static const uint32_t NAMED[5][2] = {{0xF7u, 0x40FFu}, {0xFF0F01FFu, 0x4000u}, {0xF0F0F2F7u, 0}, {0xFFF002F7u, 0xFFF00u}, {0xFF0F00F7u, 0xFFu}};
 
 /* True if every byte without a meaning is 0; a later minor version may use those from 40 on. */
 static int rest_is_zero(const uint8_t *p, const uint32_t *named, int known)
@@ -93,6 +93,34 @@ static mb_status check_levels(const uint8_t *p, const mb_layer *l, uint32_t give
     return (stream[(end - 1u) >> 5] & ~mb_last_mask(end)) == 0 ? MB_OK : MB_E_PADDING;
 }
 
+/// Units from nothing ///
+
+static mb_status check_triples(const uint8_t *p, const mb_layer *l, uint32_t given, mb_section *left)
+{
+    const uint32_t units = l->units, inputs = l->inputs;
+    MB_REFUSE(MB_E_KIND, l->input > 1u);
+    MB_REFUSE(MB_E_SHAPE, inputs == 0 || inputs > MB_MAX_UNITS || given != inputs << l->input || !within(units, 2, 128) || (units & 1u) != 0);
+    MB_REFUSE(MB_E_BITS, l->bits != 8);
+    const uint32_t bytes[6] = {5u * units, 0, 10u * units, 6u * units, mb_u32_at(p + 32) != 0 ? 8u * inputs : 0, 7u * inputs};
+    MB_REFUSE(MB_E_OFFSET, !mb_arrays_fit(p, bytes, 0, left));
+    const int8_t *const weight = (const int8_t *)l->sign, *const low = weight + 3u * units, *const high = low + units;
+    for (uint32_t i = 0; i < 3u * units; i++) {
+        MB_REFUSE(MB_E_RULE, l->tables[i] >= inputs || mb_magnitude(weight[i]) > 2u);
+    }
+    for (uint32_t u = 0; u < units; u++) {
+        MB_REFUSE(MB_E_RULE, low[u] == -128 || low[u] > high[u] || (2u * u < units && l->fold[2u * units + u] > 1u << 30));
+    }
+    const mb_word *const add = (const mb_word *)(const void *)l->own.thresholds;
+    const mb_half *const mul = (const mb_half *)(const void *)(add + inputs);
+    const uint8_t *const shift = (const uint8_t *)(const void *)(mul + inputs);
+    for (uint32_t f = 0; f < inputs; f++) {
+        MB_REFUSE(MB_E_RULE, mul[f] > 32767u || shift[f] > 24u);
+    }
+    const int fit = words_within(l->fold, units, 1u << 17) && words_within(l->fold + units, units, 1u << 30) &&
+                    words_within(add, inputs, 1u << 30);
+    return fit ? MB_OK : MB_E_RULE;
+}
+
 /// Head ///
 
 /* True if the owners fit the counts, and no class has more rows than it may. most: rows_per_class. */
@@ -131,11 +159,11 @@ static int state_fits(const mb_layer *l, uint32_t per_class)
     return 1;
 }
 
-static mb_status check_head(const uint8_t *p, const mb_layer *l, uint32_t given, mb_section *left)
+static mb_status check_head(const uint8_t *p, const mb_layer *l, unsigned before, uint32_t given, mb_section *left)
 {
     const uint32_t values = mb_head_values(l), rows = p[48], per_class = p[49], memory = mb_u16_at(p + 42), ridge = mb_u16_at(p + 44);
     const int several = per_class > 1u, gated = l->input == MB_GATED;
-    MB_REFUSE(MB_E_KIND, !gated);
+    MB_REFUSE(MB_E_KIND, l->input != (before == MB_GATES ? MB_GATED : MB_VALUES));
     MB_REFUSE(MB_E_SHAPE, l->inputs != given || !within(values, 2, MB_HEAD_MOST) || (values & 1u) != 0 || !within(rows, 2, MB_HEAD_MOST) ||
                           !within(l->units, 2, rows) || (!several && l->units != rows));
     MB_REFUSE(MB_E_BITS, l->bits != 8);
@@ -165,9 +193,12 @@ mb_status mb_check_gates(const mb_model *m, unsigned index, const mb_layer *l, u
         MB_REFUSE(MB_E_LAYERS, last || (index != 0 && before != MB_CUTS));
         given = index != 0 ? given : given == (l->inputs + 7u) / 8u ? l->inputs : 0; /* packed bits */
         return check_units(p, l, given, left);
+    case MB_TRIPLES:
+        MB_REFUSE(MB_E_LAYERS, last || index != 0);
+        return check_triples(p, l, given, left);
     default:
-        MB_REFUSE(MB_E_LAYERS, !last || before != MB_GATES);
-        return l->kind == MB_LEVELS ? check_levels(p, l, given, left) : check_head(p, l, given, left);
+        MB_REFUSE(MB_E_LAYERS, !last || (before != MB_GATES && (before != MB_TRIPLES || l->kind != MB_HEAD)));
+        return l->kind == MB_LEVELS ? check_levels(p, l, given, left) : check_head(p, l, before, given, left);
     }
 }
 #endif

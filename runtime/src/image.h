@@ -51,7 +51,7 @@
 #endif
 
 enum { MB_ENCODE = 1, MB_DENSE = 2, MB_OUTPUT = 3, MB_CONV = 4, MB_GRADED = 5, MB_TERNARY = 6,
-       MB_CUTS = 7, MB_GATES = 8, MB_LEVELS = 9, MB_HEAD = 10 }; /* kinds of layer */
+       MB_CUTS = 7, MB_GATES = 8, MB_LEVELS = 9, MB_HEAD = 10, MB_TRIPLES = 11 }; /* kinds of layer */
 enum { MB_ON_OFF = 0, MB_PLUS_MINUS = 1, MB_BYTES = 2, MB_GRADES = 3, MB_GATED = 4, MB_VALUES = 5 }; /* kinds of input */
 enum { MB_PLANES_MIN = 6, MB_PLANES_MAX = 20 };              /* counter planes of a layer on bits */
 enum { MB_PLANES_MIN_BYTES = 12, MB_PLANES_MAX_BYTES = 24 }; /* counter planes on bytes: the highest digit enters at plane 9 */
@@ -78,6 +78,7 @@ typedef struct mb_counters {
 #define MB_IS_GATES(l) (MB_HAS_GATES && (l)->kind == MB_GATES)
 #define MB_IS_LEVELS(l) (MB_HAS_GATES && (l)->kind == MB_LEVELS)
 #define MB_IS_HEAD(l) (MB_HAS_GATES && (l)->kind == MB_HEAD)
+#define MB_IS_TRIPLES(l) (MB_HAS_GATES && (l)->kind == MB_TRIPLES)
 #define MB_ON_BYTES(l) (MB_HAS_BYTES && (l)->input == MB_BYTES)
 #define MB_ON_GRADES(l) (MB_HAS_GRADED && (l)->input == MB_GRADES)
 
@@ -97,15 +98,16 @@ typedef struct mb_layer {
     uint8_t draws;                     /* graded: passes with sampled weights in one step, 4 or 8 */
     uint8_t shift, shared;             /* gates: of mul and add; head: of z_mul and z_add. cuts: 1 if all features share them */
     uint32_t dose;                     /* visits per eligible input of a wholly wrong sample, in 1/4096 */
-    uint8_t *sign;                     /* words [R][K + 1], R = ceil(N / lanes); the last of a row is zero and pads lists */
+    uint8_t *sign;                     /* words [R][K + 1], R = ceil(N / lanes); the last of a row is zero and pads lists. triples:
+                                        * int8 weights[N][3], low[N], high[N] */
     uint8_t *levels;                   /* words [R][K][k - 1]: low bits of the hidden levels, most significant first. Kind levels:
                                         * a stream of k-bit levels [C][K + 1]; head: its state (head.h) */
     mb_word *fold;                     /* [ceil(N / 32)][planes]: constants, bit-sliced, 32 units to a word. gates: add[N]; head:
-                                        * z_add[K] */
+                                        * z_add[K]; triples: mul[N], add[N], top[N / 2] */
     const mb_half *tables;             /* strengthen[2^(k-1)], weaken[2^(k-1)]. gates: mul[N]; levels: weaken[2^(k-1)]; head:
-                                        * gate_mul[K], gate_add[K], z_mul[K] */
+                                        * gate_mul[K], gate_add[K], z_mul[K]; triples: features[N][3] */
     union { /* the array that only one kind of layer has */
-        const uint8_t *thresholds; /* encoder, cuts: [P][F] */
+        const uint8_t *thresholds; /* encoder, cuts: [P][F]; triples: add[F], mul[F], shift[F] of 4, 2, 1 bytes */
         const mb_int *scores;      /* output: mul[N], add[N] */
         const mb_half *need;       /* graded: [3 * batch * P + 1] votes needed, in 1/16, by number of votes */
         const uint8_t *record;     /* head: the record, for its settings */

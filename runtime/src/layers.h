@@ -70,10 +70,13 @@ void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values); /* values [N]: 
 void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits); /* arena->graded_values [N] = grades */
 void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores);
 
-/// Gates and what follows them (gates.c, levels.c, head.c) ///
+/// Gates, units from nothing, and what follows them (gates.c, triples.c, levels.c, head.c) ///
 
 /* arena->values = the levels of all units [N] or, before a head, its values [2 N]; from the `active` inputs listed in the arena. */
 void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active);
+
+/* values [H] of units from nothing, from features of a byte or of two. */
+void mb_triples(const mb_layer *l, const uint8_t *features, int8_t *values);
 
 /* scores [C] = products of the levels [C][K + 1] and the grades x [K], -8..8; the last level of a row is the offset. */
 void mb_levels_scores(const mb_layer *l, const int8_t *x, int32_t *scores);

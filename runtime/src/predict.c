@@ -22,6 +22,10 @@ void mb_forward(const mb_arena *arena, const uint8_t *input, int learning)
             mb_cut(l, input, l[1].in);
             continue;
         }
+        if (MB_IS_TRIPLES(l)) {
+            mb_triples(l, input, arena->values);
+            continue;
+        }
         if (i == 0 && l->input == MB_ON_OFF) {
             mb_unpack(l, input, l->in);
         }
