@@ -32,10 +32,12 @@ def agree_while_learning(frozen: Frozen, x: np.ndarray, labels: np.ndarray) -> t
 def replay_vector(frozen: Frozen, inputs: int, steps: int, seed: int) -> bytes:
     """The vectors that tests/runtime/replay.c reads: inputs, their scores, and the whole state after each step."""
     with np.load(io.BytesIO(write_vectors(frozen, inputs=inputs, steps=steps, seed=seed))) as v:
-        x, labels = v["features"], v["learn_labels"]
-        states = np.bitwise_xor.accumulate(v["state_changes"])[1:]
-        parts = [struct.pack("<5I", len(x), frozen.classes, x.shape[1], len(labels), states.shape[1])]
+        x, labels = v["features"], v["learn_labels"] if "learn_labels" in v else []
+        states = np.bitwise_xor.accumulate(v["state_changes"])[1:] if len(labels) else []
+        state_size = len(state_of(frozen, Oracle(frozen)))
+        parts = [struct.pack("<5I", len(x), frozen.classes, x.shape[1], len(labels), state_size)]
         parts += [x.tobytes(), v["scores"].astype("<i4").tobytes()]
-        for label, info, state in zip(labels, v["learn_info"], states, strict=True):
+        infos = v["learn_info"] if len(labels) else []
+        for label, info, state in zip(labels, infos, states, strict=True):
             parts += [struct.pack("<H5I", label, *info), state.tobytes()]
     return b"".join(parts)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from agreement import replay_vector
-from networks import conv, network, ternary, voting, windowed
+from networks import conv, gates_network, network, ternary, voting, windowed
 
 from metabit.export.files.image import write_image
-from metabit.export.frozen import Frozen
+from metabit.export.frozen import Frozen, HeadRows
 
 HERE = Path(__file__).parent
 
@@ -35,7 +35,17 @@ WINDOWED = {
 }
 
 
-STEPS = {"votes-3bit": 80}
+# name: of `gates_network`
+GATES = {
+    "gates-none": {"features": 11, "planes": 3, "units": 40, "classes": 5, "last": "levels", "scaled": True},
+    "gates-levels": {"features": 21, "planes": 2, "units": 33, "classes": 3, "last": "levels", "k": 4, "learns": True, "shared": True},
+    "gates-head": {"features": 37, "planes": 0, "units": 12, "classes": 3},
+    "gates-head-int16": {"features": 9, "planes": 5, "units": 7, "classes": 6, "kind": "int16", "scaled": True, "spare": 2},
+    "gates-head-rows": {"features": 13, "units": 8, "classes": 4, "spare": 1, "rows": HeadRows(3, 1, 2), "row_count": 9},
+}  # fmt: skip
+
+
+STEPS = {"votes-3bit": 80, "gates-none": 0, "gates-head-rows": 60}
 """Every step whose sample votes counts a slice of the inputs: j = slot, slot + batch, ... So many that the 32 slots are filled
 anew, and with 37 inputs that slots count two inputs as well as one."""
 
@@ -47,6 +57,8 @@ def networks() -> Iterator[tuple[str, Frozen]]:
         yield name, windowed(seed, image, convs, dense, source, k, learns)
     yield "votes-3bit", voting(3, inputs=37, planes=2, units=40, classes=5, k=3, batch=32)
     yield "ternary-4bit", ternary(network(10, (15, 130, 80, 5), 4, 3, (True, True, True), 12000))
+    for seed, (name, settings) in enumerate(GATES.items()):
+        yield name, gates_network(20 + seed, **settings)
 
 
 def files() -> dict[str, bytes]:
