@@ -26,7 +26,6 @@ from metabit.export.bundle import FORMATS, Written, check_bundle, export_all
 from metabit.export.errors import ExportError, MissingExtra
 from metabit.export.files.image import read_image, write_image
 from metabit.export.files.interchange import interchangeable
-from metabit.export.freeze.fresh import fresh
 from metabit.export.freeze.fresh import fresh, fresh_votes
 from metabit.export.freeze.gates import GateOptions, GatesArrays, GatesSource, freeze_gates
 from metabit.export.freeze.retune import retune, tunable_settings
