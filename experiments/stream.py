@@ -95,7 +95,7 @@ def as_inputs(task: Task, frozen: Frozen) -> Task:
         more = "; metabit export --spare-classes gives a head more" if frozen.layers[-1].kind == "head" else ""
         found = f"{task.name} has labels up to {task.classes - 1}, this model has {frozen.classes} classes"
         raise UsageError(found + more)
-    if isinstance(frozen.encode, Cuts) or str(frozen.layers[0].kind) == "triples":
+    if isinstance(frozen.encode, Cuts) or frozen.layers[0].kind == "triples":
         return task
     check_bytes(task, "this model", "the default network of metabit train takes any numbers")
     if frozen.packed:
@@ -117,7 +117,7 @@ def grown(frozen: Frozen, task: Task) -> Notes | None:
 
 def _limited(task: Task, frozen: Frozen) -> str:
     """Values that a network limits because they lie outside the range of training, in words; "" if there are none."""
-    if not isinstance(frozen.encode, Cuts) or frozen.encode.scale is None:
+    if frozen.scale is None:
         return ""
     counts = sum(Inputs.of(write_image(frozen)).clipped(x) for x in (task.x_train, task.x_test))
     assert not isinstance(counts, int)

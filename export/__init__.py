@@ -62,8 +62,8 @@ __all__ = [
     "Frozen", "GateOptions", "GatesArrays", "GatesLayer", "GatesSource", "GradedLayer", "HeadLayer", "HeadRows", "HeadScale",
     "HeadSettings", "Layer", "LevelsLayer", "LevelsRule", "MissingExtra", "Notes", "Oracle", "OutputLayer", "Rule",
     "TriplesLayer", "VisitOptions", "VoteOptions", "Votes", "Written", "check_bundle", "export_all", "freeze", "freeze_gates",
-    "freeze_graded", "fresh", "fresh_votes", "interchangeable", "read_image", "retune", "sample_of_ranges", "tunable_settings",
-    "write_image",
+    "freeze_graded", "fresh", "fresh_votes", "interchangeable", "read_image", "retune", "sample_of_ranges",
+    "tunable_settings", "write_image",
 ]  # fmt: skip
 
 _RENAMED = {

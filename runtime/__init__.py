@@ -26,18 +26,8 @@ from metabit.runtime.c_header import model_header
 from metabit.runtime.inputs import InputError, Inputs, as_uint8, learner
 
 __all__ = [
-    "InputError",
-    "Model",
-    "ModelError",
-    "Step",
-    "Steps",
-    "as_uint8",
-    "include_dir",
-    "model_header",
-    "sources",
-    "write_sources",
-]
-
+    "InputError", "Model", "ModelError", "Step", "Steps", "as_uint8", "include_dir", "model_header", "sources", "write_sources",
+]  # fmt: skip
 
 _FROZEN = "nothing to learn: no layer of this image learns; export it with 2 or more hidden bits"
 
@@ -151,7 +141,7 @@ class Model:
 
     @property
     def features(self) -> int:
-        """Numbers of one input: features, or bytes of packed bits."""
+        """Numbers of one input."""
         return self._takes.values
 
     @property

@@ -67,6 +67,8 @@ class Inputs:
         if kind == _CUTS and not image[_RECORD + 46]:
             cuts = np.frombuffer(image, dtype, planes * values, cuts_at).reshape(planes, values)
             constant = cuts[0] == np.iinfo(dtype).max
+        if kind == _TRIPLES:  # features that did not vary have the factor 0
+            constant = np.frombuffer(image, "<i2", values, cuts_at + 4 * values) == 0
         return Inputs(size, values, dtype, scale, constant, *notes)
 
     def device(self, x: ArrayLike) -> NDArray[np.uint8]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from metabit.export.freeze.fresh import fresh
 from metabit.export.freeze.head import head_layer
 from metabit.export.frozen import (
     ConvGeometry,
@@ -270,3 +271,18 @@ def gates_network(
         output = head_layer(values[:samples], labels[:samples], classes, scale_of, head, rows, row_count)
     temperature, skip_below = int(rng.integers(1, 4096)), int(rng.integers(0, 300))
     return Frozen((gates, output), encode, temperature, skip_below, int(rng.integers(1, 2**32)), notes=notes)
+
+
+def fresh_network(
+    seed: int,
+    features: int = 9,
+    units: int = 24,
+    classes: int = 4,
+    spare: int = 0,
+    takes: Literal["uint8", "int16", "float"] = "uint8",
+) -> Frozen:
+    """Units from nothing below a head that knows no class. classes: all, with the spare ones."""
+    rng = np.random.default_rng(seed)
+    low, high = (0, 256) if takes == "uint8" else (-32768, 32768)
+    sample = rng.integers(low, high, (64, features)) if takes != "float" else rng.normal(size=(64, features)) * 9
+    return fresh(sample, classes - spare, units=units, spare_classes=spare, takes=takes, seed=seed)

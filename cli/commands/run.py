@@ -141,7 +141,10 @@ def _tell(
         show.table(image, ["dataset", "accuracy", "balanced", "of the surer half", "test samples"], rows)
     else:
         kinds = ("accuracy", "balanced_accuracy")
-        visits = ", ".join(f"{value:.1f} {name}" for name, value in tally.per_sample().items() if name != "skipped")
+        counts = ", ".join(f"{value:.1f} {name}" for name, value in tally.per_sample().items() if name != "skipped")
+        visits = (
+            f"; per sample {counts}; {show.percent(tally.per_sample()['skipped'])} skipped" if tally.visited else ""
+        )
         show.table(
             f"{image} learned {tally.samples:,} samples of {data} {order}",
             ["dataset", "before", "after", "balanced: before", "after"],
@@ -149,8 +152,7 @@ def _tell(
                 (name, *(show.percent(getattr(c[name], kind)) for kind in kinds for c in (before, after)))
                 for name in before
             ],
-            caption=f"prequential accuracy {show.percent(tally.prequential)}; per sample {visits}; "
-            f"{show.percent(tally.per_sample()['skipped'])} skipped",
+            caption=f"prequential accuracy {show.percent(tally.prequential)}{visits}",
         )  # fmt: skip
     _tell_classes(data, before[data], None if after is None else after[data])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -116,7 +116,7 @@ def _networks(source: Checkpoint | GatesCheckpoint, widths: Sequence[int], seed:
     seed %= 2**32
     if not isinstance(source, GatesCheckpoint):
         return {k: export.freeze(source, export.VisitOptions(bits=k, seed=seed)) for k in widths}
-    learners = ("head", "levels") if source.head_fits() else ("levels",)
+    learners: tuple[Literal["head", "levels"], ...] = ("head", "levels") if source.head_fits() else ("levels",)
     return {name: export.freeze_gates(source, options=export.GateOptions(learner=name, seed=seed)) for name in learners}
 
 
@@ -142,6 +142,7 @@ def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step
     ran = [Ran("NumPy oracle", scores, np.array(states))]
     step("NumPy oracle")
     if export.interchangeable(frozen):
+        given = given.astype(np.uint8)
         ran.append(Ran("ONNX Runtime", run_onnx(write_onnx(frozen), given)))
         ran.append(Ran("TFLite", run_tflite(write_tflite(frozen), given)))
     step("ONNX Runtime")

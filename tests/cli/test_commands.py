@@ -85,16 +85,6 @@ def test_sources_with_an_image(metabit: Any, image: Path, tmp_path: Path) -> Non
         assert f"#define MODEL_{name} {memory[f'RAM: {part}'] // 4} " in header
 
 
-def test_a_fresh_network_learns_from_its_first_sample(metabit: Any, tmp_path: Path) -> None:
-    image = tmp_path / "deep" / "fresh.mbit"
-    told = metabit("fresh", "digits", "-o", image, "--hidden", 64, "--json").json()
-    assert (told["features"], told["hidden"], told["classes"], told["bits"]) == (64, 64, 10, 4)
-    assert told["bytes"]["flash: image"] == image.stat().st_size
-    assert "64 -> 64 -> 10" in metabit("fresh", "digits", "-o", image, "--hidden", 64).out
-    ran = metabit("run", image, "--data", "digits", "--learn", "--passes", 3, "--json").json()
-    assert ran["accuracy_after"]["digits"] > 0.7 > ran["accuracy_before"]["digits"]
-
-
 def test_features_were_removed_and_the_error_names_the_replacement(metabit: Any) -> None:
     ran = metabit("fresh", "digits", "--features", "model.mbit", "-o", "x.mbit")
     ran.fails("--features was removed", "metabit export")
@@ -155,7 +145,7 @@ def test_run_evaluates(metabit: Any, image: Path, data: Path) -> None:
 
 
 def test_run_tells_sure_predictions_from_others(metabit: Any, tmp_path: Path) -> None:
-    metabit("fresh", "digits", "-o", "fresh.mbit", "--hidden", 64)
+    metabit("fresh", "digits", "-o", "fresh.mbit", "--learner", "votes", "--hidden", 64)
     metabit("run", "fresh.mbit", "--data", "digits", "--learn", "--save", "learned.mbit")
     found = metabit("run", "learned.mbit", "--data", "digits", "--json").json()
     assert found["accuracy_before"]["digits"] < found["accuracy_surer_half"]["digits"] <= 1

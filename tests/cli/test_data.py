@@ -32,7 +32,7 @@ def csv(path: str, rows: np.ndarray, names: str = "", by: str = ",", mark: str =
 
 def learnt(metabit: Any, *words: object) -> Any:
     """`metabit fresh` and `metabit run --learn` on the data of the first word."""
-    assert metabit("fresh", words[0], "-o", "fresh.mbit", "--hidden", 32).code == 0
+    assert metabit("fresh", words[0], "-o", "fresh.mbit", "--units", 16).code == 0
     ran = metabit("run", "fresh.mbit", "--data", words[0], "--learn", "--passes", 5, "--json", *words[1:])
     assert ran.code == 0, ran.err
     return ran.json()["after"][words[0]]
@@ -56,7 +56,7 @@ def test_what_was_trained_on_a_table_goes_through_every_command_by_its_name(meta
 
 
 def test_a_sequence_by_name_is_one_stream(metabit: Any) -> None:
-    metabit("fresh", "rotated-digits", "-o", "f.mbit", "--hidden", 32)
+    metabit("fresh", "rotated-digits", "-o", "f.mbit", "--units", 16)
     ran = metabit("run", "f.mbit", "--data", "rotated-digits", "--learn")
     assert ran.code == 0 and "rotated-digits, 4 tasks in order: 7,188 samples" in ran.out
     words = ("run", "f.mbit", "--data", "rotated-digits", "--also", "rotated-digits:1", "--learn", "--json")
@@ -79,7 +79,7 @@ def test_a_public_dataset_by_name(metabit: Any) -> None:
 def test_run_keeps_file_order_unless_told_to_shuffle(metabit: Any) -> None:
     order = np.argsort(Y, kind="stable")
     np.savez("sorted.npz", x=X[order], y=Y[order])
-    metabit("fresh", "sorted.npz", "-o", "f.mbit", "--hidden", 32)
+    metabit("fresh", "sorted.npz", "-o", "f.mbit", "--units", 16)
     words = ("run", "f.mbit", "--data", "sorted.npz", "--learn", "--passes", 2, "--json", "--save")
     told, shuffled = metabit(*words, "a.mbit").json(), metabit(*words, "b.mbit", "--shuffle").json()
     model, task = Model.open("f.mbit"), load("sorted.npz").whole()
@@ -95,7 +95,7 @@ def test_run_keeps_file_order_unless_told_to_shuffle(metabit: Any) -> None:
 
 def test_tune_keeps_file_order_unless_told_to_shuffle(metabit: Any) -> None:
     np.savez("a.npz", x=X, y=Y)
-    words = ("tune", "--data", "a.npz", "--hidden", 32, "--trials", 1, "--rounds", 1, "--json", "--table")
+    words = ("tune", "--data", "a.npz", "--units", 16, "--trials", 1, "--rounds", 1, "--json", "--table")
     told, shuffled = metabit(*words, "a.jsonl").json(), metabit(*words, "b.jsonl", "--shuffle").json()
     assert (told["order"], shuffled["order"]) == ("in file order", "in random order")
     assert Path("a.jsonl").read_text() != Path("b.jsonl").read_text()
@@ -104,7 +104,7 @@ def test_tune_keeps_file_order_unless_told_to_shuffle(metabit: Any) -> None:
 def test_a_rare_class_that_is_never_found_shows(metabit: Any) -> None:
     y = (np.arange(200) % 25 == 7).astype(int)
     np.savez("rare.npz", x=RNG.integers(0, 256, (200, 8)), y=y)
-    metabit("fresh", "rare.npz", "-o", "f.mbit", "--hidden", 32)
+    metabit("fresh", "rare.npz", "-o", "f.mbit", "--units", 16)
     words = ("run", "f.mbit", "--data", "rare.npz", "--learn", "--save", "g.mbit")
     ran, after = metabit(*words), metabit(*words, "--json").json()["after"]["rare.npz"]
     assert "balanced" in ran.out and "recall before" in ran.out
@@ -121,7 +121,7 @@ def test_a_rare_class_that_is_never_found_shows(metabit: Any) -> None:
 
 def test_the_matrix_is_left_out_where_it_is_too_wide(metabit: Any) -> None:
     np.savez("many.npz", x=RNG.integers(0, 256, (100, 8)), y=np.arange(100) % 20)
-    metabit("fresh", "many.npz", "-o", "f.mbit", "--hidden", 32)
+    metabit("fresh", "many.npz", "-o", "f.mbit", "--units", 16)
     ran = metabit("run", "f.mbit", "--data", "many.npz")
     assert ran.code == 0 and "recall" in ran.out and "predicted as this class" not in ran.out
 
@@ -195,7 +195,7 @@ def test_run_predicts_each_test_sample_once_before_and_once_after(
     metabit: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez("a.npz", x=X, y=Y)
-    metabit("fresh", "a.npz", "-o", "f.mbit", "--hidden", 32)
+    metabit("fresh", "a.npz", "-o", "f.mbit", "--units", 16)
     opened, predicted, open_model, predict = [], [], Model.open.__func__, Model._predict  # type: ignore[attr-defined]
     monkeypatch.setattr(Model, "open", classmethod(lambda cls, path: (opened.append(path), open_model(cls, path))[1]))
 

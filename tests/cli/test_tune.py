@@ -47,7 +47,7 @@ def test_without_an_image_it_tunes_what_fresh_would_make(metabit: Any) -> None:
     assert "prequential" in ran.out and "saved as a.mbit" in ran.out
     found = metabit("tune", "--data", "digits", "--hidden", 32, *SHORT, "--json", "--table", "other.jsonl").json()
     assert {trial["trial"] for trial in found["trials"]} == set(range(7)) and found["saved"] is None
-    metabit("fresh", "digits", "-o", "fresh.mbit", "--hidden", 32)
+    metabit("fresh", "digits", "-o", "fresh.mbit", "--learner", "votes", "--hidden", 32)
     start = read_image(Path("fresh.mbit").read_bytes())
     assert Path("a.mbit").read_bytes() == write_image(retune(start, found["best"]))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from agreement import replay_vector
-from networks import conv, gates_network, network, ternary, voting, windowed
+from networks import conv, fresh_network, gates_network, network, ternary, voting, windowed
 
 from metabit.export.files.image import write_image
 from metabit.export.frozen import Frozen, HeadRows, Notes
@@ -46,6 +46,11 @@ GATES = {
     "gates-head-rows": {"features": 13, "units": 8, "classes": 4, "spare": 1, "rows": HeadRows(3, 1, 2), "row_count": 9},
 }  # fmt: skip
 
+# name: of `fresh_network`
+FRESH = {
+    "fresh-head": {"features": 9, "units": 24, "classes": 4, "spare": 1, "takes": "float"},
+    "fresh-head-uint8": {"features": 2, "units": 6, "classes": 3, "takes": "uint8"},
+}
 
 STEPS = {"votes-3bit": 80, "gates-none": 0, "gates-head-rows": 60}
 """Every step whose sample votes counts a slice of the inputs: j = slot, slot + batch, ... So many that the 32 slots are filled
@@ -61,6 +66,8 @@ def networks() -> Iterator[tuple[str, Frozen]]:
     yield "ternary-4bit", ternary(network(10, (15, 130, 80, 5), 4, 3, (True, True, True), 12000))
     for seed, (name, settings) in enumerate(GATES.items()):
         yield name, gates_network(20 + seed, **settings)
+    for seed, (name, settings) in enumerate(FRESH.items()):
+        yield name, fresh_network(30 + seed, **settings)
 
 
 def files() -> dict[str, bytes]:
