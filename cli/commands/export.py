@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
@@ -23,7 +23,7 @@ def command(
     source: Annotated[Path, Argument(help="checkpoint.safetensors from metabit train, or a (learned) .mbit image.")] = CHECKPOINT,
     output: Annotated[Path | None, Option("-o", "--output", help="Folder; by default the source's.")] = None,
     bits: Annotated[int, Option(help="Bits a synapse, 2..8; 1 exports a frozen network, but not of graded units.")] = RECIPE.bits,
-    m: Annotated[str | None, Option(help="Metaplasticity, by default that of training; 0 is none, auto suits the levels.")] = None,
+    m: Annotated[str | None, Option(help="Metaplasticity, by default that of training; 0 is none.")] = None,
     strengthen: Annotated[str, Option(help="certain (the paper), or same: by chance like weakening, for streams.")] = "certain",
     visits: Annotated[float | None, Option(help="Share of eligible synapses that a completely wrong sample visits; 0.12.")] = None,
     margin: Annotated[float, Option(help="Skip a sample if the error of its true class is below this, 0..1.")] = 0.02,
@@ -90,13 +90,15 @@ def _frozen(source: Path, output: Path | None, o: VisitOptions) -> Frozen:
             "networks; metabit tune sets the options of the vote rule"
         )
     votes = replace(export.VOTES_AFTER_TRAINING, bits=o.bits, seed=o.seed)
-    return export.freeze_graded(checkpoint, votes, None if isinstance(o.m, str) else o.m)  # auto is the default
+    return export.freeze_graded(checkpoint, votes, o.m)
 
 
-def _metaplasticity(m: str | None) -> float | Literal["auto"] | None:
+def _metaplasticity(m: str | None) -> float | None:
     if m == "auto":
-        return "auto"
+        from metabit.export.freeze.visits import NO_AUTO
+
+        raise UsageError(f"--{NO_AUTO.replace('=', ' ', 1)}")
     try:
         return None if m is None else float(m)
     except ValueError:
-        raise UsageError(f"--m {m}: give a number, or auto") from None
+        raise UsageError(f"--m {m}: give a number") from None
