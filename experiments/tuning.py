@@ -1,12 +1,12 @@
-"""One trial of `metabit tune`: a network learns a stream with other settings, and is tested on it and on other datasets."""
+"""One trial of `metabit tune`: a learner with its settings learns a stream, and is tested on it and on what it must not forget."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 from metabit.data import Task
 from metabit.experiments import stream
 from metabit.experiments.errors import UsageError
+from metabit.experiments.stream import Tally
 from metabit.export import Frozen, VoteOptions, fresh_votes, read_image, retune, tunable_settings, write_image
 from metabit.export.freeze.levels import generator_state
 from metabit.runtime import Model
 
 HELD = 10
 """One of so many samples in a row is never learnt. The accuracy on these samples at the end covers the whole stream."""
+
+Order = Literal["time", "sorted", "mixed"]
+ORDERS: tuple[Order, ...] = ("time", "sorted", "mixed")
+"""Orders of a stream: as the data has it; class after class, each in time order; at random."""
 
 Pair = tuple[stream.Bytes, stream.Labels]
 
@@ -58,24 +63,29 @@ class Bench:
     """Everything that a trial needs. It is sent to the machine that runs the trial.
 
     Args:
-        stream: inputs and labels, in the order in which they are learnt.
-        kept: inputs and labels of datasets that are only tested, by name.
+        starts: the network of each learner, by the learner's name.
+        stream: inputs and labels, in time order.
+        kept: inputs and labels of old tasks, which are only tested, by name.
         passes: number of times the stream is learnt.
+        orders: in which the stream is learnt, each from the start.
     """
 
-    start: Start
+    starts: Mapping[str, Start]
     stream: Pair
     kept: Mapping[str, Pair]
     passes: int = 1
+    orders: Sequence[Order] = ORDERS
 
     @classmethod
     def of(
-        cls, start: Start, task: Task, others: Mapping[str, Task], passes: int = 1, shuffle: int | None = None
+        cls,
+        starts: Mapping[str, Start],
+        task: Task,
+        others: Mapping[str, Task],
+        passes: int = 1,
+        orders: Sequence[Order] = ORDERS,
     ) -> Bench:
         """A bench of training parts only. The test parts stay unseen, to measure the tuned network with.
-
-        Args:
-            shuffle: seed of a random order of the stream; None keeps file order.
 
         Raises:
             UsageError: too few samples.
@@ -88,42 +98,69 @@ class Bench:
             n = len(other.y_train)
             rows = held_out(n, 0) if n >= HELD else np.ones(n, np.bool_)
             kept[name] = other.x_train[rows], other.y_train[rows]
-        order = np.arange(count) if shuffle is None else np.random.default_rng(shuffle).permutation(count)
-        return cls(start, (task.x_train[order], task.y_train[order]), kept, passes)
+        return cls(starts, (task.x_train, task.y_train), kept, passes, tuple(orders))
 
     def digest(self) -> str:
         """Digest of all that a score depends on besides settings and seed: 16 hexadecimal digits."""
-        sha = hashlib.sha256(repr((self.passes, list(self.kept))).encode())
-        sha.update(write_image(self.start.network({}, 0)))
+        sha = hashlib.sha256(repr((self.passes, list(self.kept), list(self.orders), list(self.starts))).encode())
+        for start in self.starts.values():
+            sha.update(write_image(start.network({}, 0)))
         for x, y in (self.stream, *self.kept.values()):
             sha.update(repr(x.shape).encode() + x.tobytes() + y.tobytes())
         return sha.hexdigest()[:16]
+
+    def start(self, settings: Mapping[str, Any]) -> tuple[Start, dict[str, Any]]:
+        """The start of a trial, and its settings without the name of the learner."""
+        return self.starts[settings["learner"]], {name: value for name, value in settings.items() if name != "learner"}
 
     def __call__(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         """One run.
 
         Args:
-            cell: ``settings`` and ``seed``.
+            cell: ``settings``, with the name of a ``learner`` among them, and ``seed``.
 
         Returns:
-            ``prequential``, accuracy of each prediction before it was learnt; ``retention``, accuracy at the end on the
-            samples held out; ``kept``, accuracy at the end on each other dataset; ``score``, the mean of them all, 0..1;
+            ``new``, accuracy at the end on the samples of the stream held out, and ``old``, the mean accuracy at the end over
+            the old tasks, each by order; ``score``, the mean of them all, 0..1; ``kept``, accuracy at the end on each old task,
+            mean over the orders; ``prequential``, accuracy of each prediction before it was learnt, in the first order;
             ``moved``, moves a sample.
         """
-        model = Model(write_image(self.start.network(cell["settings"], cell["seed"])))
-        x, y = self.stream
-        held = held_out(len(y), cell["seed"])
-        x_held, y_held, x, y = x[held], y[held], x[~held], y[~held]
-        tally = stream.Tally()
-        for _ in range(self.passes):
-            steps = model.learn_many(x, y)
+        start, settings = self.start(cell["settings"])
+        image = write_image(start.network(settings, cell["seed"]))
+        held = held_out(len(self.stream[1]), cell["seed"])
+        x, y = self.stream[0][held], self.stream[1][held]
+        new, kept, tallies = {}, {}, []
+        for order in self.orders:
+            model = Model(image)
+            tallies.append(self._learn(model, order, ~held, cell["seed"]))
+            new[order] = stream.accuracy(model.predict_many, x, y)
+            kept[order] = {name: stream.accuracy(model.predict_many, *pair) for name, pair in self.kept.items()}
+        old = {order: float(np.mean(list(found.values()))) for order, found in kept.items() if found}
+        parts = [float(np.mean(list(found.values()))) for found in (new, old) if found]
+        return {
+            "score": float(np.mean(parts)), "new": new, "old": old,
+            "kept": {name: float(np.mean([kept[order][name] for order in self.orders])) for name in self.kept},
+            "prequential": tallies[0].prequential, "moved": float(np.mean([t.per_sample()["moved"] for t in tallies])),
+        }  # fmt: skip
+
+    def _learn(self, model: Model, order: Order, rows: NDArray[np.bool_], seed: int) -> Tally:
+        x, y = self.stream[0][rows], self.stream[1][rows]
+        tally = Tally()
+        for number in range(self.passes):
+            at = ordered(y, order, np.random.default_rng([seed, number, HELD]))
+            steps = model.learn_many(x[at], y[at])
             tally.learned(len(y), steps)
-            tally.predicted(steps.predicted, y)
-        retention = stream.accuracy(model.predict_many, x_held, y_held)
-        kept = {name: stream.accuracy(model.predict_many, *pair) for name, pair in self.kept.items()}
-        score = float(np.mean([tally.prequential, retention, *kept.values()]))
-        found = {"score": score, "prequential": tally.prequential, "retention": retention, "kept": kept}
-        return found | {"moved": tally.per_sample()["moved"]}
+            tally.predicted(steps.predicted, y[at])
+        return tally
+
+
+def ordered(y: stream.Labels, order: Order, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Rows of a stream in an order; where its classes come one after the other, they do so in random order."""
+    if order == "mixed":
+        return rng.permutation(len(y))
+    if order == "sorted":
+        return np.argsort(rng.permutation(int(y.max()) + 1)[y], kind="stable")
+    return np.arange(len(y))
 
 
 def held_out(samples: int, seed: int) -> NDArray[np.bool_]:
@@ -137,18 +174,20 @@ def held_out(samples: int, seed: int) -> NDArray[np.bool_]:
     return held
 
 
-def draw(frozen: Frozen, trials: int, seed: int) -> list[dict[str, Any]]:
-    """The settings to try: first {}, which changes nothing, then ``trials`` random ones, no two alike.
+def draw(starts: Mapping[str, Start], trials: int, seed: int) -> list[dict[str, Any]]:
+    """The settings to try: first each learner as it is, then ``trials`` random ones, no two alike; the learners take turns.
 
     Each changes between one and all of the tunable settings. A larger number of trials begins with the same ones.
     """
-    ranges = tunable_settings(frozen)
-    drawn: list[dict[str, Any]] = [{}]
+    ranges = {name: tunable_settings(start.network({}, seed)) for name, start in starts.items()}
+    drawn: list[dict[str, Any]] = [{"learner": name} for name in starts]
+    turns = itertools.cycle(starts)
     numbers = itertools.count()
-    while len(drawn) <= trials:
+    while len(drawn) < len(starts) + trials:
         rng = np.random.default_rng([seed, next(numbers)])
-        changed = rng.permutation(list(ranges))[: int(rng.integers(1, len(ranges) + 1))]
-        settings = {name: one.draw(rng) for name, one in ranges.items() if name in changed}
+        own = ranges[name := next(turns)]
+        changed = rng.permutation(list(own))[: int(rng.integers(1, len(own) + 1))]
+        settings = {"learner": name} | {one: values.draw(rng) for one, values in own.items() if one in changed}
         if settings not in drawn:
             drawn.append(settings)
     return drawn

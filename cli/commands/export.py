@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
@@ -32,7 +32,7 @@ Learner = Annotated[
 ]
 M = Annotated[
     str | None,
-    _option(LEVELS, "Metaplasticity of levels, visits or votes; 0 is none, auto suits the levels of visits."),
+    _option(LEVELS, "Metaplasticity of levels, visits or votes; 0 is none."),
 ]
 Spare = Annotated[int | None, _option(HEAD, "Classes that may still come.", "--spare-classes", min=0)]
 Rows = Annotated[int | None, _option(HEAD, "Means that one class may have, 1..8; 1.")]
@@ -230,20 +230,22 @@ def _paper(checkpoint: Checkpoint, given: dict[str, Any], seed: int) -> Frozen:
             "networks; metabit tune sets the options of the vote rule"
         )
     options = replace(export.VOTES_AFTER_TRAINING, bits=bits, seed=seed)
-    return export.freeze_graded(checkpoint, options, None if isinstance(m, str) else m)  # auto is the default
+    return export.freeze_graded(checkpoint, options, m)
 
 
-def _metaplasticity(m: str | None) -> float | Literal["auto"] | None:
+def _metaplasticity(m: str | None) -> float | None:
     if m == "auto":
-        return "auto"
-    return None if m is None else _number(m, ", or auto")
+        from metabit.export.freeze.visits import NO_AUTO
+
+        raise UsageError(f"--{NO_AUTO.replace('=', ' ', 1)}")
+    return None if m is None else _number(m)
 
 
-def _number(m: str, more: str = "") -> float:
+def _number(m: str) -> float:
     try:
         return float(m)
     except ValueError:
-        raise UsageError(f"--m {m}: give a number{more}") from None
+        raise UsageError(f"--m {m}: give a number") from None
 
 
 def _named(text: str) -> str:

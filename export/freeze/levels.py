@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,6 @@ from metabit.train.checkpoint import Checkpoint
 
 FULL_SCALE = 0.98
 """Share of the |hidden weights| that lie below the highest level."""
-WEAKEN_AT_TOP = 1 / 16
-"""With m "auto": probability that a visit weakens a synapse of the highest level."""
 
 
 def quantise(weights: NDArray[np.float64], k: int, delta: float | None = None) -> tuple[NDArray[np.int8], float]:
@@ -42,15 +39,6 @@ def tables(m: float, delta: float, k: int, strengthen: str) -> tuple[NDArray[np.
     r = np.arange(2 ** (k - 1))
     f = np.minimum(CERTAIN, np.round(65536 * (1 - np.tanh(m * delta * (r + 0.5)) ** 2))).astype(np.uint16)
     return (f if strengthen == "same" else np.full_like(f, CERTAIN)), f
-
-
-def auto_m(k: int, delta: float) -> float:
-    """The m for which f is WEAKEN_AT_TOP at the highest level.
-
-    It suits whatever width the levels have: the m of training may leave every level free to move, or none.
-    """
-    highest: int = 2 ** (k - 1) - 1
-    return math.atanh(math.sqrt(1 - WEAKEN_AT_TOP)) / (delta * (highest + 0.5))
 
 
 def dose_of(rate: float, units: int) -> int:

@@ -1,12 +1,13 @@
 """Frozen and settings -> Frozen: other learning settings for a network that exists.
 
-Levels, thresholds and scores stay, and so does everything that costs memory: bits, units, planes, passes and batch.
+Levels, thresholds and scores stay, and so does everything that costs memory: bits, units, planes, passes and batch. Each learner is
+a row of `LEARNERS`: a new one is a row.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,11 +61,29 @@ VISITS = {
 relative to the present one."""
 
 
+@dataclass(frozen=True)
+class Learner:
+    """A rule by which a network learns, with the settings that can be changed in a network that exists.
+
+    name: of the rule, as in commands. kinds: of the layers that learn by it. settings: values worth a try, by name.
+    apply: (network, settings) -> the network with these settings.
+    """
+
+    name: str
+    kinds: tuple[str, ...]
+    settings: Mapping[str, Range]
+    apply: Callable[[Frozen, Mapping[str, Any]], Frozen]
+
+
+def learner_of(frozen: Frozen) -> Learner | None:
+    """The learner of a network, None if no layer of it learns."""
+    kinds = {layer.kind for layer in frozen.layers if layer.learns}
+    return next((learner for learner in LEARNERS if kinds & {*learner.kinds}), None)
+
+
 def tunable_settings(frozen: Frozen) -> dict[str, Range]:
     """The settings of this network, by name. Raises ExportError if no layer of it learns."""
-    if not any(layer.learns for layer in frozen.layers):
-        raise ExportError("no layer of this network learns, there is nothing to tune: export it with 2 or more bits")
-    return VOTES if any(layer.kind == "graded" for layer in frozen.layers) else VISITS
+    return dict(_learner(frozen).settings)
 
 
 def retune(frozen: Frozen, settings: Mapping[str, Any]) -> Frozen:
@@ -72,11 +91,18 @@ def retune(frozen: Frozen, settings: Mapping[str, Any]) -> Frozen:
 
     Raises ExportError for a setting that the network does not have, a value outside its range, or a network that does not learn.
     """
-    known = tunable_settings(frozen)
+    learner = _learner(frozen)
     for name in settings:
-        if name not in known:
-            raise ExportError(f"{name!r} is no setting of this network: there are {', '.join(known)}")
-    return _votes(frozen, settings) if known is VOTES else _visits(frozen, settings)
+        if name not in learner.settings:
+            raise ExportError(f"{name!r} is no setting of this network: there are {', '.join(learner.settings)}")
+    return learner.apply(frozen, settings)
+
+
+def _learner(frozen: Frozen) -> Learner:
+    learner = learner_of(frozen)
+    if learner is None:
+        raise ExportError("no layer of this network learns, there is nothing to tune: export it with 2 or more bits")
+    return learner
 
 
 def _votes(frozen: Frozen, settings: Mapping[str, Any]) -> Frozen:
@@ -131,3 +157,9 @@ def _rule(rule: Rule, layer: Layer, settings: Mapping[str, Any]) -> Rule:
         strengthen = weaken if same else np.full_like(weaken, CERTAIN)
     dose = dose_of(settings["visit_rate"], layer.units) if "visit_rate" in settings else rule.dose
     return Rule(strengthen, weaken, dose)
+
+
+LEARNERS = (
+    Learner("votes", ("graded",), VOTES, _votes),
+    Learner("visits", ("dense", "output"), VISITS, _visits),
+)

@@ -14,7 +14,7 @@ import numpy as np
 
 from metabit.export.errors import ExportError, need_number
 from metabit.export.freeze import batchnorm
-from metabit.export.freeze.levels import auto_m, check_finite, code_levels, dose_of, generator_state, quantise, tables
+from metabit.export.freeze.levels import check_finite, code_levels, dose_of, generator_state, quantise, tables
 from metabit.export.frozen import ConvGeometry, ConvLayer, DenseLayer, Encode, Frozen, Layer, OutputLayer, Rule, Takes
 from metabit.export.validate import MAX_DOSE
 from metabit.train.checkpoint import Checkpoint
@@ -22,6 +22,10 @@ from metabit.train.network.spec import Spec
 
 VISIT_RATE = 0.12
 """Default of `VisitOptions.visit_rate`."""
+NO_AUTO = (
+    "m=auto was removed: it freed so many levels that a network fell to chance on streams it should have learnt; metabit tune "
+    "measures which m suits your stream, m left out is that of training"
+)
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,7 @@ class VisitOptions:
 
     Args:
         bits: k, 2..8 bits a level; 1 exports a frozen network. Convolutions and layers that take bytes always have 1.
-        m: metaplasticity, >= 0; 0 switches it off. None takes the m that each layer was trained with. "auto" chooses m for each
-            layer, so that a visit weakens the highest level with probability 1/16.
+        m: metaplasticity, >= 0; 0 switches it off. None takes the m that each layer was trained with.
         strengthen: "certain" is the paper's rule, in which only weakening has a probability below 1. "same" uses the same table
             in both directions, which has a steady state on endless streams.
         visit_rate: above 0, at most 1; share of a layer's eligible synapses that a completely wrong sample visits, on average
@@ -48,7 +51,7 @@ class VisitOptions:
     """
 
     bits: int = 5
-    m: float | Literal["auto"] | None = None
+    m: float | None = None
     strengthen: Literal["certain", "same"] = "certain"
     visit_rate: float | None = None
     skip_below: float = 0.02
@@ -63,8 +66,10 @@ class VisitOptions:
 
         least, most = 1e-9, 1e9  # beyond them a parameter has no effect, and its integer would overflow
         need("bits", 1, 8, "a whole number from 1 (frozen) to 8", int)
-        if self.m is not None and self.m != "auto":
-            need("m", 0, most, "a finite number >= 0, 'auto', or left out")
+        if str(self.m) == "auto":
+            raise ExportError(NO_AUTO)
+        if self.m is not None:
+            need("m", 0, most, "a finite number >= 0, or left out")
         if self.strengthen not in ("certain", "same"):
             raise ExportError(f"strengthen={self.strengthen!r}: must be 'certain' or 'same'")
         if self.backward not in ("exact", "ternary"):
@@ -98,7 +103,7 @@ def freeze(checkpoint: Checkpoint, options: VisitOptions | None = None) -> Froze
         if i < spec.trained:
             hidden, delta = quantise(np.asarray(checkpoint.tensors[f"layers.{i}.hidden"], np.float64), k)
             if k > 1:
-                m = checkpoint.m[i] if o.m is None else auto_m(k, delta) if o.m == "auto" else o.m
+                m = checkpoint.m[i] if o.m is None else o.m
                 rule = Rule(*tables(m, delta, k, o.strengthen), _dose(o.visit_rate, units))
         else:
             hidden = code_levels(checkpoint, i)

@@ -97,7 +97,7 @@ def test_graded_units_refuse_options_of_other_networks(metabit: Any) -> None:
     for wrong in ("--margin 0.4", "--visits 0.01", "--strengthen same", "--backward ternary", "--bits 1"):
         metabit(*words, *wrong.split()).fails("graded units learn by votes")
     assert not Path("lab/model.mbit").exists()
-    assert metabit(*words, "--bits", 4, "--m", "auto").code == 0
+    assert metabit(*words, "--bits", 4, "--m", 2).code == 0
 
 
 def test_a_ternary_network_stays_one(metabit: Any) -> None:

@@ -11,7 +11,7 @@ from networks import network
 from metabit.data import Task, load
 from metabit.experiments import comparison, stream
 from metabit.experiments.rivals import SLDA, Majority, NearestMean, Softmax
-from metabit.export import Frozen, VoteOptions, fresh, write_image
+from metabit.export import Frozen, VoteOptions, fresh_votes, write_image
 from metabit.firmware_sim import Comparison, Line
 from metabit.runtime import Model
 
@@ -28,7 +28,7 @@ def tasks() -> dict[str, Task]:
 
 def taught() -> bytes:
     """A network that has learnt some of the old task."""
-    model, old = Model(write_image(fresh(64, 64, 10, VoteOptions(thresholds=(3, 9))))), load("digits").whole()
+    model, old = Model(write_image(fresh_votes(64, 64, 10, VoteOptions(thresholds=(3, 9))))), load("digits").whole()
     model.learn_many(old.x_train, old.y_train)
     return model.image()
 
@@ -65,7 +65,7 @@ def test_every_rival_learns_the_stream_of_the_model_and_begins_with_what_it_knew
 
 def test_what_the_model_did_not_know_no_rival_knows() -> None:
     """A fresh network begins from nothing; so do the rivals, and a task that nobody learnt does not count."""
-    image = write_image(fresh(64, 32, 10, VoteOptions(thresholds=(3, 9))))
+    image = write_image(fresh_votes(64, 32, 10, VoteOptions(thresholds=(3, 9))))
     told = comparison.compare(image, tasks(), [np.arange(130)], OURS, ["old"])
     assert told.known == () and told.counted == ["new"] and "knew nothing of old either" in told.began
     majority = told.lines[2]
@@ -122,4 +122,4 @@ def test_words_say_when_the_layer_on_the_inputs_must_learn() -> None:
 def test_names_of_learners() -> None:
     assert comparison.learner_name(network(3)) == "visits"
     assert comparison.learner_name(network(3, learns=(False, False, False))) == "nothing"
-    assert comparison.learner_name(fresh(64, 32, 10, VoteOptions(thresholds=(3, 9)))) == "votes"
+    assert comparison.learner_name(fresh_votes(64, 32, 10, VoteOptions(thresholds=(3, 9)))) == "votes"

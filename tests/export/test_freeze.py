@@ -19,7 +19,7 @@ from torch_scores import predict_as_torch
 from metabit.data import load, thermometer
 from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, write_image
-from metabit.export.freeze.levels import WEAKEN_AT_TOP, quantise, tables
+from metabit.export.freeze.levels import quantise, tables
 from metabit.export.freeze.visits import VisitOptions, freeze
 from metabit.export.frozen import CERTAIN, Frozen
 from metabit.export.oracle import Oracle
@@ -238,17 +238,6 @@ def test_the_layers_keep_the_metaplasticity_they_were_trained_with() -> None:
     assert frozen.layers[2].rule.weaken.min() < 60000
     same = freeze(made, VisitOptions(m=50.0)).layers
     assert same[0].rule.weaken.min() < 60000
-
-
-@pytest.mark.parametrize("bits", [2, 4, 5, 8])
-@pytest.mark.parametrize("scale", [0.01, 1.0, 300.0])
-def test_auto_m_protects_the_highest_level_however_large_training_made_the_weights(bits: int, scale: float) -> None:
-    made = checkpoint()
-    for name in [name for name in made.tensors if name.endswith(".hidden")]:
-        made.tensors[name] = made.tensors[name] * np.float32(scale)
-    for layer in freeze(made, VisitOptions(bits=bits, m="auto")).layers:
-        assert layer.rule.weaken[-1] == round(65536 * WEAKEN_AT_TOP)
-        assert (np.diff(layer.rule.weaken.astype(int)) < 0).all() and (layer.rule.strengthen == CERTAIN).all()
 
 
 # Checkpoints

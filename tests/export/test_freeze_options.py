@@ -11,7 +11,7 @@ from random_checkpoint import checkpoint
 from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, write_image
 from metabit.export.freeze.levels import generator_state
-from metabit.export.freeze.visits import VisitOptions, freeze
+from metabit.export.freeze.visits import NO_AUTO, VisitOptions, freeze
 from metabit.export.frozen import DenseLayer, Frozen
 from metabit.runtime import Model
 
@@ -41,14 +41,15 @@ def test_hidden_layers_above_the_lowest_that_learns_are_ternary_if_asked() -> No
         ({"bits": 0}, "bits=0: must be a whole number from 1 (frozen) to 8"),
         ({"bits": 9}, "bits=9: must be a whole number from 1 (frozen) to 8"),
         ({"bits": 4.0}, "bits=4.0: must be a whole number from 1 (frozen) to 8"),
-        ({"m": -0.1}, "m=-0.1: must be a finite number >= 0, 'auto', or left out"),
-        ({"m": float("inf")}, "m=inf: must be a finite number >= 0, 'auto', or left out"),
-        ({"m": float("nan")}, "m=nan: must be a finite number >= 0, 'auto', or left out"),
+        ({"m": -0.1}, "m=-0.1: must be a finite number >= 0, or left out"),
+        ({"m": float("inf")}, "m=inf: must be a finite number >= 0, or left out"),
+        ({"m": float("nan")}, "m=nan: must be a finite number >= 0, or left out"),
         ({"strengthen": "maybe"}, "strengthen='maybe': must be 'certain' or 'same'"),
         ({"backward": "binary"}, "backward='binary': must be 'exact' or 'ternary'"),
         ({"visit_rate": 0}, "visit_rate=0: must be above 0 and at most 1"),
         ({"visit_rate": 1.01}, "visit_rate=1.01: must be above 0 and at most 1"),
-        ({"m": "most"}, "m='most': must be a finite number >= 0, 'auto', or left out"),
+        ({"m": "auto"}, NO_AUTO),
+        ({"m": "most"}, "m='most': must be a finite number >= 0, or left out"),
         ({"skip_below": -0.01}, "skip_below=-0.01: must be from 0 to 1"),
         ({"skip_below": 2}, "skip_below=2: must be from 0 to 1"),
         ({"ste_window": -1}, "ste_window=-1: must be a finite number >= 0"),
@@ -68,7 +69,7 @@ def test_an_option_out_of_range_is_named(options: dict[str, Any], sentence: str)
 @pytest.mark.parametrize(
     "options",
     [
-        {"bits": 1}, {"bits": 8}, {"m": 1e9}, {"m": "auto"}, {"visit_rate": 1}, {"visit_rate": 1e-9}, {"skip_below": 0},
+        {"bits": 1}, {"bits": 8}, {"m": 1e9}, {"visit_rate": 1}, {"visit_rate": 1e-9}, {"skip_below": 0},
         {"skip_below": 1},
         {"ste_window": 0}, {"ste_window": 1e9}, {"temperature": 1e-9}, {"temperature": 1e9}, {"seed": 0}, {"seed": 2**32 - 1},
     ],

@@ -15,7 +15,7 @@ import pytest
 from metabit import firmware_sim
 from metabit.data import Task
 from metabit.data.rows import read_rows
-from metabit.export import VisitOptions, freeze, read_image, write_image
+from metabit.export import read_image, write_image
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -94,17 +94,6 @@ def test_readme_quotes_the_host_benchmark() -> None:
     best = {row["engine"]: row["min_us"] for row in pages.benchmark("host").rows("predict")}
     wide, narrow = (f"{best[f'metabit, library, {name}']:.2f} µs" for name in ("avx512", "avx2"))
     assert f"{wide} a digit with AVX-512 and {narrow} with AVX2" in (ROOT / "README.md").read_text()
-
-
-def test_m_auto_weakens_the_highest_level_as_often_as_its_page_says() -> None:
-    visit_rule = importlib.import_module("visit_rule")
-    spec = visit_rule.train.Spec(features=8, hidden=(6, 5), classes=3, seed=0)
-    network = visit_rule.train.Network(spec)
-    checkpoint = visit_rule.train.Checkpoint(spec, network.tensors(), visit_rule.train.Rule.of(spec, 2.0))
-    auto = freeze(checkpoint, VisitOptions(bits=4, m="auto"))
-    assert {layer.rule.weaken[-1] for layer in auto.layers if layer.rule} == {round(65536 * visit_rule.LAST_WEAKEN)}
-    assert write_image(visit_rule.with_last_weaken(auto, visit_rule.LAST_WEAKEN)) == write_image(auto)
-    assert write_image(visit_rule.with_last_weaken(auto, 1 / 4)) != write_image(auto)
 
 
 def test_a_device_given_signs_alone_predicts_alike_and_has_no_magnitudes() -> None:
