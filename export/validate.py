@@ -26,7 +26,10 @@ def check_layers(frozen: f.Frozen) -> None:
     """Raises ExportError if the kinds, sizes or inputs of the layers do not follow from one another."""
     kinds = [layer.kind for layer in frozen.layers]
     if gates.NEW & set(kinds):
-        gates.check_order(frozen)
+        for i, layer in enumerate(frozen.layers):
+            if isinstance(layer, f.TriplesLayer):
+                check_triples(i, layer)
+        gates.check_network(frozen)
     else:
         _check_weights(frozen, [*kinds])
     if isinstance(frozen.encode, f.Cuts):
@@ -104,9 +107,6 @@ def check_limits(frozen: f.Frozen) -> None:
     need(frozen.layers[0].takes != "signs", "layer 0 takes signs: in this format a first layer takes bits or bytes")
     for i, layer in enumerate(frozen.layers):
         if layer.kind in gates.NEW:
-            if isinstance(layer, f.TriplesLayer):
-                check_triples(i, layer)
-            gates.check_limits(i, layer)
             continue
         n, k = layer.hidden.shape
         need(1 <= n <= MAX_UNITS and 1 <= k <= MAX_UNITS, f"layer {i} is {k} -> {n}, the format holds 1..{MAX_UNITS}: "

@@ -30,11 +30,13 @@ def need(ok: bool, sentence: str) -> None:
         raise ExportError(sentence)
 
 
-def check_order(frozen: f.Frozen) -> None:
-    """Raises ExportError if the layers of a network of gates do not follow from one another."""
+def check_network(frozen: f.Frozen) -> None:
+    """Raises ExportError if the layers of a network of gates exceed a limit or do not follow from one another."""
     kinds = [layer.kind for layer in frozen.layers]
     need(len(kinds) == 2 and kinds[1] in MAY_FOLLOW.get(kinds[0], ()),
          f"a network of gates is gates and then levels or a head; above triples stands a head; not {kinds}")  # fmt: skip
+    for i, layer in enumerate(frozen.layers):
+        _check_layer(i, layer)
     first, last = frozen.layers
     need(last.takes == first.gives, f"layer 1 takes {last.takes}, but layer 0 gives {first.gives}")
     need(last.values == first.outputs, f"layer 1 takes {last.values} inputs, layer 0 gives {first.outputs}")
@@ -79,8 +81,7 @@ def check_notes(frozen: f.Frozen, notes: f.Notes) -> None:
     need(named <= classes, f"{named} names for {classes} classes: give one for each that is known")
 
 
-def check_limits(i: int, layer: f.Layer) -> None:
-    """Raises ExportError if a layer of a network of gates exceeds a limit of the format."""
+def _check_layer(i: int, layer: f.Layer) -> None:
     if isinstance(layer, f.GatesLayer):
         _check_gates(i, layer)
     elif isinstance(layer, f.LevelsLayer):
