@@ -15,10 +15,24 @@ import numpy as np
 
 from metabit.export.errors import ExportError, need_number
 from metabit.export.freeze.fresh import fresh_votes
+from metabit.export.freeze.gates import GateOptions
 from metabit.export.freeze.levels import dose_of, tables
+from metabit.export.freeze.output_levels import levels_rule
 from metabit.export.freeze.visits import VisitOptions
 from metabit.export.freeze.votes import VoteOptions
-from metabit.export.frozen import CERTAIN, DenseLayer, Frozen, GradedLayer, Layer, OutputLayer, Rule
+from metabit.export.frozen import (
+    CERTAIN,
+    COUNT_FLOOR,
+    DenseLayer,
+    Frozen,
+    GradedLayer,
+    HeadLayer,
+    Layer,
+    LevelsLayer,
+    LevelsRule,
+    OutputLayer,
+    Rule,
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,15 @@ VISITS = {
 }
 """Settings of the visit rule, as in `VisitOptions`. delta is m Δ, the metaplasticity of one level, in every layer; temperature is
 relative to the present one."""
+HEAD = {
+    "memory": Range(16, 1023, log=True),
+    "covariance_memory": Range(64, 8192, log=True),
+    "ridge": Range(40, 8000, log=True),
+    "prior": Range(values=("on", "off")),
+}
+"""Settings of a head, as in `HeadSettings`; whole numbers are rounded."""
+LEVELS = {"m": Range(0.0, 4.0), "dose": Range(0.1, 10.0, log=True), "skip_below": Range(0.0, 0.4)}
+"""Settings of output levels that learn, as in `GateOptions`."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +169,35 @@ def _visits(frozen: Frozen, settings: Mapping[str, Any]) -> Frozen:
     return replace(frozen, layers=tuple(layers), skip_below=skip_below, temperature=temperature)
 
 
+def _head(frozen: Frozen, settings: Mapping[str, Any]) -> Frozen:
+    *below, head = frozen.layers
+    assert isinstance(head, HeadLayer)
+    changes: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name == "prior":
+            if value not in ("on", "off"):
+                raise ExportError(f"prior={value!r}: must be 'on' or 'off'")
+            changes[name] = value == "on"
+        else:
+            need_number(name, value, 0, 2**15, "a number that a head takes")
+            changes[name] = round(value)
+    changed = replace(head.settings, **changes)
+    seen = min(head.seen, max(changed.covariance_memory, COUNT_FLOOR))
+    return replace(frozen, layers=(*below, replace(head, settings=changed, seen=seen)))
+
+
+def _levels(frozen: Frozen, settings: Mapping[str, Any]) -> Frozen:
+    GateOptions(learner="levels", **settings)  # checks the values
+    *below, last = frozen.layers
+    assert isinstance(last, LevelsLayer) and last.rule is not None
+    rule = levels_rule(last.bits, last.inputs, settings.get("m", 0.0), settings.get("dose", 1.0))
+    rule = LevelsRule(
+        rule.dose if "dose" in settings else last.rule.dose, rule.weaken if "m" in settings else last.rule.weaken
+    )
+    skip_below = round(4096 * settings["skip_below"]) if "skip_below" in settings else frozen.skip_below
+    return replace(frozen, layers=(*below, replace(last, rule=rule)), skip_below=skip_below)
+
+
 def _rule(rule: Rule, layer: Layer, settings: Mapping[str, Any]) -> Rule:
     strengthen, weaken = rule.strengthen, rule.weaken
     same = bool((strengthen != CERTAIN).any())  # both directions have a probability so far
@@ -162,4 +214,6 @@ def _rule(rule: Rule, layer: Layer, settings: Mapping[str, Any]) -> Rule:
 LEARNERS = (
     Learner("votes", ("graded",), VOTES, _votes),
     Learner("visits", ("dense", "output"), VISITS, _visits),
+    Learner("head", ("head",), HEAD, _head),
+    Learner("levels", ("levels",), LEVELS, _levels),
 )

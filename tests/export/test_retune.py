@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import network, voting
+from networks import gates_network, network, voting
 
 from metabit.data import load, thermometer
 from metabit.export import (
@@ -22,6 +22,7 @@ from metabit.export import (
     write_image,
 )
 from metabit.export.freeze.levels import tables
+from metabit.export.freeze.output_levels import levels_rule
 from metabit.export.frozen import CERTAIN
 from metabit.runtime import Model
 
@@ -111,3 +112,33 @@ def test_every_value_worth_a_try_can_be_tried(frozen: Any) -> None:
 def test_what_cannot_be_is_refused(frozen: Any, settings: dict[str, Any], named: str) -> None:
     with pytest.raises(ExportError, match=named):
         retune(frozen, settings)
+
+
+def test_a_head_retuned_keeps_what_it_learned() -> None:
+    head = gates_network(4, spare=1)
+    assert sorted(tunable_settings(head)) == ["covariance_memory", "memory", "prior", "ridge"]
+    found = retune(head, {"memory": 99.6, "covariance_memory": 64, "prior": "off"})
+    last, before = found.layers[1], head.layers[1]
+    assert vars(last.settings) == {"memory": 100, "covariance_memory": 64, "ridge": 410, "prior": False}
+    assert np.array_equal(last.means, before.means) and last.seen <= 64
+    assert write_image(read_image(write_image(found))) == write_image(found)
+    with pytest.raises(ExportError, match="prior='maybe': must be 'on' or 'off'"):
+        retune(head, {"prior": "maybe"})
+    with pytest.raises(ExportError, match="memory=2000: must be from 1 to 1023"):
+        retune(head, {"memory": 2000})
+    with pytest.raises(ExportError, match="'delta' is no setting of this network: there are memory"):
+        retune(head, {"delta": 0.1})
+
+
+def test_output_levels_retuned_keep_their_levels() -> None:
+    frozen = gates_network(4, last="levels", learns=True, k=5)
+    rule, before = levels_rule(5, 10, 3.0, 0.5), frozen.layers[1]
+    found = retune(frozen, {"m": 3.0, "skip_below": 0.25})
+    assert np.array_equal(found.layers[1].rule.weaken, rule.weaken) and found.layers[1].rule.dose == before.rule.dose
+    assert found.skip_below == 1024 and np.array_equal(found.layers[1].hidden, before.hidden)
+    found = retune(frozen, {"dose": 0.5})
+    assert found.layers[1].rule.dose == rule.dose and np.array_equal(found.layers[1].rule.weaken, before.rule.weaken)
+    with pytest.raises(ExportError, match="m=-1: must be a finite number >= 0"):
+        retune(frozen, {"m": -1})
+    with pytest.raises(ExportError, match="no layer of this network learns"):
+        retune(gates_network(4, last="levels"), {"m": 1})
