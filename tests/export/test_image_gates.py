@@ -147,7 +147,9 @@ WRONG: dict[str, tuple[Frozen, str]] = {
     "two heads": (replace(HEAD, layers=(*HEAD.layers, LAST)), "not ['gates', 'head', 'head']"),
     "below an output": (replace(HEAD, layers=(FIRST, network(1, (6, 3), planes=0).layers[0])), "not ['gates', 'output']"),
     "values of gates": (VALUES, "layer 1 takes values, but layer 0 gives levels"),
-    "another width": (gates(hidden=FIRST.hidden[:5]), "layer 1 takes 6 inputs, layer 0 gives 5"),
+    "another width": (
+        gates(hidden=FIRST.hidden[:5], mul=FIRST.mul[:5], add=FIRST.add[:5]), "layer 1 takes 6 inputs, layer 0 gives 5",
+    ),
     "an old encoder": (replace(HEAD, encode=Encode(np.zeros((3, 13), np.uint8))), "an Encode stands before gates: use Cuts"),
     "another kind": (cuts(kind="int16"), "cuts are uint8 (3, 13): must be int16 (planes, features), or (planes, 1) if shared"),
     "no kind": (cuts(kind="int8"), "cuts on 'int8': must be uint8 or int16"),

@@ -28,7 +28,7 @@ def clip(value: int, most: int) -> int:
 
 
 def by_hand(frozen: Frozen, x: NDArray[Any]) -> tuple[list[int], list[int]]:
-    """What the last layer takes, and the scores, from docs/learning-rule.md in Python's integers."""
+    """Inputs of the last layer, and the scores, from docs/learning-rule.md in Python's integers."""
     first, last = frozen.layers
     assert isinstance(first, GatesLayer)
     bits = [int(one) for one in x]
