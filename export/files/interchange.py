@@ -45,7 +45,8 @@ Tensors = Mapping[str, NDArray[Any]]
 def named_tensors(frozen: f.Frozen) -> dict[str, NDArray[Any]]:
     """Every array of the table above.
 
-    Raises ExportError if the layers do not fit together, for a graded layer, or for a level that its layer's bits cannot hold.
+    Raises ExportError if the layers do not fit together, for a graded layer or triples, or for a level that its layer's bits
+    cannot hold.
     """
     check_layers(frozen)
     named: dict[str, NDArray[Any]] = {}
@@ -57,17 +58,19 @@ def named_tensors(frozen: f.Frozen) -> dict[str, NDArray[Any]]:
         if isinstance(layer, GATES):
             named |= gates.named(i, layer)
             continue
+        if not isinstance(layer, f.ConvLayer | f.DenseLayer | f.OutputLayer):
+            raise ExportError(
+                f"layer {i} is {layer.kind}: ONNX and TFLite hold units of signs and gates only, use --formats mbit"
+            )
         planes = hidden_planes(layer.hidden, layer.bits)
         named[f"layer{i}.sign_plane"] = planes[-1]
         if layer.bits > 1:
             named[f"layer{i}.hidden_planes"] = planes
         if isinstance(layer, f.ConvLayer | f.DenseLayer):
             named[f"layer{i}.threshold"] = layer.theta
-        elif isinstance(layer, f.OutputLayer):
+        else:
             named[f"layer{i}.mul"] = layer.mul
             named[f"layer{i}.add"] = layer.add
-        else:
-            raise ExportError(f"layer {i} is {layer.kind}: ONNX and TFLite hold thresholds only, use --formats mbit")
     return named
 
 

@@ -51,4 +51,4 @@ def _unit(bits: int, units: int) -> float:
     """The score that training gives one level times one eighth of an activation."""
     if not 2 <= bits <= 8:
         raise ExportError(f"output levels of {bits} bits: must be from 2 to 8")
-    return 3 / (8 * (2 ** (bits - 1) - 1) * math.sqrt(units))
+    return float(3 / (8 * (2 ** (bits - 1) - 1) * math.sqrt(units)))

@@ -157,8 +157,10 @@ def test_both_runtimes_can_fetch_the_hidden_planes() -> None:
 def test_operator_numbers_are_those_of_the_official_schema() -> None:
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
     options = {name.lower(): number for name, number in vars(schema.BuiltinOptions).items()}
-    for op in Op:  # the schema writes CONV_2D as Conv2DOptions, and has one kind of options for all pooling
-        number = options[op.name.replace("MAX_", "").replace("_", "").lower() + "options"]
+    # the schema writes CONV_2D as Conv2DOptions, and has one kind of options for operators of one sort
+    sorts = {"MAX_POOL_2D": "pool2d", "MAXIMUM": "maximumminimum", "MINIMUM": "maximumminimum", "REDUCE_MAX": "reducer"}
+    for op in Op:
+        number = options[sorts.get(op.name, op.name.replace("_", "").lower()) + "options"]
         assert op.value == (getattr(schema.BuiltinOperator, op.name), number)
 
 

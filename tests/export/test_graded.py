@@ -245,7 +245,9 @@ def test_other_files_refuse_it_by_name(write: Callable[[Frozen], object]) -> Non
     pytest.importorskip("onnx")
     with pytest.raises(ExportError) as caught:
         write(voting(5, planes=2, below=below()["dense"]))
-    assert str(caught.value) == "layer 1 is graded: ONNX and TFLite hold thresholds only, use --formats mbit"
+    assert (
+        str(caught.value) == "layer 1 is graded: ONNX and TFLite hold units of signs and gates only, use --formats mbit"
+    )
 
 
 def test_a_description_of_it_is_refused_too() -> None:
