@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from metabit.export.freeze.gates import GatesArrays, cuts_of, gates_arrays
 from metabit.export.freeze.output_levels import levels_rule, levels_temperature
 from metabit.export.frozen import COUNT_FLOOR, FREE, Frozen
 from metabit.export.oracle.head import UNKNOWN
+from metabit.train import load_checkpoint
+from metabit.train.gates_checkpoint import GatesCheckpoint
 from metabit.train.recipe import Trained, fit_recipe
 
 LOADERS = {"wine": load_wine, "cancer": load_breast_cancer, "digits": load_digits}
@@ -222,3 +225,15 @@ def test_numbers_that_are_not_finite(wine: Case) -> None:
     assert isinstance(arrays, GatesArrays)
     with pytest.raises(ExportError, match="a unit's normalisation is not finite: train again with a lower rate"):
         freeze_gates(replace(arrays, beta=arrays.beta * np.nan), wine.x[wine.part], wine.y[wine.part])
+
+
+def test_a_checkpoint_file_gives_the_image_that_training_gives(wine: Case, tmp_path: Path) -> None:
+    names = ("first", "second", "third")
+    path = tmp_path / "checkpoint.safetensors"
+    GatesCheckpoint.of(wine.trained, wine.y[wine.part], names).write(path)
+    read = load_checkpoint(path)
+    assert isinstance(read, GatesCheckpoint)
+    for options in ({}, {"spare_classes": 3}, {"learner": "levels"}, {"learner": "none"}):
+        frozen = freeze_gates(read, options=GateOptions(**options))
+        assert frozen.notes is not None and frozen.notes.classes == names
+        assert write_image(replace(frozen, notes=None)) == write_image(wine.frozen(**options))

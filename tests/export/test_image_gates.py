@@ -142,7 +142,7 @@ FIRST, LAST = HEAD.layers
 assert isinstance(LAST, HeadLayer) and isinstance(LEVELS.layers[1], LevelsLayer) and LEVELS.layers[1].rule is not None
 TOLD = LEVELS.layers[1].rule
 WRONG: dict[str, tuple[Frozen, str]] = {
-    "order": (replace(HEAD, layers=HEAD.layers[::-1]), "gates and then levels or a head, not ['head', 'gates']"),
+    "order": (replace(HEAD, layers=HEAD.layers[::-1]), "above triples stands a head; not ['head', 'gates']"),
     "alone": (replace(HEAD, layers=HEAD.layers[:1]), "not ['gates']"),
     "two heads": (replace(HEAD, layers=(*HEAD.layers, LAST)), "not ['gates', 'head', 'head']"),
     "below an output": (replace(HEAD, layers=(FIRST, network(1, (6, 3), planes=0).layers[0])), "not ['gates', 'output']"),
