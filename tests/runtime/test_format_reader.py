@@ -24,6 +24,7 @@ from metabit.export import (
     Layer,
     LevelsLayer,
     OutputLayer,
+    TriplesLayer,
     Votes,
     read_image,
 )
@@ -32,7 +33,10 @@ from metabit.runtime import Model
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
 KINDS = {
     1: "encode", 2: "dense", 3: "output", 4: "conv", 5: "graded", 6: "ternary", 7: "cuts", 8: "gates", 9: "levels", 10: "head",
+    11: "triples",
 }  # fmt: skip
+OF_1_4 = ("cuts", "gates", "levels", "head", "triples")
+TRIPLES = ("low", "high", "mul", "add", "top", "index", "feature_add", "feature_mul", "feature_shift")
 
 
 class Reader:
@@ -88,7 +92,7 @@ class Reader:
             assert units == byte[2] * inputs and not any(byte[8:36] + byte[40:44] + byte[46:])
             rows = [thresholds[p * inputs : (p + 1) * inputs] for p in range(byte[2])]
             return {"kind": kind, "thresholds": rows, "channels": self.number(at + 44, 2)}
-        if kind in ("cuts", "gates", "levels", "head"):
+        if kind in OF_1_4:
             return getattr(self, kind)(at, byte, inputs, units, offsets)
         found: dict[str, Any] = {
             "kind": kind, "input": byte[1], "bits": byte[2], "planes": byte[3], "learns": byte[9],
@@ -116,8 +120,24 @@ class Reader:
         rows = [
             cuts[p : p + 1] * features if shared else cuts[p * features : (p + 1) * features] for p in range(planes)
         ]
-        floats = [struct.unpack("<f", word.to_bytes(4, "little"))[0] for word in scale]
-        return {"kind": "cuts", "input": byte[1], "cuts": rows, "scale": floats}
+        return {"kind": "cuts", "input": byte[1], "cuts": rows, "scale": floats(scale)}
+
+    def triples(self, at: int, byte: bytes, features: int, units: int, offsets: list[int]) -> dict[str, Any]:
+        assert byte[1] <= 1 and byte[2] == 8 and 1 <= features <= 16384 and units % 2 == 0 and 2 <= units <= 128
+        assert not any(byte[3:4] + byte[8:16] + byte[20:24] + byte[40:])
+        small = self.array("constants", offsets[0], 5 * units, 1, True)
+        large = self.array("constants", offsets[2], 5 * units // 2, 4, True)
+        index = self.array("constants", offsets[3], 3 * units, 2)
+        scale = self.array("constants", offsets[4], 2 * features, 4) if offsets[4] else []
+        self.array("constants", offsets[5], 7 * features, 1)
+        place = offsets[5]
+        return {
+            "kind": "triples", "input": byte[1], "weights": small[: 3 * units], "low": small[3 * units : 4 * units],
+            "high": small[4 * units :], "mul": large[:units], "add": large[units : 2 * units], "top": large[2 * units :],
+            "index": index, "scale": floats(scale), "feature_add": self.words(place, features, 4, True),
+            "feature_mul": self.words(place + 4 * features, features, 2, True),
+            "feature_shift": self.words(place + 6 * features, features, 1),
+        }  # fmt: skip
 
     def gates(self, at: int, byte: bytes, inputs: int, units: int, offsets: list[int]) -> dict[str, Any]:
         assert byte[1:3] == b"\0\1" and inputs.bit_length() + 1 <= byte[3] <= 20 and byte[3] >= 6 and byte[8] == 32
@@ -211,6 +231,11 @@ class Reader:
         assert all(offset == 0 for offset, none in zip(offsets[1:], absent, strict=True) if none)
 
 
+def floats(words: list[int]) -> list[float]:
+    """Numbers of 32 bits that were read as integers."""
+    return [struct.unpack("<f", word.to_bytes(4, "little"))[0] for word in words]
+
+
 def theta(f: dict[str, Any]) -> list[int]:
     """Thresholds, out of the folded constants: -theta, or -(S + theta) / 2 for inputs of +-1."""
     sums = [sum(1 if h >= 0 else -1 for h in row) for row in f["hidden"]]
@@ -222,6 +247,11 @@ def assert_same_gates(f: dict[str, Any], layer: Layer) -> None:
     if isinstance(layer, GatesLayer):
         assert f["weights"] == (layer.hidden + 1).tolist()
         assert (f["add"], f["mul"], f["shift"]) == (layer.add.tolist(), layer.mul.tolist(), layer.shift)
+    elif isinstance(layer, TriplesLayer):
+        assert f["input"] == (layer.integers == "int16")
+        arrays = {"weights": layer.hidden} | {name: getattr(layer, name) for name in TRIPLES}
+        assert {name: f[name] for name in arrays} == {name: array.ravel().tolist() for name, array in arrays.items()}
+        assert f["scale"] == ([] if layer.scale is None else layer.scale.ravel().tolist())
     elif isinstance(layer, LevelsLayer):
         assert (f["bits"], f["levels"], f["learns"]) == (layer.bits, layer.hidden.tolist(), layer.learns)
         assert (f["dose"], f["weaken"]) == ((layer.rule.dose, layer.rule.weaken.tolist()) if layer.rule else (0, []))
@@ -285,7 +315,7 @@ def test_a_reader_of_the_page_sees_what_the_exporter_sees(path: Path, read: Any)
         None if theirs.notes is None else {name: list(names) for name, names in vars(theirs.notes).items()}
     )
     for f, layer in zip(layers, theirs.layers, strict=True):
-        if isinstance(layer, GatesLayer | LevelsLayer | HeadLayer):
+        if isinstance(layer, GatesLayer | LevelsLayer | HeadLayer | TriplesLayer):
             assert_same_gates(f, layer)
             continue
         assert f["kind"] == ("ternary" if isinstance(layer, DenseLayer) and layer.ternary else layer.kind)
@@ -317,6 +347,7 @@ def test_a_reader_of_the_page_sees_what_the_exporter_sees(path: Path, read: Any)
 def test_the_vectors_have_every_kind_and_input() -> None:
     layers = [layer for path in VECTORS for layer in Reader(path.read_bytes()).layers]
     assert {layer["kind"] for layer in layers} == set(KINDS.values())
-    weights = [layer for layer in layers if layer["kind"] not in ("cuts", "gates", "levels", "head")]
+    weights = [layer for layer in layers if layer["kind"] not in OF_1_4]
     assert {layer["input"] for layer in weights if "input" in layer} == {0, 1, 2, 3}
-    assert {layer["input"] for layer in layers if layer["kind"] == "cuts"} == {0, 1}
+    for kind, inputs in (("cuts", {0, 1}), ("triples", {0, 1}), ("head", {4, 5})):
+        assert {layer["input"] for layer in layers if layer["kind"] == kind} == inputs
