@@ -44,8 +44,12 @@ NETWORKS = {
     "bytes": windowed(8, (1, 1, 19), (), (9, 3), "uint8"),
     "a head": gates_network(12, features=7, units=9, spare=1),
     "a head on packed bits": gates_network(13, features=17, planes=0, units=33, classes=12, samples=90),
-    "several rows a class": gates_network(14, features=5, units=4, kind="int16", rows=HeadRows(3, 1, 2), row_count=9, spare=1),
-    "levels": gates_network(15, features=6, planes=2, units=40, last="levels", k=5, learns=True, kind="int16", shared=True),
+    "several rows a class": gates_network(
+        14, features=5, units=4, kind="int16", rows=HeadRows(3, 1, 2), row_count=9, spare=1
+    ),
+    "levels": gates_network(
+        15, features=6, planes=2, units=40, last="levels", k=5, learns=True, kind="int16", shared=True
+    ),
     "levels that do not learn": gates_network(16, units=31, classes=17, last="levels", k=2),
 }
 GATED = [name for name in NETWORKS if "head" in name or "rows" in name or "levels" in name]

@@ -65,13 +65,19 @@ def test_heads(values: int, classes: int, spare: int) -> None:
     """Spare classes: a third of them, at least one. Used: samples of them come in."""
     left_out = max(1, classes // 3) if spare else 0
     settings = HeadSettings(memory=63, covariance_memory=0 if values == 64 and spare == 0 else 128, ridge=410)
-    frozen = gates_network(values + classes, units=values // 2, classes=classes, spare=left_out, samples=200, head=settings)
+    frozen = gates_network(
+        values + classes, units=values // 2, classes=classes, spare=left_out, samples=200, head=settings
+    )
     compare(frozen, classes if spare == 2 else classes - left_out, STEPS)
 
 
-@pytest.mark.parametrize(("classes", "rows", "per_class", "spare"), [(2, 9, 8, 0), (10, 15, 2, 3), (10, 10, 4, 2), (100, 128, 3, 5)])
+@pytest.mark.parametrize(
+    ("classes", "rows", "per_class", "spare"), [(2, 9, 8, 0), (10, 15, 2, 3), (10, 10, 4, 2), (100, 128, 3, 5)]
+)
 def test_several_rows_a_class(classes: int, rows: int, per_class: int, spare: int) -> None:
-    frozen = gates_network(classes, units=16, classes=classes, spare=spare, rows=HeadRows(per_class, 1, 2), row_count=rows, samples=150)
+    frozen = gates_network(
+        classes, units=16, classes=classes, spare=spare, rows=HeadRows(per_class, 1, 2), row_count=rows, samples=150
+    )
     model = compare(frozen, classes, 3 * STEPS, chance=True)
     block = 16 + 8 * rows + 32 * 34 + 64 * rows + 2 * rows + 6 + 32 * rows
     owners = np.frombuffer(model.state()[block : block + rows], np.uint8)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from agreement import replay_vector
-from networks import conv, network, ternary, voting, windowed
+from networks import conv, gates_network, network, ternary, voting, windowed
 
 from metabit.export.files.image import write_image
-from metabit.export.frozen import Frozen
+from metabit.export.frozen import Frozen, HeadRows
 
 HERE = Path(__file__).parent
 
@@ -47,6 +47,9 @@ def networks() -> Iterator[tuple[str, Frozen]]:
         yield name, windowed(seed, image, convs, dense, source, k, learns)
     yield "votes-3bit", voting(3, inputs=37, planes=2, units=40, classes=5, k=3, batch=32)
     yield "ternary-4bit", ternary(network(10, (15, 130, 80, 5), 4, 3, (True, True, True), 12000))
+    yield "head", gates_network(11, features=11, planes=4, units=33, classes=6, spare=1, samples=90)
+    yield "head-rows", gates_network(12, 7, 5, 8, 4, kind="int16", spare=1, rows=HeadRows(3, 1, 2), row_count=9)
+    yield "levels-5bit", gates_network(13, 9, 3, 40, 11, "levels", k=5, learns=True, shared=True)
 
 
 def files() -> dict[str, bytes]:
