@@ -66,7 +66,7 @@ def run(*command: str | Path, data: bytes = b"") -> bytes:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pair")
     written = write_sources(folder, single_file=True)
-    assert [path.name for path in written] == ["metabit.c", "metabit.h"]
+    assert [path.name for path in written] == ["metabit.c", "metabit.h", "metabit_float.h"]
     return folder
 
 

@@ -75,7 +75,8 @@ STREAM = at(LEVELS, LAST, 20)  # 3 classes of 10 levels of 5 bits: 150 bits in f
 LIES: dict[str, list[bytes]] = {
     "LAYERS": [
         records(HEAD, CUTS), records(HEAD, CUTS, GATES), records(HEAD, CUTS, CUTS, GATES, LAST),
-        lie(records(HEAD, GATES, CUTS, GATES, LAST), (42, "H", 3)), records(HEAD, CUTS, GATES, GATES, LAST), records(HEAD, CUTS, LAST),
+        lie(records(HEAD, GATES, CUTS, GATES, LAST), (42, "H", 3)), records(HEAD, CUTS, GATES, GATES, LAST),
+        records(HEAD, CUTS, LAST),
         records(HEAD, CUTS, GATES, LAST, LAST), records(HEAD, LAST), records(LEVELS, CUTS, LAST),
         records(LEVELS, CUTS, GATES, LAST, LAST), records(PACKED, CUTS),
     ],
