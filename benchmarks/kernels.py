@@ -217,7 +217,7 @@ def builds() -> dict[str, tuple[Frozen, tuple[str, ...]]]:
     """Build -> an image for it, and the macros of the parts it leaves out."""
     learner, frozen = dense(784, 256, 10, k=4, dose=DOSE_A), dense(784, 256, 10)
     features = left_out(write_image(frozen), "infer")
-    parts = ("LEARN", "CONV", "BYTES", "GRADED", "TERNARY", "CHECKS")
+    parts = ("LEARN", "CONV", "BYTES", "GRADED", "GATES", "VISITS", "TERNARY", "CHECKS")
     return {
         "predict only, an image that is part of the program": (frozen, (*features, "MB_WITHOUT_CHECKS")),
         "predict only": (frozen, features),

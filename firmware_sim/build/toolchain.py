@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from metabit import runtime
-from metabit.export import DenseLayer, Frozen, read_image
+from metabit.export import Cuts, DenseLayer, Frozen, read_image
 from metabit.firmware_sim.board import Board
 from metabit.firmware_sim.budgets import load_budgets
 from metabit.firmware_sim.build.cache import cache_dir, digest, write_whole
@@ -90,12 +90,18 @@ def build(
 
 def left_out(image: bytes | Frozen, mode: Literal["learn", "infer"] = "learn") -> tuple[str, ...]:
     """Return the macros (metabit.h, "Build") of the library parts that an image does not need."""
-    layers = (image if isinstance(image, Frozen) else read_image(image)).layers
+    network = image if isinstance(image, Frozen) else read_image(image)
+    layers = network.layers
+    kinds = {layer.kind for layer in layers}
     needed = {
         "MB_WITHOUT_LEARN": mode == "learn" and any(layer.learns for layer in layers),
         "MB_WITHOUT_CONV": any(layer.kind == "conv" for layer in layers),
         "MB_WITHOUT_BYTES": any(layer.takes == "bytes" for layer in layers),
         "MB_WITHOUT_GRADED": any(layer.kind == "graded" for layer in layers),
+        "MB_WITHOUT_GATES": isinstance(network.encode, Cuts) or bool(kinds & {"gates", "levels", "head"}),
+        "MB_WITHOUT_VISITS": mode == "learn"
+        and "graded" not in kinds
+        and any(layer.learns for layer in layers if layer.kind in ("dense", "output")),
         "MB_WITHOUT_TERNARY": mode == "learn"
         and any(isinstance(layer, DenseLayer) and layer.ternary for layer in layers),
     }

@@ -133,6 +133,15 @@ MB_MINSIZE void mb_output(const mb_layer *l, const uint16_t *list, uint32_t acti
     }
 }
 
+uint16_t mb_best_class(const int32_t *scores, uint32_t classes)
+{
+    uint32_t best = 0, c = 0;
+    do {
+        best = scores[c] > scores[best] ? c : best;
+    } while (++c < classes);
+    return (uint16_t)best;
+}
+
 void mb_unpack(const mb_layer *l, const uint8_t *input, uint32_t *bits)
 {
     const uint32_t values = mb_values(l), words = MB_WORDS(values);

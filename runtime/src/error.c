@@ -36,18 +36,26 @@ uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label)
     return error[label] < 0 ? (uint32_t)-error[label] : 0;
 }
 
-uint32_t mb_output_error(const int32_t *scores, uint32_t classes, uint16_t label, uint32_t temperature, int32_t *error)
+#if MB_HAS_VISITS || MB_HAS_GATES
+uint32_t mb_begin_step(const mb_model *m, const mb_arena *arena, uint16_t label, int32_t *error, mb_learn_info *info)
 {
-    const int32_t top = scores[mb_best_class(scores, classes)];
+    const uint32_t classes = arena->layers[arena->count - 1u].units, temperature = mb_u16_at(m->image + MB_AT_TEMPERATURE);
+    info->predicted = mb_best_class(arena->scores, classes);
     for (uint32_t c = 0; c < classes; c++) {
-        uint32_t below = (uint32_t)top - (uint32_t)scores[c];
+        uint32_t below = (uint32_t)arena->scores[info->predicted] - (uint32_t)arena->scores[c];
         below = below > 65535u ? 65535u : below;
         error[c] = (int32_t)((below * temperature) >> 12);
     }
-    return mb_softmax_error(error, classes, label);
+    const uint32_t true_error = mb_softmax_error(error, classes, label);
+    info->skipped = true_error == 0 || true_error < mb_u16_at(m->image + MB_AT_MARGIN);
+    ((mb_counters *)(void *)m->state)->steps++;
+    return true_error;
 }
+#endif
 
 /// Backward ///
+
+#if MB_HAS_VISITS || MB_HAS_GRADED
 
 static inline mb_error_norm with(mb_error_norm norm, int32_t error)
 {
@@ -134,6 +142,7 @@ mb_error_norm mb_backward_lanes16(const mb_layer *l, const int32_t *error, const
     return MB_SPECIALISE(l->units > 10u, backward_lanes16, l, mask, below, tables);
 }
 
+#if MB_HAS_VISITS
 mb_error_norm mb_rescale(int32_t *error, uint32_t units)
 {
     const mb_error_norm s = mb_error_norm_of(error, units);
@@ -151,6 +160,8 @@ mb_error_norm mb_rescale(int32_t *error, uint32_t units)
     return mb_error_norm_of(error, units);
 }
 
+#endif
+
 mb_visit_rate mb_visit_rate_of(const mb_layer *l, uint32_t sum, uint32_t true_error)
 {
     mb_visit_rate rate = {0, 0};
@@ -164,4 +175,5 @@ mb_visit_rate mb_visit_rate_of(const mb_layer *l, uint32_t sum, uint32_t true_er
     rate.per_error = (total << rate.shift) / sum;
     return rate;
 }
+#endif
 #endif

@@ -2,6 +2,7 @@
 #include "head.h"
 
 #include "layers.h"
+#include "learn.h"
 
 #if MB_HAS_GATES
 
@@ -249,22 +250,25 @@ static uint32_t row_of(const mb_head *h, const mb_layer *l, const int8_t *x, uin
     return first;
 }
 
-mb_status mb_head_learn(const mb_layer *l, const int8_t *x, uint32_t label, const int32_t *scores, int16_t *residual)
+mb_status mb_head_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info)
 {
+    const mb_layer *const l = arena->layers + arena->count - 1;
+    const int8_t *const x = arena->values;
     mb_head h;
     mb_head_at(l, &h);
-    const uint32_t row = h.owner != NULL ? row_of(&h, l, x, label, scores) : label;
+    const uint32_t row = h.owner != NULL ? row_of(&h, l, x, label, arena->scores) : label;
     MB_REFUSE(MB_E_LABEL, row == h.rows);
+    MB_MARK(MB_UPDATE, arena->count - 1u);
     const uint32_t known = h.counts[row];
-    if (known != 0) {
-        if (h.covariance_memory != 0) {
-            learn_covariance(&h, x, row, residual);
-        }
-        learn_mean(&h, x, row);
-    } else {
+    if (known == 0) {
         for (uint32_t j = 0; j < h.values; j++) {
             h.means[row * h.values + j] = (int16_t)(x[j] * 256);
         }
+    } else {
+        if (h.covariance_memory != 0) {
+            learn_covariance(&h, x, row, (int16_t *)arena->learn_scratch);
+        }
+        learn_mean(&h, x, row);
     }
     count(&h, row);
     sweep(&h, row, known != 0 ? 1u : 3u);
@@ -273,6 +277,9 @@ mb_status mb_head_learn(const mb_layer *l, const int8_t *x, uint32_t label, cons
     if (other != row && h.counts[other] != 0) {
         sweep(&h, other, 1u);
     }
+    info->predicted = mb_best_class(arena->scores, h.classes);
+    ((mb_counters *)(void *)m->state)->steps++;
+    MB_MARK(MB_DONE, arena->count);
     return MB_OK;
 }
 #endif

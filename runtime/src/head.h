@@ -43,8 +43,4 @@ static inline uint32_t mb_head_state_size(uint32_t values, uint32_t rows, uint32
            (owned ? rows + classes : 0);
 }
 
-/* One learning step on values x [H], whose scores [C] mb_head_scores has given. residual: scratch of H. Returns MB_E_LABEL if the
- * class has no row and none is free; then nothing has changed. pre: label < C. */
-mb_status mb_head_learn(const mb_layer *l, const int8_t *x, uint32_t label, const int32_t *scores, int16_t *residual);
-
 #endif

@@ -11,9 +11,6 @@
  * straight-through masks in layers[].mask, and stops before a graded layer that learns, which is mb_vote_step's. */
 void mb_forward(const mb_arena *arena, const uint8_t *input, int learning);
 
-/* Index of the largest score, the lowest one on a tie. */
-uint16_t mb_best_class(const int32_t *scores, uint32_t classes);
-
 /// Bits (dense.c, conv.c) ///
 
 /* bits [ceil(N / 32)] = thermometer code of features [F]. */
@@ -29,6 +26,9 @@ void mb_dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t
 
 /* scores [N] from the `active` inputs listed. */
 void mb_output(const mb_layer *l, const uint16_t *list, uint32_t active, int32_t *scores, uint32_t *carry);
+
+/* Index of the largest score, the lowest one on a tie. */
+uint16_t mb_best_class(const int32_t *scores, uint32_t classes);
 
 uint32_t mb_conv_bits_work(const mb_layer *l); /* words of arena->kernel_scratch that mb_conv_bits needs */
 void mb_conv_bits(const mb_layer *l, const mb_arena *arena, const uint32_t *image, uint32_t *out);

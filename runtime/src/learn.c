@@ -1,21 +1,9 @@
 /* One learning step on one sample, in place, in integers. docs/learning-rule.md is the specification. */
 #include "learn.h"
 
-#include "head.h"
 #include "layers.h"
 
 #if MB_HAS_LEARN
-
-/* error [C] = error at the output. Counts the step, fills info's first two fields and returns the true error. */
-static uint32_t begin_step(const mb_model *m, const mb_arena *arena, uint16_t label, int32_t *error, mb_learn_info *info)
-{
-    const uint32_t classes = arena->layers[arena->count - 1u].units, temperature = mb_u16_at(m->image + MB_AT_TEMPERATURE);
-    const uint32_t true_error = mb_output_error(arena->scores, classes, label, temperature, error);
-    info->predicted = mb_best_class(arena->scores, classes);
-    info->skipped = true_error == 0 || true_error < mb_u16_at(m->image + MB_AT_MARGIN);
-    ((mb_counters *)(void *)m->state)->steps++;
-    return true_error;
-}
 
 #if MB_HAS_VISITS
 
@@ -43,7 +31,7 @@ MB_NOINLINE void visit_step(const mb_model *m, const mb_arena *arena, uint16_t l
     int32_t *error = arena->error[0], *below = arena->error[1];
     const uint32_t classes = l->units;
     MB_MARK(MB_ERROR, arena->count);
-    const uint32_t true_error = begin_step(m, arena, label, error, info);
+    const uint32_t true_error = mb_begin_step(m, arena, label, error, info);
     mb_error_norm norm = mb_error_norm_of(error, classes);
 
     for (; !info->skipped && l >= lowest; l--) {
@@ -72,36 +60,6 @@ MB_NOINLINE void visit_step(const mb_model *m, const mb_arena *arena, uint16_t l
 
 #endif
 
-#if MB_HAS_GATES
-/* The step of a head, after the forward pass. */
-MB_NOINLINE mb_status head_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info)
-{
-    const unsigned last = arena->count - 1u;
-    info->predicted = mb_best_class(arena->scores, arena->layers[last].units);
-    MB_MARK(MB_UPDATE, last);
-    const mb_status status = mb_head_learn(arena->layers + last, arena->values, label, arena->scores, (int16_t *)arena->learn_scratch);
-    ((mb_counters *)(void *)m->state)->steps += status == MB_OK;
-    MB_MARK(MB_DONE, arena->count);
-    return status;
-}
-
-/* The step of levels, after the forward pass. */
-MB_NOINLINE void levels_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info)
-{
-    mb_counters *const counters = (mb_counters *)(void *)m->state;
-    const mb_layer *const l = arena->layers + arena->count - 1;
-    int32_t *const error = arena->learn_scratch;
-    MB_MARK(MB_ERROR, arena->count);
-    begin_step(m, arena, label, error, info);
-    if (!info->skipped) {
-        MB_MARK(MB_UPDATE, arena->count - 1u);
-        mb_levels_learn(l, arena->values, error, &counters->generator, info);
-        counters->moved += info->moved;
-    }
-    MB_MARK(MB_DONE, arena->count);
-}
-#endif
-
 mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info *info)
 {
     mb_arena arena;
@@ -115,14 +73,16 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
     const mb_layer *const last = arena.layers + arena.count - 1;
     mb_forward(&arena, input, 1);
     if (MB_IS_HEAD(last)) {
-        const mb_status status = head_step(m, &arena, label, &mine);
+        const mb_status status = mb_head_step(m, &arena, label, &mine);
         MB_REFUSE(status, status != MB_OK);
     } else if (MB_IS_LEVELS(last)) {
-        levels_step(m, &arena, label, &mine);
+        mb_levels_step(m, &arena, label, &mine);
     } else if (MB_HAS_GRADED && arena.votes.slot != NULL) {
         mb_vote_step(m, &arena, label, &mine);
-    } else if (MB_HAS_VISITS) {
+    } else {
+#if MB_HAS_VISITS
         visit_step(m, &arena, label, &mine);
+#endif
     }
     if (info != NULL) {
         *info = mine;

@@ -70,5 +70,19 @@ void mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, u
     }
     *generator = z;
 }
+
+void mb_levels_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info)
+{
+    mb_counters *const counters = (mb_counters *)(void *)m->state;
+    int32_t *const error = arena->learn_scratch;
+    MB_MARK(MB_ERROR, arena->count);
+    (void)mb_begin_step(m, arena, label, error, info);
+    if (!info->skipped) {
+        MB_MARK(MB_UPDATE, arena->count - 1u);
+        mb_levels_learn(arena->layers + arena->count - 1, arena->values, error, &counters->generator, info);
+        counters->moved += info->moved;
+    }
+    MB_MARK(MB_DONE, arena->count);
+}
 #endif
 #endif

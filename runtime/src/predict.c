@@ -60,15 +60,6 @@ void mb_forward(const mb_arena *arena, const uint8_t *input, int learning)
     MB_MARK(MB_DONE, arena->count);
 }
 
-uint16_t mb_best_class(const int32_t *scores, uint32_t classes)
-{
-    uint32_t best = 0, c = 0;
-    do {
-        best = scores[c] > scores[best] ? c : best;
-    } while (++c < classes);
-    return (uint16_t)best;
-}
-
 mb_status mb_predict(const mb_model *m, const void *input, int32_t *scores, uint16_t *label)
 {
     mb_arena arena;

@@ -30,7 +30,7 @@ const char *mb_strerror(mb_status status)
     case MB_E_LABEL: return "the label is not smaller than the number of classes";
     case MB_E_SAME: return "an image cannot be exported over the one in use";
     case MB_E_WINDOW: return "a convolution's window, stride, padding or pool does not fit its image, or the image is too large";
-    case MB_E_LEARNS: return "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning, which it cannot, or a head is not";
+    case MB_E_LEARNS: return "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning, or a head is not";
     case MB_E_ABSENT: return "the image needs a part that this build of the library leaves out (MB_WITHOUT_...)";
     case MB_E_GRADED: return "mb_novelty was taken out: rank predictions by mb_margin";
     case MB_E_FROZEN: return "nothing to learn: no layer learns, or the model was attached without state or with an arena for inference";

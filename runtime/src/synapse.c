@@ -3,7 +3,7 @@
 
 #include "layers.h"
 
-#if MB_HAS_LEARN
+#if MB_HAS_VISITS || (MB_HAS_GRADED && MB_HAS_LEARN)
 
 void mb_flip(const mb_layer *l, uint32_t unit, uint32_t input)
 {

@@ -1,7 +1,7 @@
 /* Learning by visits: which synapses of a dense layer a step visits, and what a visit does. */
 #include "synapse.h"
 
-#if MB_HAS_LEARN
+#if MB_HAS_VISITS
 
 static uint32_t list_ascending(const uint32_t *bits, uint32_t inputs, uint16_t *list)
 {

@@ -34,11 +34,14 @@ COMPILERS = {
 MACROS: tuple[tuple[str, ...], ...] = (
     (),
     ("MB_PROFILE",),
-    ("MB_WITHOUT_LEARN", "MB_WITHOUT_CONV", "MB_WITHOUT_BYTES", "MB_WITHOUT_GRADED", "MB_WITHOUT_TERNARY"),
+    ("MB_WITHOUT_LEARN", "MB_WITHOUT_CONV", "MB_WITHOUT_BYTES", "MB_WITHOUT_GRADED", "MB_WITHOUT_GATES"),
     ("MB_WITHOUT_LEARN",),
     ("MB_WITHOUT_CONV",),
     ("MB_WITHOUT_BYTES",),
     ("MB_WITHOUT_GRADED",),
+    ("MB_WITHOUT_GATES",),
+    ("MB_WITHOUT_VISITS",),
+    ("MB_WITHOUT_VISITS", "MB_WITHOUT_GRADED"),
     ("MB_WITHOUT_TERNARY",),
     ("MB_WITHOUT_CHECKS",),
 )
@@ -51,7 +54,7 @@ MATRIX = [(c, macros) for macros in MACROS for c in (FEW if macros else COMPILER
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pair")
     written = write_sources(folder, single_file=True)
-    assert [path.name for path in written] == ["metabit.c", "metabit.h"]
+    assert [path.name for path in written] == ["metabit.c", "metabit.h", "metabit_float.h"]
     return folder
 
 

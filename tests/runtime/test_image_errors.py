@@ -254,7 +254,7 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
         ],
     ),
     "LEARNS": (
-        "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning, which it cannot, or a head is not",
+        "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning, or a head is not",
         [fields(CONV, 64, learns=1, bits=2, dose=9), fields(CONV, 64 + 64, learns=1, bits=8, dose=9),
          fields(CODED, 64 + 64, learns=1, bits=2, dose=9), fields(DENSE, 64, learns=1, bits=3, dose=9),
          *(beside(learns, *dense) for learns in (False, True) for dense in ((True,), (True, False))),

@@ -8,14 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compilers import WARNINGS, run
+from networks import gates_network
 
 from metabit.export import read_image
 from metabit.firmware_sim.build.toolchain import left_out
 from metabit.runtime import Model, include_dir, sources
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
-PARTS = ("MB_WITHOUT_CONV", "MB_WITHOUT_BYTES", "MB_WITHOUT_GRADED", "MB_WITHOUT_TERNARY")
+PARTS = (
+    "MB_WITHOUT_CONV",
+    "MB_WITHOUT_BYTES",
+    "MB_WITHOUT_GRADED",
+    "MB_WITHOUT_GATES",
+    "MB_WITHOUT_VISITS",
+    "MB_WITHOUT_TERNARY",
+)
 BUILDS = [(part,) for part in PARTS]
+REFUSED = set(PARTS) - {"MB_WITHOUT_VISITS"}  # layers that learn by visits still predict
 BUILDS += [
     PARTS,
     ("MB_WITHOUT_LEARN",),
@@ -23,7 +32,7 @@ BUILDS += [
     ("MB_WITHOUT_CHECKS",),
     ("MB_WITHOUT_CHECKS", "MB_WITHOUT_LEARN"),
 ]
-ABSENT = -29
+ABSENT, FROZEN = -29, -24
 
 
 @pytest.fixture(scope="module", params=BUILDS, ids=" ".join)
@@ -44,7 +53,8 @@ def test_an_image_is_refused_or_predicts_the_same(library: tuple[set[str], ctype
     blob = (ctypes.c_uint32 * (len(image) // 4)).from_buffer_copy(image)
     model = (ctypes.c_uint64 * 16)()
     status = c.mb_open(model, blob, ctypes.c_size_t(len(image)))
-    if needed & without:
+    still = "MB_WITHOUT_VISITS" in needed & without
+    if needed & without & REFUSED - ({"MB_WITHOUT_TERNARY"} if still else set()):
         assert status == ABSENT
         return
     assert status == 0
@@ -62,7 +72,11 @@ def test_an_image_is_refused_or_predicts_the_same(library: tuple[set[str], ctype
     for sample, right in zip(x, y, strict=True):
         assert c.mb_predict(model, sample.ctypes.data_as(ctypes.c_void_p), None, ctypes.byref(label)) == 0
         assert label.value == host.predict_one(sample)
-        if mode and any(layer.learns for layer in frozen.layers):
+        if mode and still:
+            assert (
+                c.mb_learn(model, sample.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint16(int(right)), None) == FROZEN
+            )
+        elif mode and any(layer.learns for layer in frozen.layers):
             host.learn_one(sample, int(right))
             assert c.mb_learn(model, sample.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint16(int(right)), None) == 0
             assert bytes(state) == host.state()
@@ -81,8 +95,11 @@ def test_a_build_without_learning_has_no_such_function(library: tuple[set[str], 
 
 def test_what_an_image_can_do_without() -> None:
     by_name = {path.stem: path.read_bytes() for path in VECTORS}
-    assert left_out(by_name["all-4bit"]) == PARTS
+    assert left_out(by_name["all-4bit"]) == (*PARTS[:4], PARTS[5])
     assert left_out(by_name["all-4bit"], "infer") == ("MB_WITHOUT_LEARN", *PARTS)
-    assert left_out(by_name["votes-3bit"]) == (*PARTS[:2], PARTS[3])
-    assert left_out(by_name["conv-uint8"]) == PARTS[2:]
-    assert left_out(by_name["ternary-4bit"]) == PARTS[:3]
+    assert left_out(by_name["votes-3bit"]) == (*PARTS[:2], *PARTS[3:])
+    assert left_out(by_name["conv-uint8"]) == (*PARTS[2:4], PARTS[5])
+    assert left_out(by_name["ternary-4bit"]) == PARTS[:4]
+    assert left_out(by_name["head"]) == left_out(by_name["levels-5bit"]) == (*PARTS[:3], *PARTS[4:])
+    still = gates_network(14, 75, 0, 20, 3, "levels", k=3)
+    assert left_out(still) == ("MB_WITHOUT_LEARN", *PARTS[:3], *PARTS[4:])

@@ -76,18 +76,24 @@ def test_they_need_three_functions_of_libc_and_no_global_memory(tmp_path: Path, 
 def test_the_header_is_also_cpp(tmp_path: Path, standard: str) -> None:
     unit = tmp_path / "unit.cpp"
     unit.write_text(
-        "#include <metabit.h>\n#include <metabit.h>\n"
+        "#include <metabit.h>\n#include <metabit.h>\n#include <metabit_float.h>\n#include <metabit_float.h>\n"
         "mb_status f(mb_model &m, const void *x) { uint16_t label; return mb_predict(&m, x, nullptr, &label); }\n"
     )
     run("g++", f"-std={standard}", *WARNINGS, f"-I{include_dir()}", "-c", unit, "-o", tmp_path / "unit.o")
     assert "mb_predict\n" in run("nm", "-u", tmp_path / "unit.o")  # with C's name, not C++'s
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [path for path in files() if path.name != "metabit_float.h"], ids=lambda path: path.name
+)
 def test_there_is_no_float_and_no_heap(path: Path) -> None:
     text = without_comments(path.read_text())
     assert re.findall(r"\b(?:float|double|malloc|calloc|realloc|free|alloca)\b", text) == []
     assert re.findall(r"\b\d+\.\d*|\b\d+[eE][-+]?\d+\b", text) == []
+
+
+def test_the_library_does_without_the_header_for_floats() -> None:
+    assert not any("metabit_float.h" in path.read_text() for path in files() if path.name != "metabit_float.h")
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
