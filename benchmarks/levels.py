@@ -94,22 +94,18 @@ class Device:
         options = GateOptions(
             learner=learner, m=asked.get("m", DEFAULT_M), dose=asked.get("dose", 1), seed=asked["seed"]
         )
-        self._encoder = network.encoder
         self._model = Model(write_image(freeze_gates(network, old.x, old.y, options)))
         self._learns = learner == "levels"
 
     def learn(self, x: NDArray[Any], y: NDArray[Any]) -> None:
         if self._learns:
-            self._model.learn_many(self._input(x), y)
+            self._model.learn_many(x, y)
 
     def predict(self, x: NDArray[Any]) -> NDArray[Any]:
-        return self._model.predict_many(self._input(x))
+        return self._model.predict_many(x)
 
     def bytes(self) -> int:
         return self._model.state_size if self._learns else 0
-
-    def _input(self, x: NDArray[Any]) -> NDArray[np.uint8]:
-        return np.ascontiguousarray(self._encoder.quantise(x)).view(np.uint8)
 
 
 class Float:
