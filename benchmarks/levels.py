@@ -186,7 +186,7 @@ def doses() -> list[tuple[tuple[int, float], list[Row]]]:
 
 
 def worth() -> str:
-    """What metaplasticity is worth, at the default dose, at each one's best dose, and at a dose far too large."""
+    """A sentence on the worth of metaplasticity, at the default dose, at each one's best dose, and at a dose far too large."""
     found = dict(doses())
 
     def all_four(m: int, dose: float) -> float:
