@@ -1,4 +1,4 @@
-/* Declarations of the reference's three files: one network, its arrays and its learning step. Start with reference/rule.c. */
+/* Declarations of the reference's four files: one network, its arrays and its learning step. Start with reference/rule.c. */
 #ifndef REFERENCE_H
 #define REFERENCE_H
 
@@ -6,19 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ENCODE = 1, DENSE = 2, OUTPUT = 3, CONV = 4, GRADED = 5, TERNARY = 6 }; /* kinds of layer */
-enum { ON_OFF = 0, PLUS_MINUS = 1, BYTES = 2, GRADES = 3 };                    /* kinds of input */
+enum { ENCODE = 1, DENSE = 2, OUTPUT = 3, CONV = 4, GRADED = 5, TERNARY = 6,
+       CUTS = 7, GATES = 8, LEVELS = 9 }; /* kinds of layer */
+enum { ON_OFF = 0, PLUS_MINUS = 1, BYTES = 2, GRADES = 3 }; /* kinds of input; of cuts 1 means int16 */
 enum { LAYERS = 16, UNITS = 1024, BATCH = 256 };                               /* room; the format allows more units */
 
 typedef struct layer {
     int kind, input, k, planes, K, N, lanes, learns, window;
     int low, high, gain, P, draws, batch; /* graded */
     uint32_t dose;
-    int8_t *h;                                        /* [N][K] hidden levels; the weight is +1 where h >= 0, else -1 */
+    int8_t *h;                                        /* [N][K] hidden levels; the weight is +1 where h >= 0, else -1. levels: [N][K + 1] */
     int theta[UNITS];                                 /* [N] thresholds */
-    const uint8_t *record, *thresholds;               /* thresholds: [P][K] of an encoder */
+    const uint8_t *record, *thresholds;               /* thresholds: [P][K] of an encoder or of cuts */
     const uint16_t *strengthen, *weaken, *need;       /* [2^(k-1)] each; need: [3 batch P + 1] */
-    const int32_t *mul, *add;                         /* [N] each, output */
+    const int32_t *mul, *add;                         /* [N] each, output; add: of gates too */
+    const int16_t *slope;                             /* [N] mul of gates */
 } layer;
 
 extern layer net[LAYERS];
@@ -45,6 +47,12 @@ int draw(void);
 int rates(const layer *l, const int *delta, int E, int64_t *rate);
 int entry(const layer *l, int i, int j, int up);
 void move(layer *l, int i, int j, int up);
+
+/* gates.c */
+void cut(const layer *l, const uint8_t *input, int *bits);
+void gates(const layer *l, const int *bits, int *level);
+void levels_forward(const layer *l, const int *level);
+void levels_learn(const layer *l, const int *level, int label);
 
 /* votes.c */
 int unsure(const layer *l, int i, int j);

@@ -44,14 +44,46 @@ static int weight_sum(const layer *l, int i)
     return sum;
 }
 
+/* The stream of levels: level i is in bits i * k .. i * k + k - 1, in two's complement. */
+static uint8_t *stream_at(const layer *l, int bit)
+{
+    return (l->learns ? state - state_at : image) + u32(l->record + 20) + (bit >> 3);
+}
+
+static void read_levels(layer *l)
+{
+    l->weaken = (const uint16_t *)(const void *)(image + u32(l->record + 28));
+    l->h = malloc((size_t)(l->N * (l->K + 1)));
+    for (int i = 0; i < l->N * (l->K + 1); i++) {
+        int level = 0;
+        for (int b = i * l->k; b < (i + 1) * l->k; b++) {
+            level |= (*stream_at(l, b) >> (b & 7) & 1) << (b - i * l->k);
+        }
+        l->h[i] = (int8_t)(level >> (l->k - 1) ? level - (1 << l->k) : level);
+    }
+}
+
+static void write_levels(const layer *l)
+{
+    for (int b = 0; b < l->N * (l->K + 1) * l->k; b++) {
+        uint8_t *at = stream_at(l, b), mask = (uint8_t)(1 << (b & 7));
+        *at = (uint8_t)(l->h[b / l->k] >> (b % l->k) & 1 ? *at | mask : *at & ~mask);
+    }
+}
+
 static void read_layer(layer *l, const uint8_t *r)
 {
     *l = (layer){r[0], r[1], r[2], r[3], u16(r + 4), u16(r + 6), r[8], r[9], u16(r + 10), 0, 0, 0, 1, 0, 0, u32(r + 12),
-                 NULL, {0}, r, NULL, NULL, NULL, NULL, NULL, NULL};
-    if (l->kind == CONV || l->input == BYTES || l->N > UNITS * (l->kind == ENCODE ? 8 : 1)) {
+                 NULL, {0}, r, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+    const int encoder = l->kind == ENCODE || l->kind == CUTS;
+    if (l->kind == CONV || l->kind > LEVELS || l->input == BYTES || l->N > UNITS * (encoder ? 8 : 1)) {
         exit(77);
     }
-    if (l->kind == ENCODE) {
+    if (l->kind == LEVELS) {
+        read_levels(l);
+        return;
+    }
+    if (encoder) {
         l->thresholds = image + u32(r + 36);
         return;
     }
@@ -63,6 +95,11 @@ static void read_layer(layer *l, const uint8_t *r)
         l->low = u16(r + 40), l->high = u16(r + 42), l->gain = u16(r + 44);
         l->P = r[46], l->draws = r[47], l->batch = 32 * r[48];
         l->need = (const uint16_t *)(const void *)(image + u32(r + 36));
+    }
+    if (l->kind == GATES) {
+        l->slope = (const int16_t *)(const void *)l->strengthen;
+        l->add = (const int32_t *)(const void *)(image + u32(r + 24));
+        l->planes = 0;
     }
     l->h = malloc((size_t)(l->N * l->K));
     for (int i = 0; i < l->N; i++) {
@@ -87,6 +124,10 @@ static void write_state(void)
     const uint32_t head[4] = {z, steps, moved, flipped};
     memcpy(state, head, sizeof head);
     for (layer *l = net; l < net + layers; l++) {
+        if (l->kind == LEVELS && l->learns) {
+            write_levels(l);
+            continue;
+        }
         for (int i = 0; l->learns && i < l->N; i++) {
             for (int j = 0; j < l->K; j++) {
                 const int h = l->h[i * l->K + j];

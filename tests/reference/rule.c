@@ -43,8 +43,20 @@ void forward(const uint8_t *input)
             }
             continue;
         }
-        for (int j = 0; l == 0 && j < L->P * L->K; j++) {
+        for (int j = 0; l == 0 && L->kind != CUTS && j < L->P * L->K; j++) {
             x[0][j] = (input[j >> 3] >> (j & 7)) & 1;
+        }
+        if (L->kind == CUTS) {
+            cut(L, input, x[1]);
+            continue;
+        }
+        if (L->kind == GATES) {
+            gates(L, x[l], x[l + 1]);
+            continue;
+        }
+        if (L->kind == LEVELS) {
+            levels_forward(L, x[l]);
+            continue;
         }
         if (L->kind == OUTPUT) {
             output(L, x[l]);
@@ -230,6 +242,10 @@ void learn(const uint8_t *input, int label)
     steps++;
     if (net[lowest].kind == GRADED) {
         vote_step(lowest, label);
+        return;
+    }
+    if (net[lowest].kind == LEVELS) {
+        levels_learn(&net[lowest], x[lowest], label);
         return;
     }
     const int E = output_error(net[layers - 1].N, label, error[layers - 1]);
