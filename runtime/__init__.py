@@ -136,7 +136,7 @@ class Model:
 
     @property
     def inputs(self) -> Inputs:
-        """What one input is on the device: dtype, scale, names."""
+        """One input on the device: dtype, scale, names."""
         return self._takes
 
     @property
@@ -160,7 +160,7 @@ class Model:
 
     @property
     def learner(self) -> str:
-        """What learns: "head", "levels", "visits", "votes" or "none"."""
+        """The learner: "head", "levels", "visits", "votes" or "none"."""
         return self._learner
 
     @property

@@ -1,4 +1,4 @@
-"""What a user passes -> what the device takes: scale, range and names of an image, read from its header and first record.
+"""Numbers of a user -> the integers that the device takes: scale, range and names of an image, from its header and first record.
 
 The first record holds thresholds (kind 7) or units from nothing (kind 11); then the device takes one uint8 or int16 for
 each feature. Where the record has a scale, numbers of any dtype become those integers as in training: low and steps of each
@@ -141,7 +141,7 @@ class Inputs:
 
 
 def learner(image: bytes) -> str:
-    """What learns in an image that the runtime has checked: "head", "levels", "votes", "visits" or "none"."""
+    """The learner of an image that the runtime has checked: "head", "levels", "votes", "visits" or "none"."""
     (count,) = struct.unpack_from("<H", image, _LAYERS)
     records = [image[_RECORD + _RECORD_SIZE * i :][:_RECORD_SIZE] for i in range(count)]
     kinds = {record[0] for record in records if record[9]}
