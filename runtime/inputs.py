@@ -92,7 +92,7 @@ class Inputs:
         bad = ~((a >= least) & (a <= most) & (a == np.floor(a)))  # NaN compares false and so is bad
         if bad.any():
             row, column = np.argwhere(bad)[0].tolist()
-            limit = f"whole numbers {least}..{most}, as it was trained on"
+            limit = f"whole numbers {least}..{most}, limit it or train with such values"
             raise InputError(f"{self._name(row, column)} is {a[row, column]}: this model takes {limit}")
         return np.ascontiguousarray(a, self.dtype)
 

@@ -161,7 +161,7 @@ def test_a_value_that_is_no_byte_is_named(model: Model, value: float, named: str
     ):
         with pytest.raises(InputError) as caught:
             verb(x)
-        limit = "this model takes whole numbers 0..255, as it was trained on"
+        limit = "this model takes whole numbers 0..255, limit it or train with such values"
         assert str(caught.value) == f"feature 3 of sample {row} is {named}: {limit}"
     assert model.state() == before
 
