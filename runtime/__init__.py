@@ -29,7 +29,7 @@ __all__ = [
     "InputError", "Model", "ModelError", "Step", "Steps", "as_uint8", "include_dir", "model_header", "sources", "write_sources",
 ]  # fmt: skip
 
-_FROZEN = "nothing to learn: no layer of this image learns; export it with 2 or more hidden bits"
+_FROZEN = "nothing to learn: no layer of this image learns; export it with a learner, metabit export --learner"
 
 
 _TAKEN_OUT = {"sse2": "words", "avx512vbmi2": "avx512"}
