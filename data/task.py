@@ -202,7 +202,8 @@ def held_out(seed: int) -> str:
 def check_bytes(task: Task, taker: str, way_out: str) -> None:
     """Raises DataError unless the features are uint8: ``taker`` takes nothing else, and ``way_out`` is what does."""
     if task.x_train.dtype != np.uint8:
-        least, most = (f"{value:g}" for value in (task.x_train.min(), task.x_train.max()))
+        parts = (task.x_train, task.x_test)
+        least, most = (f"{value:g}" for value in (min(x.min() for x in parts), max(x.max() for x in parts)))
         found = f"{task.name} has features from {least} to {most} ({task.x_train.dtype})"
         raise DataError(f"{found}: {taker} takes whole numbers from 0 to 255; {way_out}")
 

@@ -20,26 +20,22 @@ from metabit.runtime import Model
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
-    # 1. Your arrays: x float (n, F) between 0 and 1, y int (n,) from 0. Here 569 samples of 30 measurements, two classes.
+    # 1. Your arrays: x (n, F), numbers of any scale, and y (n,), numbers or words. Here 569 samples of 30 measurements.
     raw = load_breast_cancer()
-    low, high = raw.data.min(0), raw.data.max(0)
-    x = (raw.data - low) / (high - low)
-    old = data.from_arrays("before deployment", x, raw.target)
+    words = raw.target_names[raw.target]
+    old = data.from_arrays("before deployment", raw.data, words, features=raw.feature_names, warn=print)
 
-    # 2. Train: each feature becomes 4 input bits by thresholds, then 30 · 4 → 128 → 2 units with binary weights.
-    thresholds = data.thermometer(old.x_train, planes=4)
-    spec = train.Spec(old.features, (128,), old.classes, thresholds, output="code")
-    network = train.Network(spec)
-    history = train.fit(network, old, epochs=20, m=25.0)
-    rule = train.Rule.of(spec, m=25.0)
-    checkpoint = train.save(folder / "checkpoint.safetensors", network, rule=rule, history=history)
+    # 2. Train: each feature becomes bits by thresholds of its own; 32 gates see them, and an output of 5-bit levels sees these.
+    ran = train.run_recipe(old, train.RecipeSettings(units=32))
+    checkpoint = ran.checkpoint()
+    checkpoint.write(folder / "checkpoint.safetensors")
 
-    # 3. Export: integers, with the hidden weights as 5-bit levels.
+    # 3. Export: integers, with a head that learns on, and room for one class that may still come.
     image = folder / "model.mbit"
-    image.write_bytes(export.write_image(export.freeze(checkpoint)))
+    image.write_bytes(export.write_image(export.freeze_gates(checkpoint, options=export.GateOptions(spare_classes=1))))
 
     # 4. After deployment the sensor reads 30 % low. The device learns from labelled samples, one at a time, in place.
-    new = data.from_arrays("after deployment", 0.7 * x, raw.target)
+    new = data.from_arrays("after deployment", 0.7 * raw.data, words, warn=print)
     model = Model.open(image)
 
     def accuracy(task: data.Task) -> float:

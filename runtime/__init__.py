@@ -29,7 +29,7 @@ __all__ = [
     "InputError", "Model", "ModelError", "Step", "Steps", "as_uint8", "include_dir", "model_header", "sources", "write_sources",
 ]  # fmt: skip
 
-_FROZEN = "nothing to learn: no layer of this image learns; export it with 2 or more hidden bits"
+_FROZEN = "nothing to learn: no layer of this image learns; export it with a learner, metabit export --learner"
 
 
 _TAKEN_OUT = {"sse2": "words", "avx512vbmi2": "avx512"}
@@ -136,7 +136,7 @@ class Model:
 
     @property
     def inputs(self) -> Inputs:
-        """What one input is on the device: dtype, scale, names."""
+        """One input on the device: dtype, scale, names."""
         return self._takes
 
     @property
@@ -160,7 +160,7 @@ class Model:
 
     @property
     def learner(self) -> str:
-        """What learns: "head", "levels", "visits", "votes" or "none"."""
+        """The learner: "head", "levels", "visits", "votes" or "none"."""
         return self._learner
 
     @property

@@ -1,4 +1,4 @@
-"""What a user passes -> what the device takes: scale, range and names of an image, read from its header and first record.
+"""Numbers of a user -> the integers that the device takes: scale, range and names of an image, from its header and first record.
 
 The first record holds thresholds (kind 7) or units from nothing (kind 11); then the device takes one uint8 or int16 for
 each feature. Where the record has a scale, numbers of any dtype become those integers as in training: low and steps of each
@@ -92,7 +92,7 @@ class Inputs:
         bad = ~((a >= least) & (a <= most) & (a == np.floor(a)))  # NaN compares false and so is bad
         if bad.any():
             row, column = np.argwhere(bad)[0].tolist()
-            limit = f"whole numbers {least}..{most}, as it was trained on"
+            limit = f"whole numbers {least}..{most}, limit it or train with such values"
             raise InputError(f"{self._name(row, column)} is {a[row, column]}: this model takes {limit}")
         return np.ascontiguousarray(a, self.dtype)
 
@@ -141,7 +141,7 @@ class Inputs:
 
 
 def learner(image: bytes) -> str:
-    """What learns in an image that the runtime has checked: "head", "levels", "votes", "visits" or "none"."""
+    """The learner of an image that the runtime has checked: "head", "levels", "votes", "visits" or "none"."""
     (count,) = struct.unpack_from("<H", image, _LAYERS)
     records = [image[_RECORD + _RECORD_SIZE * i :][:_RECORD_SIZE] for i in range(count)]
     kinds = {record[0] for record in records if record[9]}

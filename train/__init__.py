@@ -5,6 +5,7 @@ down. The further it is from zero, the smaller the steps toward zero become: tha
 "Synaptic Metaplasticity in Binarized Neural Networks", arXiv:2003.03533). A binary network can then learn a second
 task without losing the first. The files in reading order::
 
+    recipe.py       the default: any numbers -> an encoder and a layer of gates; recipe_run.py, with settings and a history
     network/        spec.py, the shape of a network as validated JSON; module.py, the spec as a torch module whose
                     accumulators are exact integers; binarize.py, signs and straight-through gradients
     rule/           metaplastic.py, the paper's optimizer, for any training loop; fused.py, its native pass
@@ -12,14 +13,17 @@ task without losing the first. The files in reading order::
     loop.py         the loop over tasks, epochs and batches
     run.py          fit, the loop on one task; run, the loop on a scenario, which can stop and resume
     settings.py     the settings of a run, and the defaults of each scenario
-    checkpoint.py   the file for `metabit.export`
+    checkpoint.py   the file for `metabit.export`; gates_checkpoint.py, that of the default network
 
 Example::
 
     from metabit import data, train
 
-    task = data.load("digits").task(0)
-    thresholds = data.thermometer(task.x_train, planes=4)
+    task = data.load("digits").task(0)  # or data.load("my.csv").whole(): any numbers
+    ran = train.run_recipe(task, train.RecipeSettings(units=32, epochs=5))
+    ran.checkpoint().write("default.safetensors")
+
+    thresholds = data.thermometer(task.x_train, planes=4)  # a network of the paper
     spec = train.Spec(features=64, hidden=(512,), classes=10, encode=thresholds, norm="static", output="code")
     network = train.Network(spec)
     history = train.fit(network, task, epochs=10, m=48)
@@ -40,10 +44,13 @@ if TYPE_CHECKING:
     from metabit.train.checkpoint import Checkpoint, Rule, save
     from metabit.train.checkpoint import load as load_checkpoint
     from metabit.train.errors import DivergedError, MissingExtraError, TrainError
+    from metabit.train.gates_checkpoint import GatesCheckpoint
     from metabit.train.network.module import Network
     from metabit.train.network.presets import PRESETS
     from metabit.train.network.spec import Conv, Spec
     from metabit.train.penalties import PENALTIES
+    from metabit.train.recipe import Trained, fit_recipe
+    from metabit.train.recipe_run import RecipeSettings, run_recipe
     from metabit.train.rule.metaplastic import MetaplasticAdam
     from metabit.train.run import History, Run, fit
     from metabit.train.run import run as run_scenario
@@ -51,19 +58,22 @@ if TYPE_CHECKING:
     from metabit.train.step import evaluate
 
 __all__ = [
-    "Checkpoint", "Conv", "DivergedError", "History", "MetaplasticAdam", "MissingExtraError", "Network", "PENALTIES",
-    "PRESETS", "Rule", "Run", "Settings", "Spec", "TrainError", "evaluate", "fit", "load_checkpoint", "run_scenario",
-    "save",
+    "Checkpoint", "Conv", "DivergedError", "GatesCheckpoint", "History", "MetaplasticAdam", "MissingExtraError", "Network",
+    "PENALTIES", "PRESETS", "RecipeSettings", "Rule", "Run", "Settings", "Spec", "TrainError", "Trained", "evaluate", "fit",
+    "fit_recipe", "load_checkpoint", "run_recipe", "run_scenario", "save",
 ]  # fmt: skip
 
 _MODULES = {
     "checkpoint": ("Checkpoint", "Rule", "save"),
     "errors": ("DivergedError", "MissingExtraError", "TrainError"),
+    "gates_checkpoint": ("GatesCheckpoint",),
     "network.module": ("Network",),
     "network.presets": ("PRESETS",),
     "network.spec": ("Conv", "Spec"),
     "penalties": ("PENALTIES",),
     "rule.metaplastic": ("MetaplasticAdam",),
+    "recipe": ("Trained", "fit_recipe"),
+    "recipe_run": ("RecipeSettings", "run_recipe"),
     "run": ("History", "Run", "fit"),
     "settings": ("Settings",),
     "step": ("evaluate",),

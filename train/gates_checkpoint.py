@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 KEPT = 20_000
 """Most samples whose sums are kept."""
 MAX_VALUES, MAX_ROWS = 128, 128
-"""Of a head: two values of each unit, and rows."""
+"""Limits of a head: two values of each unit, and rows."""
 NORM_EPS = 1e-5
 """Added to the variance by the normalisation."""
 RANGE = 1.5
@@ -130,7 +130,7 @@ class GatesCheckpoint:
             trained.encoder, network.output.bits, arrays | kept, class_names, feature_names, **more
         )  # fmt: skip
 
-    # What export reads: integers, and the numbers of the normalisation in float64
+    # For export: integers, and the numbers of the normalisation in float64
 
     @property
     def units(self) -> int:

@@ -13,7 +13,7 @@ from metabit.experiments import show
 from metabit.experiments.demo_settings import RECIPE
 
 if TYPE_CHECKING:
-    from metabit.export import Frozen
+    from metabit.export import Frozen, VisitOptions
     from metabit.train import Checkpoint
     from metabit.train.gates_checkpoint import GatesCheckpoint
 
@@ -141,6 +141,7 @@ def _frozen(source: Path, output: Path | None, given: dict[str, Any], seed: int)
                 "an image brings its own learning options: give --bits, --m, --learner and the like with a checkpoint"
             )
         return export.read_image(source.read_bytes())
+    _visits(given, seed)
     checkpoint = train.load_checkpoint(source)
     if isinstance(checkpoint, GatesCheckpoint):
         return _gates(checkpoint, given, seed)
@@ -218,12 +219,9 @@ def _paper(checkpoint: Checkpoint, given: dict[str, Any], seed: int) -> Frozen:
         raise UsageError(
             f"--learner none with --bits {given['bits']}: a network that does not learn has 1 bit, leave one out"
         )
-    bits = given.get("bits", 1 if learner == "none" else RECIPE.bits)
-    m = _metaplasticity(given.get("m"))
     if not votes:
-        names = {"strengthen": "strengthen", "visits": "visit_rate", "margin": "skip_below", "backward": "backward"}
-        more = {to: given[name] for name, to in names.items() if name in given}
-        return export.freeze(checkpoint, export.VisitOptions(bits=bits, m=m, seed=seed, **more))
+        return export.freeze(checkpoint, _visits({"bits": 1} | given if learner == "none" else given, seed))
+    bits, m = given.get("bits", RECIPE.bits), _metaplasticity(given.get("m"))
     if bits < 2 or set(given) - {"bits", "m"}:
         raise UsageError(
             "graded units learn by votes, in 2 to 8 bits: --strengthen, --visits, --margin and --backward belong to other "
@@ -231,6 +229,17 @@ def _paper(checkpoint: Checkpoint, given: dict[str, Any], seed: int) -> Frozen:
         )
     options = replace(export.VOTES_AFTER_TRAINING, bits=bits, seed=seed)
     return export.freeze_graded(checkpoint, options, m)
+
+
+def _visits(given: dict[str, Any], seed: int) -> VisitOptions:
+    """The options of the visit rule. Raises UsageError or ExportError: a value is out of range."""
+    from metabit import export
+
+    names = {"strengthen": "strengthen", "visits": "visit_rate", "margin": "skip_below", "backward": "backward"}
+    more = {to: given[name] for name, to in names.items() if name in given}
+    return export.VisitOptions(
+        bits=given.get("bits", RECIPE.bits), m=_metaplasticity(given.get("m")), seed=seed, **more
+    )  # fmt: skip
 
 
 def _metaplasticity(m: str | None) -> float | None:

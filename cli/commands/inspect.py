@@ -103,7 +103,7 @@ def command(
 
 
 def _learner(model: Model, frozen: Frozen) -> dict[str, Any]:
-    """What learns, the bytes of state that it changes, and its constants."""
+    """The learner, the bytes of state that it changes, and its constants."""
     from metabit.export import HeadLayer, LevelsLayer, LevelsRule
 
     found: dict[str, Any] = {"learner": model.learner}

@@ -68,7 +68,7 @@ def command(
     except ExportError as wrong:
         raise UsageError(f"{image}: {wrong}") from None
     if learn and not any(layer.learns for layer in frozen.layers):
-        raise UsageError(f"{image} is frozen: no layer learns; export it with --bits 2 or more")
+        raise UsageError(f"{image} is frozen: no layer learns; export it with a learner, --learner")
     if report:
         require_installed("jinja2")
         report.mkdir(parents=True, exist_ok=True)

@@ -142,7 +142,6 @@ def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step
     ran = [Ran("NumPy oracle", scores, np.array(states))]
     step("NumPy oracle")
     if export.interchangeable(frozen):
-        given = given.astype(np.uint8)
         ran.append(Ran("ONNX Runtime", run_onnx(write_onnx(frozen), given)))
         ran.append(Ran("TFLite", run_tflite(write_tflite(frozen), given)))
     step("ONNX Runtime")

@@ -148,7 +148,11 @@ def test_labels_of_any_kind_are_classes_with_names(metabit: Any, names: tuple[An
     assert metabit("train", "named.npz", *SMALL[:2], "--epochs", 1).code == 0
     from metabit import train
 
-    assert train.load_checkpoint("out/checkpoint.safetensors").provenance["class_names"] == [str(n) for n in names]
+    found = train.load_checkpoint("out/checkpoint.safetensors")
+    assert isinstance(found, train.GatesCheckpoint) and found.class_names == tuple(map(str, names))
+    assert metabit("train", "named.npz", *SMALL[:2], "--epochs", 1, "--m", 1).code == 0
+    paper = train.load_checkpoint("out/checkpoint.safetensors")
+    assert paper.provenance["class_names"] == [str(n) for n in names]
 
 
 @pytest.mark.parametrize("verb", ["train", "fresh", "run", "simulate", "tune", "verify"])

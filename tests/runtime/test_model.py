@@ -161,7 +161,7 @@ def test_a_value_that_is_no_byte_is_named(model: Model, value: float, named: str
     ):
         with pytest.raises(InputError) as caught:
             verb(x)
-        limit = "this model takes whole numbers 0..255, as it was trained on"
+        limit = "this model takes whole numbers 0..255, limit it or train with such values"
         assert str(caught.value) == f"feature 3 of sample {row} is {named}: {limit}"
     assert model.state() == before
 
@@ -257,7 +257,7 @@ def test_a_frozen_image_predicts_and_says_that_it_cannot_learn() -> None:
     assert len(before) == 16
     assert model.predict_many(x).shape == (2,)
     with pytest.raises(
-        InputError, match="^nothing to learn: no layer of this image learns; export it with 2 or more hidden bits$"
+        InputError, match="^nothing to learn: no layer of this image learns; export it with a learner, metabit export --learner$"
     ):
         model.learn_many(x, [0, 1])
     with pytest.raises(InputError, match="^nothing to learn"):

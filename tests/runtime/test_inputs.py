@@ -1,0 +1,114 @@
+"""Numbers of a user become the integers of the device: the same as in training, or an error with the place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metabit.data.encoder import Encoder
+from metabit.export import GateOptions, GatesArrays, freeze_gates, write_image
+from metabit.runtime import InputError, Model
+
+RNG = np.random.default_rng(8)
+
+
+def model_of(encoder: Encoder, names: tuple[str, ...] = (), classes: tuple[str, ...] = ()) -> Model:
+    """A network of two gates and two classes above the encoder."""
+    weights = RNG.choice([-1, 1], (2, encoder.bits)).astype(np.int8)
+    one = np.ones(2)
+    output = np.array([[3, -2, 0], [-1, 2, 1]], np.int8)
+    empty = np.zeros((0, 2), np.int16), np.zeros(0, np.int64)
+    source = GatesArrays(encoder, 4, weights, one, 0 * one, 0 * one, one, output, *empty, classes, names)
+    return Model(write_image(freeze_gates(source, options=GateOptions(learner="none"))))
+
+
+def table(kind: str) -> np.ndarray:
+    scale = np.array([1, 1e-6, 1e9, 300, 1])
+    x = RNG.normal(size=(90, 5)) * scale
+    if kind == "float":
+        x[:, 4] = 7  # never varies
+        return x
+    return np.rint(x * 100 / scale).astype(np.int64) + (128 if kind == "bytes" else 0)
+
+
+@pytest.mark.parametrize("kind", ["float", "whole", "bytes"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_integers_are_those_of_the_encoder(kind: str, shared: bool) -> None:
+    x = np.clip(table("whole"), 0, 255) if kind == "bytes" else table(kind)
+    encoder = Encoder.fit(x, 3, shared=shared)
+    model = model_of(encoder)
+    assert model.inputs.dtype == np.dtype(encoder.kind) and model.features == 5
+    assert model.quantise(x).dtype == encoder.quantise(x).dtype
+    assert np.array_equal(model.quantise(x), encoder.quantise(x))
+    assert (model.inputs.scale is None) == encoder.raw
+    for dtype in (np.float32, np.float64):
+        assert np.array_equal(model.scores(x.astype(dtype)), model.scores(x))
+    assert np.array_equal(model.scores(model.device_bytes(x)), model.scores(x)) or kind == "bytes"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(-3, 12), st.integers(1, 6))
+def test_any_scale_and_any_later_value(seed: int, power: float, planes: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_t(2, (40, 3)) * 10**power + rng.normal(size=3) * 10 ** (power + 1)
+    encoder = Encoder.fit(x, planes)
+    model, later = model_of(encoder), x * rng.choice([1, 1e3, -1e3], x.shape)
+    assert np.array_equal(model.quantise(later), encoder.quantise(later))
+    assert np.array_equal(model.clipped(later), encoder.clipped(later))
+    edges = np.concatenate([encoder.ranges(), np.nextafter(encoder.ranges().astype(np.float32), np.float32(np.inf))])
+    assert np.array_equal(model.quantise(edges), encoder.quantise(edges))
+
+
+def test_values_out_of_range_are_limited_and_counted() -> None:
+    x = table("float")
+    model, far = model_of(Encoder.fit(x)), x.copy()
+    far[:4, 1] = 1e30
+    far[5:7, 3] = -1e30
+    far[:, 4] = 1e30  # a feature that never varied says nothing
+    assert model.clipped(far).tolist() == [0, 4, 0, 2, 0] and model.clipped(x).sum() == 0
+    assert (model.quantise(far)[:4, 1] == 32767).all() and (model.quantise(far)[5:7, 3] == -32768).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_a_gap_is_named_with_sample_and_feature(value: float) -> None:
+    x = table("float")
+    model = model_of(Encoder.fit(x), ("a", "b", "c", "d", "e"))
+    x[6, 2] = value
+    for verb in (model.predict_many, model.quantise, model.clipped, lambda x: model.learn_many(x, np.zeros(90, int))):
+        with pytest.raises(InputError, match="^c of sample 6 is .*: must be a finite float32, fill or drop it$"):
+            verb(x)
+
+
+@pytest.mark.parametrize(("value", "kind", "limit"), [
+    (0.5, "bytes", "0..255"), (256, "bytes", "0..255"), (-1, "bytes", "0..255"), (np.nan, "bytes", "0..255"),
+    (0.5, "whole", "-32768..32767"), (40000, "whole", "-32768..32767"), (np.inf, "whole", "-32768..32767"),
+])  # fmt: skip
+def test_without_a_scale_numbers_are_whole_and_in_range(value: float, kind: str, limit: str) -> None:
+    x = np.clip(table("whole"), 0, 255) if kind == "bytes" else table("whole") - 200
+    model = model_of(Encoder.fit(x))
+    assert model.inputs.scale is None and model.clipped(x).sum() == 0
+    x = x.astype(float)
+    x[3, 1] = value
+    with pytest.raises(
+        InputError, match=rf"^feature 1 of sample 3 is {float(value)}: this model takes whole numbers {limit}"
+    ):
+        model.predict_many(x)
+
+
+def test_names_come_from_the_notes() -> None:
+    model = model_of(Encoder.fit(table("float")), ("a", "b", "c", "d", "é"), ("no", "yes"))
+    assert model.feature_names == ("a", "b", "c", "d", "é") and model.class_names == ("no", "yes")
+    plain = model_of(Encoder.fit(table("float")))
+    assert plain.feature_names == plain.class_names == () and plain.learner == "none"
+
+
+@pytest.mark.parametrize(
+    "x", [np.zeros((2, 4)), np.zeros((2, 10)), np.zeros(5), np.zeros((2, 5), "U1"), np.zeros((2, 11), np.uint8)]
+)
+def test_another_shape_or_kind_is_refused(x: Any) -> None:
+    with pytest.raises(InputError, match="shape|values|numbers"):
+        model_of(Encoder.fit(table("float"))).predict_many(x)
