@@ -18,7 +18,7 @@ from metabit.data import Task
 from metabit.experiments import show
 from metabit.experiments.confusion import Confusion
 from metabit.experiments.rivals import SLDA, Learner, Majority, NearestMean, Softmax
-from metabit.export import Frozen, read_image
+from metabit.export import Frozen, learner_of, read_image
 from metabit.export.bits import unpack_rows
 from metabit.firmware_sim.report.page import Comparison, Line
 from metabit.runtime import Model
@@ -96,8 +96,8 @@ def features(task: Task, test: bool = False) -> NDArray[Any]:
 
 def learner_name(frozen: Frozen) -> str:
     """Name of the rule by which a network learns, "nothing" if no layer of it learns."""
-    kinds = {layer.kind for layer in frozen.layers if layer.learns}
-    return "nothing" if not kinds else "votes" if "graded" in kinds else "visits"
+    learner = learner_of(frozen)
+    return learner.name if learner else "nothing"
 
 
 def verdicts(found: Comparison, frozen: Frozen) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ def verdicts(found: Comparison, frozen: Frozen) -> tuple[str, ...]:
         said.append(
             f"Only the output learns, and the layers below it do not fit {found.datasets[0]}: {ours.name} reaches "
             f"{show.percent(ours.after[0])} there, {best.name} on the features alone {show.percent(best.after[0])}. The layer on "
-            "the inputs itself must learn: take the learner votes (metabit fresh)."
+            "the inputs itself must learn: take the learner votes (metabit fresh --learner votes)."
         )
     return tuple(said)
 

@@ -1,32 +1,72 @@
-"""The learners that a trained network can have on the device: rows from which `metabit tune` chooses.
+"""The learners that a network can have on the device: rows from which `metabit tune` chooses.
 
-A new learner is a row: its name, and a function checkpoint -> network, or None where the checkpoint cannot have it.
+A new learner of a trained network is a row: its name, and a function checkpoint -> network, or None where the checkpoint cannot
+have it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from metabit import train
+from metabit.data import Task
 from metabit.experiments.demo_settings import RECIPE
-from metabit.experiments.tuning import Start
-from metabit.export import Frozen, VisitOptions, freeze, freeze_graded, write_image
+from metabit.experiments.tuning import FreshHead, FreshVotes, Image, Start
+from metabit.export import (
+    Frozen,
+    GateOptions,
+    Notes,
+    VisitOptions,
+    VoteOptions,
+    freeze,
+    freeze_gates,
+    freeze_graded,
+    write_image,
+)
+from metabit.train.gates_checkpoint import GatesCheckpoint
+
+Trained = train.Checkpoint | GatesCheckpoint
 
 
-def _visits(checkpoint: train.Checkpoint) -> Frozen | None:
-    return None if checkpoint.spec.units == "graded" else freeze(checkpoint, VisitOptions(bits=RECIPE.bits))
+def _head(rows: int) -> Callable[[Trained], Frozen | None]:
+    def frozen(checkpoint: Trained) -> Frozen | None:
+        if not isinstance(checkpoint, GatesCheckpoint) or not checkpoint.head_fits(0):
+            return None
+        return freeze_gates(checkpoint, options=GateOptions(rows_per_class=rows))
+
+    return frozen
 
 
-def _votes(checkpoint: train.Checkpoint) -> Frozen | None:
-    return freeze_graded(checkpoint) if checkpoint.spec.units == "graded" else None
+def _levels(checkpoint: Trained) -> Frozen | None:
+    if not isinstance(checkpoint, GatesCheckpoint):
+        return None
+    return freeze_gates(checkpoint, options=GateOptions(learner="levels"))
 
 
-LEARNERS: dict[str, Callable[[train.Checkpoint], Frozen | None]] = {"visits": _visits, "votes": _votes}
+def _visits(checkpoint: Trained) -> Frozen | None:
+    if isinstance(checkpoint, GatesCheckpoint) or checkpoint.spec.units == "graded":
+        return None
+    return named(freeze(checkpoint, VisitOptions(bits=RECIPE.bits)), checkpoint)
+
+
+def _votes(checkpoint: Trained) -> Frozen | None:
+    if isinstance(checkpoint, GatesCheckpoint) or checkpoint.spec.units != "graded":
+        return None
+    return named(freeze_graded(checkpoint), checkpoint)
+
+
+LEARNERS: dict[str, Callable[[Trained], Frozen | None]] = {
+    "head": _head(1), "head, 2 rows a class": _head(2), "levels": _levels, "visits": _visits, "votes": _votes,
+}  # fmt: skip
 """Name -> the network with this learner as it is by default. The first that fits is the default learner."""
 
 
-def starts_of(path: Path) -> dict[str, Start]:
+def trained_starts(path: Path) -> dict[str, Start]:
     """A network for each learner that the checkpoint can have, by name.
 
     Raises:
@@ -35,4 +75,24 @@ def starts_of(path: Path) -> dict[str, Start]:
     """
     checkpoint = train.load_checkpoint(path)
     made = {name: frozen(checkpoint) for name, frozen in LEARNERS.items()}
-    return {name: Start(write_image(network)) for name, network in made.items() if network is not None}
+    return {name: Image(write_image(network)) for name, network in made.items() if network is not None}
+
+
+def fresh_starts(
+    task: Task, sample: NDArray[Any], seed: int, hidden: int, votes: VoteOptions | None
+) -> dict[str, Start]:
+    """The learners from nothing, by name: heads of two sizes, and votes if they have options.
+
+    sample: unlabelled samples (n, F). seed: of the networks for the device. hidden: units that learn by votes.
+    """
+    found: dict[str, Start] = {
+        name: FreshHead(sample, task.classes, units, task.class_names, task.feature_names, seed)
+        for name, units in (("head", 64), ("head, 128 units", 128))
+    }
+    return found if votes is None else found | {"votes": FreshVotes((task.features, hidden, task.classes), votes)}
+
+
+def named(frozen: Frozen, checkpoint: train.Checkpoint) -> Frozen:
+    """A network of the paper with the names of classes and features that its checkpoint knows."""
+    classes, features = (tuple(checkpoint.provenance.get(f"{kind}_names", ())) for kind in ("class", "feature"))
+    return replace(frozen, notes=Notes(classes, features)) if classes or features else frozen

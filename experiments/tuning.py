@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from metabit.data import Task
 from metabit.experiments import stream
 from metabit.experiments.errors import UsageError
 from metabit.experiments.stream import Tally
-from metabit.export import Frozen, VoteOptions, fresh_votes, read_image, retune, tunable_settings, write_image
+from metabit.export import Frozen, VoteOptions, fresh, fresh_votes, read_image, retune, tunable_settings, write_image
 from metabit.export.freeze.levels import generator_state
 from metabit.runtime import Model
 
@@ -29,33 +30,72 @@ ORDERS: tuple[Order, ...] = ("time", "sorted", "mixed")
 Pair = tuple[stream.Bytes, stream.Labels]
 
 
-@dataclass(frozen=True)
-class Start:
-    """The network that learns: an image with its generator seeded anew for each run, or a fresh network drawn anew.
+class Start(ABC):
+    """The network that a learner begins with."""
 
-    Args:
-        image: bytes of a .mbit file, or None for a fresh network.
-        sizes: features, hidden units and classes of a fresh network.
-        options: of a fresh network.
-    """
+    @abstractmethod
+    def drawn(self, seed: int) -> Frozen:
+        """The network of a run with this seed, with the learner as it is."""
 
-    image: bytes | None
-    sizes: tuple[int, int, int] = (0, 0, 0)
-    options: VoteOptions = field(default_factory=VoteOptions)
+    @abstractmethod
+    def first(self) -> Frozen:
+        """The network for the device, which has learnt nothing of the stream."""
 
     def network(self, settings: Mapping[str, Any], seed: int) -> Frozen:
         """The network of one run, with the settings of a trial."""
-        if self.image is None:
-            frozen = fresh_votes(*self.sizes, replace(self.options, seed=seed % 2**32))
-        else:
-            frozen = replace(read_image(self.image), generator=generator_state(seed))
-        return retune(frozen, settings)
+        return retune(self.drawn(seed), settings)
 
     def tuned(self, settings: Mapping[str, Any]) -> bytes:
-        """The image for the device, with these settings: it has learnt nothing of the stream, and an image keeps its generator."""
-        if self.image is None:
-            return write_image(self.network(settings, self.options.seed))
-        return write_image(retune(read_image(self.image), settings))
+        """The image for the device, with these settings."""
+        return write_image(retune(self.first(), settings))
+
+
+@dataclass(frozen=True)
+class Image(Start):
+    """An image: its generator is seeded anew for each run, and the one for the device keeps its own."""
+
+    image: bytes
+
+    def drawn(self, seed: int) -> Frozen:
+        return replace(read_image(self.image), generator=generator_state(seed))
+
+    def first(self) -> Frozen:
+        return read_image(self.image)
+
+
+@dataclass(frozen=True)
+class FreshVotes(Start):
+    """A network that learns by votes from nothing, drawn anew for each run. sizes: features, hidden units, classes."""
+
+    sizes: tuple[int, int, int]
+    options: VoteOptions = field(default_factory=VoteOptions)
+
+    def drawn(self, seed: int) -> Frozen:
+        return fresh_votes(*self.sizes, replace(self.options, seed=seed % 2**32))
+
+    def first(self) -> Frozen:
+        return self.drawn(self.options.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class FreshHead(Start):
+    """A head on units from nothing, which are drawn anew for each run. Fields: as of `metabit.export.fresh`."""
+
+    sample: NDArray[Any]
+    classes: int
+    units: int
+    class_names: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+    seed: int = 0
+
+    def drawn(self, seed: int) -> Frozen:
+        return fresh(
+            self.sample, self.classes, units=self.units, class_names=self.class_names, feature_names=self.feature_names,
+            seed=seed % 2**32,
+        )  # fmt: skip
+
+    def first(self) -> Frozen:
+        return self.drawn(self.seed)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from metabit.export.files.image import read_image, write_image
 from metabit.export.files.interchange import interchangeable
 from metabit.export.freeze.fresh import fresh, fresh_votes
 from metabit.export.freeze.gates import GateOptions, GatesArrays, GatesSource, freeze_gates
-from metabit.export.freeze.retune import retune, tunable_settings
+from metabit.export.freeze.retune import learner_of, retune, tunable_settings
 from metabit.export.freeze.triples import sample_of_ranges
 from metabit.export.freeze.visits import VisitOptions, freeze
 from metabit.export.freeze.votes import VOTES_AFTER_TRAINING, VoteOptions, freeze_graded
@@ -62,7 +62,7 @@ __all__ = [
     "Frozen", "GateOptions", "GatesArrays", "GatesLayer", "GatesSource", "GradedLayer", "HeadLayer", "HeadRows", "HeadScale",
     "HeadSettings", "Layer", "LevelsLayer", "LevelsRule", "MissingExtra", "Notes", "Oracle", "OutputLayer", "Rule",
     "TriplesLayer", "VisitOptions", "VoteOptions", "Votes", "Written", "check_bundle", "export_all", "freeze", "freeze_gates",
-    "freeze_graded", "fresh", "fresh_votes", "interchangeable", "read_image", "retune", "sample_of_ranges",
+    "freeze_graded", "fresh", "fresh_votes", "interchangeable", "learner_of", "read_image", "retune", "sample_of_ranges",
     "tunable_settings", "write_image",
 ]  # fmt: skip
 

@@ -44,8 +44,8 @@ from metabit.firmware_sim.report.page import Comparison, Deployment, Line, Prove
 from metabit.firmware_sim.run.emulate import Device, Replies, Reply
 
 __all__ = [
-    "Board", "BoardError", "Budgets", "BuildError", "Check", "Comparison", "Cost", "Deployment", "Device", "DeviceLost", "DoesNotFit",
-    "FirmwareError", "FirmwareFault", "Line", "Measurement", "Meter", "MissingExtra", "Provenance", "Replies", "Reply",
-    "Report", "StackBound", "StackUnbounded", "boards", "breaches", "build", "check", "load_board", "load_budgets",
+    "Board", "BoardError", "Budgets", "BuildError", "Check", "Comparison", "Cost", "Deployment", "Device", "DeviceLost",
+    "DoesNotFit", "FirmwareError", "FirmwareFault", "Line", "Measurement", "Meter", "MissingExtra", "Provenance", "Replies",
+    "Reply", "Report", "StackBound", "StackUnbounded", "boards", "breaches", "build", "check", "load_board", "load_budgets",
     "measure", "stack_bound", "write_report",
 ]  # fmt: skip

@@ -129,6 +129,7 @@ def _formats(formats: str | None, frozen: Frozen) -> list[str]:
 def _frozen(source: Path, output: Path | None, given: dict[str, Any], seed: int) -> Frozen:
     """The network of an image, or of a checkpoint with these options."""
     from metabit import export, train
+    from metabit.experiments.learners import named
     from metabit.train.gates_checkpoint import GatesCheckpoint
 
     if source.suffix == ".mbit":
@@ -145,12 +146,7 @@ def _frozen(source: Path, output: Path | None, given: dict[str, Any], seed: int)
     checkpoint = train.load_checkpoint(source)
     if isinstance(checkpoint, GatesCheckpoint):
         return _gates(checkpoint, given, seed)
-    frozen = _paper(checkpoint, given, seed)
-    names = {name: tuple(checkpoint.provenance.get(f"{kind}_names", ())) for name, kind in _NOTES.items()}
-    return replace(frozen, notes=export.Notes(**names)) if any(names.values()) else frozen
-
-
-_NOTES = {"classes": "class", "features": "feature"}
+    return named(_paper(checkpoint, given, seed), checkpoint)
 
 
 def _gates(checkpoint: GatesCheckpoint, given: dict[str, Any], seed: int) -> Frozen:

@@ -7,11 +7,12 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 from typer import Argument, Option
 
 from metabit.cli import beside, datasets
-from metabit.cli.commands.fresh import thresholds_of
+from metabit.cli.commands.fresh import sample_of, thresholds_of
 from metabit.cli.errors import UsageError
 from metabit.cli.removed import refusing
 from metabit.experiments import show, stream
@@ -43,8 +44,8 @@ def command(
     trials: Annotated[int, Option(help="Settings to try, drawn at random.", min=1)] = 32,
     rounds: Annotated[int, Option(help="Seeds that the last ones left are tried with.", min=1)] = 8,
     passes: datasets.Passes = 1,
-    hidden: Annotated[int | None, Option(help="Hidden units without a source, 192 by default.")] = None,
-    bits: Annotated[int | None, Option(help="Bits a synapse without a source, 4 by default.")] = None,
+    hidden: Annotated[int | None, Option(help="Hidden units of votes without a source, 192 by default.")] = None,
+    bits: Annotated[int | None, Option(help="Bits a synapse of votes without a source, 4 by default.")] = None,
     table: Annotated[Path, Option(help="Every finished run, JSON lines; none is run twice.")] = Path("out/tune.jsonl"),
     workers: Annotated[int, Option(help="Processes at once; 0: this one.", min=0)] = 0,
     no_rivals: datasets.NoRivals = False,
@@ -57,8 +58,9 @@ def command(
     start. Its score is the mean of two accuracies at the end: on the samples left out (new), and on samples of the old tasks that
     --also names, so that forgetting counts. The better half is tried again with another seed and other samples left out, and so on.
     The best trial replaces the present settings only if it beats them by more than chance on seeds that neither has seen. The test
-    parts are used once, after the choice, to compare it with other learners. All learners that a checkpoint can have compete.
-    Ctrl-C keeps the finished runs.
+    parts are used once, after the choice, to compare it with other learners. All learners that a checkpoint can have compete:
+    a head with one row a class or two, and levels, or visits or votes; without a source, heads and votes from nothing. Ctrl-C keeps
+    the finished runs.
 
     Example: [bold]metabit tune out/checkpoint.safetensors --data my.csv --also old.csv -o out/tuned.mbit[/]
     """
@@ -123,26 +125,30 @@ def _opened(
     source: Path | None, data: str, also: list[str], hidden: int | None, bits: int | None, seed: int
 ) -> tuple[dict[str, Start], dict[str, Task]]:
     """The learners that compete, and the datasets as their inputs; the stream is the first of them."""
+    from metabit.data.task import check_bytes
     from metabit.experiments.comparison import learner_name
-    from metabit.experiments.tuning import Start
+    from metabit.experiments.learners import fresh_starts, trained_starts
+    from metabit.experiments.tuning import Image
     from metabit.export import VoteOptions, read_image
 
     tasks: dict[str, Task] = {}
     names = dict.fromkeys([data, *also])
     if source is None:
         task = datasets.loaded(data, seed)
-        options = VoteOptions(bits=4 if bits is None else bits, thresholds=thresholds_of(task), seed=seed)
-        starts = {"votes": Start(None, (task.features, 192 if hidden is None else hidden, task.classes), options)}
-        tasks[data] = stream.as_inputs(task, starts["votes"].network({}, seed))
+        options = None
+        if hidden is not None or bits is not None:
+            check_bytes(task, "votes", "leave out --hidden and --bits: a head takes any numbers")
+        if task.x_train.dtype == np.uint8:
+            options = VoteOptions(bits=4 if bits is None else bits, thresholds=thresholds_of(task), seed=seed)
+        starts = fresh_starts(task, sample_of(task, seed), seed, 192 if hidden is None else hidden, options)
+        tasks[data] = task
         del names[data]
     elif source.suffix == ".mbit":
-        start = Start(source.read_bytes())
-        starts = {learner_name(read_image(source.read_bytes())): start}
+        blob = source.read_bytes()
+        starts = {learner_name(read_image(blob)): Image(blob)}
     else:
-        from metabit.experiments.learners import starts_of
-
-        starts = starts_of(source)
-    frozen = next(iter(starts.values())).network({}, seed)
+        starts = trained_starts(source)
+    frozen = next(iter(starts.values())).first()
     return starts, tasks | datasets.opened(names, frozen, seed, quiet=True)
 
 

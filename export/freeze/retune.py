@@ -15,21 +15,19 @@ import numpy as np
 
 from metabit.export.errors import ExportError, need_number
 from metabit.export.freeze.fresh import fresh_votes
-from metabit.export.freeze.gates import GateOptions
 from metabit.export.freeze.levels import dose_of, tables
 from metabit.export.freeze.output_levels import levels_rule
 from metabit.export.freeze.visits import VisitOptions
 from metabit.export.freeze.votes import VoteOptions
 from metabit.export.frozen import (
     CERTAIN,
-    COUNT_FLOOR,
+    COUNT_LIMIT,
     DenseLayer,
     Frozen,
     GradedLayer,
     HeadLayer,
     Layer,
     LevelsLayer,
-    LevelsRule,
     OutputLayer,
     Rule,
 )
@@ -37,22 +35,24 @@ from metabit.export.frozen import (
 
 @dataclass(frozen=True)
 class Range:
-    """Values worth a try: from low to high, evenly or (log) evenly in their logarithm; or one of `values`."""
+    """Values worth a try: from low to high, evenly or (log) evenly in their logarithm, all or (whole) whole numbers; or one of
+    `values`."""
 
     low: float = 0.0
     high: float = 0.0
     log: bool = False
+    whole: bool = False
     values: tuple[str, ...] = ()
 
     def draw(self, rng: np.random.Generator) -> float | str:
-        """A random value, rounded to three digits, so that a table shows exactly what was tried."""
+        """A random value, rounded to three digits or to a whole number, so that a table shows exactly what was tried."""
         if self.values:
             return self.values[int(rng.integers(len(self.values)))]
         if self.log:
             value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
         else:
             value = rng.uniform(self.low, self.high)
-        return float(f"{value:.3g}")
+        return round(value) if self.whole else float(f"{value:.3g}")
 
 
 VOTES = {
@@ -73,14 +73,10 @@ VISITS = {
 }
 """Settings of the visit rule, as in `VisitOptions`. delta is m Δ, the metaplasticity of one level, in every layer; temperature is
 relative to the present one."""
-HEAD = {
-    "memory": Range(16, 1023, log=True),
-    "covariance_memory": Range(64, 8192, log=True),
-    "ridge": Range(40, 8000, log=True),
-    "prior": Range(values=("on", "off")),
-}
-"""Settings of a head, as in `HeadSettings`; whole numbers are rounded."""
-LEVELS = {"m": Range(0.0, 4.0), "dose": Range(0.1, 10.0, log=True), "skip_below": Range(0.0, 0.4)}
+
+HEAD = {"memory": Range(30, 1023, log=True, whole=True), "prior": Range(values=("on", "off"))}
+"""Settings of a head, as in `GateOptions`."""
+LEVELS = {"m": Range(0.0, 6.0), "dose": Range(0.2, 5.0, log=True), "skip_below": Range(0.0, 0.2)}
 """Settings of output levels that learn, as in `GateOptions`."""
 
 
@@ -169,35 +165,6 @@ def _visits(frozen: Frozen, settings: Mapping[str, Any]) -> Frozen:
     return replace(frozen, layers=tuple(layers), skip_below=skip_below, temperature=temperature)
 
 
-def _head(frozen: Frozen, settings: Mapping[str, Any]) -> Frozen:
-    *below, head = frozen.layers
-    assert isinstance(head, HeadLayer)
-    changes: dict[str, Any] = {}
-    for name, value in settings.items():
-        if name == "prior":
-            if value not in ("on", "off"):
-                raise ExportError(f"prior={value!r}: must be 'on' or 'off'")
-            changes[name] = value == "on"
-        else:
-            need_number(name, value, 0, 2**15, "a number that a head takes")
-            changes[name] = round(value)
-    changed = replace(head.settings, **changes)
-    seen = min(head.seen, max(changed.covariance_memory, COUNT_FLOOR))
-    return replace(frozen, layers=(*below, replace(head, settings=changed, seen=seen)))
-
-
-def _levels(frozen: Frozen, settings: Mapping[str, Any]) -> Frozen:
-    GateOptions(learner="levels", **settings)  # checks the values
-    *below, last = frozen.layers
-    assert isinstance(last, LevelsLayer) and last.rule is not None
-    rule = levels_rule(last.bits, last.inputs, settings.get("m", 0.0), settings.get("dose", 1.0))
-    rule = LevelsRule(
-        rule.dose if "dose" in settings else last.rule.dose, rule.weaken if "m" in settings else last.rule.weaken
-    )
-    skip_below = round(4096 * settings["skip_below"]) if "skip_below" in settings else frozen.skip_below
-    return replace(frozen, layers=(*below, replace(last, rule=rule)), skip_below=skip_below)
-
-
 def _rule(rule: Rule, layer: Layer, settings: Mapping[str, Any]) -> Rule:
     strengthen, weaken = rule.strengthen, rule.weaken
     same = bool((strengthen != CERTAIN).any())  # both directions have a probability so far
@@ -211,9 +178,35 @@ def _rule(rule: Rule, layer: Layer, settings: Mapping[str, Any]) -> Rule:
     return Rule(strengthen, weaken, dose)
 
 
+def _head(frozen: Frozen, settings: Mapping[str, Any]) -> Frozen:
+    *below, head = frozen.layers
+    assert isinstance(head, HeadLayer)
+    changes = dict(settings)
+    if "prior" in changes:
+        if changes["prior"] not in ("on", "off"):
+            raise ExportError(f"prior={changes['prior']!r}: must be 'on' or 'off'")
+        changes["prior"] = changes["prior"] == "on"
+    if "memory" in changes:
+        need_number("memory", changes["memory"], 1, COUNT_LIMIT - 1, "a whole number from 1 to 1023 samples", int)
+    return replace(frozen, layers=(*below, replace(head, settings=replace(head.settings, **changes))))
+
+
+def _levels(frozen: Frozen, settings: Mapping[str, Any]) -> Frozen:
+    *below, layer = frozen.layers
+    assert isinstance(layer, LevelsLayer) and layer.rule is not None
+    rule = layer.rule
+    if "m" in settings:
+        rule = replace(rule, weaken=levels_rule(layer.bits, layer.inputs, m=settings["m"]).weaken)
+    if "dose" in settings:
+        rule = replace(rule, dose=levels_rule(layer.bits, layer.inputs, dose=settings["dose"]).dose)
+    skip_below = settings.get("skip_below", frozen.skip_below / 4096)
+    need_number("skip_below", skip_below, 0, 1, "from 0 to 1")
+    return replace(frozen, layers=(*below, replace(layer, rule=rule)), skip_below=round(4096 * skip_below))
+
+
 LEARNERS = (
-    Learner("votes", ("graded",), VOTES, _votes),
-    Learner("visits", ("dense", "output"), VISITS, _visits),
     Learner("head", ("head",), HEAD, _head),
     Learner("levels", ("levels",), LEVELS, _levels),
+    Learner("votes", ("graded",), VOTES, _votes),
+    Learner("visits", ("dense", "output"), VISITS, _visits),
 )

@@ -16,7 +16,7 @@ import pytest
 from networks import network
 
 from metabit.data import load
-from metabit.experiments.tuning import HELD, ORDERS, Bench, Order, Start, draw, held_out, ordered
+from metabit.experiments.tuning import HELD, ORDERS, Bench, FreshVotes, Image, Order, draw, held_out, ordered
 from metabit.export import VoteOptions, fresh_votes, read_image, retune, write_image
 from metabit.runtime import Model
 
@@ -44,16 +44,31 @@ def test_it_finds_what_a_badly_set_network_lacks(metabit: Any) -> None:
     assert metabit(*words).json() == found and Path("out/tune.jsonl").read_bytes() == rows  # nothing is run twice
 
 
-def test_without_an_image_it_tunes_what_fresh_would_make(metabit: Any) -> None:
+def test_without_a_source_it_tunes_what_fresh_would_make(metabit: Any) -> None:
     ran = metabit("tune", "--data", "digits", "--hidden", 32, *SHORT, "-o", "a.mbit")
     assert ran.code == 0 and "as it is" in ran.out and ("other seeds" in ran.out or "nothing leads" in ran.out)
     assert "time: new" in ran.out and "name the data of before" in ran.out and "saved as a.mbit" in ran.out
     found = metabit("tune", "--data", "digits", "--hidden", 32, *SHORT, "--json", "--table", "other.jsonl").json()
-    assert {trial["trial"] for trial in found["trials"]} == set(range(7)) and found["saved"] is None
-    metabit("fresh", "digits", "-o", "fresh.mbit", "--learner", "votes", "--hidden", 32)
+    assert {trial["trial"] for trial in found["trials"]} == set(range(9)) and found["saved"] is None
+    assert {trial["settings"]["learner"] for trial in found["trials"]} == {"head", "head, 128 units", "votes"}
+    words = {
+        "head": ("--units", 64),
+        "head, 128 units": ("--units", 128),
+        "votes": ("--learner", "votes", "--hidden", 32),
+    }
+    metabit("fresh", "digits", "-o", "fresh.mbit", *words[found["best"].pop("learner")])
     start = read_image(Path("fresh.mbit").read_bytes())
-    settings = {name: value for name, value in found["best"].items() if name != "learner"}
-    assert Path("a.mbit").read_bytes() == write_image(retune(start, settings))
+    assert Path("a.mbit").read_bytes() == write_image(retune(start, found["best"]))
+
+
+def test_floats_without_a_source_have_heads_only(metabit: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 120)
+    np.savez(tmp_path / "floats.npz", x=(rng.normal(size=(120, 5)) + 3 * np.eye(3, 5)[y]) * 1e4, y=y)
+    found = metabit("tune", "--data", "floats.npz", "--trials", 2, "--rounds", 1, "--json").json()
+    assert {trial["settings"]["learner"] for trial in found["trials"]} == {"head", "head, 128 units"}
+    assert found["trials"][0]["score"] > 0.8
+    metabit("tune", "--data", "floats.npz", "--hidden", 9).fails("votes takes whole numbers from 0 to 255", "--hidden")
 
 
 def test_the_score_counts_what_is_forgotten_in_every_order(metabit: Any, image: Path, data: Path) -> None:
@@ -108,6 +123,19 @@ def test_a_checkpoint_competes_with_every_learner_it_can_have(metabit: Any) -> N
         assert write_image(replace(retune(exported, settings), generator=tuned.generator)) == write_image(tuned)
 
 
+def test_heads_and_levels_of_the_default_network_compete(metabit: Any) -> None:
+    metabit("train", "digits", "-o", "net", "--epochs", 2)
+    words = ("tune", "net/checkpoint.safetensors", "--data", "digits:sideways", "--also", "digits", *SHORT)
+    found = metabit(*words, "-o", "net/tuned.mbit", "--json").json()
+    names = {trial["settings"]["learner"]: trial for trial in reversed(found["trials"])}
+    assert set(names) == {"head", "head, 2 rows a class", "levels"}
+    assert (
+        names["head"]["new"]["sorted"] > 0.6 > names["levels"]["new"]["sorted"]
+    )  # only means keep a class while others come
+    assert found["best"]["learner"].startswith("head")
+    assert metabit("inspect", "net/tuned.mbit", "--json").json()["learned"]["steps"] == 0
+
+
 def test_orders_of_a_stream() -> None:
     y = np.array([2, 0, 2, 1, 0, 1, 2])
 
@@ -131,7 +159,7 @@ def test_what_is_held_out_is_spread_over_the_stream_and_never_learnt() -> None:
             assert (blocks.sum(1) == 1).all() and held_out(samples, seed).sum() == samples // HELD
     assert not np.array_equal(held_out(400, 0), held_out(400, 1))
     task = load("digits").whole()
-    start = Start(None, (64, 32, 10), VoteOptions(thresholds=(3, 9)))
+    start = FreshVotes((64, 32, 10), VoteOptions(thresholds=(3, 9)))
     bench = Bench.of({"votes": start}, task, {}, orders=("time",))
     row = bench({"settings": {"learner": "votes"}, "seed": 4})
     held = held_out(len(task.y_train), 4)
@@ -143,7 +171,7 @@ def test_what_is_held_out_is_spread_over_the_stream_and_never_learnt() -> None:
 
 
 def test_more_trials_begin_with_the_same_ones() -> None:
-    both = {"visits": Start(write_image(network(3))), "votes": Start(None, (64, 32, 10))}
+    both = {"visits": Image(write_image(network(3))), "votes": FreshVotes((64, 32, 10))}
     few, many = draw(both, 5, 1), draw(both, 9, 1)
     assert len({str(settings) for settings in draw(both, 600, 1)}) == 602  # none twice
     assert many[:7] == few and few[:2] == [{"learner": "visits"}, {"learner": "votes"}] and draw(both, 5, 2) != few
@@ -152,14 +180,14 @@ def test_more_trials_begin_with_the_same_ones() -> None:
 
 
 def test_another_stream_or_network_is_another_race() -> None:
-    task, start = load("digits").whole(), Start(None, (64, 32, 10))
+    task, start = load("digits").whole(), FreshVotes((64, 32, 10))
     starts = {"votes": start}
     known = {
         Bench.of(starts, task, {}).digest(),
         Bench.of(starts, task, {}, passes=2).digest(),
         Bench.of(starts, load("digits:sideways").whole(), {}).digest(),
         Bench.of(starts, task, {"digits": task}).digest(),
-        Bench.of({"votes": Start(None, (64, 33, 10))}, task, {}).digest(),
+        Bench.of({"votes": FreshVotes((64, 33, 10))}, task, {}).digest(),
         Bench.of(starts, task, {}, orders=("time",)).digest(),
         Bench.of(starts | {"other": start}, task, {}).digest(),
     }
