@@ -24,6 +24,7 @@ NAMES = (
     "visit_rule",
     "training",
     "learner",
+    "fresh",
     "train_step",
     "kernels",
     "host",
