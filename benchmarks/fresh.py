@@ -33,7 +33,7 @@ COUNTS = (25, 50, 100, 300)
 FILES = ("good", "mixed_ranges", "bitmaps_float")
 SAMPLE = 64
 RATES = {"softmax 0.01": 0.01, "softmax 0.0003": 0.0003}
-"""Of softmax regression: the `rivals.RATES` best on the shuffled and on the sorted streams of splits 10, 11 and 12."""
+"""Rates of softmax regression: the `rivals.RATES` best on the shuffled and on the sorted streams of splits 10, 11 and 12."""
 OURS: dict[str, dict[str, Any]] = {
     "64 units": {"units": 64, "sample": SAMPLE},
     "128 units": {"units": 128, "sample": SAMPLE},
