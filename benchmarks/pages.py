@@ -25,6 +25,7 @@ NAMES = (
     "training",
     "learner",
     "levels",
+    "fresh",
     "train_step",
     "kernels",
     "host",

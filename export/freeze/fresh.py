@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ from metabit.export.frozen import Frozen, HeadRows, HeadSettings, Notes
 from metabit.export.validate import check_limits
 from metabit.export.validate_gates import MAX_ROWS
 from metabit.train.network.spec import MAX_GRADED, MAX_UNITS
+
+WITHIN = 1365
+"""Variance of a value within a class that a head expects before it has seen one: a third of the variance of all samples."""
 
 
 def fresh(
@@ -66,6 +70,7 @@ def fresh(
     layer = fit_triples(sample, units, takes, seed)
     nothing = np.zeros((0, layer.units), np.int8), np.zeros(0, np.int64)
     head = head_layer(*nothing, classes + spare_classes, None, settings, rows)
+    head = replace(head, covariance=np.where(head.covariance, WITHIN, 0).astype(np.int16))
     named = class_names or feature_names
     notes = Notes(tuple(class_names), tuple(feature_names)) if named else None
     frozen = Frozen((layer, head), None, temperature=4096, skip_below=0, generator=generator_state(seed), notes=notes)

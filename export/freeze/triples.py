@@ -114,7 +114,7 @@ def _checked(sample: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _scale(x: NDArray[np.float32], dtype: np.dtype[Any], takes: Takes) -> tuple[Integers, NDArray[np.float32] | None]:
-    """What the device takes, and the scale to it."""
+    """Dtype that the device takes, and the scale to it."""
     if takes not in ("auto", "uint8", "int16", "float"):
         raise ExportError(f"takes={takes!r}: must be auto, uint8, int16 or float")
     kind: Integers = "uint8" if takes == "uint8" or (takes == "auto" and dtype in (np.uint8, np.bool_)) else "int16"

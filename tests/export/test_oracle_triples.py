@@ -57,7 +57,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 def integers(layer: TriplesLayer, x: NDArray[Any]) -> NDArray[Any]:
-    """What the device is given for features (n, F)."""
+    """Integers that the device is given for features (n, F)."""
     return device_integers(x, layer.integers, layer.scale)
 
 

@@ -257,7 +257,8 @@ def test_a_frozen_image_predicts_and_says_that_it_cannot_learn() -> None:
     assert len(before) == 16
     assert model.predict_many(x).shape == (2,)
     with pytest.raises(
-        InputError, match="^nothing to learn: no layer of this image learns; export it with a learner, metabit export --learner$"
+        InputError,
+        match="^nothing to learn: no layer of this image learns; export it with a learner, metabit export --learner$",
     ):
         model.learn_many(x, [0, 1])
     with pytest.raises(InputError, match="^nothing to learn"):
