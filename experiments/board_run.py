@@ -16,6 +16,7 @@ from metabit.export.files.image import with_state
 from metabit.firmware_sim import (
     Board,
     Budgets,
+    Chapter,
     Comparison,
     Deployment,
     Device,
@@ -178,7 +179,7 @@ def report(plan: Plan, ran: Ran, image_name: str, compared: Comparison | None = 
         title=f"{image_name} on {plan.board.name}",
         summary=summary,
         network=", ".join(layer_names(plan.frozen)),
-        deployments=[ran.deployment] if ran.deployment else [],
+        chapters=[_chapter(ran.deployment, compared)] if ran.deployment else [],
         boards=[ran.measurement],
         checks=check(ran.measurement, plan.budgets),
         provenance=Provenance.now(show.command_line(), plan.seed, compiler=compiler_version()),
@@ -186,14 +187,23 @@ def report(plan: Plan, ran: Ran, image_name: str, compared: Comparison | None = 
             f"Times are those of {ran.measurement.samples}; budgets are compared with the worst of these calls.",
             f"{ran.measurement.wait_states} The cycle model is {ran.measurement.model}.",
         ),
-        comparison=compared,
     )
 
 
+def _chapter(learnt: Deployment, compared: Comparison | None) -> Chapter:
+    text = "The device learns in place, one sample at a time; it keeps no sample."
+    return Chapter("Learning on the device", text, [learnt], {"": compared} if compared else {})
+
+
 def levels(image: bytes) -> dict[int, int]:
-    """Count the synapses at each level, over the layers that learn; in a frozen network, over the first layer."""
+    """Count the synapses at each level, over the layers that learn; in a frozen network, over the first layer.
+
+    A head has no levels.
+    """
     layers = export.read_image(image).layers
     chosen = [layer for layer in layers if layer.learns] or [layers[0]]
+    if chosen[0].kind == "head":
+        return {}
     found, counts = np.unique(np.concatenate([layer.hidden.ravel() for layer in chosen]), return_counts=True)
     return {int(level): int(count) for level, count in zip(found, counts, strict=True)}
 
@@ -213,6 +223,7 @@ def _chosen(plan: Plan, tally: stream.Tally) -> str:
 def counts(image: bytes, tally: stream.Tally, before: bytes, after: bytes) -> dict[str, Any]:
     """Fields of a `Deployment`: work per sample, synapses that learn, and the levels in both states of the image."""
     work = {name: value for name, value in tally.per_sample().items() if name != "skipped"}
-    synapses = sum(layer.hidden.size for layer in export.read_image(image).layers if layer.learns)
+    layers = export.read_image(image).layers
+    synapses = sum(layer.hidden.size for layer in layers if layer.learns and layer.kind != "head")
     states = {"levels_before": levels(with_state(image, before)), "levels_after": levels(with_state(image, after))}
     return {**work, "synapses": synapses, **states}

@@ -49,6 +49,7 @@ def compare(
     ours: Line,
     old: Sequence[str] = (),
     progress: Callable[[], None] = lambda: None,
+    taught: Sequence[str] = (),
 ) -> Comparison:
     """Let every rival learn the stream, and say in words which learner is better.
 
@@ -59,6 +60,7 @@ def compare(
         ours: the model's own line, its accuracies in the order of `tasks`.
         old: names in `tasks` of what the model may have learnt before the stream.
         progress: called `steps` times.
+        taught: further names in `tasks` whose classes the stream teaches.
     """
     order = np.concatenate(list(pieces))
     frozen, model = read_image(image), Model(image)
@@ -79,7 +81,7 @@ def compare(
             learner.scale(x[:SCALED_BY])
         progress()
         lines.append(_line(rival, learner, x, y, tests, progress))
-    found = Comparison(tuple(tasks), tuple(known), tuple(lines), _began(name, known, old))
+    found = Comparison(tuple(tasks), tuple(known), tuple(lines), _began(name, known, old), taught=tuple(taught))
     return replace(found, verdicts=verdicts(found, frozen))
 
 

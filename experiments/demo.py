@@ -1,206 +1,232 @@
-"""The demo: train on upright digits, export, learn sideways digits in place on an emulated board, measure."""
+"""The demo: the default network learns turned digits and a digit it never saw, in place, on an emulated board.
+
+The first chapter is the default network with a head, beside its rivals; the second one is the paper's rule
+(`metabit.experiments.demo_paper`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit import export, firmware_sim, train
-from metabit.data import load, thermometer
-from metabit.experiments import board_run, comparison, show, stream
-from metabit.experiments.demo_settings import RECIPE, Recipe
+from metabit import export, firmware_sim
+from metabit.data import Task, load
+from metabit.experiments import comparison, demo_paper, show, stream
 from metabit.export.files.image import with_state
+from metabit.firmware_sim import Chapter, Comparison, Deployment, Line, Measurement, Provenance, Report
 from metabit.firmware_sim.build.toolchain import compiler_version
 from metabit.firmware_sim.report.measure import SECOND_BUILD, layer_costs
-from metabit.firmware_sim.report.page import Comparison, Deployment, Line, Provenance, Report
 from metabit.runtime import Model
+from metabit.train.gates_checkpoint import GatesCheckpoint
+from metabit.train.recipe_run import RecipeSettings, run_recipe
 
-OLD_TASK, NEW_TASK = "digits", "digits:sideways"
-TASKS = ("upright", "sideways")
 LEARNS_ON = "nrf52840"
+UNSEEN = 9
+"""Digit that no training sample shows before deployment."""
+NAMES = ("upright 0 to 8", "sideways 0 to 8", "nine")
+ORDERS = ("mixed", "class after class")
 CHUNK = 200
 """Samples between two points of the accuracy curve."""
 MEASURED = 200
 """Learning steps of the stream that are measured on the boards that do not run all of it."""
-
-Learn = Callable[[NDArray[np.uint8], NDArray[np.int64]], Any]
+TITLE = "The default network"
+TEXT = (
+    "A network of 32 gates, trained on upright digits 0 to 8. After deployment the device learns the same digits turned by 90 "
+    "degrees, and nines, which it never saw: one pass, one sample at a time, no sample kept. It does so twice: mixed, and one "
+    "class after the other, the nines last."
+)
 
 
 @dataclass(frozen=True)
-class DeploymentOptions:
-    """One deployment of the trained network: its name in tables, and how the device learns."""
+class Problem:
+    """The data of the first chapter.
 
-    name: str
-    description: str
-    options: export.VisitOptions
+    old: upright digits 0..8, with their training part. new: the stream as its training part, sideways 0..8 and then upright nines;
+    its test part is sideways. nine: upright nines.
+    """
 
+    old: Task
+    new: Task
+    nine: Task
 
-def deployment_options(recipe: Recipe = RECIPE, seed: int = 0) -> tuple[DeploymentOptions, ...]:
-    """The deployments of the demo. They differ only in what their names say."""
+    @property
+    def tests(self) -> tuple[Task, ...]:
+        """Tasks in the order of `NAMES`."""
+        return self.old, self.new, self.nine
 
-    def options(visits: float, m: float | None = None) -> export.VisitOptions:
-        return export.VisitOptions(bits=recipe.bits, visit_rate=visits, m=m, seed=seed)
-
-    told = "learns with metaplasticity: the higher a level, the rarer a step toward zero"
-    plain = "the same levels and visit rate without metaplasticity"
-    gentle = "without metaplasticity, at the visit rate that suits it best"
-    return (
-        DeploymentOptions("metaplastic", told, options(recipe.visits)),
-        DeploymentOptions("m = 0", plain, options(recipe.visits, m=0)),
-        DeploymentOptions("m = 0, gentle", gentle, options(recipe.gentle_visits, m=0)),
-        DeploymentOptions("frozen", "weights only, no learning", export.VisitOptions(bits=1, seed=seed)),
-    )
+    def order(self, name: str, seed: int) -> NDArray[np.int64]:
+        """Rows of the stream in one of `ORDERS`."""
+        drawn = np.random.default_rng(seed).permutation(len(self.new.y_train))
+        return drawn if name == ORDERS[0] else drawn[np.argsort(self.new.y_train[drawn], kind="stable")]
 
 
-def train_upright(
-    seed: int, recipe: Recipe = RECIPE, progress: Callable[[str], None] = lambda text: None
-) -> train.Checkpoint:
-    """A network trained on upright digits only. Equal seeds give equal checkpoints."""
-    task = load(OLD_TASK).whole()
-    spec = train.Spec(
-        task.features, recipe.hidden, task.classes, thermometer(task.x_train, recipe.planes),
-        output=recipe.output, seed=seed,
-    )  # fmt: skip
-    network = train.Network(spec)
-    history = train.fit(
-        network, task, epochs=recipe.epochs, m=recipe.m, seed=seed,
-        progress=lambda epoch: progress(f"training, test accuracy {show.percent(epoch.test_accuracy)}"),
-    )  # fmt: skip
-    epochs = [{"number": e.number, "loss": e.loss, "test_accuracy": e.test_accuracy} for e in history.epochs]
-    return train.Checkpoint(
-        spec, network.tensors(), train.Rule.of(spec, recipe.m), epochs, {"data": OLD_TASK, "seed": seed}
-    )
+def problem() -> Problem:
+    """The digits of scikit-learn, 8 x 8 pixels of 0..16."""
+
+    def part(name: str, digits: Sequence[int]) -> Task:
+        task = load(name).whole()
+        train, test = np.isin(task.y_train, digits), np.isin(task.y_test, digits)
+        return replace(
+            task, x_train=task.x_train[train], y_train=task.y_train[train], x_test=task.x_test[test],
+            y_test=task.y_test[test],
+        )  # fmt: skip
+
+    known = range(UNSEEN)
+    old, sideways, nine = part("digits", known), part("digits:sideways", known), part("digits", (UNSEEN,))
+    x, y = np.concatenate([sideways.x_train, nine.x_train]), np.concatenate([sideways.y_train, nine.y_train])
+    return Problem(old, replace(sideways, x_train=x, y_train=y), nine)
 
 
-def learn_sideways(
-    deployment: DeploymentOptions,
+def trained(task: Task, seed: int) -> GatesCheckpoint:
+    """The default network, trained on the old task."""
+    return run_recipe(task, RecipeSettings(seed=seed)).checkpoint({"data": NAMES[0], "seed": seed})
+
+
+def frozen_head(checkpoint: GatesCheckpoint, seed: int) -> export.Frozen:
+    """The network with a head that has one spare class."""
+    return export.freeze_gates(checkpoint, options=export.GateOptions(spare_classes=1, seed=seed))
+
+
+def learn_order(
     image: bytes,
-    learn: Learn | None,
+    data: Problem,
+    rows: NDArray[np.int64],
+    name: str,
+    learn: Callable[[NDArray[np.int64]], object],
     state: Callable[[], bytes],
-    seed: int,
-    passes: int,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Deployment:
-    """Learns the stream of sideways digits and tests on both tasks every CHUNK samples.
+    """Learn the stream in this order, and test on all parts every CHUNK samples.
 
-    learn and state are those of the host or of the board that runs the image; learn is None for a frozen one. The
-    curve is computed on the host from the state: both compute the same integers.
+    learn: takes rows of the stream. state: of the model that learns. The tests run on this computer from the state.
     """
-    upright, sideways = load(OLD_TASK).whole(), load(NEW_TASK).whole()
-    tally = stream.Tally()
 
-    def point() -> tuple[int, tuple[float, ...]]:
+    def point(samples: int) -> tuple[int, tuple[float, ...]]:
         now = Model(with_state(image, state()))
-        return tally.samples, tuple(stream.accuracy(now.predict_many, t.x_test, t.y_test) for t in (upright, sideways))
+        return samples, tuple(stream.accuracy(now.predict_many, t.x_test, t.y_test) for t in data.tests)
 
-    before, curve = state(), [point()]
-    for piece in stream.chunks(len(sideways.y_train), passes, None, seed, CHUNK, shuffle=True):
-        if learn is None:
-            tally.samples += len(piece)
-        else:
-            tally.learned(len(piece), learn(sideways.x_train[piece], sideways.y_train[piece]))
-        curve.append(point())
-        progress(deployment.name)
-    learnt = board_run.counts(image, tally, before, state())
-    return Deployment(deployment.name, deployment.description, TASKS, curve, **learnt)
+    curve = [point(0)]
+    for at in range(0, len(rows), CHUNK):
+        learn(rows[at : at + CHUNK])
+        curve.append(point(min(at + CHUNK, len(rows))))
+        progress(f"learning, {name}")
+    size = Model(image).state_size
+    told = f"class means with a streamed covariance, {size:,} bytes of state; the stream {name}"
+    return Deployment(f"head, {name}", told, NAMES, curve, 0.0, 0.0, 0.0, 0, {}, {})
 
 
 def beside(
-    learnt: Deployment,
-    frozen: export.Frozen,
     image: bytes,
-    rows: Sequence[NDArray[np.int64]],
+    data: Problem,
+    rows: NDArray[np.int64],
+    learnt: Deployment,
     progress: Callable[[], None] = lambda: None,
 ) -> Comparison:
-    """Compares one deployment with the rivals, which begin with the upright digits and learn the same stream."""
-    new, old = (stream.as_inputs(load(name).whole(), frozen) for name in (NEW_TASK, OLD_TASK))
-    state, (upright, sideways) = Model(image).state_size, TASKS
-    ours = Line(f"metabit ({learnt.name})", state, learnt.before[::-1], learnt.after[::-1])
-    return comparison.compare(image, {sideways: new, upright: old}, rows, ours, [upright], progress)
+    """Compare a deployment with the rivals, which are fitted to the old task and learn the stream in the same order."""
+    upright, sideways, nine = NAMES
+    tasks = {sideways: data.new, upright: data.old, nine: data.nine}
+    shares = [dict(zip(NAMES, when, strict=True)) for when in (learnt.before, learnt.after)]
+    before, after = (tuple(share[name] for name in tasks) for share in shares)
+    ours = Line("metabit (head)", Model(image).state_size, before, after)
+    return comparison.compare(image, tasks, [rows], ours, [upright], progress, taught=[nine])
 
 
 def run(folder: Path, seed: int, passes: int) -> Report:
-    """Runs the demo and writes the checkpoint and all exported files into `folder`. The caller writes the report."""
+    """Run the demo and write the checkpoint and all exported files into `folder`. The caller writes the report.
+
+    passes: of the second chapter's stream.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    new = load(NEW_TASK).whole()
-    points = -(-len(new.y_train) * passes // CHUNK)
-    chosen = deployment_options(seed=seed)
-    others = comparison.steps(len(new.y_train) * passes)
-    with show.bar("training", RECIPE.epochs + len(chosen) * points + 1 + len(firmware_sim.boards()) + others) as bar:
+    data = problem()
+    samples = len(data.new.y_train)
+    each = -(-samples // CHUNK) + comparison.steps(samples)
+    total = 2 + len(ORDERS) * each + len(firmware_sim.boards()) + demo_paper.rounds(seed, passes)
+    with show.bar("training", total) as bar:
 
         def step(text: str) -> None:
             bar.step(text=text)
 
-        checkpoint = train_upright(seed, progress=step)
+        checkpoint = trained(data.old, seed)
         checkpoint.write(folder / "checkpoint.safetensors")
-        frozen = {deployment.name: export.freeze(checkpoint, deployment.options) for deployment in chosen}
-        images = {name: export.write_image(network) for name, network in frozen.items()}
-        export.export_all(frozen[chosen[0].name], folder, device=lambda image, x: Model(image).scores(x))
+        step("trained")
+        frozen = frozen_head(checkpoint, seed)
+        image = export.write_image(frozen)
+        export.export_all(frozen, folder, device=lambda image, x: Model(image).scores(x))
         step("exported, engines agree")
-
-        chip = firmware_sim.load_board(LEARNS_ON)
-        rows = list(stream.chunks(len(new.y_train), passes, None, seed, CHUNK, shuffle=True))
-        first = np.concatenate(rows)[:MEASURED]
-        x, y = new.x_train[first], new.y_train[first]
-        deployments, measured = [], {}
-        for deployment in chosen:
-            image, todo = images[deployment.name], iter(rows)
-            with firmware_sim.Device(firmware_sim.build(image, chip), chip) as device:
-                meter = firmware_sim.Meter(device)
-                if deployment is chosen[0]:
-                    meter.predict(new.x_test, f"{NEW_TASK}, test part before learning")
-
-                def learn(x: Any, y: Any, meter: firmware_sim.Meter = meter, todo: Iterator[Any] = todo) -> Any:
-                    return meter.learn(x, y, f"{NEW_TASK}, training part", next(todo))
-
-                learns = learn if deployment.options.bits > 1 else None
-                deployments.append(learn_sideways(deployment, image, learns, device.state, seed, passes, step))
-                if deployment is chosen[0]:
-                    Model(with_state(image, device.state())).save(folder / "learned.mbit")
-                    measured[LEARNS_ON] = meter.measurement(
-                        f"all learning steps of the stream of {NEW_TASK}, and a prediction of each test sample before them",
-                        opt="-Os",
-                        layers=layer_costs(
-                            image, chip, x, x, y, network=frozen[deployment.name], budgets=firmware_sim.load_budgets()
-                        ),
-                        layer_samples=f"the first {MEASURED} samples of the stream, in {SECOND_BUILD}",
-                    )
+        first, measured = _first_chapter(folder, image, frozen, data, seed, step)
+        x, y = data.new.x_train, data.new.y_train
+        rows = data.order(ORDERS[0], seed)[:MEASURED]
+        inputs = Model(image).device_bytes(x[rows])
         for name in firmware_sim.boards():
             if name != LEARNS_ON:
-                told = f"the first {MEASURED} samples of the stream of {NEW_TASK}"
-                chip = firmware_sim.load_board(name)
-                measured[name] = firmware_sim.measure(images[chosen[0].name], chip, x, y, samples=told)
+                told = f"the first {MEASURED} samples of the mixed stream"
+                measured[name] = firmware_sim.measure(
+                    image, firmware_sim.load_board(name), inputs, y[rows], samples=told
+                )
             step(f"measuring {name}")
-        frozen_first, image = frozen[chosen[0].name], images[chosen[0].name]
-        compared = beside(deployments[0], frozen_first, image, rows, lambda: step("the other learners"))
+        second = demo_paper.chapter(seed, passes, step)
     boards = [measured[name] for name in firmware_sim.boards()]
-    checks = [check for found in boards for check in firmware_sim.check(found)]
-    metaplastic, plain, gentle = deployments[:3]
     return Report(
-        title="Upright digits before deployment, sideways digits after it",
-        summary=(
-            f"One network, trained on upright digits and exported with {RECIPE.bits} bits a synapse. After deployment each device "
-            f"learnt {len(new.y_train):,} sideways digits, one at a time, in {passes} passes, and saw no upright one. "
-            f"With metaplasticity it predicts {show.percent(metaplastic.after[0])} of the upright digits correctly, and "
-            f"{show.percent(metaplastic.after[1])} of the sideways ones; with m = 0, {show.percent(plain.after[0])} and "
-            f"{show.percent(plain.after[1])}, or {show.percent(gentle.after[0])} and {show.percent(gentle.after[1])} at the "
-            "visit rate that suits it best."
-        ),
-        network=" → ".join(map(str, (checkpoint.spec.input_bits, *checkpoint.spec.hidden, checkpoint.spec.classes))),
-        deployments=deployments,
+        title="Digits turn sideways, and a digit comes that the network never saw",
+        summary=_summary(first),
+        network=" → ".join(map(str, (frozen.features, checkpoint.units, frozen.classes))),
+        chapters=(first, second),
         boards=boards,
-        checks=checks,
+        checks=[check for found in boards for check in firmware_sim.check(found)],
         provenance=Provenance.now(show.command_line(), seed, compiler=compiler_version()),
-        comparison=compared,
         notes=(
-            f"All learning ran on the emulated {LEARNS_ON}; the curves were evaluated from its state on the host, which "
-            "computes the same integers.",
-            f"Times of {LEARNS_ON} are those of the whole stream; the other boards ran its first {MEASURED} samples.",
+            f"The head learnt on the emulated {LEARNS_ON}; the curves were evaluated from its state on the host, which computes "
+            "the same integers. The second chapter ran on the host.",
+            f"Times of {LEARNS_ON} are those of the whole mixed stream; the other boards ran its first {MEASURED} samples.",
             f"One seed of training and stream ({seed}); the mean over five is in docs/results/demo.md.",
         ),
+    )
+
+
+def _first_chapter(
+    folder: Path, image: bytes, frozen: export.Frozen, data: Problem, seed: int, step: Callable[[str], None]
+) -> tuple[Chapter, dict[str, Measurement]]:
+    """The chapter, and the measurement of the board on which it ran. Writes learned.mbit, from the mixed stream."""
+    board = firmware_sim.load_board(LEARNS_ON)
+    elf = firmware_sim.build(image, board, network=frozen)
+    bytes_of = Model(image).device_bytes
+    x, y, x_test = bytes_of(data.new.x_train), data.new.y_train, bytes_of(data.new.x_test)
+    deployments, comparisons, measured = [], {}, {}
+    for order in ORDERS:
+        rows = data.order(order, seed)
+        with firmware_sim.Device(elf, board) as device:
+            meter = firmware_sim.Meter(device)
+            meter.predict(x_test, "sideways digits, test part before learning")
+
+            def learn(piece: NDArray[np.int64], meter: firmware_sim.Meter = meter) -> None:
+                meter.learn(x[piece], y[piece], "the stream", piece)
+
+            deployments.append(learn_order(image, data, rows, order, learn, device.state, step))
+            if order == ORDERS[0]:
+                Model(with_state(image, device.state())).save(folder / "learned.mbit")
+                first = rows[:MEASURED]
+                measured[LEARNS_ON] = meter.measurement(
+                    "all learning steps of the mixed stream, and a prediction of each sideways test sample before them",
+                    opt="-Os",
+                    layers=layer_costs(
+                        image, board, x[first], x[first], y[first], network=frozen, budgets=firmware_sim.load_budgets()
+                    ),
+                    layer_samples=f"the first {MEASURED} samples of the stream, in {SECOND_BUILD}",
+                )
+        comparisons[order] = beside(image, data, rows, deployments[-1], lambda: step("the other learners"))
+    return Chapter(TITLE, TEXT, deployments, comparisons), measured
+
+
+def _summary(chapter: Chapter) -> str:
+    mixed, ordered = (
+        ", ".join(f"{show.percent(share)} of {name}" for name, share in zip(NAMES, d.after, strict=True))
+        for d in chapter.deployments
+    )
+    return (
+        f"The device learnt {chapter.deployments[0].samples:,} samples in place, in integers. At the end it predicts {mixed} "
+        f"correctly; where the stream shows one class after the other, {ordered}."
     )

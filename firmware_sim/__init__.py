@@ -40,12 +40,12 @@ from metabit.firmware_sim.errors import (
 from metabit.firmware_sim.price.stack import StackBound, stack_bound
 from metabit.firmware_sim.report.cost import Cost
 from metabit.firmware_sim.report.measure import Measurement, Meter, measure
-from metabit.firmware_sim.report.page import Comparison, Deployment, Line, Provenance, Report, write_report
+from metabit.firmware_sim.report.page import Chapter, Comparison, Deployment, Line, Provenance, Report, write_report
 from metabit.firmware_sim.run.emulate import Device, Replies, Reply
 
 __all__ = [
-    "Board", "BoardError", "Budgets", "BuildError", "Check", "Comparison", "Cost", "Deployment", "Device", "DeviceLost",
-    "DoesNotFit", "FirmwareError", "FirmwareFault", "Line", "Measurement", "Meter", "MissingExtra", "Provenance", "Replies",
-    "Reply", "Report", "StackBound", "StackUnbounded", "boards", "breaches", "build", "check", "load_board", "load_budgets",
-    "measure", "stack_bound", "write_report",
+    "Board", "BoardError", "Budgets", "BuildError", "Chapter", "Check", "Comparison", "Cost", "Deployment", "Device",
+    "DeviceLost", "DoesNotFit", "FirmwareError", "FirmwareFault", "Line", "Measurement", "Meter", "MissingExtra",
+    "Provenance", "Replies", "Reply", "Report", "StackBound", "StackUnbounded", "boards", "breaches", "build",
+    "check", "load_board", "load_budgets", "measure", "stack_bound", "write_report",
 ]  # fmt: skip

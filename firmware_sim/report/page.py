@@ -85,7 +85,7 @@ class Comparison:
 
     datasets: names of the datasets that all were tested on; the first one is the stream. known: names of the datasets that were
     learnt before the stream. lines: the first one is the model. began: what the rivals knew before the stream, in words.
-    verdicts: sentences that name what is better.
+    verdicts: sentences that name what is better. taught: further datasets whose classes the stream taught.
     """
 
     datasets: tuple[str, ...]
@@ -93,16 +93,30 @@ class Comparison:
     lines: Sequence[Line]
     began: str
     verdicts: Sequence[str] = ()
+    taught: tuple[str, ...] = ()
 
     @property
     def counted(self) -> list[str]:
-        """The datasets that somebody learnt: the stream and what was known before it."""
-        return [name for name in self.datasets if name in (self.datasets[0], *self.known)]
+        """The datasets that somebody learnt: the stream, what else it taught, and what was known before it."""
+        return [name for name in self.datasets if name in (self.datasets[0], *self.known, *self.taught)]
 
     def mean(self, line: Line) -> float:
         """Mean accuracy of a line at the end, 0..1, over `counted`."""
         found = [share for name, share in zip(self.datasets, line.after, strict=True) if name in self.counted]
         return sum(found) / len(found)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Deployments that belong together, all tested on the same datasets, and rivals that learnt the same streams.
+
+    text: a sentence or more below the title. comparisons: by name of what was compared, "" for the only one.
+    """
+
+    title: str
+    text: str
+    deployments: Sequence[Deployment]
+    comparisons: Mapping[str, Comparison] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,18 +140,17 @@ class Provenance:
 class Report:
     """Content of a report. summary: one paragraph. notes: sentences that a reader must know before quoting a number.
 
-    comparison: of the first deployment with its rivals, None if nothing was learnt or compared.
+    chapters: what was learnt; empty if nothing was.
     """
 
     title: str
     summary: str
     network: str
-    deployments: Sequence[Deployment]
+    chapters: Sequence[Chapter]
     boards: Sequence[Measurement]
     checks: Sequence[Check]
     provenance: Provenance
     notes: Sequence[str] = field(default_factory=tuple)
-    comparison: Comparison | None = None
 
     @property
     def breaches(self) -> list[Check]:
