@@ -104,11 +104,12 @@ def test_a_report_of_any_model(metabit: Any, tmp_path: Path, stem: str) -> None:
     assert ran.code == 0 and "reports/here/report.html" in ran.out
     told = json.loads((tmp_path / "reports/here/report.json").read_text())
     page = (tmp_path / "reports/here/report.html").read_text()
-    assert told["boards"][0]["learn"]["samples"] == told["deployments"][0]["curve"][-1][0] > 0
-    assert sum(told["deployments"][0]["levels_after"].values()) == told["deployments"][0]["synapses"]
-    lines = told["comparison"]["lines"]
-    assert len(lines) == 6 and lines[0]["after"] == told["deployments"][0]["curve"][-1][1]
-    assert "Beside other learners" in page and told["comparison"]["verdicts"][0].split(":")[0] in page
+    assert told["boards"][0]["learn"]["samples"] == told["chapters"][0]["deployments"][0]["curve"][-1][0] > 0
+    learnt, compared = told["chapters"][0]["deployments"][0], told["chapters"][0]["comparisons"][""]
+    assert sum(learnt["levels_after"].values()) == learnt["synapses"]
+    lines = compared["lines"]
+    assert len(lines) == 6 and lines[0]["after"] == learnt["curve"][-1][1]
+    assert "Beside other learners" in page and compared["verdicts"][0].split(":")[0] in page
     assert "a&lt;b&gt;.mbit on nrf52840" in page and "<b>.mbit" not in page and "nan" not in page
     worst = told["boards"][0]["learn"]
     assert f"sample {worst['worst_sample']} of stream.npz, training part" in page
@@ -117,7 +118,10 @@ def test_a_report_of_any_model(metabit: Any, tmp_path: Path, stem: str) -> None:
 def test_a_report_without_learning(metabit: Any, image: Path, data: Path, tmp_path: Path) -> None:
     assert metabit("simulate", image, "--data", data, "--report", ".").code == 0
     page = (tmp_path / "report.html").read_text()
-    assert json.loads((tmp_path / "report.json").read_text())["comparison"] is None and "Beside other" not in page
+    assert (
+        json.loads((tmp_path / "report.json").read_text())["chapters"][0]["comparisons"] == {}
+        and "Beside other" not in page
+    )
     assert "Learning on the device" not in page and "learning step" not in page[page.index("<main>") :]
 
 

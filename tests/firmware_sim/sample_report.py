@@ -10,7 +10,7 @@ from metabit.firmware_sim.budgets import Check
 from metabit.firmware_sim.price.stack import StackBound
 from metabit.firmware_sim.report.cost import Cost
 from metabit.firmware_sim.report.measure import LayerCost, Measurement, Memory
-from metabit.firmware_sim.report.page import Comparison, Deployment, Line, Provenance, Report
+from metabit.firmware_sim.report.page import Chapter, Comparison, Deployment, Line, Provenance, Report
 
 
 def cost(ms: float, clock_hz: int, samples: int = 100) -> Cost:
@@ -96,6 +96,11 @@ def comparison() -> Comparison:
     return Comparison(("new task", "old task"), ("old task",), lines, "They began alike.", ("SLDA is better here.",))
 
 
+def chapter(**changes: Any) -> Chapter:
+    both = [deployment(), deployment("plain binary, k = 1 <control>", forgets=0.31)]
+    return dataclasses.replace(Chapter("Learning <b>", "In place.", both, {"mixed": comparison()}), **changes)
+
+
 def report(**changes: Any) -> Report:
     boards = [measurement(), measurement("rp2040", 133_000_000)]
     checks = [Check(b.board, "learn_ms", 3.3, 25.0) for b in boards]
@@ -106,11 +111,10 @@ def report(**changes: Any) -> Report:
         title="Learns on the board",
         summary="A network of 133,120 synapses was trained on one task and learnt another one on the board.",
         network="256 thermometer inputs, 512 hidden units, 10 classes, 5 hidden bits a synapse.",
-        deployments=[deployment(), deployment("plain binary, k = 1 <control>", forgets=0.31)],
+        chapters=[chapter()],
         boards=boards,
         checks=checks,
         provenance=Provenance("metabit demo --seed 1", 1, "2025-01-01", {"metabit": "0.1.0", "compiler": "zig 0.17.1"}),
         notes=["Every number on this page is an example."],
-        comparison=comparison(),
     )
     return dataclasses.replace(sample, **changes)

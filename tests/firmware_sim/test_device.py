@@ -128,5 +128,5 @@ def test_the_report_takes_real_measurements(image: Path, tmp_path: Path) -> None
 
     board = load_board("nrf52840")
     m = measure(image, board, np.zeros((2, 15), np.uint8))
-    report = sample_report.report(boards=[m], checks=check(m), deployments=[])
+    report = sample_report.report(boards=[m], checks=check(m), chapters=[])
     assert "learning step" not in write_report(report, tmp_path)[1].read_text().split("<section>")[1]

@@ -40,7 +40,9 @@ def test_both_files_hold_the_same_numbers(tmp_path: Path) -> None:
     data, page = json.loads(data_path.read_text()), page_path.read_text().replace("\N{NO-BREAK SPACE}", " ")
     assert data["passed"] is False and data["checks"][-1]["passed"] is True
     assert data["boards"][0]["learn"]["ms_mean"] == 3.0 and "3.00 ms" in page
-    assert data["deployments"][0]["curve"][0][1] == [0.941, 0.62] and "94.1 %" in page and "62.0 %" in page
+    assert (
+        data["chapters"][0]["deployments"][0]["curve"][0][1] == [0.941, 0.62] and "94.1 %" in page and "62.0 %" in page
+    )
     assert "1 of 8 budgets exceeded" in page and "✗ over" in page and "✓ within 25 ms" in page
     assert "±10 %" in page and "metabit demo --seed 1" in page
 
@@ -55,13 +57,14 @@ def test_the_page_is_well_formed_and_self_contained() -> None:
 
 
 def test_the_rivals_stand_beside_the_model() -> None:
-    page, data = html(sample_report.report()), as_json(sample_report.report())["comparison"]
-    at = page.index("Beside other learners")
+    page = html(sample_report.report())
+    data = as_json(sample_report.report())["chapters"][0]["comparisons"]["mixed"]
+    at = page.index("Beside other learners: mixed")
     card = page[at : page.index("</table>", at)]
     assert "SLDA is better here." in card and "metabit &lt;a&gt;" in card and "10,920 B" in card
     assert "93.1 % → <b>90.2 %</b>" in card and "87.5 %" in card and "92.1 %" in card and "They began alike." in page
     assert data["lines"][1]["state"] == 10_920 and data["lines"][1]["prequential"] is None
-    assert "Beside other" not in html(sample_report.report(comparison=None))
+    assert "Beside other" not in html(sample_report.report(chapters=[sample_report.chapter(comparisons={})]))
 
 
 def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(
