@@ -187,10 +187,10 @@ deviation, per cent of 359 test digits; synapses visited, moved and flipped per 
 
 ## The default network
 
-32 gates under a head, trained on upright digits 0 to 8. The device then learns {samples:,} samples once: the same digits turned
-by 90°, and nines, which it never saw, mixed or one class after the other (the nines last). Accuracy at the end, in per cent: the old task
-(upright 0 to 8), the new one (sideways 0 to 8), the new class (36 nines). The rivals are float32, on the same pixels, fitted to the
-same old task, in the same order.
+32 gates under a head, trained on upright digits 0 to 8. The device then learns {samples:,} samples once: the same digits
+turned by 90°, and nines, which it never saw, mixed or one class after the other (the nines last). Accuracy at the end, in per
+cent: the old task (upright 0 to 8), the new one (sideways 0 to 8), the new class (36 nines). The rivals are float32, on the same
+pixels, fitted to the same old task, in the same order.
 
 {default_table()}
 
