@@ -201,8 +201,8 @@ def worth() -> str:
     most, mine, none = float(max(DOSES)), best(DEFAULT_M), best(0)
     return (
         f"The dose is a factor of the default, 1. The gain by m = {DEFAULT_M} over m = 0, in points of old/new: at the default "
-        f"dose {gained(1, 1)}; each at the dose with its best mean of the four numbers, {mine:g} and {none:g}: {gained(mine, none)}; at "
-        f"dose {most:g}: {gained(most, most)}."
+        f"dose {gained(1, 1)}; each at the dose with its best mean of the four numbers, {mine:g} and {none:g}: "
+        f"{gained(mine, none)}; at dose {most:g}: {gained(most, most)}."
     )
 
 
