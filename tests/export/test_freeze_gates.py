@@ -11,7 +11,17 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
 from metabit.data.encoder import Encoder
-from metabit.export import GateOptions, HeadLayer, LevelsLayer, Notes, Oracle, freeze, freeze_gates, read_image, write_image
+from metabit.export import (
+    GateOptions,
+    HeadLayer,
+    LevelsLayer,
+    Notes,
+    Oracle,
+    freeze,
+    freeze_gates,
+    read_image,
+    write_image,
+)
 from metabit.export.errors import ExportError
 from metabit.export.freeze.gates import GatesArrays, cuts_of, gates_arrays
 from metabit.export.freeze.output_levels import levels_rule, levels_temperature
