@@ -93,12 +93,25 @@ def test_run_keeps_file_order_unless_told_to_shuffle(metabit: Any) -> None:
     assert board["per_sample"] == metabit(*words[:-1], "--limit", 10).json()["per_sample"]
 
 
-def test_tune_keeps_file_order_unless_told_to_shuffle(metabit: Any) -> None:
+def test_tune_learns_in_each_order_that_is_asked(metabit: Any) -> None:
     np.savez("a.npz", x=X, y=Y)
-    words = ("tune", "--data", "a.npz", "--units", 16, "--trials", 1, "--rounds", 1, "--json", "--table")
-    told, shuffled = metabit(*words, "a.jsonl").json(), metabit(*words, "b.jsonl", "--shuffle").json()
-    assert (told["order"], shuffled["order"]) == ("in file order", "in random order")
-    assert Path("a.jsonl").read_text() != Path("b.jsonl").read_text()
+    words = (
+        "tune",
+        "--data",
+        "a.npz",
+        "--trials",
+        1,
+        "--rounds",
+        1,
+        "--hidden",
+        16,
+        "--no-rivals",
+        "--json",
+        "--table",
+    )
+    for order in ("time", "mixed"):
+        assert metabit(*words, f"{order}.jsonl", "--order", order).code == 0
+    assert Path("time.jsonl").read_text() != Path("mixed.jsonl").read_text()
 
 
 def test_a_rare_class_that_is_never_found_shows(metabit: Any) -> None:
@@ -143,8 +156,11 @@ def test_labels_of_any_kind_are_classes_with_names(metabit: Any, names: tuple[An
     np.savez("named.npz", x=X, y=np.array(names)[Y])
     named = learnt(metabit, "named.npz")
     assert named["confusion"] == plain["confusion"] and list(named["recall"]) == [str(name) for name in names]
-    ran = metabit("run", "fresh.mbit", "--data", "named.npz")
-    assert f"{names[0]}, {names[1]}, {names[2]} are classes 0 to 2" in ran.err and str(names[2]) in ran.out
+    assert (
+        f"{names[0]}, {names[1]}, {names[2]} are classes 0 to 2"
+        in metabit("fresh", "named.npz", "-o", "again.mbit").err
+    )
+    assert str(names[2]) in metabit("run", "again.mbit", "--data", "named.npz").out  # by the names in the image
     assert metabit("train", "named.npz", *SMALL[:2], "--epochs", 1).code == 0
     from metabit import train
 
@@ -208,8 +224,8 @@ def test_run_predicts_each_test_sample_once_before_and_once_after(
         return predict(self, x, *more, **options)
 
     monkeypatch.setattr(Model, "_predict", counted)
-    for more in ([], ["--learn"]):
+    for more in ([], ["--learn", "--no-rivals"]):
         opened.clear()
         predicted.clear()
         assert metabit("run", "f.mbit", "--data", "a.npz", *more).code == 0
-        assert len(opened) == 1 and predicted == [24] * (1 + len(more))
+        assert len(opened) == 1 and predicted == [24] * (1 + bool(more))
