@@ -76,11 +76,10 @@ def in_order(order: str, seed: int) -> Row:
     image, data = head_image(seed)
     model, rows = Model(image), data.order(order, seed)
 
-    def learn(piece: NDArray[np.int64]) -> None:
-        model.learn_many(data.new.x_train[piece], data.new.y_train[piece])
+    def learn(piece: NDArray[np.int64]) -> NDArray[np.uint32]:
+        return model.learn_many(data.new.x_train[piece], data.new.y_train[piece]).predicted
 
-    learnt = demo.learn_order(image, data, rows, order, learn, model.state)
-    compared = demo.beside(image, data, rows, learnt)
+    compared = demo.beside(image, data, rows, *demo.learn_order(image, data, rows, order, learn, model.state))
     places = [compared.datasets.index(name) for name in demo.NAMES]
     lines = {
         line.name: {
@@ -90,7 +89,7 @@ def in_order(order: str, seed: int) -> Row:
         }
         for line in compared.lines
     }
-    return {"lines": lines, "samples": learnt.samples}
+    return {"lines": lines, "samples": len(rows)}
 
 
 def on_board(name: str, image: bytes) -> Row:

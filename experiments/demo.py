@@ -96,27 +96,29 @@ def learn_order(
     data: Problem,
     rows: NDArray[np.int64],
     name: str,
-    learn: Callable[[NDArray[np.int64]], object],
+    learn: Callable[[NDArray[np.int64]], NDArray[np.generic]],
     state: Callable[[], bytes],
     progress: Callable[[str], None] = lambda text: None,
-) -> Deployment:
-    """Learn the stream in this order, and test on all parts every CHUNK samples.
+) -> tuple[Deployment, float]:
+    """Learn the stream in this order, and test on all parts every CHUNK samples. Returns also the prequential accuracy, 0..1.
 
-    learn: takes rows of the stream. state: of the model that learns. The tests run on this computer from the state.
+    learn: learns rows of the stream, and returns the class predicted before each. state: of the model that learns. The tests run
+    on this computer from the state.
     """
 
     def point(samples: int) -> tuple[int, tuple[float, ...]]:
         now = Model(with_state(image, state()))
         return samples, tuple(stream.accuracy(now.predict_many, t.x_test, t.y_test) for t in data.tests)
 
-    curve = [point(0)]
+    curve, right = [point(0)], 0
     for at in range(0, len(rows), CHUNK):
-        learn(rows[at : at + CHUNK])
+        piece = rows[at : at + CHUNK]
+        right += int((learn(piece) == data.new.y_train[piece]).sum())
         curve.append(point(min(at + CHUNK, len(rows))))
         progress(f"learning, {name}")
     size = Model(image).state_size
     told = f"class means with a streamed covariance, {size:,} bytes of state; the stream {name}"
-    return Deployment(f"head, {name}", told, NAMES, curve, 0.0, 0.0, 0.0, 0, {}, {})
+    return Deployment(f"head, {name}", told, NAMES, curve, 0.0, 0.0, 0.0, 0, {}, {}), right / len(rows)
 
 
 def beside(
@@ -124,6 +126,7 @@ def beside(
     data: Problem,
     rows: NDArray[np.int64],
     learnt: Deployment,
+    prequential: float,
     progress: Callable[[], None] = lambda: None,
 ) -> Comparison:
     """Compare a deployment with the rivals, which are fitted to the old task and learn the stream in the same order."""
@@ -131,7 +134,7 @@ def beside(
     tasks = {sideways: data.new, upright: data.old, nine: data.nine}
     shares = [dict(zip(NAMES, when, strict=True)) for when in (learnt.before, learnt.after)]
     before, after = (tuple(share[name] for name in tasks) for share in shares)
-    ours = Line("metabit (head)", Model(image).state_size, before, after)
+    ours = Line("metabit (head)", Model(image).state_size, before, after, prequential)
     return comparison.compare(image, tasks, [rows], ours, [upright], progress, taught=[nine])
 
 
@@ -202,10 +205,12 @@ def _first_chapter(
             meter = firmware_sim.Meter(device)
             meter.predict(x_test, "sideways digits, test part before learning")
 
-            def learn(piece: NDArray[np.int64], meter: firmware_sim.Meter = meter) -> None:
-                meter.learn(x[piece], y[piece], "the stream", piece)
+            def learn(piece: NDArray[np.int64], meter: firmware_sim.Meter = meter) -> NDArray[np.generic]:
+                predicted: NDArray[np.generic] = meter.learn(x[piece], y[piece], "the stream", piece).label
+                return predicted
 
-            deployments.append(learn_order(image, data, rows, order, learn, device.state, step))
+            learnt, prequential = learn_order(image, data, rows, order, learn, device.state, step)
+            deployments.append(learnt)
             if order == ORDERS[0]:
                 Model(with_state(image, device.state())).save(folder / "learned.mbit")
                 first = rows[:MEASURED]
@@ -217,7 +222,7 @@ def _first_chapter(
                     ),
                     layer_samples=f"the first {MEASURED} samples of the stream, in {SECOND_BUILD}",
                 )
-        comparisons[order] = beside(image, data, rows, deployments[-1], lambda: step("the other learners"))
+        comparisons[order] = beside(image, data, rows, learnt, prequential, lambda: step("the other learners"))
     return Chapter(TITLE, TEXT, deployments, comparisons), measured
 
 
