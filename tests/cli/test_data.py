@@ -144,8 +144,10 @@ def test_labels_of_any_kind_are_classes_with_names(metabit: Any, names: tuple[An
     np.savez("named.npz", x=X, y=np.array(names)[Y])
     named = learnt(metabit, "named.npz")
     assert named["confusion"] == plain["confusion"] and list(named["recall"]) == [str(name) for name in names]
-    ran = metabit("run", "fresh.mbit", "--data", "named.npz")
-    assert f"{names[0]}, {names[1]}, {names[2]} are classes 0 to 2" in ran.err and str(names[2]) in ran.out
+    ran = metabit("run", "fresh.mbit", "--data", "named.npz")  # by the names in the image
+    assert ran.code == 0 and not ran.err and str(names[2]) in ran.out
+    made = metabit("fresh", "named.npz", "-o", "again.mbit")
+    assert f"{names[0]}, {names[1]}, {names[2]} are classes 0 to 2" in made.err
     assert metabit("train", "named.npz", *SMALL[:2], "--epochs", 1).code == 0
     from metabit import train
 

@@ -30,7 +30,7 @@ MISTAKES: list[tuple[str, tuple[str, ...]]] = [
     ("run model.mbit --data data.npz --learn --save .", ("--save .", "file")),
     ("run model.mbit --data data.npz --limit 5", ("--limit", "--learn")),
     ("run model.mbit --data data.npz --shuffle", ("--shuffle", "--learn")),
-    ("simulate frozen.mbit --data data.npz --learn", ("frozen", "--bits")),
+    ("simulate frozen.mbit --data data.npz --learn", ("frozen", "--learner")),
     ("simulate model.mbit --data data.npz --passes 2", ("--passes", "--learn")),
     ("simulate model.mbit --data data.npz --shuffle", ("--shuffle", "--learn")),
     ("simulate model.mbit --board esp9000", ("esp9000", "nrf52840", "rp2040")),

@@ -187,7 +187,7 @@ def test_a_task_column_makes_a_sequence(tmp_path: Path) -> None:
         ("?,3,0\n1,2,1\n5,6,0\n", r"line 1, column 1: '\?' is no number"),
         ("a,y\n1,cat\n2,\n", "line 3, y: the label is empty"),
         ("a,y\n1,cat\n2,cat\n", r"has one class only \(cat\)"),
-        ("a,y\n1000,0\n2,1\n", r"a.csv, line 2, a is 1000: features must be whole numbers"),
+        ("a,y\n1e39,0\n2.5,1\n", r"a.csv, line 2, a is 1e\+39: features must be finite in float32"),
         ("a,y\n1e400,0\n2,1\n", r"a.csv, line 2, a is inf: features must be finite"),
         ("a,y\n1,0.5\n2,1.0\n", r"y\[0\] is 0.5: labels must be whole numbers or words"),
         ('a,y\n"1,0\n2,1\n', "line 3, has 1 cells"),

@@ -91,8 +91,8 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
     save_file({"x": np.zeros(3)}, tmp_path / "other", {"format": "pt"})
     with pytest.raises(TrainError, match="other is a safetensors file but no metabit checkpoint"):
         load(tmp_path / "other")
-    save_file({"x": np.zeros(3)}, tmp_path / "version", {"metabit": json.dumps({"version": 2})})
-    with pytest.raises(TrainError, match="version: version 2 is unknown: this metabit reads 1"):
+    save_file({"x": np.zeros(3)}, tmp_path / "version", {"metabit": json.dumps({"version": 3})})
+    with pytest.raises(TrainError, match="version: version 3 is unknown: this metabit reads 1 and 2"):
         load(tmp_path / "version")
     for number, text in enumerate(("{", "[]", "{}", '{"version": 1}', '{"version": 1, "rule": 5}')):
         save_file({"x": np.zeros(3)}, tmp_path / f"header{number}", {"metabit": text})
