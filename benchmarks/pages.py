@@ -24,6 +24,7 @@ NAMES = (
     "visit_rule",
     "training",
     "learner",
+    "telling",
     "levels",
     "fresh",
     "train_step",

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,7 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 from metabit.runtime import _core
 from metabit.runtime.amalgamate import include_dir, sources, write_sources
 from metabit.runtime.c_header import model_header
-from metabit.runtime.inputs import InputError, Inputs, as_uint8, class_counts, learner
+from metabit.runtime.inputs import InputError, Inputs, as_uint8, learner
+from metabit.runtime.telling import ModelError, Telling
 
 __all__ = [
     "InputError", "Model", "ModelError", "Step", "Steps", "as_uint8", "include_dir", "model_header", "sources", "write_sources",
@@ -34,17 +35,6 @@ _FROZEN = "nothing to learn: no layer of this image learns; export it with a lea
 
 _TAKEN_OUT = {"sse2": "words", "avx512vbmi2": "avx512"}
 """Removed vector sets, each with its replacement."""
-
-
-class ModelError(ValueError):
-    """The image cannot be used. ``code`` is the runtime's error, e.g. -6 for MB_E_HEADER_CRC."""
-
-    def __init__(self, sentence: str, code: int) -> None:
-        super().__init__(sentence)
-        self.code = code
-
-    def __reduce__(self) -> tuple[type[ModelError], tuple[str, int]]:
-        return type(self), (str(self), self.code)
 
 
 class Step(NamedTuple):
@@ -67,7 +57,7 @@ class Steps(NamedTuple):
     flipped: NDArray[np.uint32]
 
 
-class Model:
+class Model(Telling):
     """A network on the host, with the same integers as on the device.
 
     An input is ``features`` numbers, the same as in training: floats of any scale where the image has a scale, else whole
@@ -220,45 +210,6 @@ class Model:
     def scores(self, x: ArrayLike) -> NDArray[np.int32]:
         """Returns scores, int32 (n, classes), of inputs (n, features)."""
         return self._predict(x)[0]
-
-    def margins(self, x: ArrayLike) -> NDArray[np.int64]:
-        """Returns the margins, int64 (n,) >= 0, of inputs (n, features): best score less second. A large one is sure.
-
-        In units of this model's scores: good for ranking its predictions, not for comparing two models.
-        """
-        best_two = np.sort(self._predict(x)[0].astype(np.int64), axis=1)[:, -2:]
-        return best_two[:, -1] - best_two[:, 0]
-
-    def confidence(self, x: ArrayLike) -> NDArray[np.float32]:
-        """Returns how probable the predicted class is, float32 (n,) in 0..1, of inputs (n, features).
-
-        It is the softmax of a head's scores, 2**15 to a nat. A score is the logarithm of a probability in 2**-14 nat, as if all
-        that a head sees were independent; half of it agrees with how often predictions are right (docs/telling.md).
-
-        Raises ModelError: this model has no head, and its scores have no unit.
-        """
-        if self._learner != "head":
-            raise ModelError(f"confidence needs the scores of a head, and this model has the learner {self._learner!r}: "
-                             "rank its predictions by margins", -28)  # fmt: skip
-        found = self.scores(x).astype(np.float64)
-        chances = np.exp((found - found.max(1, keepdims=True)) / 2**15)
-        return np.asarray(1 / chances.sum(1), np.float32)
-
-    @property
-    def class_counts(self) -> NDArray[np.int64]:
-        """Returns the samples that stand behind each class's means, int64 (classes,): 0 for a class that is not known yet.
-
-        Means before deployment count at most 1000, and all counts halve when one reaches 1024, none below 64: they say which
-        classes are frequent, not how many samples there were. Raises ModelError: this model has no head.
-        """
-        if self._learner != "head":
-            raise ModelError(f"only a head counts classes, and this model has the learner {self._learner!r}", -28)
-        return class_counts(self.image())
-
-    @property
-    def novelties(self) -> NoReturn:
-        """Raises ModelError, which names `margins`: this was taken out, and the next release drops the name."""
-        raise ModelError("Model.novelties was taken out: rank predictions by Model.margins", -28)
 
     def _predict(self, x: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
         """Returns scores, int32 (n, classes), and labels, uint16 (n,)."""

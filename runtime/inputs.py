@@ -16,10 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_INPUT_SIZE, _LAYERS, _NOTES, _RECORD, _RECORD_SIZE = 42, 40, 52, 64, 64
+_INPUT_SIZE, LAYERS, _NOTES, RECORD, RECORD_SIZE = 42, 40, 52, 64, 64
 _CUTS, _GRADED, _LEVELS, _HEAD, _TRIPLES = 7, 5, 9, 10, 11
-_OF_GATES = 4
-"""Field `input` of a head above gates."""
 _DTYPES = (np.dtype("u1"), np.dtype("<i2"))
 _SPAN = {1: 255, 2: 65535}
 
@@ -55,18 +53,18 @@ class Inputs:
         """Reads an image that the runtime has checked."""
         (size,) = struct.unpack_from("<H", image, _INPUT_SIZE)
         notes = _notes(image)
-        kind, source = image[_RECORD : _RECORD + 2]
+        kind, source = image[RECORD : RECORD + 2]
         if kind not in (_CUTS, _TRIPLES):
             return Inputs(size, size, _DTYPES[0], None, None, *notes)
-        planes = image[_RECORD + 2]
-        (values,) = struct.unpack_from("<H", image, _RECORD + 4)
-        scale_at, cuts_at = struct.unpack_from("<II", image, _RECORD + 32)
+        planes = image[RECORD + 2]
+        (values,) = struct.unpack_from("<H", image, RECORD + 4)
+        scale_at, cuts_at = struct.unpack_from("<II", image, RECORD + 32)
         dtype = _DTYPES[source]
         if not scale_at:
             return Inputs(size, values, dtype, None, None, *notes)
         scale = np.frombuffer(image, "<f4", 2 * values, scale_at).reshape(2, values)
         constant = np.zeros(values, np.bool_)
-        if kind == _CUTS and not image[_RECORD + 46]:
+        if kind == _CUTS and not image[RECORD + 46]:
             cuts = np.frombuffer(image, dtype, planes * values, cuts_at).reshape(planes, values)
             constant = cuts[0] == np.iinfo(dtype).max
         if kind == _TRIPLES:  # features that did not vary have the factor 0
@@ -144,29 +142,13 @@ class Inputs:
 
 def learner(image: bytes) -> str:
     """The learner of an image that the runtime has checked: "head", "levels", "votes", "visits" or "none"."""
-    (count,) = struct.unpack_from("<H", image, _LAYERS)
-    records = [image[_RECORD + _RECORD_SIZE * i :][:_RECORD_SIZE] for i in range(count)]
+    (count,) = struct.unpack_from("<H", image, LAYERS)
+    records = [image[RECORD + RECORD_SIZE * i :][:RECORD_SIZE] for i in range(count)]
     kinds = {record[0] for record in records if record[9]}
     for kind, name in ((_HEAD, "head"), (_LEVELS, "levels"), (_GRADED, "votes")):
         if kind in kinds:
             return name
     return "visits" if kinds - {1, _CUTS, _TRIPLES} else "none"
-
-
-def class_counts(image: bytes) -> NDArray[np.int64]:
-    """The counts of a head by class, int64 (classes,), of an image that the runtime has checked and that has a head."""
-    (count,) = struct.unpack_from("<H", image, _LAYERS)
-    record = image[_RECORD + _RECORD_SIZE * (count - 1) :][:_RECORD_SIZE]
-    inputs, classes = struct.unpack_from("<HH", record, 4)
-    (at,) = struct.unpack_from("<I", record, 20)
-    rows, several = record[48], record[49] > 1
-    values = 2 * inputs if record[1] == _OF_GATES else inputs
-    counts_at = at + 8 * rows + values * (values + 2) + 2 * rows * values
-    counts = np.frombuffer(image, "<u2", rows, counts_at).astype(np.int64)
-    if not several:
-        return counts
-    owners = np.frombuffer(image, np.uint8, rows, counts_at + 2 * rows + 6 + rows * values)
-    return np.array([counts[owners == label].sum() for label in range(classes)], np.int64)
 
 
 def _notes(image: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -211,8 +211,8 @@ def test_run_predicts_each_test_sample_once_before_and_once_after(
         return predict(self, x, *more, **options)
 
     monkeypatch.setattr(Model, "_predict", counted)
-    for more in ([], ["--learn"]):
+    for more in ([], ["--learn"]):  # the rivals' own lines predict as well
         opened.clear()
         predicted.clear()
-        assert metabit("run", "f.mbit", "--data", "a.npz", *more).code == 0
+        assert metabit("run", "f.mbit", "--data", "a.npz", "--no-rivals", *more).code == 0
         assert len(opened) == 1 and predicted == [24] * (1 + len(more))

@@ -1,4 +1,4 @@
-"""What a model tells beside the class: confidence, counts by class, and what it learns from labels that come late."""
+"""Beside the class a model tells its confidence and its counts by class; labels may come late."""
 
 from __future__ import annotations
 
