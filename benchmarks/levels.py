@@ -186,21 +186,23 @@ def doses() -> list[tuple[tuple[int, float], list[Row]]]:
 
 
 def worth() -> str:
-    """A sentence on the worth of metaplasticity, at the default dose, at each one's best dose, and at a dose far too large."""
+    """Sentences on the worth of metaplasticity: at the default dose, at each one's best dose, and at the largest."""
     found = dict(doses())
 
-    def all_four(m: int, dose: float) -> float:
-        return float(np.mean([mean(found[m, dose], order) for order in ORDERS]))
+    def best(m: int) -> float:
+        means = {d: np.mean([mean(rows, order) for order in ORDERS]) for (n, d), rows in found.items() if n == m}
+        return max(means, key=lambda dose: means[dose])
 
-    def of(m: int, dose: float) -> str:
-        return f"dose {dose:g} and m = {m}: " + " · ".join(pair(found[m, dose], order) for order in ORDERS)
+    def gained(dose: float, other: float) -> str:
+        """Points of m = 2 at a dose above m = 0 at another."""
+        gains = (mean(found[DEFAULT_M, dose], order) - mean(found[0, other], order) for order in ORDERS)
+        return ", ".join(f"{order} {old:+.1f}/{new:+.1f}" for order, (old, new) in zip(ORDERS, gains, strict=True))
 
-    best = {m: max((d for n, d in found if n == m), key=lambda dose, m=m: all_four(m, dose)) for m in (0, DEFAULT_M)}  # type: ignore[misc]
-    most = max(DOSES)
+    most, mine, none = float(max(DOSES)), best(DEFAULT_M), best(0)
     return (
-        f"The dose is a factor of the default, 1. Shuffled · sorted, at the default, {of(0, 1)}; {of(DEFAULT_M, 1)}. The dose with "
-        f"the best mean of the four numbers, {of(0, best[0])}; {of(DEFAULT_M, best[DEFAULT_M])}. The largest, {of(0, most)}; "
-        f"{of(DEFAULT_M, most)}."
+        f"The dose is a factor of the default, 1. The gain by m = {DEFAULT_M} over m = 0, in points of old/new: at the default "
+        f"dose {gained(1, 1)}; each at the dose with its best mean of the four numbers, {mine:g} and {none:g}: "
+        f"{gained(mine, none)}; at dose {most:g}: {gained(most, most)}."
     )
 
 

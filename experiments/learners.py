@@ -6,7 +6,7 @@ have it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,15 +79,15 @@ def trained_starts(path: Path) -> dict[str, Start]:
 
 
 def fresh_starts(
-    task: Task, sample: NDArray[Any], seed: int, hidden: int, votes: VoteOptions | None
+    task: Task, sample: NDArray[Any], sizes: Sequence[int], seed: int, hidden: int, votes: VoteOptions | None
 ) -> dict[str, Start]:
-    """The learners from nothing, by name: heads of two sizes, and votes if they have options.
+    """The learners from nothing, by name: a head of each size in units, and votes if they have options.
 
     sample: unlabelled samples (n, F). seed: of the networks for the device. hidden: units that learn by votes.
     """
     found: dict[str, Start] = {
-        name: FreshHead(sample, task.classes, units, task.class_names, task.feature_names, seed)
-        for name, units in (("head", 64), ("head, 128 units", 128))
+        f"head, {units} units": FreshHead(sample, task.classes, units, task.class_names, task.feature_names, seed)
+        for units in sizes
     }
     return found if votes is None else found | {"votes": FreshVotes((task.features, hidden, task.classes), votes)}
 

@@ -130,9 +130,7 @@ class Bench:
         Raises:
             UsageError: too few samples.
         """
-        count = len(task.y_train)
-        if count < 2 * HELD:
-            raise UsageError(f"{task.name} has {count} samples to learn: tuning needs at least {2 * HELD}")
+        check_samples(task)
         kept = {}
         for name, other in others.items():
             n = len(other.y_train)
@@ -192,6 +190,12 @@ class Bench:
             tally.learned(len(y), steps)
             tally.predicted(steps.predicted, y[at])
         return tally
+
+
+def check_samples(task: Task) -> None:
+    """Raises UsageError: too few samples to hold some out."""
+    if len(task.y_train) < 2 * HELD:
+        raise UsageError(f"{task.name} has {len(task.y_train)} samples to learn: tuning needs at least {2 * HELD}")
 
 
 def ordered(y: stream.Labels, order: Order, rng: np.random.Generator) -> NDArray[np.int64]:

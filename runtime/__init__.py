@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from metabit.runtime import _core
 from metabit.runtime.amalgamate import include_dir, sources, write_sources
 from metabit.runtime.c_header import model_header
-from metabit.runtime.inputs import InputError, Inputs, as_uint8, learner
+from metabit.runtime.inputs import InputError, Inputs, as_uint8, class_counts, learner
 
 __all__ = [
     "InputError", "Model", "ModelError", "Step", "Steps", "as_uint8", "include_dir", "model_header", "sources", "write_sources",
@@ -228,6 +228,32 @@ class Model:
         """
         best_two = np.sort(self._predict(x)[0].astype(np.int64), axis=1)[:, -2:]
         return best_two[:, -1] - best_two[:, 0]
+
+    def confidence(self, x: ArrayLike) -> NDArray[np.float32]:
+        """Returns how probable the predicted class is, float32 (n,) in 0..1, of inputs (n, features).
+
+        It is the softmax of a head's scores, 2**15 to a nat. A score is the logarithm of a probability in 2**-14 nat, as if all
+        that a head sees were independent; half of it agrees with how often predictions are right (docs/telling.md).
+
+        Raises ModelError: this model has no head, and its scores have no unit.
+        """
+        if self._learner != "head":
+            raise ModelError(f"confidence needs the scores of a head, and this model has the learner {self._learner!r}: "
+                             "rank its predictions by margins", -28)  # fmt: skip
+        found = self.scores(x).astype(np.float64)
+        chances = np.exp((found - found.max(1, keepdims=True)) / 2**15)
+        return np.asarray(1 / chances.sum(1), np.float32)
+
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """Returns the samples that stand behind each class's means, int64 (classes,): 0 for a class that is not known yet.
+
+        Means before deployment count at most 1000, and all counts halve when one reaches 1024, none below 64: they say which
+        classes are frequent, not how many samples there were. Raises ModelError: this model has no head.
+        """
+        if self._learner != "head":
+            raise ModelError(f"only a head counts classes, and this model has the learner {self._learner!r}", -28)
+        return class_counts(self.image())
 
     @property
     def novelties(self) -> NoReturn:

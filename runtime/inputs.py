@@ -18,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 _INPUT_SIZE, _LAYERS, _NOTES, _RECORD, _RECORD_SIZE = 42, 40, 52, 64, 64
 _CUTS, _GRADED, _LEVELS, _HEAD, _TRIPLES = 7, 5, 9, 10, 11
+_OF_GATES = 4
+"""Field `input` of a head above gates."""
 _DTYPES = (np.dtype("u1"), np.dtype("<i2"))
 _SPAN = {1: 255, 2: 65535}
 
@@ -149,6 +151,22 @@ def learner(image: bytes) -> str:
         if kind in kinds:
             return name
     return "visits" if kinds - {1, _CUTS, _TRIPLES} else "none"
+
+
+def class_counts(image: bytes) -> NDArray[np.int64]:
+    """The counts of a head by class, int64 (classes,), of an image that the runtime has checked and that has a head."""
+    (count,) = struct.unpack_from("<H", image, _LAYERS)
+    record = image[_RECORD + _RECORD_SIZE * (count - 1) :][:_RECORD_SIZE]
+    inputs, classes = struct.unpack_from("<HH", record, 4)
+    (at,) = struct.unpack_from("<I", record, 20)
+    rows, several = record[48], record[49] > 1
+    values = 2 * inputs if record[1] == _OF_GATES else inputs
+    counts_at = at + 8 * rows + values * (values + 2) + 2 * rows * values
+    counts = np.frombuffer(image, "<u2", rows, counts_at).astype(np.int64)
+    if not several:
+        return counts
+    owners = np.frombuffer(image, np.uint8, rows, counts_at + 2 * rows + 6 + rows * values)
+    return np.array([counts[owners == label].sum() for label in range(classes)], np.int64)
 
 
 def _notes(image: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:

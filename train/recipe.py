@@ -10,9 +10,10 @@ learnt. A network that shall learn further tasks is trained with m > 0 (`metabit
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,9 +163,21 @@ def fit_recipe(
     network = NormedGates(encoder.bits, units, classes, bits, seed)
     total = planned(len(integers)) if steps is None else steps
     batches = _Batches(encoder, integers, noise, seed)
-    losses = _train(network, batches, labels, total, rate, smoothing, progress, stop)
+    with _one_thread():
+        losses = _train(network, batches, labels, total, rate, smoothing, progress, stop)
     sums = _set_norm(network, encoder, integers)
     return Trained(encoder, network.eval(), losses, sums)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Runs torch on one thread: the matrices are so small that threads wait for each other longer than they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Batches:

@@ -148,7 +148,7 @@ def _tell_default(ran: RecipeRun, facts: dict[str, Any], name: str) -> None:
     reached = f"test accuracy {show.percent(ran.accuracy)}"
     if round(100 * ran.balanced, 1) != round(100 * ran.accuracy, 1):
         reached += f", balanced {show.percent(ran.balanced)}"
-    show.say(f"{facts['checkpoint']}: {facts['epochs']} epochs on {name}, {reached}, {facts['seconds']} s")
+    show.say(f"{facts['checkpoint']}: {_epochs(facts)} on {name}, {reached}, {facts['seconds']} s")
 
 
 def _make(folder: Path) -> None:

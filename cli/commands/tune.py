@@ -44,6 +44,7 @@ def command(
     trials: Annotated[int, Option(help="Settings to try, drawn at random.", min=1)] = 32,
     rounds: Annotated[int, Option(help="Seeds that the last ones left are tried with.", min=1)] = 8,
     passes: datasets.Passes = 1,
+    units: Annotated[int | None, Option(help="Units of a head without a source, by default 64, and 128.")] = None,
     hidden: Annotated[int | None, Option(help="Hidden units of votes without a source, 192 by default.")] = None,
     bits: Annotated[int | None, Option(help="Bits a synapse of votes without a source, 4 by default.")] = None,
     table: Annotated[Path, Option(help="Every finished run, JSON lines; none is run twice.")] = Path("out/tune.jsonl"),
@@ -67,15 +68,15 @@ def command(
     from metabit.data.rows import write_whole
     from metabit.experiments.tuning import ORDERS, Bench, draw
 
-    if source is not None and (hidden is not None or bits is not None):
-        raise UsageError("a source brings its own network: leave out --hidden and --bits")
+    if source is not None and (units, hidden, bits) != (None, None, None):
+        raise UsageError("a source brings its own network: leave out --units, --hidden and --bits")
     if output is not None and output.resolve() == table.resolve():
         raise UsageError(
             f"--output and --table are both {output}: the image would replace the finished runs, name two files"
         )
     if output is not None and output.is_dir():
         raise UsageError(f"--output {output}: give a file, not a folder")
-    starts, tasks = _opened(source, data, also or [], hidden, bits, seed)
+    starts, tasks = _opened(source, data, also or [], units, hidden, bits, seed)
     others = {name: tasks[name] for name in dict.fromkeys(also or [])}
     bench = Bench.of(starts, tasks[data], others, passes, [one.value for one in order] if order else ORDERS)
     race = Race(draw(starts, trials, seed), rounds, seed, {"stream": bench.digest()})
@@ -122,25 +123,33 @@ def command(
 
 
 def _opened(
-    source: Path | None, data: str, also: list[str], hidden: int | None, bits: int | None, seed: int
+    source: Path | None,
+    data: str,
+    also: list[str],
+    units: int | None,
+    hidden: int | None,
+    bits: int | None,
+    seed: int,
 ) -> tuple[dict[str, Start], dict[str, Task]]:
     """The learners that compete, and the datasets as their inputs; the stream is the first of them."""
     from metabit.data.task import check_bytes
     from metabit.experiments.comparison import learner_name
     from metabit.experiments.learners import fresh_starts, trained_starts
-    from metabit.experiments.tuning import Image
+    from metabit.experiments.tuning import Image, check_samples
     from metabit.export import VoteOptions, read_image
 
     tasks: dict[str, Task] = {}
     names = dict.fromkeys([data, *also])
     if source is None:
         task = datasets.loaded(data, seed)
+        check_samples(task)
         options = None
         if hidden is not None or bits is not None:
             check_bytes(task, "votes", "leave out --hidden and --bits: a head takes any numbers")
         if task.x_train.dtype == np.uint8:
             options = VoteOptions(bits=4 if bits is None else bits, thresholds=thresholds_of(task), seed=seed)
-        starts = fresh_starts(task, sample_of(task, seed), seed, 192 if hidden is None else hidden, options)
+        sizes = (64, 128) if units is None else (units,)
+        starts = fresh_starts(task, sample_of(task, seed), sizes, seed, 192 if hidden is None else hidden, options)
         tasks[data] = task
         del names[data]
     elif source.suffix == ".mbit":

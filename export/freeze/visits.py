@@ -18,6 +18,7 @@ from metabit.export.freeze.levels import check_finite, code_levels, dose_of, gen
 from metabit.export.frozen import ConvGeometry, ConvLayer, DenseLayer, Encode, Frozen, Layer, OutputLayer, Rule, Takes
 from metabit.export.validate import MAX_DOSE
 from metabit.train.checkpoint import Checkpoint
+from metabit.train.gates_checkpoint import GatesCheckpoint
 from metabit.train.network.spec import Spec
 
 VISIT_RATE = 0.12
@@ -82,11 +83,14 @@ class VisitOptions:
         need("seed", 0, 2**32 - 1, "a whole number from 0 to 4294967295", int)
 
 
-def freeze(checkpoint: Checkpoint, options: VisitOptions | None = None) -> Frozen:
+def freeze(checkpoint: Checkpoint | GatesCheckpoint, options: VisitOptions | None = None) -> Frozen:
     """The integers of a trained network of sign units.
 
-    Raises ExportError for a network that the device cannot run, a tensor that is not finite, or options that do not fit it.
+    Raises ExportError for a network of other units or one that the device cannot run, a tensor that is not finite, or options that
+    do not fit it.
     """
+    if isinstance(checkpoint, GatesCheckpoint):
+        raise ExportError("this is the default network, of gates: export.freeze_gates makes its integers")
     o, spec = options or VisitOptions(), checkpoint.spec
     _check_supported(spec)
     check_finite(checkpoint.tensors)

@@ -1,4 +1,5 @@
-/* metabit_float: from features in floating point to the input of a model that begins with cuts. The library itself has no floats. */
+/* metabit_float: from features in floating point to the input of a model that begins with cuts, or with units from nothing. The
+ * library itself has no floats. */
 #ifndef METABIT_FLOAT_H
 #define METABIT_FLOAT_H
 
@@ -11,18 +12,18 @@ extern "C" {
 #endif
 
 /* Writes the device's input of one sample: each feature becomes the nearest integer to (x - low) * steps, with the low and steps that the
- * image has for it (FORMAT.md, "cuts, scores"), limited to uint8 or int16. An image without them takes features that are the integers.
+ * image has for it (FORMAT.md, slot `scores`), limited to uint8 or int16. An image without them takes features that are the integers.
  *
  * x        F floats; NaN becomes the lowest integer
  * input    mb_input_size() bytes, any alignment, for mb_predict and mb_learn
  * returns  how many features were limited, NaN among them. Many of them tell that the device sees another range than training did;
- *          or UINT32_MAX, and nothing is written, if a pointer is NULL, nothing is open or the model does not begin with cuts
+ *          or UINT32_MAX, and nothing is written, if a pointer is NULL, nothing is open or the model begins with another layer
  *
  * pre: float is a 32-bit float, and each operation rounds to it, as with -std=c99 and without -ffast-math */
 static inline uint32_t mb_quantise(const mb_model *m, const float *x, void *input)
 {
     const uint8_t *const record = m != NULL && m->image != NULL ? m->image + 64 : NULL;
-    if (record == NULL || x == NULL || input == NULL || record[0] != 7) {
+    if (record == NULL || x == NULL || input == NULL || (record[0] != 7 && record[0] != 11)) {
         return UINT32_MAX;
     }
     uint8_t *out = (uint8_t *)input;

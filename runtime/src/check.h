@@ -25,8 +25,8 @@ int mb_padding_is_zero(const mb_layer *l);
  * that the layer does not have, whose offset must be 0. The first `in_state` of them lie in the state. */
 int mb_arrays_fit(const uint8_t *p, const uint32_t *bytes, unsigned in_state, mb_section *left);
 
-/* Checks all about a layer of cuts, gates, levels, head or triples. before: kind of the layer before. given: values that it gives; of the first
- * layer the bytes of one input. */
+/* Checks all about a layer of cuts, gates, levels, head or triples. before: kind of the layer before. given: values that it gives;
+ * of the first layer the bytes of one input. */
 mb_status mb_check_gates(const mb_model *m, unsigned index, const mb_layer *l, unsigned before, uint32_t given, mb_section *left);
 
 #endif

@@ -93,11 +93,12 @@ def test_run_keeps_file_order_unless_told_to_shuffle(metabit: Any) -> None:
     assert board["per_sample"] == metabit(*words[:-1], "--limit", 10).json()["per_sample"]
 
 
-def test_tune_keeps_file_order_unless_told_to_shuffle(metabit: Any) -> None:
+def test_tune_learns_in_every_order_unless_told_which(metabit: Any) -> None:
     np.savez("a.npz", x=X, y=Y)
     words = ("tune", "--data", "a.npz", "--units", 16, "--trials", 1, "--rounds", 1, "--json", "--table")
-    told, shuffled = metabit(*words, "a.jsonl").json(), metabit(*words, "b.jsonl", "--shuffle").json()
-    assert (told["order"], shuffled["order"]) == ("in file order", "in random order")
+    told, mixed = metabit(*words, "a.jsonl").json(), metabit(*words, "b.jsonl", "--order", "mixed").json()
+    assert (told["orders"], mixed["orders"]) == (["time", "sorted", "mixed"], ["mixed"])
+    assert {trial["settings"]["learner"] for trial in told["trials"]} <= {"head, 16 units", "votes"}
     assert Path("a.jsonl").read_text() != Path("b.jsonl").read_text()
 
 

@@ -87,6 +87,66 @@ def test_a_table_of_floats_from_training_to_a_learned_image(metabit: Any, files:
     assert Path("out/learned.mbit").read_bytes() == model.image()
 
 
+def bitmaps() -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of 8x8 as floats 0.0 and 1.0, four classes, with a tenth of the pixels turned over."""
+    pattern = RNG.random((4, 64)) < 0.5
+    y = np.arange(160) % 4
+    return (pattern[y] ^ (RNG.random((160, 64)) < 0.1)).astype(float), y
+
+
+def ranges() -> tuple[np.ndarray, np.ndarray]:
+    """Only features of small range tell the classes; others span thousands."""
+    y = np.arange(160) % 2
+    wide = RNG.integers(-5000, 5000, (160, 6))
+    return np.column_stack([wide, 100 + 3 * y[:, None] + RNG.integers(-1, 2, (160, 3))]), y
+
+
+@pytest.mark.parametrize(
+    ("data", "names", "dtype", "thresholds"),
+    [
+        (bitmaps, (0, 1, 2, 3), "uint8", 1),
+        (bitmaps, (0, 1000, 5000, 7), "uint8", 1),
+        (ranges, ("no", "yes"), "int16", 16),
+        (ranges, (1, 2), "int16", 16),
+    ],
+)
+def test_bits_and_features_of_any_range_and_labels_with_gaps(
+    metabit: Any, data: Any, names: Any, dtype: str, thresholds: int
+) -> None:
+    x, y = data()
+    np.savez("own.npz", x=x, y=np.array(names)[y])
+    facts = metabit("train", "own.npz", "--epochs", 40, "--json").json()
+    assert facts["network"]["thresholds"] == thresholds and facts["test_accuracy"] > 0.9
+    told = metabit("export", "--formats", "mbit", "--json").json()
+    assert told["learner"] == "head"
+    model, ran = Model.open("out/model.mbit"), metabit("run", "--data", "own.npz", "--learn", "--json", "--no-rivals")
+    labels = sorted(names)
+    assert model.class_names == tuple(map(str, labels)) and model.inputs.dtype.name == dtype
+    assert list(ran.json()["after"]["own.npz"]["recall"]) == list(model.class_names)
+    predicted = np.array(labels)[model.predict_many(x)]
+    assert (predicted == np.array(names)[y]).mean() > 0.9
+    for form in (np.float32, np.float64, np.int32):
+        assert np.array_equal(model.scores(x.astype(form)), model.scores(x))
+
+
+def test_pictures_in_folders(metabit: Any) -> None:
+    image = pytest.importorskip("PIL.Image")
+    for i in range(60):
+        for c, name in enumerate(("bar", "dot")):
+            pixels = RNG.integers(0, 60, (24, 24)).astype(np.uint8)
+            pixels[10:14, 4:20] += 150 if c == 0 else 0
+            pixels[8:16, 8:16] += 150 if c == 1 else 0
+            folder = Path("pictures", name)
+            folder.mkdir(parents=True, exist_ok=True)
+            image.fromarray(pixels).save(folder / f"{i}.png")
+    facts = metabit("train", "pictures", "--epochs", 15, "--json").json()
+    assert facts["network"]["thresholds"] == 1 and facts["network"]["features"] == 576 and facts["test_accuracy"] > 0.9
+    assert metabit("export", "--formats", "mbit").code == 0
+    told = metabit("inspect", "--json").json()
+    assert told["names"]["classes"] == ["bar", "dot"] and "ranges" not in told["names"]
+    assert metabit("run", "--data", "pictures", "--json").json()["accuracy_before"]["pictures"] > 0.9
+
+
 def test_a_class_that_is_new_takes_a_spare_row_and_its_name_is_saved(metabit: Any, files: None, trained: Path) -> None:
     assert metabit("export", trained, "-o", "out", "--spare-classes", 1, "--formats", "mbit").code == 0
     ran = metabit("run", "--data", "all.csv", "--also", "x.csv", "--learn", "--save", "out/four.mbit", "--no-rivals")

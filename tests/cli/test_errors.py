@@ -92,7 +92,7 @@ MISTAKES: list[tuple[str, tuple[str, ...]]] = [
     ("tune --data nothing", ("unknown data 'nothing'",)),
     ("tune --data short.npz", (f"at least {2 * HELD}",)),
     ("tune frozen.mbit", ("nothing to tune",)),
-    ("tune model.mbit --hidden 8", ("leave out --hidden",)),
+    ("tune model.mbit --hidden 8", ("leave out --units, --hidden and --bits",)),
     ("tune --hidden 5000", ("hidden=5000",)),
     ("tune --data digits --also short.npz", ("short.npz has 3 features",)),
     ("tune -o .", ("give a file, not a folder",)),

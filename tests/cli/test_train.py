@@ -82,7 +82,7 @@ def test_resume_after_ctrl_c_gives_the_identical_checkpoint(
     monkeypatch.setattr(loop_module, "step", interrupted)
     first = metabit(*words)
     monkeypatch.setattr(loop_module, "step", step)
-    assert first.code == 130 and "Interrupted after 1 epochs" in first.out and "--resume continues" in first.out
+    assert first.code == 130 and "Interrupted after 1 epoch;" in first.out and "--resume continues" in first.out
     assert Path("out/history.csv").stat().st_size > 0  # also where nothing was tested yet
     assert hashlib.sha256(checkpoint.read_bytes()).hexdigest() != whole
     assert metabit(*words, "--resume").code == 0

@@ -50,7 +50,7 @@ def test_without_a_source_it_tunes_what_fresh_would_make(metabit: Any) -> None:
     assert "time: new" in ran.out and "name the data of before" in ran.out and "saved as a.mbit" in ran.out
     found = metabit("tune", "--data", "digits", "--hidden", 32, *SHORT, "--json", "--table", "other.jsonl").json()
     assert {trial["trial"] for trial in found["trials"]} == set(range(9)) and found["saved"] is None
-    assert {trial["settings"]["learner"] for trial in found["trials"]} == {"head", "head, 128 units", "votes"}
+    assert {trial["settings"]["learner"] for trial in found["trials"]} == {"head, 64 units", "head, 128 units", "votes"}
     words = {
         "head": ("--units", 64),
         "head, 128 units": ("--units", 128),
@@ -66,7 +66,7 @@ def test_floats_without_a_source_have_heads_only(metabit: Any, tmp_path: Path) -
     y = rng.integers(0, 3, 120)
     np.savez(tmp_path / "floats.npz", x=(rng.normal(size=(120, 5)) + 3 * np.eye(3, 5)[y]) * 1e4, y=y)
     found = metabit("tune", "--data", "floats.npz", "--trials", 2, "--rounds", 1, "--json").json()
-    assert {trial["settings"]["learner"] for trial in found["trials"]} == {"head", "head, 128 units"}
+    assert {trial["settings"]["learner"] for trial in found["trials"]} == {"head, 64 units", "head, 128 units"}
     assert found["trials"][0]["score"] > 0.8
     metabit("tune", "--data", "floats.npz", "--hidden", 9).fails("votes takes whole numbers from 0 to 255", "--hidden")
 

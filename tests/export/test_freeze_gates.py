@@ -11,7 +11,17 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
 from metabit.data.encoder import Encoder
-from metabit.export import GateOptions, HeadLayer, LevelsLayer, Notes, Oracle, freeze_gates, read_image, write_image
+from metabit.export import (
+    GateOptions,
+    HeadLayer,
+    LevelsLayer,
+    Notes,
+    Oracle,
+    freeze,
+    freeze_gates,
+    read_image,
+    write_image,
+)
 from metabit.export.errors import ExportError
 from metabit.export.freeze.gates import GatesArrays, cuts_of, gates_arrays
 from metabit.export.freeze.output_levels import levels_rule, levels_temperature
@@ -237,3 +247,5 @@ def test_a_checkpoint_file_gives_the_image_that_training_gives(wine: Case, tmp_p
         frozen = freeze_gates(read, options=GateOptions(**options))
         assert frozen.notes is not None and frozen.notes.classes == names
         assert write_image(replace(frozen, notes=None)) == write_image(wine.frozen(**options))
+    with pytest.raises(ExportError, match="the default network, of gates: export.freeze_gates makes its integers"):
+        freeze(read)

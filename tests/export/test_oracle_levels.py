@@ -30,26 +30,38 @@ SHIM = r"""
 #include "layers.h"
 #include "learn.h"
 
-int device_step(uint32_t *words, const uint16_t *weaken, const int *sizes, const int8_t *x, int label, uint32_t *z, int32_t *score,
+/* One step of an image of one layer. state: generator and counters. */
+int device_step(uint32_t *words, const uint16_t *weaken, const int *sizes, int8_t *x, int label, uint32_t *state, int32_t *score,
                 int32_t *error, int *visited, int *moved)
 {
+    uint32_t image[MB_HEADER_SIZE / 4] = {0};
     mb_layer l;
+    mb_arena arena;
+    mb_model m;
     mb_learn_info info = {0, 0, 0, 0, 0};
     memset(&l, 0, sizeof l);
+    memset(&arena, 0, sizeof arena);
+    memset(&m, 0, sizeof m);
+    l.kind = MB_LEVELS;
     l.levels = (uint8_t *)words;
     l.tables = weaken;
     l.bits = (uint8_t)sizes[0];
     l.inputs = (uint32_t)sizes[1];
     l.units = (uint32_t)sizes[2];
     l.dose = (uint32_t)sizes[3];
+    image[MB_AT_TEMPERATURE / 4] = (uint32_t)sizes[4] | (uint32_t)sizes[5] << 16;
+    m.image = (const uint8_t *)image;
+    m.state = (uint8_t *)state;
+    arena.layers = &l;
+    arena.count = 1;
+    arena.values = x;
+    arena.scores = score;
+    arena.learn_scratch = error;
     mb_levels_scores(&l, x, score);
-    const uint32_t E = mb_output_error(score, l.units, (uint16_t)label, (uint32_t)sizes[4], error);
-    const int learns = E != 0 && E >= (uint32_t)sizes[5];
-    if (learns)
-        mb_levels_learn(&l, x, error, z, &info);
+    mb_levels_step(&m, &arena, (uint16_t)label, &info);
     *visited = (int)info.visited;
     *moved = (int)info.moved;
-    return learns;
+    return !info.skipped;
 }
 """
 
@@ -115,7 +127,7 @@ class Both:
         sizes = (oracle.bits, inputs, classes, oracle.rule.dose, oracle.temperature, oracle.skip_below)
         self.reference = CLevels(*sizes, self.weaken.ctypes.data, self.levels.ctypes.data, oracle.generator, 0, 0)
         self.sizes, self.words = np.array(sizes, np.intc), packed(oracle.levels, oracle.bits)
-        self.generator, self.done = np.array([oracle.generator], np.uint32), np.zeros(2, np.intc)
+        self.state, self.done = np.array([oracle.generator, 0, 0, 0], np.uint32), np.zeros(2, np.intc)
         self.score, self.error = np.zeros((2, classes), np.int32), np.zeros((2, classes), np.int32)
 
     def step_with(self, oracle: Output, x: NDArray[np.int8], label: int) -> bool:
@@ -126,13 +138,13 @@ class Both:
         assert self.c.levels_step(ctypes.byref(self.reference), _pointer(x), label, *both) == learns
         both = (_pointer(self.score[1]), _pointer(self.error[1]))
         parts = (self.words, self.weaken, self.sizes, x)
-        z, done = _pointer(self.generator), [_pointer(self.done[i : i + 1]) for i in range(2)]
+        z, done = _pointer(self.state), [_pointer(self.done[i : i + 1]) for i in range(2)]
         assert self.c.device_step(*(_pointer(part) for part in parts), label, z, *both, *done) == learns
         np.testing.assert_array_equal(self.score, [scores, scores])
         np.testing.assert_array_equal(self.error[0], self.error[1])
         np.testing.assert_array_equal(self.levels, oracle.levels)
         np.testing.assert_array_equal(self.words, packed(oracle.levels, self.bits))
-        assert oracle.generator == self.reference.z == self.generator[0]
+        assert oracle.generator == self.reference.z == self.state[0]
         if learns:
             assert tuple(self.done) == oracle.done
             assert (self.reference.visited, self.reference.moved) == tuple(self.done)

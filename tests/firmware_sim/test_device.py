@@ -15,7 +15,7 @@ VECTORS = Path(__file__).parent.parent / "vectors"
 
 def networks() -> list[tuple[str, str]]:
     """(board, image). Every image where instructions are fewest and where they are most; on the other cores one of each kind."""
-    each_kind = ["all-4bit", "conv-uint8", "dense-uint8", "votes-3bit"]
+    each_kind = ["all-4bit", "conv-uint8", "dense-uint8", "votes-3bit", "fresh-head", "fresh-head-uint8"]
     more = ["hidden-2bit", "output-5bit", "conv-bits", "conv-planes"]
     both = ("nrf52840", "rp2040")
     return [(board, image) for board in boards() for image in each_kind + (more if board in both else [])]

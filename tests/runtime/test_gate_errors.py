@@ -88,8 +88,8 @@ LIES: dict[str, list[bytes]] = {
         *(lie(HEAD, (CUTS + 1, "B", source)) for source in (2, 255)),
         *(lie(HEAD, (GATES + 1, "B", source)) for source in (1, 2, 4)),
         *(lie(HEAD, (LAST + 1, "B", source)) for source in (0, 3, 5)),
-        *(lie(LEVELS, (LAST + 1, "B", source)) for source in (0, 3, 5)), lie(HEAD, (CUTS, "B", 11)),
-        lie(HEAD, (LAST, "B", 11)), lie(HEAD, (LAST, "B", 12)),
+        *(lie(LEVELS, (LAST + 1, "B", source)) for source in (0, 3, 5)),
+        *(lie(HEAD, (LAST, "B", kind)) for kind in (0, 12, 255)),
     ],
     "SHAPE": [
         lie(HEAD, (42, "H", 8)), lie(HEAD, (CUTS + 1, "B", 1)), lie(LEVELS, (42, "H", 7)),

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compilers import WARNINGS, run
-from networks import gates_network
 
 from metabit.export import read_image
 from metabit.firmware_sim.build.toolchain import left_out
 from metabit.runtime import Model, include_dir, sources
+from metabit.runtime.inputs import Inputs
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
 PARTS = (
@@ -68,17 +68,18 @@ def test_an_image_is_refused_or_predicts_the_same(library: tuple[set[str], ctype
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (20, host.input_size)).astype(np.uint8)
     y = rng.integers(0, host.classes, 20)
+    given = Inputs.of(image).device(x)
     label = ctypes.c_uint16()
-    for sample, right in zip(x, y, strict=True):
-        assert c.mb_predict(model, sample.ctypes.data_as(ctypes.c_void_p), None, ctypes.byref(label)) == 0
+    for sample, device, right in zip(x, given, y, strict=True):
+        assert c.mb_predict(model, device.ctypes.data_as(ctypes.c_void_p), None, ctypes.byref(label)) == 0
         assert label.value == host.predict_one(sample)
         if mode and still:
             assert (
-                c.mb_learn(model, sample.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint16(int(right)), None) == FROZEN
+                c.mb_learn(model, device.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint16(int(right)), None) == FROZEN
             )
         elif mode and any(layer.learns for layer in frozen.layers):
             host.learn_one(sample, int(right))
-            assert c.mb_learn(model, sample.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint16(int(right)), None) == 0
+            assert c.mb_learn(model, device.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint16(int(right)), None) == 0
             assert bytes(state) == host.state()
 
 
@@ -100,6 +101,7 @@ def test_what_an_image_can_do_without() -> None:
     assert left_out(by_name["votes-3bit"]) == (*PARTS[:2], *PARTS[3:])
     assert left_out(by_name["conv-uint8"]) == (*PARTS[2:4], PARTS[5])
     assert left_out(by_name["ternary-4bit"]) == PARTS[:4]
-    assert left_out(by_name["head"]) == left_out(by_name["levels-5bit"]) == (*PARTS[:3], *PARTS[4:])
-    still = gates_network(14, 75, 0, 20, 3, "levels", k=3)
+    for name in ("gates-head", "gates-levels", "fresh-head"):
+        assert left_out(by_name[name]) == (*PARTS[:3], *PARTS[4:])
+    still = by_name["gates-none"]
     assert left_out(still) == ("MB_WITHOUT_LEARN", *PARTS[:3], *PARTS[4:])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from networks import gates_network, network
 
-from metabit.data.encoder import _quantise
+from metabit.data.encoder import quantise_features
 from metabit.export import write_image
 from metabit.export.frozen import Cuts, Frozen
 from metabit.runtime import include_dir, sources
@@ -60,7 +60,7 @@ def test_it_quantises_as_the_encoder_does(library: ctypes.CDLL, kind: str) -> No
         x = (low + halves / steps + rng.choice([0, 0, 1e-6, -1e-6, 0.1], 13)).astype(np.float32)
         x[rng.random(13) < 0.1] = rng.choice(np.array([1e30, -1e30, np.inf, -np.inf, 3e38], np.float32))
         found, limited = quantised(library, frozen, x)
-        assert found.tolist() == _quantise(x, low, steps, kind).tolist()
+        assert found.tolist() == quantise_features(x, low, steps, kind).tolist()
         place = (x.astype(np.float64) - low) * steps
         inside, outside = (place > -0.49) & (place < span + 0.49), (place < -0.51) | (place > span + 0.51)
         assert outside.sum() <= limited <= 13 - inside.sum()
