@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit import export, firmware_sim, train
-from metabit.experiments import demo, demo_paper, plots, results
+from metabit.experiments import comparison, demo, demo_paper, plots, results
 from metabit.experiments.demo_settings import RECIPE
 from metabit.experiments.results import Benchmark, Cell, Draw, Row
 from metabit.runtime import Model
@@ -115,7 +115,7 @@ def default_table() -> str:
     """Markdown: the default network and its rivals at the end of the stream, in both orders."""
     found = BENCHMARK.done("default")
     rows = []
-    for name in next(iter(found.values()))[0]["lines"]:
+    for name in ("metabit (head)", comparison.NOT_LEARNING, *comparison.RIVALS):
         lines = {order: [row["lines"][name] for row in runs] for order, runs in found.items()}
         state = lines[demo.ORDERS[0]][0]["state"]
         shares = [
