@@ -179,9 +179,9 @@ def in_place() -> list[str]:
     seeds = ", ".join(map(str, SEEDS))
     about = (
         f"Seven problems, mean of seeds {seeds}: old/new test accuracy in per cent before deployment and at the end of the stream, "
-        "shuffled and sorted by class. Wrong labels: old after the shuffled stream, each label with probability 1/2 another one. Two "
-        "classes: old after 20,000 samples of two classes only, then after all of them once. Bytes of what learning changes, six "
-        f"classes. Two rows: {spelt(TWO_ROWS)}."
+        "shuffled and sorted by class. Wrong labels: old after the shuffled stream, each label with probability 1/2 another one. "
+        "Two classes: old after 20,000 samples of two classes only, then after all of them once. Bytes of what learning changes, "
+        f"six classes. Two rows: {spelt(TWO_ROWS)}."
     )
     head = ["learner", "before", "shuffled", "sorted", "wrong labels", "two classes, then all", "bytes"]
     return [about, *results.markdown(head, rows), "", *by_problem(done)]
@@ -209,9 +209,10 @@ def new_class() -> list[str]:
             rows.append([learner, pair(found, "mixed"), pair(found, "alone"), done[f"{learner}, wisdm"][0]["bytes"]])
     problems, seeds = ", ".join(CLASS_PROBLEMS), ", ".join(map(str, SEEDS))
     about = (
-        f"Problems {problems}, two classes of each, drawn by the seed, seeds {seeds}: mean of 24 runs. Half of the old training part "
-        "without the class is known before deployment. Mixed: the other half, with the class, shuffled, is the stream. Alone: at most "
-        f"{learner_streams.ALONE} samples of the class are the stream. Test accuracy in per cent of all other classes/of the class."
+        f"Problems {problems}, two classes of each, drawn by the seed, seeds {seeds}: mean of 24 runs. Half of the old training "
+        "part without the class is known before deployment. Mixed: the other half, with the class, shuffled, is the stream. Alone: "
+        f"at most {learner_streams.ALONE} samples of the class are the stream. Test accuracy in per cent of all other "
+        "classes/of the class."
     )
     return [about, *results.markdown(["learner", "mixed", "alone", "bytes"], rows)]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
+import json
 import os
-import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ from metabit.train.recipe import fit_recipe
 
 TRAINED = Path(__file__).resolve().parents[1] / "out" / "learner"
 """Trained networks, named by everything that decides them. The folder may be removed at any time."""
+_ARRAYS = ("weights", "gamma", "beta", "mean", "deviation", "levels")
 TWO_CLASSES = 20000
 ALONE = 80
 RIVALS: dict[str, Any] = {"softmax SGD": Softmax, "SLDA": SLDA, "nearest mean": NearestMean, "majority": Majority}
@@ -105,16 +106,24 @@ def trained(data: DataSet, units: int, seed: int, shared: bool) -> GatesSource:
     """The network of this training part, from `TRAINED` if it is there."""
     sizes = f"{units} {seed} {shared} {data.classes}"
     name = hashlib.sha256(data.x.tobytes() + data.y.tobytes() + sizes.encode()).hexdigest()[:24]
-    path = TRAINED / f"{name}.pickle"
+    path = TRAINED / f"{name}.npz"
     if not path.exists():
         encoder = Encoder.fit(data.x, 1, shared=True) if shared else None
         found = fit_recipe(data.x, data.y, classes=data.classes, units=units, seed=seed, encoder=encoder)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}")
-        part.write_bytes(pickle.dumps(gates_arrays(found)))
-        part.replace(path)
-    source: GatesArrays = pickle.loads(path.read_bytes())
-    return source
+        _keep(path, gates_arrays(found))
+    with np.load(path) as kept:
+        fields = Encoder.from_dict(json.loads(kept["encoder"].item()))
+        none = np.zeros((0, units), np.int16), np.zeros(0, np.int64)
+        return GatesArrays(fields, int(kept["bits"]), *(kept[array] for array in _ARRAYS), *none)
+
+
+def _keep(path: Path, source: GatesSource) -> None:
+    """Write a network without the sums of its training part: whoever fits a head passes that part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.npz")
+    arrays = {array: getattr(source, array) for array in _ARRAYS}
+    np.savez(part, encoder=json.dumps(source.encoder.to_dict()), bits=source.bits, **arrays)
+    part.replace(path)
 
 
 def accuracy(learner: InPlace, x: Floats, y: Labels) -> float:
