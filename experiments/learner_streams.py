@@ -108,13 +108,14 @@ def trained(data: DataSet, units: int, seed: int, shared: bool) -> GatesSource:
     name = hashlib.sha256(data.x.tobytes() + data.y.tobytes() + sizes.encode()).hexdigest()[:24]
     path = TRAINED / f"{name}.npz"
     if not path.exists():
-        encoder = Encoder.fit(data.x, 1, shared=True) if shared else None
-        found = fit_recipe(data.x, data.y, classes=data.classes, units=units, seed=seed, encoder=encoder)
+        fitted = Encoder.fit(data.x, 1, shared=True) if shared else None
+        found = fit_recipe(data.x, data.y, classes=data.classes, units=units, seed=seed, encoder=fitted)
         _keep(path, gates_arrays(found))
     with np.load(path) as kept:
-        fields = Encoder.from_dict(json.loads(kept["encoder"].item()))
-        none = np.zeros((0, units), np.int16), np.zeros(0, np.int64)
-        return GatesArrays(fields, int(kept["bits"]), *(kept[array] for array in _ARRAYS), *none)
+        encoder = Encoder.from_dict(json.loads(kept["encoder"].item()))
+        arrays: dict[str, Any] = {array: kept[array] for array in _ARRAYS}
+        sums, labels = np.zeros((0, units), np.int16), np.zeros(0, np.int64)
+        return GatesArrays(encoder, int(kept["bits"]), **arrays, sums=sums, labels=labels)
 
 
 def _keep(path: Path, source: GatesSource) -> None:
