@@ -28,6 +28,7 @@ def digest_of_vectors(*names: str) -> str:
 
 
 VOTE_RULE = digest_of_vectors("votes-3bit")
+HEAD_RULE = digest_of_vectors("fresh-head", "fresh-head-uint8")
 
 
 def trained(name: str, task: Task, settings: Settings) -> Checkpoint:

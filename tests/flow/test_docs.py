@@ -17,8 +17,11 @@ PAGES = sorted(page for page in DOCS.glob("*.md") if "```sh" in page.read_text()
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    x = np.random.default_rng(0).integers(0, 256, (60, 12)).astype(np.uint8)  # the reader's own my.npz
-    np.savez(tmp_path / "my.npz", x=x, y=(x[:, 0] > 127).astype(int), task=np.arange(60) % 2)
+    x = np.random.default_rng(0).integers(0, 256, (60, 12)).astype(np.uint8)  # the reader's own my.npz and my.csv
+    y = (x[:, 0] > 127).astype(int)
+    np.savez(tmp_path / "my.npz", x=x, y=y, task=np.arange(60) % 2)
+    rows = [",".join([*map(str, row), ("low", "high")[label]]) for row, label in zip(x / 7, y, strict=True)]
+    (tmp_path / "my.csv").write_text("\n".join([",".join([*(f"f{i}" for i in range(12)), "label"]), *rows]) + "\n")
     blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines() if line.startswith("metabit ")]
     assert lines
