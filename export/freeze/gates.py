@@ -68,7 +68,7 @@ class GateOptions:
     spare_classes: int = 0
     rows_per_class: int = 1
     rows: int | None = None
-    far: int = 10
+    far: int = 8
     doubt_limit: int = 8
     memory: int = 255
     covariance_memory: int = 2048

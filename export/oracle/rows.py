@@ -28,17 +28,14 @@ class ClassHead:
         rows = self.head.scores(x)
         return np.array([rows[self.owners == c].max(initial=UNKNOWN) for c in range(self.layer.classes)], np.int64)
 
-    def learn(self, x: NDArray[np.int8], label: int) -> bool:
-        """One step on values int8 (H,) of a sample of class label. False if the sample is held back and teaches nothing.
+    def learn(self, x: NDArray[np.int8], label: int) -> None:
+        """One step on values int8 (H,) of a sample of class label.
 
         Raises ExportError if the class has no row and none is free.
         """
         row = label if self.layer.rows.per_class == 1 else self._row(x, label)
-        if row is None:
-            return False
         self.head.learn(x, row)
         self.owners[row] = label
-        return True
 
     def frozen(self) -> HeadLayer:
         """The layer with the state of now."""
@@ -47,8 +44,8 @@ class ClassHead:
             return layer
         return replace(layer, owners=self.owners.astype(np.uint8), doubts=self.doubts.astype(np.uint8))
 
-    def _row(self, x: NDArray[np.int8], label: int) -> int | None:
-        """The row that learns the sample, None if it is held back; counts the doubts of its class."""
+    def _row(self, x: NDArray[np.int8], label: int) -> int:
+        """The row that learns the sample; counts the doubts of its class."""
         free, owned = np.flatnonzero(self.owners == FREE), self.owners == label
         if not owned.any():
             if not len(free):
@@ -59,15 +56,12 @@ class ClassHead:
         scores, rows = self.head.scores(x), self.layer.rows
         own = int(np.where(owned, scores, UNKNOWN).argmax())
         rivals = scores[~owned & (self.owners != FREE)]
-        far = bool(len(rivals)) and rivals.max() - scores[own] > rows.far * NAT
-        if far:
+        if len(rivals) and rivals.max() - scores[own] > rows.far * NAT:
             self.doubts[label] = min(self.doubts[label] + 1, rows.doubt_limit)
         else:
             self.doubts[label] = max(self.doubts[label] - 1, 0)
         without = self.layer.classes - len(set(self.owners.tolist()) - {FREE})
-        if owned.sum() >= rows.per_class or len(free) <= without:
+        if self.doubts[label] < rows.doubt_limit or owned.sum() >= rows.per_class or len(free) <= without:
             return own
-        if self.doubts[label] < rows.doubt_limit:
-            return None if far else own
         self.doubts[label] = 0
         return int(free[0])

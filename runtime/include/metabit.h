@@ -155,8 +155,8 @@ mb_status mb_novelty(const mb_model *m, uint32_t *novelty);
 
 typedef struct mb_learn_info {
     uint16_t predicted; /* class before this step: the mean of `predicted == label` is the prequential accuracy */
-    uint16_t skipped;   /* 1 if the sample taught nothing: it was classified with margin already, or a head with several rows a
-                         * class held it back. Only the step counter has changed, by votes the generator, in a head a doubt. */
+    uint16_t skipped;   /* 1 if the sample taught nothing, because it was classified with margin already. Only the step counter
+                         * has changed, and by votes the generator. */
     uint32_t visited;   /* synapses looked at */
     uint32_t moved;     /* hidden levels changed by one */
     uint32_t flipped;   /* weights that changed sign */

@@ -210,10 +210,8 @@ static void sweep(const mb_head *h, uint32_t row, uint32_t sweeps)
     h->offsets[row] = mb_head_offset(h, row);
 }
 
-enum { HELD = 0x8000 }; /* in place of a row: nothing is learnt from the sample */
-
-/* The row that a sample of this class goes to, of a head whose classes own several; R if there is none, or HELD. It may have become
- * the class's own just now. */
+/* The row that a sample of this class goes to, of a head whose classes own several; R if there is none. It may have become the class's
+ * own just now. */
 static uint32_t row_of(const mb_head *h, const mb_layer *l, const int8_t *x, uint32_t label, const int32_t *scores)
 {
     const uint8_t *const p = l->own.record;
@@ -234,17 +232,16 @@ static uint32_t row_of(const mb_head *h, const mb_layer *l, const int8_t *x, uin
     }
     if (scores[label] != INT32_MIN) {
         const uint32_t limit = p[51], behind = (uint32_t)rival - (uint32_t)scores[label];
-        const int far = rival > scores[label] && behind > (uint32_t)p[50] << 14, may_begin = owned < p[49] && unused > waiting;
         uint32_t doubt = h->doubt[label];
-        if (far) {
+        if (rival > scores[label] && behind > (uint32_t)p[50] << 14) {
             doubt = doubt < limit ? doubt + 1u : limit;
         } else {
             doubt -= doubt != 0;
         }
-        const int begins = may_begin && doubt >= limit;
+        const int begins = doubt >= limit && owned < p[49] && unused > waiting;
         h->doubt[label] = (uint8_t)(begins ? 0 : doubt);
         if (!begins) {
-            return far && may_begin ? HELD : own;
+            return own;
         }
     }
     if (first != h->rows) {
@@ -261,14 +258,7 @@ mb_status mb_head_step(const mb_model *m, const mb_arena *arena, uint16_t label,
     mb_head_at(l, &h);
     const uint32_t row = h.owner != NULL ? row_of(&h, l, x, label, arena->scores) : label;
     MB_REFUSE(MB_E_LABEL, row == h.rows);
-    info->predicted = mb_best_class(arena->scores, h.classes);
-    info->skipped = row == HELD;
-    ((mb_counters *)(void *)m->state)->steps++;
     MB_MARK(MB_UPDATE, arena->count - 1u);
-    if (row == HELD) {
-        MB_MARK(MB_DONE, arena->count);
-        return MB_OK;
-    }
     const uint32_t known = h.counts[row];
     if (known == 0) {
         for (uint32_t j = 0; j < h.values; j++) {
@@ -287,6 +277,8 @@ mb_status mb_head_step(const mb_model *m, const mb_arena *arena, uint16_t label,
     if (other != row && h.counts[other] != 0) {
         sweep(&h, other, 1u);
     }
+    info->predicted = mb_best_class(arena->scores, h.classes);
+    ((mb_counters *)(void *)m->state)->steps++;
     MB_MARK(MB_DONE, arena->count);
     return MB_OK;
 }
