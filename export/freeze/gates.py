@@ -54,7 +54,8 @@ class GateOptions:
             for each class, or 128.
         far, doubt_limit: of a head with several rows a class: a class gets a row after doubt_limit (1..255) samples, beyond those
             that were not so, for which another class scored more than far (1..63) nats higher.
-        memory, covariance_memory, ridge, prior: of a head, as for `HeadSettings`.
+        memory, covariance_memory, ridge, prior: of a head, as for `HeadSettings`. A memory of None is 255, or 1023 with several
+            rows a class: the further rows take what is new, so the first one may keep what it knows.
         m: >= 0, metaplasticity of output levels that learn: a step toward zero from the highest level counts exp(-m).
         dose: above 0, of output levels that learn: factor of their steps.
         skip_below: 0..1, of output levels that learn: a sample is skipped where the error of its true class is below this.
@@ -68,9 +69,9 @@ class GateOptions:
     spare_classes: int = 0
     rows_per_class: int = 1
     rows: int | None = None
-    far: int = 8
-    doubt_limit: int = 8
-    memory: int = 255
+    far: int = 5
+    doubt_limit: int = 4
+    memory: int | None = None
     covariance_memory: int = 2048
     ridge: int = 410
     prior: bool = True
@@ -89,10 +90,11 @@ class GateOptions:
         need("rows_per_class", 1, 8, "a whole number from 1 to 8")
         need("far", 1, 63, "a whole number from 1 to 63 nats")
         need("doubt_limit", 1, 255, "a whole number from 1 to 255 samples")
-        need("memory", 1, 1023, "a whole number from 1 to 1023 samples")
+        if self.memory is not None:
+            need("memory", 1, 1023, "a whole number from 1 to 1023 samples, or left out")
         need("covariance_memory", 0, 8192, "0, or a whole number from 64 to 8192 samples")
         need("ridge", 1, 32767, "a whole number from 1 to 32767")
-        HeadSettings(self.memory, self.covariance_memory, self.ridge, self.prior)
+        HeadSettings(self.head_memory, self.covariance_memory, self.ridge, self.prior)
         if not isinstance(self.prior, bool):
             raise ExportError(f"prior={self.prior!r}: must be True or False")
         if self.rows is not None:
@@ -108,6 +110,11 @@ class GateOptions:
         if self.learner != "head" and (self.spare_classes or self.rows_per_class > 1):
             found = f"spare_classes={self.spare_classes}, rows_per_class={self.rows_per_class}"
             raise ExportError(f"{found}: only a head has spare classes and several rows a class, choose learner 'head'")
+
+    @property
+    def head_memory(self) -> int:
+        """Memory of a class mean, in samples."""
+        return self.memory or (255 if self.rows_per_class == 1 else 1023)
 
 
 class GatesSource(Protocol):
@@ -283,7 +290,7 @@ def _head(
         raise ExportError(f"{found}: give fewer spare classes or more rows, at most {MAX_ROWS}")
     made = head_values(gates, source.gamma, source.deviation, sums)
     rows = HeadRows(o.rows_per_class, o.far, o.doubt_limit) if several else HeadRows()
-    settings = HeadSettings(o.memory, o.covariance_memory, o.ridge, o.prior)
+    settings = HeadSettings(o.head_memory, o.covariance_memory, o.ridge, o.prior)
     dither = generator_state(o.seed) & 65535
     values = made.values(sums, gates.levels(sums))
     return head_layer(values, labels, classes, HeadScale(**vars(made)), settings, rows, o.rows, dither)
