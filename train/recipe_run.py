@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.data.encoder import MAX_PLANES, Encoder, default_planes
+from metabit.data.encoder import MAX_PLANES, Encoder
 from metabit.data.task import Task
 from metabit.train import recipe
 from metabit.train.errors import TrainError
@@ -35,6 +35,7 @@ class RecipeSettings:
         units: gates of the hidden layer, 1..1024.
         bits: of an output level, 2..8.
         thresholds: of a feature, 1..16; None for the encoder's choice.
+        shared: all features have the same thresholds, as suits pixels; an image then holds them once.
         epochs: passes over the data; None for the larger of 1000 steps and 20 passes.
         rate, smoothing, noise: as `fit_recipe` takes them.
         seed: of the split of the data, of weights and of the order.
@@ -46,6 +47,7 @@ class RecipeSettings:
     units: int = 32
     bits: int = 5
     thresholds: int | None = None
+    shared: bool = False
     epochs: int | None = None
     rate: float = recipe.RATE
     smoothing: float = recipe.SMOOTHING
@@ -59,6 +61,8 @@ class RecipeSettings:
             whole = isinstance(value, int) and not isinstance(value, bool)
             if not (whole and least <= value <= most) and (value is not None or name not in ("thresholds", "epochs")):
                 raise TrainError(f"{name}={value!r}: must be a whole number from {least} to {most}")
+        if not isinstance(self.shared, bool):
+            raise TrainError(f"shared={self.shared!r}: must be true or false")
         for name in ("rate", "smoothing", "noise"):
             if not isinstance(getattr(self, name), int | float):
                 raise TrainError(f"{name}={getattr(self, name)!r}: must be a number")
@@ -127,16 +131,6 @@ class RecipeRun:
         )  # fmt: skip
 
 
-def fit_encoder(task: Task, thresholds: int | None = None) -> Encoder:
-    """The encoder of a task, fitted on its training part.
-
-    The pixels of pictures of more than 512 pixels, which have one threshold each by default, share it.
-    """
-    planes = default_planes(task.features) if thresholds is None else thresholds
-    shared = task.shape is not None and planes == 1
-    return Encoder.fit(task.x_train, thresholds, names=task.feature_names, shared=shared)
-
-
 def run_recipe(
     task: Task, settings: RecipeSettings, progress: Callable[[recipe.Report], None] | None = None
 ) -> RecipeRun:
@@ -152,7 +146,7 @@ def run_recipe(
     """
     if task.classes > MAX_CLASSES:
         raise TrainError(f"{task.name} has {task.classes} classes: the default network has at most {MAX_CLASSES}")
-    encoder = fit_encoder(task, settings.thresholds)
+    encoder = Encoder.fit(task.x_train, settings.thresholds, names=task.feature_names, shared=settings.shared)
     test = encoder.to_bits(task.x_test)
     history: list[Row] = []
 

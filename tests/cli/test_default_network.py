@@ -139,7 +139,7 @@ def test_pictures_in_folders(metabit: Any) -> None:
             folder = Path("pictures", name)
             folder.mkdir(parents=True, exist_ok=True)
             image.fromarray(pixels).save(folder / f"{i}.png")
-    facts = metabit("train", "pictures", "--epochs", 15, "--json").json()
+    facts = metabit("train", "pictures", "--epochs", 15, "--set", "shared=true", "--json").json()
     assert facts["network"]["thresholds"] == 1 and facts["network"]["features"] == 576 and facts["test_accuracy"] > 0.9
     assert metabit("export", "--formats", "mbit").code == 0
     told = metabit("inspect", "--json").json()

@@ -9,7 +9,7 @@ import pytest
 from metabit.data import Task, load
 from metabit.train import recipe
 from metabit.train.errors import TrainError
-from metabit.train.recipe_run import RecipeSettings, applies, fit_encoder, run_recipe
+from metabit.train.recipe_run import RecipeSettings, applies, run_recipe
 
 RNG = np.random.default_rng(0)
 Y = np.arange(200) % 3
@@ -60,11 +60,11 @@ def test_a_preset_and_hidden_are_units() -> None:
     ("name", "value"),
     [
         ("hidden", 0), ("hidden", 1025), ("hidden", 2.5), ("bits", 1), ("bits", 9), ("thresholds", 0), ("thresholds", 17),
-        ("epochs", 0), ("epochs", True), ("seed", -1), ("rate", "fast"), ("noise", None),
+        ("epochs", 0), ("epochs", True), ("seed", -1), ("rate", "fast"), ("noise", None), ("shared", 1),
     ],
 )  # fmt: skip
 def test_a_setting_out_of_range_is_named(name: str, value: Any) -> None:
-    with pytest.raises(TrainError, match=f"{'units' if name == 'hidden' else name}={value!r}: must be a"):
+    with pytest.raises(TrainError, match=f"{'units' if name == 'hidden' else name}={value!r}: must be "):
         RecipeSettings.of({name: value})
 
 
@@ -97,15 +97,17 @@ def test_ctrl_c_ends_it_with_a_network_that_works(monkeypatch: pytest.MonkeyPatc
     assert ran.checkpoint().to_network() is not None and ran.accuracy > 0.4
 
 
-def test_pictures_of_many_pixels_share_a_threshold() -> None:
+def test_thresholds_are_each_features_own_unless_they_are_shared() -> None:
     x = RNG.integers(0, 256, (50, 900)).astype(np.uint8)
     picture = Task("p", x, np.arange(50) % 2, x, np.arange(50) % 2, shape=(30, 30, 1))
-    assert len(np.unique(fit_encoder(picture).thresholds)) == 1
-    table = Task("p", x, np.arange(50) % 2, x, np.arange(50) % 2)
-    assert len(np.unique(fit_encoder(table).thresholds)) > 1
-    digits = load("digits").task(0)
-    assert fit_encoder(digits).planes == 8 and len(np.unique(fit_encoder(digits).thresholds)) > 8
-    assert fit_encoder(digits, 3).planes == 3
+    own, shared = (
+        run_recipe(picture, RecipeSettings(units=2, epochs=1, shared=shared)).trained.encoder
+        for shared in (False, True)
+    )
+    assert own.planes == shared.planes == 1
+    assert len(np.unique(own.thresholds)) > 1 == len(np.unique(shared.thresholds))
+    digits = run_recipe(load("digits").task(0), RecipeSettings(units=2, epochs=1, thresholds=3)).trained.encoder
+    assert digits.planes == 3
 
 
 def test_more_classes_than_an_output_holds() -> None:
