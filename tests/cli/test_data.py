@@ -71,7 +71,7 @@ def test_a_sequence_by_name_is_one_stream(metabit: Any) -> None:
 @REAL
 def test_a_public_dataset_by_name(metabit: Any) -> None:
     ran = metabit("fresh", "mnist", "-o", "f.mbit")
-    assert ran.code == 0 and "784 -> 192 -> 10" in ran.out and "mnist: 70,000 samples of 784 features" in ran.out
+    assert ran.code == 0 and "784 -> 64 -> 10" in ran.out and "mnist: 70,000 samples of 784 features" in ran.out
     told = metabit("run", "f.mbit", "--data", "mnist", "--learn", "--limit", 500, "--json").json()
     assert told["accuracy_after"]["mnist"] > 0.5
 
