@@ -136,7 +136,7 @@ class Inputs:
         return a
 
     def _name(self, row: int, column: int) -> str:
-        feature = self.features[column] if self.features else f"feature {column}"
+        feature = self.features[column] if len(self.features) == self.values else f"feature {column}"
         return f"{feature} of sample {row}"
 
 
@@ -152,12 +152,13 @@ def learner(image: bytes) -> str:
 
 
 def _notes(image: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of features and of classes. Notes that are no such JSON are names for nobody, and no reason to refuse."""
+    """Names of features and of classes. Notes that are no such JSON are no names, and no reason to refuse the image."""
     at, size = struct.unpack_from("<II", image, _NOTES)
     try:
         told = json.loads(image[at : at + size]) if size else {}
         features, classes = (tuple(map(str, told.get(key, ()))) for key in ("features", "classes"))
-    except (ValueError, AttributeError, TypeError):
+        "".join(features + classes).encode()
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return (), ()
     return features, classes
 

@@ -36,7 +36,7 @@ M = Annotated[
 ]
 Spare = Annotated[int | None, _option(HEAD, "Classes that may still come.", "--spare-classes", min=0)]
 Rows = Annotated[int | None, _option(HEAD, "Means that one class may have, 1..8; 1.")]
-Memory = Annotated[int | None, _option(HEAD, "Samples that a class mean remembers, 1..1023; 255.")]
+Memory = Annotated[int | None, _option(HEAD, "Samples that a class mean remembers, 1..1023; 255, with --rows 1023.")]
 Prior = Annotated[str | None, _option(HEAD, "on: frequent classes score higher, or off; on.")]
 Bits = Annotated[int | None, _option(PAPER, f"Bits a synapse, 2..8; 1 exports a frozen network; {RECIPE.bits}.")]
 Strengthen = Annotated[

@@ -87,6 +87,7 @@ def _default(
         )
     settings = RecipeSettings.of(changes)
     task = row.whole()
+    _make(output)
     start, done = monotonic(), 0
     with show.bar(f"training on {row.name}", planned(len(task.y_train), settings.epochs)) as bar:
 
@@ -97,7 +98,6 @@ def _default(
 
         ran = run_recipe(task, settings, tell)
     seconds = round(monotonic() - start, 1)
-    _make(output)
     path = output / "checkpoint.safetensors"
     ran.checkpoint({"data": scenario, "seed": settings.seed, "command": show.command_line()}).write(path)
     if ran.history:

@@ -58,9 +58,7 @@ def fresh(
         warnings.warn(told, DeprecationWarning, stacklevel=2)
         return fresh_votes(sample, classes, *votes)
     if votes:
-        raise ExportError(
-            f"fresh takes a sample and a number of classes, and {votes[0]!r}: name what else it should do"
-        )
+        raise ExportError(f"{votes[0]!r} is a third argument of fresh: give settings by name, as units=64")
     need_number("classes", classes, 2, MAX_ROWS, f"a whole number from 2 to {MAX_ROWS}", int)
     most = MAX_ROWS - classes
     need_number(

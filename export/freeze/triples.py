@@ -18,6 +18,7 @@ from metabit.train.network.spec import MAX_UNITS
 Takes = Literal["auto", "uint8", "int16", "float"]
 Doubles = NDArray[np.float64]
 
+_LARGEST = float(np.finfo(np.float32).max)
 LEAST_SAMPLES = 16
 RANGE_SAMPLES = 1024
 """Samples that `sample_of_ranges` draws."""
@@ -46,6 +47,10 @@ def sample_of_ranges(ranges: NDArray[Any], seed: int = 0, whole: bool = False) -
         if not (np.isfinite([low, high]).all() and low < high):
             raise ExportError(
                 f"feature {feature} has the range {low:g}..{high:g}: the second number must be the greater one"
+            )
+        if not -_LARGEST < low < high < _LARGEST or not np.float32(low) < np.float32(high):
+            raise ExportError(
+                f"feature {feature} has the range {low:g}..{high:g}: both ends must be float32 numbers that differ, rescale it"
             )
     rng = np.random.default_rng([seed, 0])
     drawn = rng.uniform(ends[:, 0], ends[:, 1], (RANGE_SAMPLES, len(ends)))

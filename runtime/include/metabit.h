@@ -5,7 +5,7 @@
  * C99, freestanding: no heap, no globals, no floats, no recursion. The caller owns three memories, each 4-byte aligned:
  *
  *   image   const, read in place (flash). mb_open checks every byte that any later call relies on.
- *   state   mb_state_size() bytes of RAM, which learning changes: the generator, the counters and k bits a synapse.
+ *   state   mb_state_size() bytes of RAM, which learning changes: the generator, the counters, and k bits a synapse or a head.
  *   arena   mb_arena_size() bytes of scratch RAM. Other code may use it between calls, except in a network that learns by
  *           votes: there it holds the last samples, at most one batch, whose votes are not counted yet. To lend that arena, copy
  *           the state away; later call mb_attach and copy the state back. Only those votes are lost.
@@ -107,7 +107,7 @@ size_t mb_arena_size(const mb_model *m, mb_mode mode); /* bytes, the same on eve
  * returns    MB_OK; or MB_E_NULL, MB_E_ALIGN, MB_E_STATE_SIZE or MB_E_ARENA_SIZE, and nothing has changed */
 mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len);
 
-uint16_t mb_input_size(const mb_model *m); /* bytes of one input: uint8 features or packed bits; 0 if nothing is open */
+uint16_t mb_input_size(const mb_model *m); /* bytes of one input: uint8 or int16 features, or packed bits; 0 if nothing is open */
 uint16_t mb_classes(const mb_model *m);    /* number of classes; 0 if nothing is open */
 
 /// Use ///
@@ -144,7 +144,7 @@ static inline uint16_t mb_confidence(const int32_t *scores, uint16_t classes)
     uint32_t sum = 0;
     for (uint16_t c = 0; c < classes; c++) {
         const uint32_t below = (uint32_t)best - (uint32_t)scores[c]; /* 22713 of it halve the probability, 739/2^16 a 256th of that */
-        const uint32_t halvings = below < (1u << 19) ? ((below >> 10) * 739u) >> 6 : 16u << 8;
+        const uint32_t halvings = below < (1u << 19) ? ((below >> 10) * 739u) >> 6 : 17u << 8;
         sum += (65536u - (halvings & 255u) * 128u) >> (halvings >> 8);
     }
     return (uint16_t)(UINT32_MAX / sum);
@@ -158,7 +158,7 @@ typedef struct mb_learn_info {
     uint16_t skipped;   /* 1 if the sample taught nothing, because it was classified with margin already. Only the step counter
                          * has changed, and by votes the generator. */
     uint32_t visited;   /* synapses looked at */
-    uint32_t moved;     /* hidden levels changed by one */
+    uint32_t moved;     /* hidden levels changed; a head leaves all three 0 */
     uint32_t flipped;   /* weights that changed sign */
 } mb_learn_info;
 
@@ -189,7 +189,7 @@ mb_status mb_export(const mb_model *m, void *image, size_t image_len);
  *   MB_WITHOUT_CONV    convolutions
  *   MB_WITHOUT_BYTES   first layers on 8-bit inputs; a thermometer code is not one of them
  *   MB_WITHOUT_GRADED  graded units, and learning by votes
- *   MB_WITHOUT_GATES   cuts, gates, and the levels or the head after them
+ *   MB_WITHOUT_GATES   cuts, gates, units from nothing, and the levels or the head after them
  *   MB_WITHOUT_VISITS  learning by visits; layers that learn by it still predict, and mb_learn refuses them with MB_E_FROZEN
  *   MB_WITHOUT_TERNARY the ternary backward pass; with MB_WITHOUT_LEARN or MB_WITHOUT_VISITS such an image still predicts
  *   MB_WITHOUT_CHECKS  all checks of mb_open and mb_export but magic, version, sections and checksums. Only for an image

@@ -27,7 +27,7 @@ const char *mb_strerror(mb_status status)
     case MB_E_STATE_SIZE: return "the state memory is smaller than mb_state_size()";
     case MB_E_ARENA_SIZE: return "the arena is smaller than mb_arena_size()";
     case MB_E_DETACHED: return "no memories attached, or no state to export: call mb_attach with both first";
-    case MB_E_LABEL: return "the label is not smaller than the number of classes";
+    case MB_E_LABEL: return "the label is not smaller than the number of classes, or the head has no row left for its class";
     case MB_E_SAME: return "an image cannot be exported over the one in use";
     case MB_E_WINDOW: return "a convolution's window, stride, padding or pool does not fit its image, or the image is too large";
     case MB_E_LEARNS: return "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning, or a head is not";

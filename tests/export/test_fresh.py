@@ -126,7 +126,5 @@ def test_a_wrong_argument_is_a_sentence(options: dict[str, Any], sentence: str) 
 
 
 def test_a_fourth_size_is_a_sentence() -> None:
-    with pytest.raises(
-        ExportError, match="fresh takes a sample and a number of classes, and 5: name what else it should do"
-    ):
+    with pytest.raises(ExportError, match="5 is a third argument of fresh: give settings by name, as units=64"):
         fresh(SAMPLE, 3, 5)
