@@ -27,7 +27,7 @@ from metabit.data import image_sets
 from metabit.data.rows import write_whole
 from metabit.experiments import results
 from metabit.experiments.results import Benchmark, Cell, Draw, Row
-from metabit.export import VoteOptions, fresh, fresh_votes, write_image
+from metabit.export import VoteOptions, fresh, fresh_votes, sample_of_ranges, write_image
 from metabit.runtime import Model
 
 PAGE = "docs/results/streams/README.md"
@@ -175,17 +175,29 @@ def _part(pair: Pair, rows: NDArray[Any]) -> Pair:
 def first_image(experiment: Experiment, device: Device, seed: int) -> bytes:
     if device.options is not None:
         return write_image(fresh_votes(PIXELS, device.hidden, 10, replace(device.options, seed=seed)))
-    stream = Stream(experiment, seed)
-    sample, _ = next(stream.samples(0))
-    return write_image(fresh(sample[:UNLABELLED], 10, units=device.hidden, seed=seed))
+    sample, _ = next(Stream(experiment, seed).samples(0))
+    return head_image(sample[:UNLABELLED], device, seed)
+
+
+def head_image(sample: NDArray[Any], device: Device, seed: int) -> bytes:
+    return write_image(fresh(sample, 10, units=device.hidden, seed=seed))
+
+
+def without_data(device: Device, seed: int) -> bytes:
+    """The image of a head whose units are made from the range of a pixel; it has the sizes of any other."""
+    return head_image(sample_of_ranges(np.tile([0, 255], (PIXELS, 1))), device, seed)
 
 
 def cell(name: str, device: str, seed: int, experiment: Experiment) -> Cell:
-    """The network and its options by the digest of the first image, the learning rule by that of its golden vectors."""
+    """The network and its options by the digest of the first image, the learning rule by that of its golden vectors.
+
+    The image of a head follows from the data; its digest is that of the units made from stated ranges.
+    """
+    built = experiment.devices[device]
+    image = without_data(built, seed) if built.options is None else first_image(experiment, built, seed)
     return {
-        "experiment": name, "device": device, "seed": seed,
-        "image": digest(first_image(experiment, experiment.devices[device], seed)),
-        "rule": HEAD_RULE if experiment.devices[device].options is None else VOTE_RULE,
+        "experiment": name, "device": device, "seed": seed, "image": digest(image),
+        "rule": HEAD_RULE if built.options is None else VOTE_RULE,
         "stream": [experiment.tasks, experiment.passes, experiment.parts],
     }  # fmt: skip
 
@@ -266,7 +278,10 @@ def table(name: str) -> str:
     rows = []
     for device, runs in found.items():
         told = [t for row in runs for t in row["told"]]
-        arena = Model(first_image(experiment, experiment.devices[device], 0)).arena_size()
+        built = experiment.devices[device]
+        arena = Model(
+            without_data(built, 0) if built.options is None else first_image(experiment, built, 0)
+        ).arena_size()
         learnt, right, visited, moved, flipped, took = results.means(told, *FIGURES)
         ends = " ".join(f"{100 * a:.1f}" for a in np.mean([row["final"] for row in runs], axis=0))
         if experiment.tasks == 1:

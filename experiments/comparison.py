@@ -111,7 +111,11 @@ def verdicts(found: Comparison, frozen: Frozen) -> tuple[str, ...]:
     said = [_better(found)]
     best = max((line for line in others if line.name != NOT_LEARNING), key=lambda line: line.after[0])
     fixed = len(frozen.layers) > 1 and not any(layer.learns for layer in frozen.layers[:-1])
-    if fixed and best.after[0] - ours.after[0] > FAR:
+    overfitted = ours.prequential is not None and ours.prequential - ours.after[0] > FAR
+    bytes_come_in = (
+        frozen.scale is None and getattr(frozen.encode, "kind", "uint8") == "uint8"
+    )  # votes take no other numbers
+    if fixed and bytes_come_in and not overfitted and best.after[0] - ours.after[0] > FAR:
         said.append(
             f"Only the output learns, and the layers below it do not fit {found.datasets[0]}: {ours.name} reaches "
             f"{show.percent(ours.after[0])} there, {best.name} on the features alone {show.percent(best.after[0])}. The layer on "

@@ -91,6 +91,7 @@ def as_inputs(task: Task, frozen: Frozen) -> Task:
     """
     if task.features != frozen.features:
         raise UsageError(f"{task.name} has {task.features} features, this model takes {frozen.features}")
+    task = _in_order(task, frozen.notes.features if frozen.notes else ())
     if task.classes > frozen.classes:
         more = "; metabit export --spare-classes gives a head more" if frozen.layers[-1].kind == "head" else ""
         found = f"{task.name} has labels up to {task.classes - 1}, this model has {frozen.classes} classes"
@@ -107,12 +108,29 @@ def as_inputs(task: Task, frozen: Frozen) -> Task:
     return task
 
 
+def _in_order(task: Task, features: tuple[str, ...]) -> Task:
+    """The task with its columns in the order of the network's feature names, where both have names."""
+    names = task.feature_names
+    if not names or not features or names == features:
+        return task
+    for name in features:
+        if name not in names:
+            raise UsageError(
+                f"{task.name} has no feature {name}, which this model was trained with: rename the column or train again"
+            )
+    columns = [names.index(name) for name in features]
+    return replace(task, x_train=task.x_train[:, columns], x_test=task.x_test[:, columns], feature_names=features)
+
+
 def grown(frozen: Frozen, task: Task) -> Notes | None:
-    """The notes of a network that learns a task: the names of its new classes behind the known ones."""
-    if frozen.notes is None or not frozen.notes.classes:
-        return frozen.notes
-    known = frozen.notes.classes
-    return replace(frozen.notes, classes=(*known, *task.labels[len(known) :]))
+    """The notes of a network that learns a task: the names of its new classes behind the known ones.
+
+    A network without class names gets those of the task, if it has any.
+    """
+    notes = frozen.notes or Notes()
+    known = notes.classes
+    names = (*known, *task.labels[len(known) :]) if known else task.class_names
+    return replace(notes, classes=names) if names or frozen.notes else None
 
 
 def _limited(task: Task, frozen: Frozen) -> str:

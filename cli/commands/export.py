@@ -187,6 +187,9 @@ def _default_learner(checkpoint: GatesCheckpoint, spare: int) -> str:
 
     if checkpoint.head_fits(spare):
         return "head"
+    if spare and checkpoint.head_fits(0):
+        most = MAX_ROWS - checkpoint.classes
+        raise UsageError(f"--spare-classes {spare}: a head has at most {MAX_ROWS} classes, give at most {most}")
     size = f"{checkpoint.units} gates and {checkpoint.classes + spare} classes"
     show.warn(
         f"warning: a head takes {MAX_VALUES // 2} gates and {MAX_ROWS} classes at most, not {size}: the learner is levels"

@@ -120,7 +120,9 @@ def retune(frozen: Frozen, settings: Mapping[str, Any]) -> Frozen:
 def _learner(frozen: Frozen) -> Learner:
     learner = learner_of(frozen)
     if learner is None:
-        raise ExportError("no layer of this network learns, there is nothing to tune: export it with 2 or more bits")
+        raise ExportError(
+            "no layer of this network learns, there is nothing to tune: export it with a learner, metabit export --learner"
+        )
     return learner
 
 
