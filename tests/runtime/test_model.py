@@ -330,7 +330,7 @@ def test_ctrl_c_ends_a_long_prediction() -> None:
 
 def test_another_thread_sees_the_state_between_two_steps() -> None:
     frozen = network(12, (200, 133, 118, 7), k=4, planes=2)  # steps so long that a copy nearly always meets one
-    image, x, y = write_image(frozen), np.tile(inputs(frozen, 60), (25, 1)), np.tile(Y, 25)
+    image, x, y = write_image(frozen), np.tile(inputs(frozen, 60), (75, 1)), np.tile(Y, 75)
     model, seen = Model(image), []
     learner = threading.Thread(target=model.learn_many, args=(x, y))
     learner.start()

@@ -197,7 +197,7 @@ def test_a_nan_stops_with_step_and_layer(tmp_path: Path, monkeypatch: pytest.Mon
         ({"hidden": "wide"}, "hidden='wide': must be a list of unit counts"),
         ({"strength": -1.0, "penalty": "ewc"}, "strength=-1.0: must be a finite number >= 0"),
         ({"input": "uint8", "planes": 2}, "input='uint8' with planes=2: planes make bits"),
-        ({"preset": "huge"}, "unknown preset 'huge': there are mlp-tiny"),
+        ({"preset": "huge"}, "unknown preset 'huge': there are normed-32, normed-64, normed-128, normed-256, mlp-tiny"),
         ({"penalty": "l2"}, "penalty='l2': must be one of none, ewc, si, random"),
         ({"m": (1.0, 2.0, 3.0)}, "m has 3 values"),
         ({"colour": 3}, "unknown setting 'colour': the settings are preset"),
