@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 pages = importlib.import_module("pages")
 NAMES = pages.NAMES
 COMPLETE = set(NAMES) - {"training", "host", "learner"}
-"""Benchmarks with a row for every cell. Some trainings and rivals have fewer seeds than planned; no machine has the vectors of all."""
+"""Benchmarks with a row for every cell. Some trainings and rivals have fewer seeds than planned; no machine has all vectors."""
 
 
 @cache
