@@ -142,7 +142,7 @@ def table(name: str) -> str:
 
 
 def pages() -> dict[str, str]:
-    return BENCHMARK.sections(PAGE, "# What a head can tell\n", table)
+    return BENCHMARK.sections(PAGE, "# Confidence of a head, and samples of unknown classes\n", table)
 
 
 BENCHMARK = Benchmark(

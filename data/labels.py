@@ -82,6 +82,11 @@ def classes(
     learnt, found = np.unique(parts[0]), np.unique(np.concatenate(parts))
     if known and not order and (outputs is None or _named(found, known)):
         return _known(name, parts, found, known, outputs)
+    if known and not order and outputs is not None and len(known) < outputs:
+        raise DataError(
+            f"{name} has labels in words, the model's {len(known)} classes are numbers, and {outputs - len(known)} are spare: say "
+            f"which label is which class, the new ones last, as in {name},classes=NAME/NAME/..."
+        )
     if len(learnt) < 2:
         raise DataError(f"{name} has one class only ({learnt[0]}): at least two are needed to learn and to test")
     if order:

@@ -161,7 +161,7 @@ def _line(
 
 
 def _knows(model: Model, task: Task) -> bool:
-    """Whether the model predicts a task better than chance: its balanced accuracy lies two deviations above that of guessing."""
+    """True if the model predicts a task better than chance: its balanced accuracy lies two deviations above that of guessing."""
     found = Confusion.of(model.scores(task.x_test), task.y_test, task.labels)
     samples = found.counts.sum(1)
     samples = samples[samples > 0]

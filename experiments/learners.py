@@ -1,7 +1,7 @@
 """The learners that a network can have on the device: rows from which `metabit tune` chooses.
 
-A new learner of a trained network is a row: its name, and a function checkpoint -> network, or None where the checkpoint cannot
-have it.
+A new learner of a trained network is a row: its name, and a function (checkpoint, spare classes) -> network, or None where the
+checkpoint cannot have it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from metabit import train
 from metabit.data import Task
 from metabit.experiments.demo_settings import RECIPE
+from metabit.experiments.errors import UsageError
 from metabit.experiments.tuning import FreshHead, FreshVotes, Image, Start
 from metabit.export import (
     Frozen,
@@ -33,49 +34,58 @@ from metabit.train.gates_checkpoint import GatesCheckpoint
 Trained = train.Checkpoint | GatesCheckpoint
 
 
-def _head(rows: int) -> Callable[[Trained], Frozen | None]:
-    def frozen(checkpoint: Trained) -> Frozen | None:
-        if not isinstance(checkpoint, GatesCheckpoint) or not checkpoint.head_fits(0):
+def _head(rows: int) -> Callable[[Trained, int], Frozen | None]:
+    def frozen(checkpoint: Trained, spare: int) -> Frozen | None:
+        if not isinstance(checkpoint, GatesCheckpoint) or not checkpoint.head_fits(spare):
             return None
-        return freeze_gates(checkpoint, options=GateOptions(rows_per_class=rows))
+        return freeze_gates(checkpoint, options=GateOptions(rows_per_class=rows, spare_classes=spare))
 
     return frozen
 
 
-def _levels(checkpoint: Trained) -> Frozen | None:
-    if not isinstance(checkpoint, GatesCheckpoint):
+def _levels(checkpoint: Trained, spare: int) -> Frozen | None:
+    if not isinstance(checkpoint, GatesCheckpoint) or spare:
         return None
     return freeze_gates(checkpoint, options=GateOptions(learner="levels"))
 
 
-def _visits(checkpoint: Trained) -> Frozen | None:
-    if isinstance(checkpoint, GatesCheckpoint) or checkpoint.spec.units == "graded":
+def _visits(checkpoint: Trained, spare: int) -> Frozen | None:
+    if isinstance(checkpoint, GatesCheckpoint) or spare or checkpoint.spec.units == "graded":
         return None
     return named(freeze(checkpoint, VisitOptions(bits=RECIPE.bits)), checkpoint)
 
 
-def _votes(checkpoint: Trained) -> Frozen | None:
-    if isinstance(checkpoint, GatesCheckpoint) or checkpoint.spec.units != "graded":
+def _votes(checkpoint: Trained, spare: int) -> Frozen | None:
+    if isinstance(checkpoint, GatesCheckpoint) or spare or checkpoint.spec.units != "graded":
         return None
     return named(freeze_graded(checkpoint), checkpoint)
 
 
-LEARNERS: dict[str, Callable[[Trained], Frozen | None]] = {
+LEARNERS: dict[str, Callable[[Trained, int], Frozen | None]] = {
     "head": _head(1), "head, 2 rows a class": _head(2), "levels": _levels, "visits": _visits, "votes": _votes,
 }  # fmt: skip
 """Name -> the network with this learner as it is by default. The first that fits is the default learner."""
 
 
-def trained_starts(path: Path) -> dict[str, Start]:
+def trained_starts(path: Path, spare: int = 0) -> dict[str, Start]:
     """A network for each learner that the checkpoint can have, by name.
 
+    Args:
+        spare: classes to come, >= 0. Only heads have room for them.
+
     Raises:
+        UsageError: no learner of this checkpoint has room for spare classes.
         TrainError: the file is no checkpoint.
         ExportError: the device cannot run this network.
     """
     checkpoint = train.load_checkpoint(path)
-    made = {name: frozen(checkpoint) for name, frozen in LEARNERS.items()}
-    return {name: Image(write_image(network)) for name, network in made.items() if network is not None}
+    made = {name: frozen(checkpoint, spare) for name, frozen in LEARNERS.items()}
+    starts: dict[str, Start] = {name: Image(write_image(net)) for name, net in made.items() if net is not None}
+    if not starts:
+        raise UsageError(
+            f"--spare-classes {spare}: no learner of {path} has room for so many, leave it out or give fewer"
+        )
+    return starts
 
 
 def fresh_starts(

@@ -50,13 +50,18 @@ class Tally:
         self.curve.append((self.samples, right / len(y)))
 
     @property
+    def counted(self) -> int:
+        """Samples that the counts are of. A chunk that Ctrl-C ended is learnt in part, and not counted."""
+        return self.curve[-1][0] if self.curve else self.samples
+
+    @property
     def prequential(self) -> float:
-        """Share of samples that were predicted correctly before they were learned, 0..1."""
-        return self.right / max(1, self.samples)
+        """Share of the counted samples that were predicted correctly before they were learned, 0..1."""
+        return self.right / max(1, self.counted)
 
     def per_sample(self) -> dict[str, float]:
-        """Mean visits, moves, flips and skipped steps of a sample."""
-        return {name: getattr(self, name) / max(1, self.samples) for name in ("visited", "moved", "flipped", "skipped")}
+        """Mean visits, moves, flips and skipped steps of a counted sample."""
+        return {name: getattr(self, name) / max(1, self.counted) for name in ("visited", "moved", "flipped", "skipped")}
 
 
 def open_task(name: str, frozen: Frozen, *, seed: int = 0, warn: Warn | None = None) -> Task:

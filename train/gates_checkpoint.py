@@ -143,7 +143,7 @@ class GatesCheckpoint:
         return len(self.class_names)
 
     def head_fits(self, spare: int = 0) -> bool:
-        """Whether a head can learn on the device: it takes two values of each unit and has one row for each class."""
+        """True if a head can learn on the device: it takes two values of each unit and has one row for each class."""
         return 2 * self.units <= MAX_VALUES and self.classes + spare <= MAX_ROWS
 
     @property

@@ -79,7 +79,7 @@ class RecipeSettings:
 
 
 def applies(changes: Mapping[str, Any], default: bool) -> bool:
-    """Whether settings by name are for the default network; else they are for the paper's networks.
+    """True if settings by name are for the default network, False if they are for the paper's networks.
 
     Args:
         changes: settings that the user gave.

@@ -44,6 +44,7 @@ def command(
     trials: Annotated[int, Option(help="Settings to try, drawn at random.", min=1)] = 32,
     rounds: Annotated[int, Option(help="Seeds that the last ones left are tried with.", min=1)] = 8,
     passes: datasets.Passes = 1,
+    spare: Annotated[int, Option("--spare-classes", help="Heads of a checkpoint: classes to come.", min=0)] = 0,
     units: Annotated[int | None, Option(help="Units of a head without a source, by default 64, and 128.")] = None,
     hidden: Annotated[int | None, Option(help="Hidden units of votes without a source, 192 by default.")] = None,
     bits: Annotated[int | None, Option(help="Bits a synapse of votes without a source, 4 by default.")] = None,
@@ -70,13 +71,17 @@ def command(
 
     if source is not None and (units, hidden, bits) != (None, None, None):
         raise UsageError("a source brings its own network: leave out --units, --hidden and --bits")
+    if spare and (source is None or source.suffix == ".mbit"):
+        raise UsageError(
+            "--spare-classes belongs to a checkpoint: an image has its own, and metabit fresh --spare-classes makes one"
+        )
     if output is not None and output.resolve() == table.resolve():
         raise UsageError(
             f"--output and --table are both {output}: the image would replace the finished runs, name two files"
         )
     if output is not None and output.is_dir():
         raise UsageError(f"--output {output}: give a file, not a folder")
-    starts, tasks = _opened(source, data, also or [], units, hidden, bits, seed)
+    starts, tasks = _opened(source, data, also or [], spare, units, hidden, bits, seed)
     others = {name: tasks[name] for name in dict.fromkeys(also or [])}
     bench = Bench.of(starts, tasks[data], others, passes, [one.value for one in order] if order else ORDERS)
     race = Race(draw(starts, trials, seed), rounds, seed, {"stream": bench.digest()})
@@ -126,6 +131,7 @@ def _opened(
     source: Path | None,
     data: str,
     also: list[str],
+    spare: int,
     units: int | None,
     hidden: int | None,
     bits: int | None,
@@ -156,7 +162,7 @@ def _opened(
         blob = source.read_bytes()
         starts = {learner_name(read_image(blob)): Image(blob)}
     else:
-        starts = trained_starts(source)
+        starts = trained_starts(source, spare)
     frozen = next(iter(starts.values())).first()
     return starts, tasks | datasets.opened(names, frozen, seed, quiet=True)
 

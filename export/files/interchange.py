@@ -130,7 +130,7 @@ def rebuild(page: str, named: Tensors) -> f.Frozen:
 
 
 def interchangeable(frozen: f.Frozen) -> bool:
-    """Whether ONNX and TFLite can hold the network: they have no graded units and no units of triples."""
+    """True if ONNX and TFLite can hold the network: they have no graded units and no units of triples."""
     return not any(isinstance(layer, f.GradedLayer | f.TriplesLayer) for layer in frozen.layers)
 
 
