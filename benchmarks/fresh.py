@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from metabit.data import download
 from metabit.data.errors import DataError
-from metabit.experiments import results
+from metabit.experiments import results, stream
 from metabit.experiments.development_sets import DataSet, data_set, split_rows
 from metabit.experiments.results import Benchmark, Cell, Row
 from metabit.experiments.rivals import SLDA, Learner, Majority, NearestMean, Softmax
@@ -153,8 +153,7 @@ def learnt(name: str, data: DataSet, seed: int, order: str, count: int | None = 
     sample = data.x[rng.permutation(len(data.x))[:SAMPLE]]
     rows = rng.permutation(len(data.x))
     if order == "sorted":
-        rank = rng.permutation(data.classes)
-        rows = rows[np.argsort(rank[data.y[rows]], kind="stable")]
+        rows = rows[stream.by_class(data.y[rows], data.classes, rng)]
     rows = np.concatenate([rows, *(rng.permutation(rows) for _ in range(passes - 1))])[:count]
     start = time.perf_counter()
     settings = OURS.get(name)
@@ -164,7 +163,7 @@ def learnt(name: str, data: DataSet, seed: int, order: str, count: int | None = 
         else Float(name, data, sample)
     )
     told = learner.stream(data.x[rows], data.y[rows])
-    right = 100 * float((learner.predict(data.x_test) == data.y_test).mean())
+    right = 100 * stream.accuracy(learner.predict, data.x_test, data.y_test)
     return {
         "accuracy": round(right, 3), "prequential": round(100 * float((told == data.y[rows]).mean()), 3), "bytes": learner.bytes(),
         "learnt": len(rows), "samples": len(data.y_test), "seconds": round(time.perf_counter() - start, 2),

@@ -10,22 +10,17 @@ and of the order.
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabit.experiments import results
-from metabit.experiments.development_problems import PROBLEMS, Problem, problem
+from metabit.experiments.development_problems import PROBLEMS, problem
+from metabit.experiments.learner_streams import RIVALS, Device, InPlace, Rival, old_new
 from metabit.experiments.results import Benchmark, Cell, Row
-from metabit.experiments.rivals import SLDA, Learner, Majority, NearestMean, Softmax
-from metabit.export import GateOptions, freeze_gates, write_image
-from metabit.runtime import Model
 from metabit.train import recipe
-from metabit.train.recipe import Trained
 
 PAGE = "docs/results/learner/levels.md"
 SEEDS = (0, 1, 2, 3, 4)
@@ -37,9 +32,7 @@ TRAINING: dict[str, Any] = {
 MS = (0, 1, 2, 4)
 DEFAULT_M = 2
 DOSES = (0.25, 0.5, 2, 4, 16)
-RIVALS: dict[str, Callable[[int, int], Learner]] = {
-    "softmax SGD": Softmax, "SLDA": SLDA, "nearest mean": NearestMean, "majority": Majority,
-}  # fmt: skip
+NOT_LEARNING = "not learning"
 SIX = "wisdm"
 """The problem with six classes, whose bytes the tables show."""
 
@@ -56,9 +49,18 @@ def cells(name: str) -> dict[str, list[Cell]]:
         }
     return {
         **{f"levels, m = {m}": planned("levels", m=m, dose=1, training=TRAINING) for m in MS},
-        "not learning": planned("not learning", training=TRAINING),
+        NOT_LEARNING: planned(NOT_LEARNING, training=TRAINING),
         **{rival: planned(rival) for rival in RIVALS},
     }
+
+
+def learner_of(asked: Cell) -> InPlace:
+    """The device with output levels that learn or do not, or a rival."""
+    if "training" not in asked:
+        return Rival(asked["learner"])
+    learner = "none" if asked["learner"] == NOT_LEARNING else "levels"
+    m, dose = asked.get("m", DEFAULT_M), asked.get("dose", 1)
+    return Device(TRAINING["units"], learner=learner, m=m, dose=dose, seed=asked["seed"])
 
 
 def measure(asked: Cell) -> Row:
@@ -68,62 +70,14 @@ def measure(asked: Cell) -> Row:
         figures[order] = {}
         for name in PROBLEMS:
             found = problem(name, asked["seed"], order)  # type: ignore[arg-type]
-            learner = Device(asked, name) if "training" in asked else Float(asked["learner"], found)
+            learner = learner_of(asked)
+            learner.fit(found.old, asked["seed"])
             for part in found.parts:
                 learner.learn(part.x, part.y)
-            tests = ((found.old.x_test, found.old.y_test), found.new_test())
-            figures[order][name] = [round(100 * float((learner.predict(x) == y).mean()), 3) for x, y in tests]
-            held = learner.bytes() if name == SIX else held
+            figures[order][name] = old_new(learner, found)
+            held = learner.bytes() if name == SIX and asked["learner"] != NOT_LEARNING else held
     took = round(time.perf_counter() - start, 2)
     return {**figures, "bytes": held, "seconds": took, **results.provenance("numpy", "torch")}
-
-
-@functools.cache
-def trained(name: str, seed: int) -> Trained:
-    old = problem(name, seed).old
-    units, bits = TRAINING["units"], TRAINING["bits"]
-    return recipe.fit_recipe(old.x, old.y, classes=old.classes, units=units, bits=bits, seed=seed)
-
-
-class Device:
-    """The C runtime with an exported network."""
-
-    def __init__(self, asked: Cell, name: str) -> None:
-        network, old = trained(name, asked["seed"]), problem(name, asked["seed"]).old
-        learner: Literal["levels", "none"] = "none" if asked["learner"] == "not learning" else "levels"
-        options = GateOptions(
-            learner=learner, m=asked.get("m", DEFAULT_M), dose=asked.get("dose", 1), seed=asked["seed"]
-        )
-        self._model = Model(write_image(freeze_gates(network, old.x, old.y, options)))
-        self._learns = learner == "levels"
-
-    def learn(self, x: NDArray[Any], y: NDArray[Any]) -> None:
-        if self._learns:
-            self._model.learn_many(x, y)
-
-    def predict(self, x: NDArray[Any]) -> NDArray[Any]:
-        return self._model.predict_many(x)
-
-    def bytes(self) -> int:
-        return self._model.state_size if self._learns else 0
-
-
-class Float:
-    """A rival that has learnt the old task."""
-
-    def __init__(self, learner: str, found: Problem) -> None:
-        self._rival = RIVALS[learner](found.old.x.shape[1], found.old.classes)
-        self._rival.fit(found.old.x, found.old.y)
-
-    def learn(self, x: NDArray[Any], y: NDArray[Any]) -> None:
-        for sample, label in zip(x, y, strict=True):
-            self._rival.learn(sample, int(label))
-
-    def predict(self, x: NDArray[Any]) -> NDArray[Any]:
-        return self._rival.predict(x)
-
-    def bytes(self) -> int:
-        return self._rival.bytes()
 
 
 # Pages

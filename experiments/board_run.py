@@ -11,7 +11,6 @@ import numpy as np
 from metabit import export
 from metabit.data import Task
 from metabit.experiments import show, stream
-from metabit.experiments.comparison import learner_name
 from metabit.export.files.image import with_state
 from metabit.firmware_sim import (
     Board,
@@ -156,9 +155,8 @@ def on_device(plan: Plan) -> dict[str, Task]:
 def line(plan: Plan, ran: Ran) -> Line:
     """Return the model's own line of a comparison with rivals."""
     accuracies = tuple(ran.before.values()), tuple(ran.after.values())
-    return Line(
-        f"metabit ({learner_name(plan.frozen)})", Model(plan.image).state_size, *accuracies, ran.tally.prequential
-    )
+    model = Model(plan.image)
+    return Line(f"metabit ({model.learner})", model.state_size, *accuracies, ran.tally.prequential)
 
 
 def report(plan: Plan, ran: Ran, image_name: str, compared: Comparison | None = None) -> Report:

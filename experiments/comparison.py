@@ -18,7 +18,7 @@ from metabit.data import Task
 from metabit.experiments import show
 from metabit.experiments.confusion import Confusion
 from metabit.experiments.rivals import SLDA, Learner, Majority, NearestMean, Softmax
-from metabit.export import Frozen, learner_of, read_image
+from metabit.export import Frozen, read_image
 from metabit.export.bits import unpack_rows
 from metabit.firmware_sim.report.page import Comparison, Line
 from metabit.runtime import Model
@@ -94,12 +94,6 @@ def features(task: Task, test: bool = False) -> NDArray[Any]:
     """The numbers of a task (n, F), of its training or test part, as they were before bits were packed."""
     x = task.x_test if test else task.x_train
     return unpack_rows(x, task.packed).astype(np.uint8) if task.packed else x
-
-
-def learner_name(frozen: Frozen) -> str:
-    """Name of the rule by which a network learns, "nothing" if no layer of it learns."""
-    learner = learner_of(frozen)
-    return learner.name if learner else "nothing"
 
 
 def verdicts(found: Comparison, frozen: Frozen) -> tuple[str, ...]:

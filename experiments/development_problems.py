@@ -24,6 +24,7 @@ from metabit.experiments.development_sets import (
     watch_windows,
     wisdm_people,
 )
+from metabit.experiments.stream import by_class
 
 Order = Literal["shuffled", "sorted"]
 
@@ -62,8 +63,7 @@ def problem(name: str, seed: int, order: Order = "shuffled") -> Problem:
 
 
 def _sorted(part: DataSet, rng: np.random.Generator) -> DataSet:
-    rank = rng.permutation(part.classes)
-    at = np.argsort(rank[part.y], kind="stable")
+    at = by_class(part.y, part.classes, rng)
     return replace(part, x=part.x[at], y=part.y[at])
 
 

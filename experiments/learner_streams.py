@@ -8,8 +8,6 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
-import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,17 +17,18 @@ from numpy.typing import NDArray
 
 from metabit.data import image_sets
 from metabit.data.encoder import Encoder
+from metabit.experiments import stream
 from metabit.experiments.development_problems import Problem, problem
 from metabit.experiments.development_sets import DataSet, Floats, Labels
 from metabit.experiments.rivals import SLDA, Learner, Majority, NearestMean, Softmax
 from metabit.export import GateOptions, freeze_gates, write_image
-from metabit.export.freeze.gates import GatesArrays, GatesSource, gates_arrays
 from metabit.runtime import Model
+from metabit.train import load_checkpoint
+from metabit.train.gates_checkpoint import GatesCheckpoint
 from metabit.train.recipe import fit_recipe
 
 TRAINED = Path(__file__).resolve().parents[1] / "out" / "learner"
 """Trained networks, named by everything that decides them. The folder may be removed at any time."""
-_ARRAYS = ("weights", "gamma", "beta", "mean", "deviation", "levels")
 TWO_CLASSES = 20000
 ALONE = 80
 RIVALS: dict[str, Any] = {"softmax SGD": Softmax, "SLDA": SLDA, "nearest mean": NearestMean, "majority": Majority}
@@ -102,33 +101,24 @@ class Rival:
         return self._rival.bytes()
 
 
-def trained(data: DataSet, units: int, seed: int, shared: bool) -> GatesSource:
+def trained(data: DataSet, units: int, seed: int, shared: bool) -> GatesCheckpoint:
     """The network of this training part, from `TRAINED` if it is there."""
     sizes = f"{units} {seed} {shared} {data.classes}"
     name = hashlib.sha256(data.x.tobytes() + data.y.tobytes() + sizes.encode()).hexdigest()[:24]
-    path = TRAINED / f"{name}.npz"
+    path = TRAINED / f"{name}.safetensors"
     if not path.exists():
         fitted = Encoder.fit(data.x, 1, shared=True) if shared else None
         found = fit_recipe(data.x, data.y, classes=data.classes, units=units, seed=seed, encoder=fitted)
-        _keep(path, gates_arrays(found))
-    with np.load(path) as kept:
-        encoder = Encoder.from_dict(json.loads(kept["encoder"].item()))
-        arrays: dict[str, Any] = {array: kept[array] for array in _ARRAYS}
-        sums, labels = np.zeros((0, units), np.int16), np.zeros(0, np.int64)
-        return GatesArrays(encoder, int(kept["bits"]), **arrays, sums=sums, labels=labels)
-
-
-def _keep(path: Path, source: GatesSource) -> None:
-    """Write a network without the sums of its training part: whoever fits a head passes that part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.npz")
-    arrays = {array: getattr(source, array) for array in _ARRAYS}
-    np.savez(part, encoder=json.dumps(source.encoder.to_dict()), bits=source.bits, **arrays)
-    part.replace(path)
+        TRAINED.mkdir(parents=True, exist_ok=True)
+        GatesCheckpoint.of(found, data.y, tuple(map(str, range(data.classes))), seed=seed).write(path)
+    read = load_checkpoint(path)
+    assert isinstance(read, GatesCheckpoint)
+    return read
 
 
 def accuracy(learner: InPlace, x: Floats, y: Labels) -> float:
-    return round(100 * float((learner.predict(x) == y).mean()), 3)
+    """Per cent."""
+    return round(100 * stream.accuracy(learner.predict, x, y), 3)
 
 
 # Streams
@@ -144,12 +134,12 @@ def in_place(learner: InPlace, name: str, seed: int) -> dict[str, Any]:
     first = problem(name, seed)
     old, rng = first.old, np.random.default_rng([seed, 2])
     learner.fit(old, seed)
-    found: dict[str, Any] = {"before": _old_new(learner, first)}
+    found: dict[str, Any] = {"before": old_new(learner, first)}
     for order in ("shuffled", "sorted"):
         one, given = copy.deepcopy(learner), problem(name, seed, order)
         for part in given.parts:
             one.learn(part.x, part.y)
-        found[order] = _old_new(one, given)
+        found[order] = old_new(one, given)
     one = copy.deepcopy(learner)
     for part in first.parts:
         wrong = (part.y + rng.integers(1, old.classes, len(part.y))) % old.classes
@@ -162,17 +152,17 @@ def in_place(learner: InPlace, name: str, seed: int) -> dict[str, Any]:
     rows = rng.permutation(len(old.y))
     one.learn(old.x[rows], old.y[rows])
     found["two classes"].append(accuracy(one, old.x_test, old.y_test))
-    return found | {"bytes": learner.bytes(), "old samples": len(old.y_test), "classes": old.classes}
+    return found | {"bytes": learner.bytes(), "old samples": len(old.y_test)}
 
 
-def new_class(learner: InPlace, name: str, seed: int) -> dict[str, Any]:
+def new_class(learner: InPlace, about: str, seed: int) -> dict[str, Any]:
     """A class that was unknown before deployment, for two classes drawn by the seed: [old, new] of each.
 
     Half of the old training part, without the class, is known before deployment. `mixed`: the other half, all classes
     shuffled, is the stream. `alone`: at most 80 samples of the class in the other half are the stream. Old: the test samples
     of all other classes; new: those of the class.
     """
-    data, rng = problem(name, seed).old, np.random.default_rng([seed, 4])
+    data, rng = problem(about, seed).old, np.random.default_rng([seed, 4])
     rows = rng.permutation(len(data.y))
     half, other = np.array_split(rows, 2)
     found: dict[str, Any] = {"mixed": [], "alone": []}
@@ -180,10 +170,10 @@ def new_class(learner: InPlace, name: str, seed: int) -> dict[str, Any]:
         known = half[data.y[half] != label]
         learner.fit(replace(data, x=data.x[known], y=data.y[known]), seed)
         mine = data.y_test == label
-        for stream, chosen in (("mixed", other), ("alone", other[data.y[other] == label][:ALONE])):
+        for name, chosen in (("mixed", other), ("alone", other[data.y[other] == label][:ALONE])):
             one = copy.deepcopy(learner)
             one.learn(data.x[chosen], data.y[chosen])
-            found[stream].append([accuracy(one, data.x_test[at], data.y_test[at]) for at in (~mine, mine)])
+            found[name].append([accuracy(one, data.x_test[at], data.y_test[at]) for at in (~mine, mine)])
     return found | {"bytes": learner.bytes()}
 
 
@@ -199,10 +189,10 @@ def unrelated(learner: InPlace, seed: int) -> dict[str, Any]:
     """MNIST before deployment, then 10,000 Fashion-MNIST images under the same labels: [old, new], shuffled and sorted."""
     old, fashion, rng = pictures("mnist"), pictures("fashion-mnist"), np.random.default_rng(seed)
     rows = rng.permutation(len(fashion.y))[:10000]
-    rank = rng.permutation(10)
+    ordered = rows[stream.by_class(fashion.y[rows], 10, rng)]
     learner.fit(old, seed)
     found: dict[str, Any] = {"bytes": learner.bytes()}
-    for order, chosen in (("shuffled", rows), ("sorted", rows[np.argsort(rank[fashion.y[rows]], kind="stable")])):
+    for order, chosen in (("shuffled", rows), ("sorted", ordered)):
         one = copy.deepcopy(learner)
         one.learn(fashion.x[chosen], fashion.y[chosen])
         found[order] = [accuracy(one, data.x_test, data.y_test) for data in (old, fashion)]
@@ -213,10 +203,11 @@ def picture_network(units: int, seed: int) -> dict[str, Any]:
     """MNIST by a network that only predicts: test accuracy, and the bytes of the image's constants."""
     data = pictures("mnist")
     source = trained(data, units, seed, True)
-    model = Model(write_image(freeze_gates(source, options=GateOptions(learner="none"))))
-    found = round(100 * float((model.predict_many(data.x_test) == data.y_test).mean()), 3)
-    return {"accuracy": found, "bytes": model.image_size - model.state_size}
+    model = Model(write_image(replace(freeze_gates(source, options=GateOptions(learner="none")), notes=None)))
+    found = stream.accuracy(model.predict_many, data.x_test, data.y_test)
+    return {"accuracy": round(100 * found, 3), "bytes": model.image_size - model.state_size}
 
 
-def _old_new(learner: InPlace, found: Problem) -> list[float]:
+def old_new(learner: InPlace, found: Problem) -> list[float]:
+    """Accuracy on the old test part, and on the new ones together, in per cent."""
     return [accuracy(learner, found.old.x_test, found.old.y_test), accuracy(learner, *found.new_test())]

@@ -154,7 +154,12 @@ def _limited(task: Task, frozen: Frozen) -> str:
     return f"{task.name}: {found} lie outside the range of training and are limited to it ({listed}{more})"
 
 
-def accuracy(predict: Callable[[Bytes], NDArray[np.generic]], x: Bytes, y: Labels) -> float:
+def by_class(y: Labels, classes: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Rows of a stream class after class, the classes in random order, the samples of each in the order of y (n,)."""
+    return np.argsort(rng.permutation(classes)[y], kind="stable")
+
+
+def accuracy(predict: Callable[[NDArray[Any]], NDArray[Any]], x: NDArray[Any], y: Labels) -> float:
     """Share of samples that are predicted correctly, 0..1."""
     return float((predict(x) == y).mean())
 

@@ -203,7 +203,7 @@ def ordered(y: stream.Labels, order: Order, rng: np.random.Generator) -> NDArray
     if order == "mixed":
         return rng.permutation(len(y))
     if order == "sorted":
-        return np.argsort(rng.permutation(int(y.max()) + 1)[y], kind="stable")
+        return stream.by_class(y, int(y.max()) + 1, rng)
     return np.arange(len(y))
 
 

@@ -1,7 +1,8 @@
-"""Programs that tests call, compilers above all."""
+"""Programs that tests call, compilers above all; and C code as a library."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -22,3 +23,13 @@ def run(*command: str | Path, data: bytes = b"") -> str:
     done = subprocess.run(command, input=data, capture_output=True, timeout=120, env={**os.environ, **cache})
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
+
+
+UNDEFINED = ("-O1", "-fsanitize=undefined", "-fno-sanitize-recover=all")
+"""Options of gcc by which a library ends the test at undefined behaviour."""
+
+
+def shared(target: Path, *sources: str | Path, options: tuple[str, ...] = ()) -> ctypes.CDLL:
+    """C sources as a library, compiled by gcc without a warning."""
+    run("gcc", "-std=c99", *WARNINGS, "-shared", "-fPIC", *options, *sources, "-lm", "-o", target)
+    return ctypes.CDLL(str(target))

@@ -47,7 +47,6 @@ def command(
 
     Example: [bold]metabit run out/model.mbit --data digits:sideways --learn --also digits --save out/learned.mbit[/]
     """
-    from metabit.experiments.comparison import learner_name
     from metabit.export import read_image
     from metabit.firmware_sim import Comparison, Line
     from metabit.runtime import Model
@@ -86,7 +85,7 @@ def command(
     compared: Comparison | None = None
     if learn and not interrupted and not no_rivals:
         shares = [tuple(found.accuracy for found in when.values()) for when in (before, after)]
-        ours = Line(f"metabit ({learner_name(frozen)})", model.state_size, shares[0], shares[1], tally.prequential)
+        ours = Line(f"metabit ({model.learner})", model.state_size, shares[0], shares[1], tally.prequential)
         how: dict[str, Any] = {"passes": passes, "limit": limit, "seed": seed, "shuffle": shuffle}
         try:
             compared = beside.compared(start, tasks, ours, also or [], **how)

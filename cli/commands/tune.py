@@ -139,10 +139,10 @@ def _opened(
 ) -> tuple[dict[str, Start], dict[str, Task]]:
     """The learners that compete, and the datasets as their inputs; the stream is the first of them."""
     from metabit.data.task import check_bytes
-    from metabit.experiments.comparison import learner_name
     from metabit.experiments.learners import fresh_starts, trained_starts
     from metabit.experiments.tuning import Image, check_samples
-    from metabit.export import VoteOptions, read_image
+    from metabit.export import VoteOptions
+    from metabit.runtime import Model
 
     tasks: dict[str, Task] = {}
     names = dict.fromkeys([data, *also])
@@ -160,7 +160,7 @@ def _opened(
         del names[data]
     elif source.suffix == ".mbit":
         blob = source.read_bytes()
-        starts = {learner_name(read_image(blob)): Image(blob)}
+        starts = {Model(blob).learner: Image(blob)}
     else:
         starts = trained_starts(source, spare)
     frozen = next(iter(starts.values())).first()
@@ -169,8 +169,6 @@ def _opened(
 
 def _compared(image: bytes, bench: Bench, data: str, tasks: Mapping[str, Task], seed: int) -> Comparison:
     """The best image beside its rivals, all of them on the whole training part and on the test parts."""
-    from metabit.experiments.comparison import learner_name
-    from metabit.export import read_image
     from metabit.firmware_sim import Line
     from metabit.runtime import Model
 
@@ -185,7 +183,7 @@ def _compared(image: bytes, bench: Bench, data: str, tasks: Mapping[str, Task], 
         steps = model.learn_many(task.x_train[piece], task.y_train[piece])
         tally.learned(len(piece), steps)
         tally.predicted(steps.predicted, task.y_train[piece])
-    ours = Line(f"metabit ({learner_name(read_image(image))})", model.state_size, before, tested(), tally.prequential)
+    ours = Line(f"metabit ({model.learner})", model.state_size, before, tested(), tally.prequential)
     return beside.compared(image, tasks, ours, list(bench.kept), **how)
 
 

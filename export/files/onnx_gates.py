@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from metabit.export import frozen as f
+from metabit.export.oracle.gates import GateLayer
 
 DOMAIN = "metabit"
 _FLOAT, _INT32, _UINT8 = 1, 6, 2  # TensorProto.DataType, for Cast
@@ -135,7 +136,12 @@ def nodes(frozen: f.Frozen, codes: str, make_node: Any) -> list[Any]:
     first, last = frozen.layers
     assert isinstance(first, f.GatesLayer)
     step = 2**first.shift
-    sizes = {"in_features": first.inputs, "top": (128 * step + 5) // 10 + step // 2, "step": step, "reach": 8 * step}
+    sizes = {
+        "in_features": first.inputs,
+        "top": GateLayer(first.inputs, first.mul, first.add, first.shift).top,
+        "step": step,
+        "reach": 8 * step,
+    }
     operands = [codes, "layer0.sign_plane", "layer0.mul", "layer0.add"]
     calls = [make_node("Gates", operands, ["layer0.gates", "layer0.sums"], "layer0", domain=DOMAIN, **sizes)]
 

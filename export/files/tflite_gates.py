@@ -10,8 +10,8 @@ import numpy as np
 from metabit.export.files.tflite_graph import Graph
 from metabit.export.files.tflite_schema import ABSENT, ANY, Op, type_number
 from metabit.export.frozen import Frozen, GatesLayer, HeadLayer, LevelsLayer
-
-UNKNOWN = -(2**31)
+from metabit.export.oracle.gates import GateLayer
+from metabit.export.oracle.head import UNKNOWN
 
 
 class _Integers:
@@ -55,8 +55,9 @@ def network(graph: Graph, frozen: Frozen, signal: int) -> tuple[int, int]:
     place = at.linear(sums, at.array("mul"), at.array("add"), "place")
     opposite = at.apply(Op.MUL, place, at.number(-1, "minus_one"), "opposite")
     below = at.apply(Op.MINIMUM, place, opposite, "minus_distance")
-    step = 2**first.shift
-    left = at.apply(Op.ADD, below, at.number((128 * step + 5) // 10 + step // 2, "top"), "left")
+    left = at.apply(
+        Op.ADD, below, at.number(GateLayer(first.inputs, first.mul, first.add, first.shift).top, "top"), "left"
+    )
     levels = at.floor_clip(left, first.shift, 8, "levels")
     if isinstance(last, LevelsLayer):
         scores = _level_scores(graph, last, levels)

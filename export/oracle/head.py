@@ -164,9 +164,8 @@ class Head:
 
     # Learning
 
-    def learn(self, x: NDArray[np.int8], row: int) -> int:
-        """One step on values int8 (H,) of a sample whose class has this row. Returns the prediction before it."""
-        predicted = self.predict(x)
+    def learn(self, x: NDArray[np.int8], row: int) -> None:
+        """One step on values int8 (H,) of a sample whose class has this row."""
         count = int(self.counts[row])
         values = x.astype(np.int64)
         if count:
@@ -180,7 +179,6 @@ class Head:
         other, self.turn = self.turn, (self.turn + 1) % len(self.counts)
         if other != row and self.counts[other]:
             self._sweep(other, 1)
-        return predicted
 
     def _learn_covariance(self, x: NDArray[np.int64], row: int, count: int) -> None:
         """S moves by A/65536 of the way to 4 r rᵀ; A is a multiple of 4, and one dither serves a row of S.

@@ -17,7 +17,7 @@ from metabit.export.oracle.visits import Done, Visits
 
 
 class Gates(Visits):
-    """A network of gates or of units from nothing, or any other. ``head``: the head's state, None without a head."""
+    """A network of any kind. ``head``: the head's state, None without a head."""
 
     def __init__(self, frozen: Frozen) -> None:
         super().__init__(frozen)

@@ -16,7 +16,8 @@ extern "C" {
  *
  * x        F floats; NaN becomes the lowest integer
  * input    mb_input_size() bytes, any alignment, for mb_predict and mb_learn
- * returns  how many features were limited, NaN among them. Features that were constant in training count as well. Many tell that the device sees another range than training did;
+ * returns  how many features were limited, NaN and features that were constant in training among them. A large number means that
+ *          the device sees another range than training did;
  *          or UINT32_MAX, and nothing is written, if a pointer is NULL, nothing is open or the model begins with another layer
  *
  * pre: float is a 32-bit float, and each operation rounds to it, as with -std=c99 and without -ffast-math */

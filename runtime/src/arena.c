@@ -43,7 +43,7 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
         if (l->learns && arena->lowest == count && (MB_HAS_VISITS || MB_IS_GRADED(l) || MB_IS_LEVELS(l) || MB_IS_HEAD(l))) {
             arena->lowest = i;
         }
-        if (MB_IS_HEAD(l) || MB_IS_LEVELS(l)) { /* last; what it needs to learn takes the place of all that visits need */
+        if (MB_IS_HEAD(l) || MB_IS_LEVELS(l)) { /* last; it needs only this to learn, and nothing that visits need */
             gated = MB_IS_HEAD(l) ? mb_head_values(l) : l->inputs;
             learn_words = MB_IS_HEAD(l) ? gated / 2u : l->learns ? l->units : 0;
             most_units = 0;

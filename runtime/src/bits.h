@@ -288,17 +288,6 @@ MB_INLINE int32_t mb_look_up(const int32_t *tables, uint32_t w, uint32_t count)
 
 /// Streams of levels: level i of k bits is in bits i * k .. i * k + k - 1 of the words, in two's complement ///
 
-/* The level that begins at bit `at`. pre: 1 <= k <= 31 */
-MB_INLINE int32_t mb_level_at(const mb_word *stream, uint32_t at, uint32_t k)
-{
-    const uint32_t word = at >> 5, bit = at & 31u;
-    uint32_t level = stream[word] >> bit;
-    if (bit + k > 32u) {
-        level |= stream[word + 1u] << (32u - bit);
-    }
-    return (int32_t)(level << (32u - k)) >> (32u - k);
-}
-
 /* Reads a stream level by level: the words that follow, and `have` bits of the word before, the lowest first. */
 typedef struct mb_level_reader {
     const mb_word *next;

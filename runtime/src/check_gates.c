@@ -4,7 +4,7 @@
 
 #if MB_HAS_GATES && MB_HAS_CHECKS
 
-/* Bit b mod 32 of word b / 32: byte b of a record of this kind has a meaning. */
+/* Bytes of a record that have a meaning, a row for each kind from MB_CUTS to MB_TRIPLES: bit b mod 32 of word b / 32 is byte b. */
 static const uint32_t NAMED[5][2] = {{0xF7u, 0x40FFu}, {0xFF0F01FFu, 0x4000u}, {0xF0F0F2F7u, 0}, {0xFFF002F7u, 0xFFF00u}, {0xFF0F00F7u, 0xFFu}};
 
 /* True if every byte without a meaning is 0; a later minor version may use those from 40 on. */
@@ -87,8 +87,9 @@ static mb_status check_levels(const uint8_t *p, const mb_layer *l, uint32_t give
     for (uint32_t i = 0; l->learns && i < half; i++) {
         MB_REFUSE(MB_E_RULE, l->tables[i] > 256u);
     }
+    mb_level_reader levels = mb_levels_from(stream, 0);
     for (uint32_t at = 0; at < end; at += l->bits) {
-        MB_REFUSE(MB_E_RULE, mb_level_at(stream, at, l->bits) == -(int32_t)half);
+        MB_REFUSE(MB_E_RULE, mb_next_level(&levels, l->bits) == -(int32_t)half);
     }
     return (stream[(end - 1u) >> 5] & ~mb_last_mask(end)) == 0 ? MB_OK : MB_E_PADDING;
 }

@@ -117,9 +117,3 @@ def test_words_say_when_the_layer_on_the_inputs_must_learn() -> None:
     assert said(network(3, (40, 10)), 0.3) == 1  # no layer lies below its output
     told = comparison.verdicts(made(0.3, 0.8), only_output)[1]
     assert "30.0 %" in told and "80.0 %" in told and "votes" in told
-
-
-def test_names_of_learners() -> None:
-    assert comparison.learner_name(network(3)) == "visits"
-    assert comparison.learner_name(network(3, learns=(False, False, False))) == "nothing"
-    assert comparison.learner_name(fresh_votes(64, 32, 10, VoteOptions(thresholds=(3, 9)))) == "votes"

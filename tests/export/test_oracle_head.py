@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from compilers import UNDEFINED, shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -71,13 +70,7 @@ def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    if shutil.which("gcc") is None:
-        pytest.skip("no gcc")
-    target = tmp_path_factory.mktemp("head") / "head.so"
-    flags = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror", "-O1", "-shared", "-fPIC"]
-    checks = ["-fsanitize=undefined", "-fno-sanitize-recover=all"]
-    subprocess.run(["gcc", *flags, *checks, str(REFERENCE), "-o", str(target)], check=True)
-    return ctypes.CDLL(str(target))
+    return shared(tmp_path_factory.mktemp("head") / "head.so", REFERENCE, options=UNDEFINED)
 
 
 def samples(rng: np.random.Generator, n: int, values: int, classes: int) -> tuple[NDArray[np.int8], NDArray[np.int64]]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from compilers import UNDEFINED, shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import gates_network
@@ -153,18 +152,12 @@ class Both:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    if shutil.which("gcc") is None:
-        pytest.skip("no gcc")
     folder = tmp_path_factory.mktemp("levels")
     (folder / "shim.c").write_text(SHIM)
-    flags = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror", "-O1", "-shared", "-fPIC"]
-    checks = ["-fsanitize=undefined", "-fno-sanitize-recover=all"]
     runtime = ROOT / "runtime"
     sources = [folder / "shim.c", ROOT / "tests" / "reference" / "levels.c", *sorted((runtime / "src").glob("*.c"))]
-    where = [f"-I{runtime / room}" for room in ("include", "src")]
-    target = folder / "levels.so"
-    subprocess.run(["gcc", *flags, *checks, *where, *map(str, sources), "-lm", "-o", str(target)], check=True)
-    return ctypes.CDLL(str(target))
+    where = (f"-I{runtime / 'include'}", f"-I{runtime / 'src'}")
+    return shared(folder / "levels.so", *sources, options=(*UNDEFINED, *where))
 
 
 def stream(rng: np.random.Generator, n: int, inputs: int, classes: int) -> tuple[NDArray[np.int8], NDArray[np.int64]]:

@@ -112,7 +112,8 @@ def test_one_row_a_class_is_the_head() -> None:
     for i, x in enumerate(inputs(frozen, 30)):
         values = oracle.forward(x)[0][-1].astype(np.int8)
         assert oracle.scores(x).tolist() == head.scores(values).tolist()
-        predicted = head.learn(values, i % 4)
+        predicted = head.predict(values)
+        head.learn(values, i % 4)
         assert oracle.learn(x, i % 4) == (predicted, False, 0, 0, 0)
     assert np.array_equal(oracle.head.head.covariance, head.covariance)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from compilers import UNDEFINED, shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -47,13 +46,7 @@ def c_values(library: ctypes.CDLL, layer: TriplesLayer, q: NDArray[Any]) -> NDAr
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    if shutil.which("gcc") is None:
-        pytest.skip("no gcc")
-    target = tmp_path_factory.mktemp("triples") / "triples.so"
-    flags = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror", "-O1", "-shared", "-fPIC"]
-    checks = ["-fsanitize=undefined", "-fno-sanitize-recover=all"]
-    subprocess.run(["gcc", *flags, *checks, str(REFERENCE), "-o", str(target)], check=True)
-    return ctypes.CDLL(str(target))
+    return shared(tmp_path_factory.mktemp("triples") / "triples.so", REFERENCE, options=UNDEFINED)
 
 
 def integers(layer: TriplesLayer, x: NDArray[Any]) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compilers import WARNINGS, run
+from compilers import shared
 
 from metabit.export import read_image
 from metabit.firmware_sim.build.toolchain import left_out
@@ -39,10 +39,9 @@ ABSENT, FROZEN = -29, -24
 def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str], ctypes.CDLL]:
     """-O0: what is left out must not be missed by code that only an optimiser would drop."""
     target = tmp_path_factory.mktemp("parts") / "metabit.so"
-    flags = ["-std=c99", "-O0", *WARNINGS, "-shared", "-fPIC", "-Wl,--no-undefined"]
-    macros = [f"-D{name}" for name in request.param]
-    run("gcc", *flags, *macros, f"-I{include_dir()}", *sources(), "-o", target)
-    return set(request.param), ctypes.CDLL(str(target))
+    macros = (f"-D{name}" for name in request.param)
+    options = ("-O0", "-Wl,--no-undefined", *macros, f"-I{include_dir()}")
+    return set(request.param), shared(target, *sources(), options=options)
 
 
 @pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
+from compilers import shared
 from networks import gates_network, network
 
 from metabit.data.encoder import quantise_features
@@ -15,7 +14,6 @@ from metabit.export import write_image
 from metabit.export.frozen import Cuts, Frozen
 from metabit.runtime import include_dir, sources
 
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 NONE = 2**32 - 1
 
 
@@ -27,11 +25,7 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         '#include "metabit_float.h"\nuint32_t quantise(const mb_model *m, const float *x, void *input);\n'
         "uint32_t quantise(const mb_model *m, const float *x, void *input) { return mb_quantise(m, x, input); }\n"
     )
-    flags = ["-std=c99", *request.param.split(), "-Wall", "-Wextra", "-Wconversion", "-Werror", "-shared", "-fPIC"]
-    files = [str(path) for path in (*sources(), code)]
-    done = subprocess.run(["gcc", *flags, f"-I{include_dir()}", *files, "-o", str(target)], capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
-    c = ctypes.CDLL(str(target))
+    c = shared(target, *sources(), code, options=(*request.param.split(), f"-I{include_dir()}"))
     c.quantise.restype = ctypes.c_uint32
     return c
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compilers import WARNINGS, run
+from compilers import WARNINGS, run, shared
 
 from metabit.runtime import include_dir, sources
 
@@ -41,8 +41,7 @@ def test_margin_of_the_header_is_best_less_second(tmp_path: Path) -> None:
         '#include "metabit.h"\nuint32_t margin(const int32_t *s, uint16_t n);\n'
         "uint32_t margin(const int32_t *s, uint16_t n) { return mb_margin(s, n); }\n"
     )
-    run("gcc", "-std=c99", *WARNINGS, f"-I{include_dir()}", "-shared", "-fPIC", code, "-o", library)
-    margin = ctypes.CDLL(str(library)).margin
+    margin = shared(library, code, options=(f"-I{include_dir()}",)).margin
     margin.restype = ctypes.c_uint32
     rng = np.random.default_rng(0)
     for classes in range(1, 12):
