@@ -61,6 +61,10 @@ def test_any_scale_and_any_later_value(seed: int, power: float, planes: int) -> 
     assert np.array_equal(model.clipped(later), encoder.clipped(later))
     edges = np.concatenate([encoder.ranges(), np.nextafter(encoder.ranges().astype(np.float32), np.float32(np.inf))])
     assert np.array_equal(model.quantise(edges), encoder.quantise(edges))
+    step = 1 / encoder.steps.astype(np.float64)
+    for by in (-1, -0.4, 0.4, 1):  # in steps of an integer beyond the ends: half a step is where counting begins
+        beside = encoder.ranges() + by * step
+        assert np.array_equal(model.clipped(beside), encoder.clipped(beside))
 
 
 def test_values_out_of_range_are_limited_and_counted() -> None:
