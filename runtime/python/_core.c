@@ -13,6 +13,7 @@ typedef struct {
     void *image, *state, *arena, *wide;
     int busy;                /* 1 during a batch, which runs without the interpreter lock; read and set only with that lock */
     PyThread_type_lock step; /* held while steps change the state and while it is copied; taken without the interpreter lock */
+    PyThread_type_lock next; /* held by the one thread that waits for step, so that the next turn is that thread's */
 } Model;
 
 static PyObject *fail(mb_status status)
@@ -50,8 +51,13 @@ static int allocate(void **memory, size_t size)
 /* Opens a copy of the image in memories of its own. Returns 0 with an exception set if it cannot. */
 static int open_copy(Model *self, const Py_buffer *image, mb_vectors vectors)
 {
-    if ((self->step = PyThread_allocate_lock()) == NULL || !allocate(&self->image, (size_t)image->len)) {
+    self->step = PyThread_allocate_lock();
+    self->next = PyThread_allocate_lock();
+    if (self->step == NULL || self->next == NULL) {
         return PyErr_NoMemory() != NULL;
+    }
+    if (!allocate(&self->image, (size_t)image->len)) {
+        return 0;
     }
     memcpy(self->image, image->buf, (size_t)image->len);
     mb_status status = mb_open(&self->model, self->image, (size_t)image->len);
@@ -100,6 +106,9 @@ static void model_dealloc(Model *self)
     if (self->step != NULL) {
         PyThread_free_lock(self->step);
     }
+    if (self->next != NULL) {
+        PyThread_free_lock(self->next);
+    }
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
@@ -118,6 +127,20 @@ static int enter(Model *self)
     }
     self->busy = 1;
     return 1;
+}
+
+/* Waits for the state to be between two steps. Locks are not fair: without next, a thread that learns could take step
+ * again and again before a thread that copies the state wakes up. */
+static void take_turn(Model *self)
+{
+    PyThread_acquire_lock(self->next, WAIT_LOCK);
+    PyThread_acquire_lock(self->step, WAIT_LOCK);
+    PyThread_release_lock(self->next);
+}
+
+static void end_turn(Model *self)
+{
+    PyThread_release_lock(self->step);
 }
 
 static int sample_count(const Model *self, const Py_buffer *x, Py_ssize_t *n)
@@ -191,7 +214,7 @@ static PyObject *model_learn_many(Model *self, PyObject *args)
     for (Py_ssize_t i = 0; ok && status == MB_OK && i < n;) {
         const Py_ssize_t end = i + SAMPLES_AT_A_TIME < n ? i + SAMPLES_AT_A_TIME : n;
         Py_BEGIN_ALLOW_THREADS
-        PyThread_acquire_lock(self->step, WAIT_LOCK);
+        take_turn(self);
         for (; status == MB_OK && i < end; i++) {
             mb_learn_info done;
             status = mb_learn(&self->model, (const char *)x.buf + i * size, ((const uint16_t *)labels.buf)[i], &done);
@@ -200,7 +223,7 @@ static PyObject *model_learn_many(Model *self, PyObject *args)
                 memcpy((char *)info.buf + i * (Py_ssize_t)sizeof row, row, sizeof row);
             }
         }
-        PyThread_release_lock(self->step);
+        end_turn(self);
         Py_END_ALLOW_THREADS
         ok = PyErr_CheckSignals() == 0;
     }
@@ -217,9 +240,9 @@ static PyObject *model_export(Model *self, PyObject *Py_UNUSED(ignored))
     char *const to = PyBytes_AS_STRING(out);
     mb_status status;
     Py_BEGIN_ALLOW_THREADS
-    PyThread_acquire_lock(self->step, WAIT_LOCK);
+    take_turn(self);
     status = mb_export(&self->model, to, self->model.image_size);
-    PyThread_release_lock(self->step);
+    end_turn(self);
     Py_END_ALLOW_THREADS
     if (status != MB_OK) {
         Py_DECREF(out);
@@ -238,9 +261,9 @@ static PyObject *get_state(Model *self, void *Py_UNUSED(closure))
     if (out != NULL) {
         char *const to = PyBytes_AS_STRING(out);
         Py_BEGIN_ALLOW_THREADS
-        PyThread_acquire_lock(self->step, WAIT_LOCK);
+        take_turn(self);
         memcpy(to, self->state, size);
-        PyThread_release_lock(self->step);
+        end_turn(self);
         Py_END_ALLOW_THREADS
     }
     return out;
