@@ -1,4 +1,4 @@
-"""The learners that a network can have on the device: rows from which `metabit tune` chooses.
+"""The learners that a network can have on the device: rows from which `metabit tune` and `metabit train` choose.
 
 A new learner of a trained network is a row: its name, and a function (checkpoint, spare classes) -> network, or None where the
 checkpoint cannot have it.
@@ -66,6 +66,9 @@ LEARNERS: dict[str, Callable[[Trained, int], Frozen | None]] = {
 }  # fmt: skip
 """Name -> the network with this learner as it is by default. The first that fits is the default learner."""
 
+EXPORT = {"head, 2 rows a class": "--rows 2", "levels": "--learner levels", "none": "--learner none"}
+"""Name -> the option of `metabit export` that chooses this learner of the default network; a head needs none."""
+
 
 def trained_starts(path: Path, spare: int = 0) -> dict[str, Start]:
     """A network for each learner that the checkpoint can have, by name.
@@ -78,14 +81,18 @@ def trained_starts(path: Path, spare: int = 0) -> dict[str, Start]:
         TrainError: the file is no checkpoint.
         ExportError: the device cannot run this network.
     """
-    checkpoint = train.load_checkpoint(path)
-    made = {name: frozen(checkpoint, spare) for name, frozen in LEARNERS.items()}
-    starts: dict[str, Start] = {name: Image(write_image(net)) for name, net in made.items() if net is not None}
+    starts = starts_of(train.load_checkpoint(path), spare)
     if not starts:
         raise UsageError(
             f"--spare-classes {spare}: no learner of {path} has room for so many, leave it out or give fewer"
         )
     return starts
+
+
+def starts_of(checkpoint: Trained, spare: int = 0) -> dict[str, Start]:
+    """`trained_starts` of a checkpoint in memory; {} where no learner has room. Raises ExportError as that."""
+    made = {name: frozen(checkpoint, spare) for name, frozen in LEARNERS.items()}
+    return {name: Image(write_image(net)) for name, net in made.items() if net is not None}
 
 
 def fresh_starts(

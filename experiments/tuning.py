@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -163,14 +163,11 @@ class Bench:
             mean over the orders; ``prequential``, accuracy of each prediction before it was learnt, in the first order;
             ``moved``, moves a sample.
         """
-        start, settings = self.start(cell["settings"])
-        image = write_image(start.network(settings, cell["seed"]))
         held = held_out(len(self.stream[1]), cell["seed"])
         x, y = self.stream[0][held], self.stream[1][held]
         new, kept, tallies = {}, {}, []
-        for order in self.orders:
-            model = Model(image)
-            tallies.append(self._learn(model, order, ~held, cell["seed"]))
+        for order, model, tally in self.learnt(cell["settings"], ~held, cell["seed"]):
+            tallies.append(tally)
             new[order] = stream.accuracy(model.predict_many, x, y)
             kept[order] = {name: stream.accuracy(model.predict_many, *pair) for name, pair in self.kept.items()}
         old = {order: float(np.mean(list(found.values()))) for order, found in kept.items() if found}
@@ -181,15 +178,29 @@ class Bench:
             "prequential": tallies[0].prequential, "moved": float(np.mean([t.per_sample()["moved"] for t in tallies])),
         }  # fmt: skip
 
-    def _learn(self, model: Model, order: Order, rows: NDArray[np.bool_], seed: int) -> Tally:
-        x, y = self.stream[0][rows], self.stream[1][rows]
-        tally = Tally()
-        for number in range(self.passes):
-            at = ordered(y, order, np.random.default_rng([seed, number, HELD]))
-            steps = model.learn_many(x[at], y[at])
-            tally.learned(len(y), steps)
-            tally.predicted(steps.predicted, y[at])
-        return tally
+    def learnt(
+        self, settings: Mapping[str, Any], rows: NDArray[np.bool_], seed: int
+    ) -> Iterator[tuple[Order, Model, Tally]]:
+        """A model for each order, from the start, after it learnt these rows of the stream, bool (n,).
+
+        settings: of a trial, with the name of a ``learner`` among them.
+        """
+        start, changed = self.start(settings)
+        image = write_image(start.network(changed, seed))
+        x, y = self.stream
+        for order in self.orders:
+            model, tally = Model(image), Tally()
+            for number in range(self.passes):
+                at = self.rows(order, rows, seed, number)
+                steps = model.learn_many(x[at], y[at])
+                tally.learned(len(at), steps)
+                tally.predicted(steps.predicted, y[at])
+            yield order, model, tally
+
+    def rows(self, order: Order, rows: NDArray[np.bool_], seed: int, number: int = 0) -> NDArray[np.int64]:
+        """Rows of the stream, those that are True, in the order of one pass, int64."""
+        among = np.flatnonzero(rows)
+        return among[ordered(self.stream[1][among], order, np.random.default_rng([seed, number, HELD]))]
 
 
 def check_samples(task: Task) -> None:
@@ -207,14 +218,14 @@ def ordered(y: stream.Labels, order: Order, rng: np.random.Generator) -> NDArray
     return np.arange(len(y))
 
 
-def held_out(samples: int, seed: int) -> NDArray[np.bool_]:
-    """bool (samples,), True for one sample of every HELD in a row, without an incomplete last row.
+def held_out(samples: int, seed: int, of: int = HELD) -> NDArray[np.bool_]:
+    """bool (samples,), True for one sample of every ``of`` in a row, without an incomplete last row.
 
     The choice is random: in a stream whose classes take turns, a fixed choice would hold out all samples of a class.
     """
-    rows = np.arange(samples // HELD) * HELD
+    rows = np.arange(samples // of) * of
     held = np.zeros(samples, np.bool_)
-    held[rows + np.random.default_rng([seed, HELD]).integers(HELD, size=len(rows))] = True
+    held[rows + np.random.default_rng([seed, of]).integers(of, size=len(rows))] = True
     return held
 
 

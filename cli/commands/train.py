@@ -14,7 +14,6 @@ from metabit.experiments import show
 
 if TYPE_CHECKING:
     from metabit.data import Scenario
-    from metabit.train.recipe_run import RecipeRun
     from metabit.train.run import Run
 
 WHAT, RULE, OUT = "Network and tasks", "Training", "Results"
@@ -54,7 +53,7 @@ def command(
     plot: Annotated[bool, Option("--plot", help="Also draw the results.", rich_help_panel=OUT)] = False,
     json: show.Json = False,
 ) -> None:  # fmt: skip
-    from metabit.cli import datasets
+    from metabit.cli import datasets, default_training
     from metabit.data import load
     from metabit.data.arrays import OWN
     from metabit.train.recipe_run import applies
@@ -66,95 +65,9 @@ def command(
     number = changes.get("seed", 0)
     row = load(scenario, seed=number if isinstance(number, int) else 0, tasks=tasks, warn=datasets.warn)
     if applies(changes, default=row.most == 1 or row.summary == OWN):
-        _default(scenario, row, changes, output, resume, plot, json)
+        default_training.run(scenario, row, changes, output, resume, plot, json)
     else:
         _paper(scenario, row, changes, output, resume, plot, json)
-
-
-def _default(
-    scenario: str, row: Scenario, changes: dict[str, Any], output: Path, resume: bool, plot: bool, json: bool
-) -> None:
-    """Train the default network on all tasks together."""
-    from metabit.cli.errors import UsageError
-    from metabit.experiments import plots
-    from metabit.train import metrics
-    from metabit.train.recipe import Report, planned
-    from metabit.train.recipe_run import RecipeSettings, run_recipe
-
-    if resume:
-        raise UsageError(
-            "--resume: the default network is trained in one go, in seconds to minutes, and has no saved state: leave it out"
-        )
-    settings = RecipeSettings.of(changes)
-    task = row.whole()
-    _make(output)
-    start, done = monotonic(), 0
-    with show.bar(f"training on {row.name}", planned(len(task.y_train), settings.epochs)) as bar:
-
-        def tell(report: Report) -> None:
-            nonlocal done
-            bar.step(report.step - done, f"training, loss {report.loss:.3f}")
-            done = report.step
-
-        ran = run_recipe(task, settings, tell)
-    seconds = round(monotonic() - start, 1)
-    path = output / "checkpoint.safetensors"
-    ran.checkpoint({"data": scenario, "seed": settings.seed, "command": show.command_line()}).write(path)
-    if ran.history:
-        metrics.write_json(output / "history.json", ran.history)
-        metrics.write_csv(output / "history.csv", ran.history)
-    if plot:
-        plots.hidden_histograms(output / "hidden.svg", ran.checkpoint().tensors)
-        if ran.history:
-            plots.accuracy_over_time(output / "accuracy.svg", ran.history)
-    facts = _default_facts(ran, path, row, seconds)
-    if json:
-        show.emit({**facts, "read": task.facts()})
-    else:
-        show.say(task.line())
-        _tell_default(ran, facts, scenario)
-    if ran.interrupted:
-        raise typer.Exit(130)
-
-
-def _default_facts(ran: RecipeRun, path: Path, row: Scenario, seconds: float) -> dict[str, Any]:
-    last = ran.history[-1] if ran.history else {}
-    encoder = ran.trained.encoder
-    return {
-        "checkpoint": str(path), "scenario": row.name, "tasks": row.count, "epochs": last.get("epoch", 0),
-        "steps": len(ran.trained.losses), "interrupted": ran.interrupted, "seconds": seconds, "loss": last.get("loss"),
-        "train_accuracy": last.get("train_accuracy"), "test_accuracy": ran.accuracy, "accuracy": [ran.accuracy],
-        "mean_accuracy": ran.accuracy, "balanced_accuracy": ran.balanced, "accuracy_matrix": [[ran.accuracy]],
-        "network": {"features": encoder.features, "thresholds": encoder.planes, "units": ran.settings.units,
-                    "classes": max(2, ran.task.classes), "bits": ran.settings.bits},
-    }  # fmt: skip
-
-
-def _tell_default(ran: RecipeRun, facts: dict[str, Any], name: str) -> None:
-    if facts["tasks"] > 1:
-        show.say(
-            f"All {facts['tasks']} tasks are learnt together; --m or --preset trains a network of the paper on one by one."
-        )
-    if ran.interrupted:
-        show.say(
-            f"Interrupted after {facts['steps']} steps: the network is saved as it was then, a new run trains it whole."
-        )
-    size = facts["network"]
-    each = "thresholds each" if size["thresholds"] > 1 else "threshold each"
-    show.say(
-        f"the default network: {size['features']} features, {size['thresholds']} {each}, {size['units']} gates, "
-        f"{size['classes']} classes"
-    )
-    reached = f"test accuracy {show.percent(ran.accuracy)}"
-    if round(100 * ran.balanced, 1) != round(100 * ran.accuracy, 1):
-        reached += f", balanced {show.percent(ran.balanced)}"
-    show.say(f"{facts['checkpoint']}: {_epochs(facts)} on {name}, {reached}, {facts['seconds']} s")
-
-
-def _make(folder: Path) -> None:
-    from metabit.train.run import make_folder
-
-    make_folder(folder)
 
 
 def _paper(
@@ -273,6 +186,10 @@ fitted on the training part, one layer of gates, --hidden 32 of them, and an out
 tasks of a file are learnt together. On a sequence of tasks, and with any setting of the paper's networks (--m, --set, a --preset
 of theirs, several --hidden), it is a metaplastic binary network, which takes whole numbers from 0 to 255:
 [bold]metabit train rotated-digits -o out --epochs 20 --m 25[/]
+
+At the end the learners that the default network can be exported with (head, levels, none) and their rivals learn one half of the
+held-out samples in place and are tested on the other, mixed and sorted by class. A network of the paper has one learner, and its
+accuracy on each of its tasks shows what it forgets: there is nothing to choose, so it is not judged.
 
 The data:
 

@@ -17,6 +17,8 @@ from metabit import train
 from metabit.cli.commands.train import REMOVED
 from metabit.data import load, thermometer
 from metabit.data.scenarios import SCENARIOS
+from metabit.experiments.rivals import SLDA
+from metabit.runtime import Model
 from metabit.train import loop as loop_module
 from metabit.train.settings import Settings
 
@@ -124,3 +126,71 @@ def test_settings_from_files_and_by_name(metabit: Any) -> None:
     assert settings == made[1].provenance["settings"]
     assert [settings[name] for name in ("lr", "eps", "hidden", "epochs", "m")] == [0.03, 1e-4, [24], 1, [3.0]]
     assert all(np.array_equal(made[0].tensors[name], made[1].tensors[name]) for name in made[0].tensors)
+
+
+SPREAD = np.random.default_rng(11)
+OWN_Y = np.arange(300) % 3
+OWN_X = SPREAD.normal(size=(300, 6)) * 1e3 + 2e3 * np.eye(3, 6)[OWN_Y]
+
+
+def own(path: str, samples: int = 300) -> str:
+    np.savez(path, x=OWN_X[:samples], y=np.array(["a", "b", "c"])[OWN_Y[:samples]])
+    return path
+
+
+def test_own_data_end_with_the_learners_judged_beside_their_rivals(metabit: Any) -> None:
+    ran = metabit("train", own("own.npz"), "--epochs", 20)
+    assert ran.code == 0 and "accuracy before and after learning in place" in ran.out
+    for word in ("metabit (head)", "metabit (levels)", "metabit (none)", "softmax SGD", "SLDA", "nearest class mean"):
+        assert word in ran.out
+    assert "all 60 held-out ones, which training did not see" in " ".join(ran.out.split())
+    assert "To learn on the device, export the learner" in ran.out and " better" in ran.out
+    told = metabit("train", "own.npz", "--epochs", 20, "--json").json()
+    judged = told["judged"]
+    assert told["not_judged"] is None and judged["samples"] == 60 and judged["command"] in ran.out.splitlines()
+    assert all(sentence in ran.out for sentence in judged["verdicts"])
+    # the command exports what was judged, to the byte and to the sample
+    assert judged["command"].split()[:2] == ["metabit", "export"]
+    assert metabit(*judged["command"].split()[1:], "--formats", "mbit").code == 0
+    first = judged["lines"][0]
+    assert first["name"] == f"metabit ({judged['learner']})"
+    assert Model.open("out/model.mbit").state_size == first["state"]
+    ran = metabit("run", "--data", "own.npz", "--json").json()
+    assert ran["accuracy_before"]["own.npz"] == pytest.approx(first["before"]["mixed"])
+
+
+def test_a_rival_that_wins_is_named(metabit: Any) -> None:
+    """Classes that a plane separates, in more dimensions than 4 gates can look at."""
+    rng = np.random.default_rng(2)
+    y = np.arange(400) % 4
+    np.savez("linear.npz", x=rng.normal(size=(400, 20)) + (0.7 * rng.normal(size=(4, 20)))[y], y=y)
+    judged = metabit("train", "linear.npz", "--hidden", 4, "--epochs", 20, "--json").json()["judged"]
+    better = [
+        line for line in judged["lines"][4:] if sum(line["after"].values()) > sum(judged["lines"][0]["after"].values())
+    ]
+    said = judged["verdicts"][-1]
+    assert better and "is better here" in said and any(line["name"].lower() in said.lower() for line in better)
+
+
+def test_too_few_held_out_samples_are_not_judged(metabit: Any) -> None:
+    words = ("train", own("few.npz", 60), "--epochs", 2)
+    assert "The learners were not judged: 12 held-out samples say too little, at least 20" in metabit(*words).out
+    told = metabit(*words, "--json").json()
+    assert told["judged"] is None and told["not_judged"].startswith("12 held-out samples")
+
+
+def test_networks_of_the_paper_have_one_learner_and_are_not_judged(metabit: Any) -> None:
+    assert "judged" not in metabit("train", "digits", *SMALL, "--json").json()
+    assert "in place" not in metabit("train", "digits", *SMALL).out
+    assert "it is not judged" in " ".join(metabit("train", "--help").out.split())
+
+
+def test_ctrl_c_while_judging_keeps_the_network(metabit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = metabit("train", own("own.npz"), "--epochs", 3, "-o", "whole")
+    assert whole.code == 0
+    monkeypatch.setattr(SLDA, "learn", lambda *_: signal.raise_signal(signal.SIGINT))
+    ran = metabit("train", "own.npz", "--epochs", 3)
+    assert ran.code == 130 and "3 epochs on own.npz" in ran.out
+    assert "The learners were not judged: interrupted; the network is trained and saved whole." in ran.out
+    made = [train.load_checkpoint(f"{folder}/checkpoint.safetensors").tensors for folder in ("whole", "out")]
+    assert all(np.array_equal(made[0][name], made[1][name]) for name in made[0])
