@@ -6,8 +6,12 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
+from metabit.cli import datasets
+from metabit.data.oddities import unseen
 from metabit.experiments import show
 
 if TYPE_CHECKING:
@@ -37,6 +41,11 @@ def run(
         )
     settings = RecipeSettings.of(changes)
     task = row.whole()
+    if task.shape is None and (features := unseen(task.x_test, _constant(task.x_train), task.feature_names)):
+        datasets.warn(
+            f"{task.name}: the network does not look at {features}, which varies in the test part and has one value in the "
+            "training part: give data in which it varies"
+        )
     make_folder(output)
     start, done = monotonic(), 0
     with show.bar(f"training on {row.name}", planned(len(task.y_train), settings.epochs)) as bar:
@@ -77,6 +86,12 @@ def run(
         show.say(f"The learners were not judged: {why}.")
     if interrupted:
         raise typer.Exit(130)
+
+
+def _constant(x: NDArray[Any]) -> NDArray[np.bool_]:
+    """The features of x (n, F) that have one value."""
+    constant: NDArray[np.bool_] = x.min(0) == x.max(0)
+    return constant
 
 
 def _judged(ran: RecipeRun, checkpoint: GatesCheckpoint) -> tuple[Judged | None, str]:

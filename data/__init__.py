@@ -4,6 +4,7 @@ names.py          load: a built-in name, a file, a folder of pictures, or a trai
 task.py           Task, a training part and a test part; Scenario, a sequence of tasks
 scenarios.py      SCENARIOS: the built-in names, one row each
 arrays.py         arrays of any sensible dtype -> tasks; labels.py: labels of any kind -> classes 0..C-1
+oddities.py       warnings of values that a network would take and learn little from
 csv_files.py      tables as text
 npz_files.py      .npz archives
 image_folders.py  pictures, one subfolder for each class

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metabit.data.errors import DataError, DataWarning
 from metabit.data.labels import as_labels, classes
+from metabit.data.oddities import coarse
 from metabit.data.task import Numbers, Scenario, Task, held_out, split
 
 Warn = Callable[[str], None]
@@ -133,6 +134,7 @@ def scenario_of(
             arrays = [(x[rows], y[rows]) for rows in split(y, seed)]
         return Task(title, *arrays[0], *arrays[1], raw.shape, names, about, features)
 
+    notes += coarse(raw.train.x, features)
     found = Scenario(
         name, "your own data", max(1, len(ids)), count, make, max(1, len(ids)), names, feature_names=features
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from metabit.data import Task, load
 from metabit.data.arrays import Warn
+from metabit.data.oddities import SHOWN, feature, unseen
 from metabit.data.task import check_bytes
 from metabit.experiments.errors import UsageError
 from metabit.export import Cuts, Frozen, Notes, write_image
@@ -19,9 +20,6 @@ from metabit.runtime.inputs import Inputs
 
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
-
-SHOWN = 5
-"""Most features that a warning names."""
 
 
 @dataclass
@@ -79,8 +77,9 @@ def open_task(name: str, frozen: Frozen, *, seed: int = 0, warn: Warn | None = N
     """
     known = frozen.notes.classes if frozen.notes else ()
     task = as_inputs(load(name, seed=seed, outputs=frozen.classes, known=known, warn=warn).whole(), frozen)
-    if warn is not None and (said := _limited(task, frozen)):
-        warn(said)
+    for said in (_limited(task, frozen), _unseen(task, frozen)) if warn is not None else ():
+        if said and warn is not None:
+            warn(said)
     return task
 
 
@@ -102,6 +101,10 @@ def as_inputs(task: Task, frozen: Frozen) -> Task:
         found = f"{task.name} has labels up to {task.classes - 1}, this model has {frozen.classes} classes"
         raise UsageError(found + more)
     if isinstance(frozen.encode, Cuts) or frozen.layers[0].kind == "triples":
+        if (
+            frozen.scale is not None and task.x_train.dtype == np.int16
+        ):  # a model takes int16 for integers that it scaled
+            task = replace(task, x_train=task.x_train.astype(np.float32), x_test=task.x_test.astype(np.float32))
         return task
     check_bytes(task, "this model", "the default network of metabit train takes any numbers")
     if frozen.packed:
@@ -146,12 +149,28 @@ def _limited(task: Task, frozen: Frozen) -> str:
     assert not isinstance(counts, int)
     if not counts.any():
         return ""
-    names = task.feature_names or [f"feature {i}" for i in range(task.features)]
     worst = np.argsort(-counts, kind="stable")[:SHOWN]
-    listed = ", ".join(f"{names[i]}: {counts[i]:,}" for i in worst if counts[i])
+    listed = ", ".join(f"{feature(i, task.feature_names)}: {counts[i]:,}" for i in worst if counts[i])
     more = ", ..." if (counts > 0).sum() > SHOWN else ""
     found = f"{counts.sum():,} of {task.x_train.size + task.x_test.size:,} values"
     return f"{task.name}: {found} lie outside the range of training and are limited to it ({listed}{more})"
+
+
+def _unseen(task: Task, frozen: Frozen) -> str:
+    """Features that vary in a task and had one value where the network was made, in words; "" if there are none.
+
+    Pictures are left out: a pixel that is nearly always dark tells nothing.
+    """
+    constant = Inputs.of(write_image(frozen)).constant
+    if constant is None or not constant.any() or task.shape is not None:
+        return ""
+    found = unseen(np.concatenate([task.x_train, task.x_test]), constant, task.feature_names)
+    if not found:
+        return ""
+    return (
+        f"{task.name}: the model does not look at {found}, which varies here and had one value where the model was made: make it "
+        "again from data in which it varies"
+    )
 
 
 def by_class(y: Labels, classes: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -145,8 +145,12 @@ class Model(Telling):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The name of each class from 0 on, () where the image has none. Classes beyond them are spare."""
-        return self._takes.classes
+        """A name for each class, (classes,): the one in the image, or "class 3" where it has none, as for a spare class.
+
+        `inputs.classes` has the names in the image alone. `metabit run --save` keeps the name of a class that was new.
+        """
+        known = self._takes.classes
+        return (*known, *(f"class {label}" for label in range(len(known), self.classes)))
 
     @property
     def learner(self) -> str:

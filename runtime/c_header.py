@@ -67,7 +67,7 @@ def _defines(model: Model) -> list[str]:
         "ARENA_WORDS_PREDICT": (model.arena_size("infer") // 4, "arena to predict only"),
     }
     lines = [f"#define MODEL_{name} {size} /* {what} */" for name, (size, what) in sizes.items()]
-    if names := model.class_names:
+    if names := takes.classes:
         spare = [""] * (model.classes - len(names))
         lines.append(_array("CLASS_NAMES", map(_string, [*names, *spare])))
     if model.feature_names:

@@ -35,7 +35,8 @@ class Inputs:
         values: numbers of one input: features, or bytes of packed bits.
         dtype: of those numbers on the device, uint8 or int16.
         scale: float32 (2, F), low and steps, or None.
-        constant: bool (F,), features that had one value in training; their range says nothing. None without a scale.
+        constant: bool (F,), features that had one value where the model was made: it does not look at them, and their range says
+            nothing. None where the image has neither thresholds of each feature nor units from nothing.
         features: names of the features, () without names.
         classes: names of the classes that have one, () without names.
     """
@@ -60,9 +61,7 @@ class Inputs:
         (values,) = struct.unpack_from("<H", image, RECORD + 4)
         scale_at, cuts_at = struct.unpack_from("<II", image, RECORD + 32)
         dtype = _DTYPES[source]
-        if not scale_at:
-            return Inputs(size, values, dtype, None, None, *notes)
-        scale = np.frombuffer(image, "<f4", 2 * values, scale_at).reshape(2, values)
+        scale = np.frombuffer(image, "<f4", 2 * values, scale_at).reshape(2, values) if scale_at else None
         constant = np.zeros(values, np.bool_)
         if kind == _CUTS and not image[RECORD + 46]:
             cuts = np.frombuffer(image, dtype, planes * values, cuts_at).reshape(planes, values)
@@ -74,10 +73,12 @@ class Inputs:
     def device(self, x: ArrayLike) -> NDArray[np.uint8]:
         """Numbers (n, values), or the device's bytes uint8 (n, size), -> the device's bytes uint8 (n, size).
 
-        Raises InputError: another shape, or numbers that the device cannot take; the message names sample and feature.
+        Raises InputError: another shape, int16 where a scale makes int16 of numbers, or numbers that the device cannot take; the
+        message names sample and feature.
         """
         a = np.asarray(x)
-        if a.ndim == 2 and a.shape[1] == self.size != self.values and a.dtype == np.uint8:
+        bytes_differ = self.size != self.values or self.scale is not None  # from the numbers of a user
+        if bytes_differ and a.ndim == 2 and a.shape[1] == self.size and a.dtype == np.uint8:
             return np.ascontiguousarray(a)
         return self.quantise(a).view(np.uint8)
 
@@ -127,6 +128,11 @@ class Inputs:
         if a.dtype.kind not in "biuf":
             raise InputError(f"inputs are {a.dtype}, they must be numbers")
         if self.scale is not None:
+            if self.dtype.itemsize == 2 and a.dtype.kind == "i" and a.dtype.itemsize == 2:
+                raise InputError(
+                    "inputs are int16, the integers that quantise gives, and this model would scale them a second time: give the "
+                    "numbers of training, as float32 if they are whole, or the bytes of Model.device_bytes"
+                )
             with np.errstate(over="ignore"):
                 finite = np.isfinite(a.astype(np.float32))
             if not finite.all():

@@ -14,6 +14,7 @@ from typer import Argument, Option
 from metabit.cli import datasets, ranges
 from metabit.cli.errors import UsageError
 from metabit.data import Task
+from metabit.data.oddities import spikes, unseen
 from metabit.experiments import show
 from metabit.export import Frozen
 
@@ -55,6 +56,19 @@ def sample_of(task: Task, seed: int) -> NDArray[Any]:
     rows = np.random.default_rng([seed, 3]).permutation(len(task.x_train))[:SAMPLES]
     sample: NDArray[Any] = task.x_train[rows]
     return sample
+
+
+def _warn_of(task: Task, sample: NDArray[Any]) -> None:
+    """Says which features the sample shows badly. Pictures have pixels that are nearly always dark; they are left out."""
+    if task.shape is not None:
+        return
+    for said in spikes(sample, task.feature_names):
+        datasets.warn(f"{task.name}: {said}")
+    if found := unseen(task.x_train, sample.min(0) == sample.max(0), task.feature_names):
+        datasets.warn(
+            f"{task.name}: the network does not look at {found}, which varies in the data and has one value in the {len(sample)} "
+            "samples that show where features lie: another --seed draws others, or give --ranges in place of the data"
+        )
 
 
 def command(
@@ -145,6 +159,7 @@ def _head(
     names: tuple[str, ...] = ()
     if task is not None:
         sample, classes, names = sample_of(task, seed), task.classes, task.feature_names
+        _warn_of(task, sample)
     else:
         assert stated is not None and classes is not None
         ends, names = ranges.read(stated)

@@ -129,7 +129,7 @@ def _learner(model: Model, frozen: Frozen) -> dict[str, Any]:
 def _names(model: Model) -> dict[str, Any]:
     """Names of classes and features, and what the device takes: a dtype, and the range of each feature that has a scale."""
     takes = model.inputs
-    found: dict[str, Any] = {"classes": model.class_names, "features": model.feature_names, "takes": takes.dtype.name}
+    found: dict[str, Any] = {"classes": takes.classes, "features": model.feature_names, "takes": takes.dtype.name}
     if takes.scale is not None:
         low, steps = takes.scale.astype(float)
         span = 2 ** (8 * takes.dtype.itemsize) - 1

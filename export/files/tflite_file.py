@@ -79,6 +79,8 @@ def run_tflite(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
     taken = np.dtype(details["dtype"])
     if x.dtype != taken or x.ndim != 2 or x.shape[1] != width:
         raise ExportError(f"{source} must be {taken} (n, {width}), not {x.dtype} {x.shape}")
+    if not len(x):  # some networks would divide by zero in TFLite, which ends the process
+        return np.empty((0, int(infer.get_output_details()["scores"]["shape"][1])), np.int32)
     return np.asarray(infer(**{source: x})["scores"], np.int32)
 
 

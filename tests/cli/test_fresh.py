@@ -79,3 +79,53 @@ def test_a_fresh_network_without_data(metabit: Any, tmp_path: Path) -> None:
         "fresh", "--ranges", "2*0..255", "--classes", 2, "--input", "uint8", "-o", "w.mbit", "--json"
     ).json()
     assert (whole["input"], whole["scaled"]) == ("uint8", False)
+
+
+def own(path: str, change: Any) -> str:
+    """A file of 120 samples of three float features, two of which tell its classes, after a change in place."""
+    rng = np.random.default_rng(2)
+    y = np.arange(120) % 2
+    x = rng.normal(size=(120, 3)) + np.outer(y, [3, 3, 0])
+    change(x)
+    np.savez(path, x=x, y=y, feature_names=np.array(["a", "b", "c"]))
+    return path
+
+
+def test_a_spike_among_the_samples_is_named(metabit: Any) -> None:
+    def spike(x: np.ndarray) -> None:
+        x[:, 1] = np.where(np.arange(120) % 10 == 0, x[:, 1], 0.5 * x[:, 1])
+        x[5:120:40, 1] = 1e7
+
+    ran = [metabit("fresh", own("s.npz", spike), "-o", "s.mbit", "--seed", seed) for seed in range(3)]
+    assert all(one.code == 0 for one in ran)
+    assert any(
+        "warning: s.npz: b is 1e+07 in one of the 64 samples" in one.err and "--ranges" in one.err for one in ran
+    )
+    assert not metabit("fresh", own("plain.npz", lambda x: None), "-o", "p.mbit").err
+
+
+def test_a_feature_that_varies_later_is_named(metabit: Any) -> None:
+    def late(x: np.ndarray) -> None:
+        x[:, 2] = 4.0
+        x[7, 2] = 5.0
+
+    data = own("late.npz", late)
+    ran = [metabit("fresh", data, "-o", f"{seed}.mbit", "--seed", seed) for seed in range(4)]
+    said = ["the network does not look at c" in one.err and "--seed" in one.err for one in ran]
+    assert 0 < sum(said) < 4, "some of the draws have the sample that differs"
+    for seed, named in enumerate(said):
+        own("other.npz", lambda x: None)
+        told = (
+            "other.npz: the model does not look at c, which varies here"
+            in metabit("run", f"{seed}.mbit", "--data", "other.npz").err
+        )
+        assert told == named
+
+
+def test_int16_numbers_of_a_file_are_scaled_where_the_image_says_so(metabit: Any) -> None:
+    rng = np.random.default_rng(1)
+    y = np.arange(120) % 2
+    np.savez("i.npz", x=(rng.normal(size=(120, 4)) * 20 + 300 * y[:, None]).astype(np.int16), y=y)
+    assert metabit("fresh", "i.npz", "--input", "float", "-o", "i.mbit", "--json").json()["scaled"]
+    ran = metabit("run", "i.mbit", "--data", "i.npz", "--learn", "--no-rivals", "--json").json()
+    assert ran["accuracy_after"]["i.npz"] > 0.9

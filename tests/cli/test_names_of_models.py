@@ -44,7 +44,7 @@ def test_a_network_without_class_names_takes_those_that_it_learns(metabit: Any) 
     table("x.csv", "abcd")
     table("turned.csv", "abcd", np.array(["walk", "idle", "run"]))  # numbered otherwise if it were read alone
     metabit("fresh", "--ranges", "4*-4..10", "--classes", 3, "--units", 32, "-o", "f.mbit")
-    assert Model.open("f.mbit").class_names == ()
+    assert Model.open("f.mbit").inputs.classes == ()
     metabit("run", "f.mbit", "--data", "x.csv", "--learn", "--save", "l.mbit", "--no-rivals")
     assert Model.open("l.mbit").class_names == tuple(NAMES)
     told = [metabit("run", "l.mbit", "--data", name, "--json").json() for name in ("x.csv", "turned.csv")]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metabit.data.encoder import Encoder
-from metabit.export import GateOptions, GatesArrays, freeze_gates, write_image
+from metabit.export import GateOptions, GatesArrays, freeze_gates, fresh, write_image
 from metabit.runtime import InputError, Model
 
 RNG = np.random.default_rng(8)
@@ -107,7 +107,53 @@ def test_names_come_from_the_notes() -> None:
     model = model_of(Encoder.fit(table("float")), ("a", "b", "c", "d", "é"), ("no", "yes"))
     assert model.feature_names == ("a", "b", "c", "d", "é") and model.class_names == ("no", "yes")
     plain = model_of(Encoder.fit(table("float")))
-    assert plain.feature_names == plain.class_names == () and plain.learner == "none"
+    assert plain.feature_names == plain.inputs.classes == () and plain.learner == "none"
+    assert plain.class_names == ("class 0", "class 1")
+
+
+def test_a_spare_class_that_was_learnt_has_a_name() -> None:
+    network = fresh(RNG.normal(size=(64, 3)), 2, spare_classes=2, class_names=("no", "yes"), units=8)
+    model = Model(write_image(network))
+    model.learn_one([1.0, 2.0, 3.0], 3)
+    label = model.predict_one([1.0, 2.0, 3.0])
+    assert label == 3 and model.class_names[label] == "class 3"
+    assert model.class_names == ("no", "yes", "class 2", "class 3") and model.inputs.classes == ("no", "yes")
+
+
+def test_integers_of_the_device_are_not_scaled_twice() -> None:
+    x = table("float")
+    model = model_of(Encoder.fit(x))
+    taken = model.quantise(x)
+    for verb in (model.scores, model.quantise, model.clipped, model.device_bytes, lambda x: model.learn_one(x[0], 0)):
+        with pytest.raises(
+            InputError, match="^inputs are int16, the integers that quantise gives.*scale them a second time"
+        ):
+            verb(taken)
+    assert np.array_equal(model.scores(model.device_bytes(x)), model.scores(x))
+    assert np.array_equal(model.device_bytes(model.device_bytes(x)), model.device_bytes(x))
+    assert not np.array_equal(model.scores(taken.astype(np.float32)), model.scores(x))
+    # without a scale they are the numbers themselves
+    numbers = table("whole")
+    whole = model_of(Encoder.fit(numbers))
+    assert np.array_equal(whole.scores(numbers.astype(np.int16)), whole.scores(numbers))
+
+
+def test_bytes_that_a_scale_made_are_not_scaled_twice() -> None:
+    x = RNG.normal(size=(40, 3))
+    low, steps = x.min(0).astype(np.float32), (255 / np.ptp(x, axis=0)).astype(np.float32)
+    model = model_of(Encoder("uint8", low, steps, np.full((1, 3), 128, np.int32)))
+    taken = model.device_bytes(x)
+    assert model.inputs.scale is not None and taken.shape == x.shape and taken.min() == 0 and taken.max() == 255
+    assert np.array_equal(model.device_bytes(taken), taken) and np.array_equal(model.scores(taken), model.scores(x))
+
+
+def test_features_that_never_varied_are_known_with_and_without_a_scale() -> None:
+    for x in (table("float"), table("whole"), np.clip(table("bytes"), 0, 255)):
+        x[:, 2] = 7
+        constant = model_of(Encoder.fit(x)).inputs.constant
+        fresh_one = Model(write_image(fresh(x, 2, units=8))).inputs.constant
+        assert constant is not None and fresh_one is not None
+        assert constant.tolist() == fresh_one.tolist() == (x.min(0) == x.max(0)).tolist()
 
 
 @pytest.mark.parametrize(
