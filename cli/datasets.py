@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from metabit.cli.errors import UsageError
-from metabit.data import Task, load
+from metabit.data import SCENARIOS, DataError, Task, load
 from metabit.experiments import show, stream
 from metabit.export import Frozen
 
@@ -20,7 +22,14 @@ HELP = (
 )
 MODEL = Path("out/model.mbit")
 Image = Annotated[Path, Argument(help="A .mbit image.")]
+DIGITS = "digits"
 Data = Annotated[str, Option("--data", help=f"Dataset to test on, or to learn: {HELP}")]
+OfModel = Annotated[
+    str | None,
+    Option(
+        "--data", help=f"Dataset to test on, or to learn: {HELP} Without it {DIGITS}, if they fit.", show_default=False
+    ),
+]
 Learn = Annotated[bool, Option("--learn", help="Learn the training part, one sample at a time, in place.")]
 Shuffle = Annotated[bool, Option("--shuffle", help="Learn in random order, not in file order; tasks are mixed.")]
 Passes = Annotated[int, Option(help="Number of times the stream is learned.", min=1)]
@@ -58,6 +67,39 @@ def opened(names: Iterable[str], frozen: Frozen, seed: int, quiet: bool) -> dict
     if not quiet:
         say(*tasks.values())
     return tasks
+
+
+def of_model(data: str | None, image: Path, frozen: Frozen, seed: int) -> str:
+    """The dataset of --data; without it, digits, where the network takes them and was not trained on a user's own data.
+
+    Raises:
+        UsageError: they do not fit; the message names the data that the network was trained on, if that is known.
+    """
+    if data is not None:
+        return data
+    known = trained_on(image)
+    if known is not None and known.partition(":")[0] not in SCENARIOS:
+        raise UsageError(
+            f"--data is missing: {image} was trained on {known}, give --data {known} or other data like it"
+        )
+    try:
+        stream.open_task(DIGITS, frozen, seed=seed)
+    except (UsageError, DataError) as wrong:
+        way_out = f"it was trained on {known}, give --data {known}" if known else "give your data by --data"
+        raise UsageError(f"--data is missing, and {DIGITS} do not fit {image} ({wrong}): {way_out}") from None
+    return DIGITS
+
+
+def trained_on(image: Path) -> str | None:
+    """The data that an image was trained on, as metabit train was given it; None where manifest.json beside it does not say so."""
+    try:
+        told = json.loads(image.with_name("manifest.json").read_bytes())
+        if told["sha256"][image.name] != hashlib.sha256(image.read_bytes()).hexdigest():
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    data = told.get("data")
+    return data if isinstance(data, str) else None
 
 
 def loaded(name: str, seed: int, outputs: int | None = None, known: Sequence[str] = ()) -> Task:

@@ -101,9 +101,7 @@ def as_inputs(task: Task, frozen: Frozen) -> Task:
         found = f"{task.name} has labels up to {task.classes - 1}, this model has {frozen.classes} classes"
         raise UsageError(found + more)
     if isinstance(frozen.encode, Cuts) or frozen.layers[0].kind == "triples":
-        if (
-            frozen.scale is not None and task.x_train.dtype == np.int16
-        ):  # a model takes int16 for integers that it scaled
+        if frozen.scale is not None and task.x_train.dtype == np.int16:  # a model takes int16 for what it scaled
             task = replace(task, x_train=task.x_train.astype(np.float32), x_test=task.x_test.astype(np.float32))
         return task
     check_bytes(task, "this model", "the default network of metabit train takes any numbers")

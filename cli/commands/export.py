@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from metabit.cli import datasets
 from metabit.cli.errors import UsageError
 from metabit.experiments import show
 from metabit.experiments.demo_settings import RECIPE
@@ -91,7 +92,7 @@ def command(
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        frozen = _frozen(source, output, given, seed)
+        frozen, data = _frozen(source, output, given, seed)
     except export.ExportError as wrong:
         raise UsageError(_named(str(wrong))) from None
     wanted = _formats(formats, frozen)
@@ -101,7 +102,7 @@ def command(
         formats=wanted,
         device=lambda image, x: Model(image).scores(x),
         header=model_header,
-        provenance={"command": show.command_line(), "seed": seed},
+        provenance={"command": show.command_line(), "seed": seed, "data": data},
     )
     image = Model.open((output or source.parent) / "model.mbit") if "mbit" in wanted else None
     if json:
@@ -126,8 +127,8 @@ def _formats(formats: str | None, frozen: Frozen) -> list[str]:
     return wanted
 
 
-def _frozen(source: Path, output: Path | None, given: dict[str, Any], seed: int) -> Frozen:
-    """The network of an image, or of a checkpoint with these options."""
+def _frozen(source: Path, output: Path | None, given: dict[str, Any], seed: int) -> tuple[Frozen, str | None]:
+    """The network of an image, or of a checkpoint with these options, and the data that it was trained on, if known."""
     from metabit import export, train
     from metabit.experiments.learners import named
     from metabit.train.gates_checkpoint import GatesCheckpoint
@@ -137,16 +138,30 @@ def _frozen(source: Path, output: Path | None, given: dict[str, Any], seed: int)
             raise UsageError(
                 f"-o is missing: next to {source} the files could replace those of the original, name a folder"
             )
+        frozen = export.read_image(source.read_bytes())
+        if "spare-classes" in given:
+            raise UsageError(_no_room(source, frozen, given["spare-classes"]))
         if given or seed != 1:
             raise UsageError(
                 "an image brings its own learning options: give --bits, --m, --learner and the like with a checkpoint"
             )
-        return export.read_image(source.read_bytes())
+        return frozen, datasets.trained_on(source)
     _visits(given, seed)
     checkpoint = train.load_checkpoint(source)
+    data = checkpoint.provenance.get("data")
     if isinstance(checkpoint, GatesCheckpoint):
-        return _gates(checkpoint, given, seed)
-    return named(_paper(checkpoint, given, seed), checkpoint)
+        return _gates(checkpoint, given, seed), data
+    return named(_paper(checkpoint, given, seed), checkpoint), data
+
+
+def _no_room(source: Path, frozen: Frozen, spare: int) -> str:
+    """Why an image gets no spare classes, and what to do instead."""
+    start = f"--spare-classes {spare}: {source} has room for the classes that it was made with"
+    if frozen.layers[-1].kind != "head":
+        return f"{start}, and only a head has spare ones: train the default network, or start with metabit fresh"
+    if frozen.layers[0].kind == "triples":
+        return f"{start}: make one with room, metabit fresh DATA --spare-classes {spare}, and let it learn again"
+    return f"{start}: export its checkpoint.safetensors with --spare-classes {spare}, and let the new image learn again"
 
 
 def _gates(checkpoint: GatesCheckpoint, given: dict[str, Any], seed: int) -> Frozen:

@@ -26,7 +26,7 @@ WIDEST = 12
 
 def command(
     image: datasets.Image = datasets.MODEL,
-    data: datasets.Data = "digits",
+    data: datasets.OfModel = None,
     learn: datasets.Learn = False,
     shuffle: datasets.Shuffle = False,
     passes: datasets.Passes = 1,
@@ -59,6 +59,7 @@ def command(
     model = Model.open(image)
     start = model.image()
     frozen = read_image(start)
+    data = datasets.of_model(data, image, frozen, seed)
     tasks = datasets.opened([data, *(also or [])], frozen, seed, quiet=json)
 
     def tested() -> dict[str, Confusion]:

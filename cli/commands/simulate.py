@@ -24,7 +24,7 @@ class Optimise(str, Enum):
 def command(
     image: datasets.Image = datasets.MODEL,
     board: Annotated[str, typer.Option(help="A board of metabit boards, or a board file.")] = "nrf52840",
-    data: datasets.Data = "digits",
+    data: datasets.OfModel = None,
     learn: datasets.Learn = False,
     shuffle: datasets.Shuffle = False,
     passes: datasets.Passes = 1,
@@ -45,7 +45,8 @@ def command(
     Instructions and cycles are those of the calls of this run: every test sample is predicted, and with --learn every step of
     the stream is measured. Each budget is compared with the worst call. A breach prints the budget, the value and the limit,
     and exits with 3. Instructions are exact; cycles and milliseconds are estimates with the error of the cycle model. With --learn
-    the table and the report show, beside the model, rivals that learnt the same stream on this computer.
+    the table and the report show, beside the model, rivals that learnt the same stream on this computer. Ctrl-C during the run
+    writes nothing.
 
     Example: [bold]metabit simulate out/model.mbit --board rp2040 --data digits:sideways --learn --limit 500 --also digits[/]
 
@@ -69,19 +70,31 @@ def command(
         raise UsageError(f"{image}: {wrong}") from None
     if learn and not any(layer.learns for layer in frozen.layers):
         raise UsageError(f"{image} is frozen: no layer learns; export it with a learner, --learner")
+    made: list[Path] = []
     if report:
         require_installed("jinja2")
+        made = [folder for folder in (report, *report.parents) if not folder.exists()]
         report.mkdir(parents=True, exist_ok=True)
+    data = datasets.of_model(data, image, frozen, seed)
     tasks = datasets.opened([data, *(also or [])], frozen, seed, quiet=json)
     plan = board_run.Plan(
         blob, frozen, chip, limits, tasks, learn, passes, limit, seed, f"-{opt.value}", layers, shuffle
     )
-    with show.bar("building the firmware", plan.points) as bar:
-        ran = board_run.run(plan, lambda text: bar.step(text=text))
-    compared = None
+    try:
+        with show.bar("building the firmware", plan.points) as bar:
+            ran = board_run.run(plan, lambda text: bar.step(text=text))
+    except KeyboardInterrupt:
+        for folder in made:
+            folder.rmdir()
+        show.warn("interrupted: the run did not end, so nothing is reported or written; --limit makes it shorter")
+        raise typer.Exit(130) from None
+    compared, interrupted = None, False
     if learn and not no_rivals:
         how: dict[str, Any] = {"passes": passes, "limit": limit, "seed": seed, "shuffle": shuffle}
-        compared = beside.compared(blob, tasks, board_run.line(plan, ran), also or [], **how)
+        try:
+            compared = beside.compared(blob, tasks, board_run.line(plan, ran), also or [], **how)
+        except KeyboardInterrupt:
+            interrupted = True
     checks = check(ran.measurement, limits)
     broken = breaches(checks)
     written = write_report(board_run.report(plan, ran, image.name, compared), report) if report else ()
@@ -94,7 +107,7 @@ def command(
                 "samples": ran.tally.samples, "prequential": ran.tally.prequential if learn else None,
                 "per_sample": ran.tally.per_sample(), "measurement": asdict(ran.measurement),
                 "budgets": [{**asdict(c), "passed": c.passed} for c in checks], "passed": not broken,
-                "rivals": beside.facts(compared), "report": [str(path) for path in written],
+                "rivals": beside.facts(compared), "report": [str(path) for path in written], "interrupted": interrupted,
             }
         )  # fmt: skip
     else:
@@ -114,5 +127,8 @@ def command(
             show.say(str(path))
     for breach in broken:
         show.warn(str(breach))
+    if interrupted:
+        show.warn("interrupted: the device is measured whole, the other learners are left out")
+        raise typer.Exit(130)
     if broken:
         raise typer.Exit(BREACH)

@@ -142,7 +142,8 @@ def _draw(ran: Run, output: Path) -> None:
 
 
 def _epochs(facts: dict[str, Any]) -> str:
-    return f"{facts['epochs']} epoch{'s' * (facts['epochs'] != 1)}"
+    count = facts["epochs"]
+    return f"{count} epoch{'s' * (count != 1)}" if count else "a part of the first epoch"
 
 
 def _tell(ran: Run, facts: dict[str, Any], name: str) -> None:

@@ -385,6 +385,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_works(metabit: Any, files: None, monkey
     monkeypatch.setattr(recipe._Batches, "next", interrupted)
     ran = metabit("train", "x.csv")
     assert ran.code == 130 and "Interrupted after 21 steps: the network is saved as it was then" in ran.out
+    assert "0 epochs" not in ran.out and "in place" not in ran.out and "not judged" not in ran.out
     monkeypatch.setattr(recipe._Batches, "next", step)
     assert metabit("export", "--formats", "mbit").code == 0
     assert metabit("run", "--data", "x.csv", "--json").json()["accuracy_before"]["x.csv"] > 0.5
@@ -401,3 +402,49 @@ def test_a_feature_that_had_one_value_in_training_is_named(metabit: Any) -> None
     assert "all.csv: the model does not look at b, which varies here and had one value" in said
     assert "does not look" not in metabit("run", "--data", "one.csv").err
     assert "one.csv,all.csv: the network does not look at b" in metabit("train", "one.csv,all.csv", "--epochs", 2).err
+
+
+def test_ctrl_c_in_the_first_epoch_says_how_far_it_came(
+    metabit: Any, files: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, count = recipe._Batches.next, iter(range(10**9))
+
+    def interrupted(batches: Any) -> Any:
+        if next(count) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return step(batches)
+
+    monkeypatch.setattr(recipe._Batches, "next", interrupted)
+    ran = metabit("train", "x.csv")
+    assert ran.code == 130 and "Interrupted after 2 steps" in ran.out
+    assert "out/checkpoint.safetensors: 2 steps of the first epoch on x.csv, test accuracy" in ran.out
+    count = iter(range(10**9))
+    told = metabit("train", "x.csv", "--json").json()
+    assert told["judged"] is None and told["not_judged"] == "the training was interrupted" and told["steps"] == 2
+
+
+def test_without_data_the_error_names_those_of_training(metabit: Any, files: None, trained: Path) -> None:
+    metabit("export", trained, "-o", "out", "--formats", "mbit")
+    for verb in ("run", "simulate"):
+        metabit(verb).fails("--data is missing: out/model.mbit was trained on x.csv", "give --data x.csv")
+    metabit("run", "--data", "x.csv", "--learn", "--save", "out/learned.mbit", "--no-rivals")
+    metabit("run", "out/learned.mbit").fails("--data is missing", "give your data by --data")
+    metabit("export", "out/model.mbit", "-o", "again", "--formats", "mbit")
+    metabit("run", "again/model.mbit").fails("was trained on x.csv")
+    metabit("export", "out/learned.mbit", "-o", "other", "--spare-classes", 1).fails(
+        "--spare-classes 1: out/learned.mbit has room", "export its checkpoint.safetensors with --spare-classes 1"
+    )
+    metabit("fresh", "x.csv", "-o", "f.mbit", "--units", 8)
+    metabit("export", "f.mbit", "-o", "other", "--spare-classes", 1).fails("metabit fresh DATA --spare-classes 1")
+    assert not Path("other").exists()
+
+
+def test_own_data_as_wide_as_digits_are_not_taken_for_them(metabit: Any) -> None:
+    rng = np.random.default_rng(0)
+    np.savez("wide.npz", x=rng.integers(0, 16, (80, 64)), y=np.arange(80) % 10)
+    metabit("train", "wide.npz", "--epochs", 1)
+    metabit("export", "--formats", "mbit")
+    metabit("run").fails("was trained on wide.npz")
+    metabit("train", "digits", "--epochs", 1)
+    metabit("export", "--formats", "mbit")
+    assert metabit("run").code == 0

@@ -43,6 +43,9 @@ MISTAKES: list[tuple[str, tuple[str, ...]]] = [
     ("export model.mbit", ("-o",)),
     ("export model.mbit -o there --bits 3", ("brings its own",)),
     ("export model.mbit -o there --formats ' , '", ("--formats",)),
+    ("export model.mbit -o there --spare-classes 2", ("--spare-classes 2: model.mbit", "only a head", "metabit fresh")),
+    ("run short.mbit", ("--data is missing", "digits do not fit short.mbit", "give your data by --data")),
+    ("simulate short.mbit", ("--data is missing", "digits do not fit short.mbit", "give your data by --data")),
     ("export x.safetensors --bits 9", ("bits=9", "8")),
     ("export x.safetensors --m some", ("--m some", "give a number")),
     ("export x.safetensors --m auto", ("--m auto was removed", "metabit tune")),
@@ -113,6 +116,7 @@ def files(metabit: Any, image: Path, data: Path) -> set[Path]:
     Path("cut.mbit").write_bytes(image.read_bytes()[:-10])
     Path("frozen.mbit").write_bytes(write_image(network(0, (64, 40, 10), 4, 2, (False, False))))
     Path("big.mbit").write_bytes(write_image(network(0, (64, 800, 10), 8, 8, (True, False), 9000)))  # 400 KiB of state
+    Path("short.mbit").write_bytes(write_image(network(0, (3, 40, 10), 4, 2, (True, False), 9000)))
     np.savez("short.npz", x=np.arange(36).reshape(12, 3), y=np.arange(12) % 2)
     np.savez("two.npz", x=np.zeros((40, 64), np.uint8), y=np.repeat([0, 10], 20))
     np.savez("twelve.npz", x=np.zeros((60, 64), np.uint8), y=np.arange(60) % 12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from metabit.data import load
 from metabit.experiments import board_run, stream
+from metabit.experiments.rivals import SLDA
 from metabit.export import read_image
 from metabit.firmware_sim import Device, build, load_board
 
@@ -143,3 +145,24 @@ def test_tables_in_forty_columns_cut_no_word(metabit: Any, image: Path, data: Pa
         assert ran.code == 0 and "…" not in ran.out
         for word in ("nrf52840", "budget") if words[0] == "simulate" else ("stm32f746", "Cortex-M0+", "320.0"):
             assert word in ran.out
+
+
+def test_ctrl_c_in_the_run_is_one_sentence_and_writes_nothing(
+    metabit: Any, image: Path, data: Path, monkeypatch: Any
+) -> None:
+    before = {path for path in Path().rglob("*")}
+    monkeypatch.setattr(board_run.Meter, "learn", lambda *_: signal.raise_signal(signal.SIGINT))
+    words = ("simulate", image, "--data", data, "--learn", "--report", "new/report")
+    for more in ((), ("--json",)):
+        ran = metabit(*words, *more)
+        ran.fails("interrupted: the run did not end, so nothing is reported or written", "--limit", code=130)
+        assert "{" not in ran.out and {path for path in Path().rglob("*")} == before
+
+
+def test_ctrl_c_among_the_rivals_keeps_the_measurement(metabit: Any, image: Path, data: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(SLDA, "learn", lambda *_: signal.raise_signal(signal.SIGINT))
+    ran = metabit("simulate", image, "--data", data, "--learn", "--limit", 9, "--report", "r", "--json")
+    ran.fails("interrupted: the device is measured whole, the other learners are left out", code=130)
+    told = ran.json()
+    assert told["interrupted"] and told["rivals"] is None and told["measurement"]["learn"]["samples"] == 9
+    assert Path("r/report.json").is_file() and Path("r/report.html").is_file()

@@ -66,6 +66,22 @@ def test_a_single_task_is_what_fit_makes_of_it(metabit: Any) -> None:
     assert all(np.array_equal(saved.tensors[name], tensor) for name, tensor in network.tensors().items())
 
 
+def test_ctrl_c_in_the_first_epoch_says_what_was_kept(metabit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = loop_module.step
+
+    def interrupted(*arguments: Any, number: int, **more: Any) -> Any:
+        if number == 1:
+            signal.raise_signal(signal.SIGINT)
+        return step(*arguments, number=number, **more)
+
+    monkeypatch.setattr(loop_module, "step", interrupted)
+    ran = metabit("train", "split-digits", "--tasks", 2, *SMALL)
+    assert ran.code == 130 and "0 epochs" not in ran.out
+    assert "Interrupted after a part of the first epoch; the state is saved, and --resume continues." in ran.out
+    assert "out/checkpoint.safetensors: a part of the first epoch on split-digits" in ran.out
+    assert Path("out/state.safetensors").is_file() and Path("out/checkpoint.safetensors").is_file()
+
+
 @pytest.mark.parametrize("more", [(), ("--set", "evaluate_all=true", "--set", "evaluate_every=2")])
 def test_resume_after_ctrl_c_gives_the_identical_checkpoint(
     metabit: Any, monkeypatch: pytest.MonkeyPatch, more: tuple[Any, ...]
