@@ -189,7 +189,8 @@ class Model(Telling):
         """Returns what the device takes, uint8 or int16 (n, features), for numbers (n, features).
 
         With a scale, values outside the range of their feature are limited to it. Raises InputError, which names sample
-        and feature: NaN or infinity, or without a scale a number that is not whole or not in range.
+        and feature: NaN or infinity, or without a scale a number that is not whole or not in range. With a scale to int16 no model
+        takes int16 arrays: they would be scaled a second time.
         """
         return self._takes.quantise(x)
 
