@@ -58,7 +58,7 @@ def sample_of(task: Task, seed: int) -> NDArray[Any]:
     return sample
 
 
-def _warn_of(task: Task, sample: NDArray[Any]) -> None:
+def warn_of(task: Task, sample: NDArray[Any]) -> None:
     """Says which features the sample shows badly. Pictures have pixels that are nearly always dark; they are left out."""
     if task.shape is not None:
         return
@@ -159,7 +159,7 @@ def _head(
     names: tuple[str, ...] = ()
     if task is not None:
         sample, classes, names = sample_of(task, seed), task.classes, task.feature_names
-        _warn_of(task, sample)
+        warn_of(task, sample)
     else:
         assert stated is not None and classes is not None
         ends, names = ranges.read(stated)

@@ -12,7 +12,7 @@ import typer
 from typer import Argument, Option
 
 from metabit.cli import beside, datasets
-from metabit.cli.commands.fresh import sample_of, thresholds_of
+from metabit.cli.commands.fresh import sample_of, thresholds_of, warn_of
 from metabit.cli.errors import UsageError
 from metabit.cli.removed import refusing
 from metabit.experiments import show, stream
@@ -155,7 +155,9 @@ def _opened(
         if task.x_train.dtype == np.uint8:
             options = VoteOptions(bits=4 if bits is None else bits, thresholds=thresholds_of(task), seed=seed)
         sizes = (64, 128) if units is None else (units,)
-        starts = fresh_starts(task, sample_of(task, seed), sizes, seed, 192 if hidden is None else hidden, options)
+        sample = sample_of(task, seed)
+        warn_of(task, sample)
+        starts = fresh_starts(task, sample, sizes, seed, 192 if hidden is None else hidden, options)
         tasks[data] = task
         del names[data]
     elif source.suffix == ".mbit":

@@ -102,6 +102,8 @@ def test_a_spike_among_the_samples_is_named(metabit: Any) -> None:
         "warning: s.npz: b is 1e+07 in one of the 64 samples" in one.err and "--ranges" in one.err for one in ran
     )
     assert not metabit("fresh", own("plain.npz", lambda x: None), "-o", "p.mbit").err
+    words = ("tune", "--data", "s.npz", "--units", 8, "--trials", 1, "--rounds", 1, "--no-rivals", "--seed")
+    assert any("b is 1e+07 in one of the 64 samples" in metabit(*words, seed).err for seed in range(3))
 
 
 def test_a_feature_that_varies_later_is_named(metabit: Any) -> None:
