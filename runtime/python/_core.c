@@ -53,11 +53,8 @@ static int open_copy(Model *self, const Py_buffer *image, mb_vectors vectors)
 {
     self->step = PyThread_allocate_lock();
     self->next = PyThread_allocate_lock();
-    if (self->step == NULL || self->next == NULL) {
+    if (self->step == NULL || self->next == NULL || !allocate(&self->image, (size_t)image->len)) {
         return PyErr_NoMemory() != NULL;
-    }
-    if (!allocate(&self->image, (size_t)image->len)) {
-        return 0;
     }
     memcpy(self->image, image->buf, (size_t)image->len);
     mb_status status = mb_open(&self->model, self->image, (size_t)image->len);
@@ -129,18 +126,12 @@ static int enter(Model *self)
     return 1;
 }
 
-/* Waits for the state to be between two steps. Locks are not fair: without next, a thread that learns could take step
- * again and again before a thread that copies the state wakes up. */
+/* Waits until no step is under way. Without next, a thread that learns could take step again before a waiting one wakes. */
 static void take_turn(Model *self)
 {
     PyThread_acquire_lock(self->next, WAIT_LOCK);
     PyThread_acquire_lock(self->step, WAIT_LOCK);
     PyThread_release_lock(self->next);
-}
-
-static void end_turn(Model *self)
-{
-    PyThread_release_lock(self->step);
 }
 
 static int sample_count(const Model *self, const Py_buffer *x, Py_ssize_t *n)
@@ -223,7 +214,7 @@ static PyObject *model_learn_many(Model *self, PyObject *args)
                 memcpy((char *)info.buf + i * (Py_ssize_t)sizeof row, row, sizeof row);
             }
         }
-        end_turn(self);
+        PyThread_release_lock(self->step);
         Py_END_ALLOW_THREADS
         ok = PyErr_CheckSignals() == 0;
     }
@@ -242,7 +233,7 @@ static PyObject *model_export(Model *self, PyObject *Py_UNUSED(ignored))
     Py_BEGIN_ALLOW_THREADS
     take_turn(self);
     status = mb_export(&self->model, to, self->model.image_size);
-    end_turn(self);
+    PyThread_release_lock(self->step);
     Py_END_ALLOW_THREADS
     if (status != MB_OK) {
         Py_DECREF(out);
@@ -263,7 +254,7 @@ static PyObject *get_state(Model *self, void *Py_UNUSED(closure))
         Py_BEGIN_ALLOW_THREADS
         take_turn(self);
         memcpy(to, self->state, size);
-        end_turn(self);
+        PyThread_release_lock(self->step);
         Py_END_ALLOW_THREADS
     }
     return out;
