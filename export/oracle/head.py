@@ -10,6 +10,7 @@ Shapes: H values, R rows. Row p of the covariance keeps the entries q = 0..p|1, 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -27,10 +28,13 @@ RESIDUAL_LIMIT = 90
 UNIT_VARIANCE = 4096
 """One variance of a value before deployment, in units of S."""
 NEW_ROW_SWEEPS = 3
+LEAST_SEEN = 2
+"""Samples, for each value, that a covariance fitted before deployment counts for at least."""
 UNKNOWN = -(2**31)
 """Score of a row that has no samples."""
 
 
+@functools.cache
 def triangle(values: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Row and column of each stored entry of S, in stored order: row p holds columns 0..p|1.
 
@@ -38,9 +42,9 @@ def triangle(values: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """
     if values % 2 or not 2 <= values <= MAX_VALUES:
         raise ExportError(f"a head has {values} values: must be even, from 2 to {MAX_VALUES}")
-    rows = np.concatenate([np.full((p | 1) + 1, p) for p in range(values)])
-    columns = np.concatenate([np.arange((p | 1) + 1) for p in range(values)])
-    return rows, columns
+    rows, columns = np.indices((values, values))
+    found: tuple[NDArray[np.int64], NDArray[np.int64]] = np.nonzero(columns <= rows | 1)
+    return found
 
 
 def natural_log(n: int) -> int:
@@ -118,7 +122,8 @@ class Head:
         """A head fitted before deployment on values int8 (n, H) and labels (n,) in 0..rows-1.
 
         Means are exact, residuals are clipped at ±90, the covariance is shrunk toward its mean diagonal by
-        1 / (1 + H / 4n), counts are scaled so that the largest is at most 1000, and 30 sweeps solve all rows.
+        1 / (1 + H / 4n), counts are scaled so that the largest is at most 1000, and 30 sweeps solve all rows. The covariance
+        counts for 2 H samples at least: that of fewer would follow the next samples so fast that wrong labels spoil it.
         """
         head = Head.empty(x.shape[1], rows, settings, dither)
         values = x.astype(np.float64)
@@ -136,7 +141,8 @@ class Head:
         head.covariance[at] = np.rint(full)[at]
         scale = min(1.0, 1000 / found.max())
         head.counts[:] = np.maximum(np.rint(found * scale), found > 0)
-        head.seen = min(max(len(x), COUNT_FLOOR), max(head.settings.covariance_memory, COUNT_FLOOR))
+        seen = max(len(x), LEAST_SEEN * x.shape[1], COUNT_FLOOR)
+        head.seen = min(seen, max(head.settings.covariance_memory, COUNT_FLOOR))
         for row in np.flatnonzero(found):
             head._sweep(row, 30)
         return head
@@ -190,18 +196,20 @@ class Head:
         rate -= rate // (count + 1)
         rate -= rate % 4
         residual = np.clip(x - (self.means[row] >> 8), -RESIDUAL_LIMIT, RESIDUAL_LIMIT)
-        for p in range(len(x)):
-            self.dither = (self.dither + DITHER) % 65536
-            q = np.arange((p | 1) + 1)
-            moved = self.covariance[p, q] * (65536 - rate) + 4 * rate * residual[p] * residual[q] + self.dither
-            self.covariance[p, q] = moved >> 16
+        p, q = triangle(len(x))
+        moved = self.covariance[p, q] * (65536 - rate) + 4 * rate * residual[p] * residual[q] + self._dithers(len(x))[p]
+        self.covariance[p, q] = moved >> 16
 
     def _learn_mean(self, x: NDArray[np.int64], row: int, count: int) -> None:
         """M moves by a/65536 of the way to the sample. |256 x - M| < 65536 and a <= 32768, so products fit 32 bits."""
         rate = 65536 // (min(count, self.settings.memory) + 1)
-        for j in range(len(x)):
-            self.dither = (self.dither + DITHER) % 65536
-            self.means[row, j] += ((256 * x[j] - self.means[row, j]) * rate + self.dither) >> 16
+        self.means[row] += ((256 * x - self.means[row]) * rate + self._dithers(len(x))) >> 16
+
+    def _dithers(self, n: int) -> NDArray[np.int64]:
+        """The next n values of z."""
+        found = (self.dither + DITHER * np.arange(1, n + 1)) % 65536
+        self.dither = int(found[-1])
+        return found
 
     def _count(self, row: int) -> None:
         self.counts[row] += 1

@@ -145,6 +145,26 @@ def test_it_learns_sorted_classes_as_well_as_mixed_ones() -> None:
         assert np.mean([head.predict(one) == label for one, label in zip(x[800:], y[800:], strict=True)]) > 0.97
 
 
+@pytest.mark.parametrize(("values", "n", "seen"), [(16, 60, 64), (64, 60, 128), (64, 200, 200), (128, 60, 256)])
+def test_a_covariance_of_few_samples_counts_for_two_a_value(values: int, n: int, seen: int) -> None:
+    x, y = samples(np.random.default_rng(0), n, values, 3)
+    assert Head.fitted(x, y, 3).seen == seen
+    assert Head.fitted(x, y, 3, HeadSettings(covariance_memory=100)).seen == min(seen, 100)
+
+
+def test_wrong_labels_cost_little_where_samples_are_few() -> None:
+    rng = np.random.default_rng(0)
+    x, y = samples(rng, 1000, 128, 3)
+    wrong = np.where(rng.random(60) < 0.5, (y[60:120] + rng.integers(1, 3, 60)) % 3, y[60:120])
+    right, first, fast = [], Head.fitted(x[:60], y[:60], 3), Head.fitted(x[:60], y[:60], 3)
+    fast.seen = 60
+    for head in (first, fast):
+        for one, label in zip(x[60:120], wrong.tolist(), strict=True):
+            head.learn(one, label)
+        right.append(np.mean([head.predict(one) == label for one, label in zip(x[120:], y[120:], strict=True)]))
+    assert right[0] > right[1] + 0.1, right
+
+
 def test_the_logarithm_is_close() -> None:
     n = np.arange(1, 2048)
     found = np.array([natural_log(int(one)) for one in n]) / 2**14
