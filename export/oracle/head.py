@@ -160,12 +160,12 @@ class Head:
 
     def priors(self) -> NDArray[np.int64]:
         """int32 (R,), 2**14 a nat, the part of each score that follows from the counts; 0 for a row without samples."""
-        return np.array([self._prior(row) if count else 0 for row, count in enumerate(self.counts)])
+        least = int(self.counts.max()) >> 2
+        return np.array([self._prior(count, least) if count else 0 for count in self.counts.tolist()])
 
-    def _prior(self, row: int) -> int:
+    def _prior(self, count: int, least: int) -> int:
         """ln of the count, if the prior is on, and H / 2n nats for the uncertainty of a mean of n samples."""
-        count = int(self.counts[row])
-        prior = natural_log(max(count, int(self.counts.max()) >> 2)) if self.settings.prior else 0
+        prior = natural_log(max(count, least)) if self.settings.prior else 0
         return prior + 8192 * self.means.shape[1] // count
 
     # Learning
