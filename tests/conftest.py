@@ -71,6 +71,7 @@ SLOW: dict[str, tuple[str, ...]] = {
     "firmware_sim/test_cost.py": (),
     "firmware_sim/test_counts.py": (),
     "firmware_sim/test_device.py": (),
+    "firmware_sim/test_heads.py": (),
     "firmware_sim/test_faults.py": (),
     "firmware_sim/test_kernels.py": (),
     "firmware_sim/test_stack.py": (),

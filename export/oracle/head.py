@@ -42,9 +42,9 @@ def triangle(values: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """
     if values % 2 or not 2 <= values <= MAX_VALUES:
         raise ExportError(f"a head has {values} values: must be even, from 2 to {MAX_VALUES}")
-    rows, columns = np.indices((values, values))
-    found: tuple[NDArray[np.int64], NDArray[np.int64]] = np.nonzero(columns <= rows | 1)
-    return found
+    p, q = np.indices((values, values))
+    rows, columns = np.nonzero(q <= p | 1)
+    return rows, columns
 
 
 def natural_log(n: int) -> int:
@@ -222,13 +222,17 @@ class Head:
 
         |8 M - sum of S W| <= 8 * 32768 + 127 * 32768 * 127 < 2**30.
         """
-        values = self.means.shape[1]
         w = self.weights[row]
         full = np.tril(self.covariance) + np.tril(self.covariance, -1).T
+        variances, targets = full.diagonal().tolist(), (8 * self.means[row]).tolist()
         for _ in range(sweeps):
-            for i in range(values):
-                target = 8 * int(self.means[row, i]) - int(full[i] @ w) + int(full[i, i] * w[i])
-                w[i] = _nearest(target, max(1, int(full[i, i]) + self.settings.ridge), int(w[i]))
+            before = w.copy()
+            for i, variance in enumerate(variances):
+                old = int(w[i])
+                target = targets[i] - int(full[i] @ w) + variance * old
+                w[i] = _nearest(target, max(1, variance + self.settings.ridge), old)
+            if np.array_equal(w, before):
+                break  # and so would every further sweep leave it
         self._set_offset(row)
 
     def _set_offset(self, row: int) -> None:

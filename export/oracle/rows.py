@@ -25,8 +25,10 @@ class ClassHead:
 
     def scores(self, x: NDArray[np.int8]) -> NDArray[np.int64]:
         """Scores int32 (C,) of values int8 (H,): the highest of the rows of each class, `UNKNOWN` for a class without one."""
-        rows = self.head.scores(x)
-        return np.array([rows[self.owners == c].max(initial=UNKNOWN) for c in range(self.layer.classes)], np.int64)
+        rows, owned = self.head.scores(x), self.owners != FREE
+        found = np.full(self.layer.classes, UNKNOWN)
+        np.maximum.at(found, self.owners[owned], rows[owned])
+        return found
 
     def learn(self, x: NDArray[np.int8], label: int) -> None:
         """One step on values int8 (H,) of a sample of class label.

@@ -32,7 +32,7 @@ STEPS = 500
     ],
 )
 def test_a_head_is_the_same_after_each_step(name: str, values: int, classes: int, per_class: int) -> None:
-    """A third of the classes are spare, at least one. Samples of the first half of them come from the middle of the stream on."""
+    """A third of the classes are spare, at least one. From the middle of the stream on, half of these come in, at least one."""
     spare = max(1, classes // 3)
     rows = HeadRows(per_class, 1, 2) if per_class > 1 else None
     frozen = gates_network(values + classes, units=values // 2, classes=classes, spare=spare, rows=rows, samples=200)
