@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 from metabit.export.freeze.fresh import fresh
+from metabit.export.files.image_layout import checksum, header_checksum
 from metabit.export.freeze.head import head_layer
 from metabit.export.frozen import (
     ConvGeometry,
@@ -207,14 +207,14 @@ def oracle_input(frozen: Frozen, x: np.ndarray) -> np.ndarray:
 def seal(image: bytes | bytearray) -> bytes:
     """The image with correct checksums wherever its header lets them be computed, so that only lies are left to find."""
     data = bytearray(image)
+    (minor,) = struct.unpack_from("<H", data, 6)
     for field in (16, 28):
         at, size = struct.unpack_from("<II", data, field)
         if at + size <= len(data):
-            struct.pack_into("<I", data, field + 8, zlib.crc32(data[at : at + size]))
+            struct.pack_into("<I", data, field + 8, checksum(bytes(data[at : at + size]), minor))
     records_end = 64 + 64 * struct.unpack_from("<H", data, 40)[0]
     if records_end <= len(data):
-        data[12:16] = bytes(4)
-        struct.pack_into("<I", data, 12, zlib.crc32(data[:records_end]))
+        struct.pack_into("<I", data, 12, header_checksum(bytes(data[:records_end]), minor))
     return bytes(data)
 
 

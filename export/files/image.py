@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 
 import numpy as np
 
@@ -44,8 +43,11 @@ def sections(image: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
     return (h.const_offset, h.const_size), (h.state_offset, h.state_size)
 
 
-def write_image(frozen: Frozen) -> bytes:
-    """The device image of a network. Raises ExportError if a layer exceeds a limit of the format."""
+def write_image(frozen: Frozen, *, crc32: bool = False) -> bytes:
+    """The device image of a network. Raises ExportError if a layer exceeds a limit of the format.
+
+    crc32: write the lowest version before 1.5 that holds the network, with the checksums that a device of that time can read.
+    """
     check_limits(frozen)
     count, c = len(frozen.layers) + (frozen.encode is not None), frozen.counters
     constants = Section(HEADER.size + RECORD.size * count)
@@ -65,18 +67,20 @@ def write_image(frozen: Frozen) -> bytes:
         for head, places, end in records
     )
 
-    def header(crc: int) -> bytes:
+    minor = _oldest_minor(frozen) if crc32 else layout.MINOR
+
+    def header(own_sum: int) -> bytes:
         return HEADER.pack(
-            layout.MAGIC, layout.MAJOR, _minor(frozen), state_offset + len(tail), crc,
-            constants.begin, len(const), zlib.crc32(const), state_offset, len(tail), zlib.crc32(tail),
+            layout.MAGIC, layout.MAJOR, minor, state_offset + len(tail), own_sum,
+            constants.begin, len(const), layout.checksum(const, minor), state_offset, len(tail), layout.checksum(tail, minor),
             count, frozen.input_bytes, frozen.classes, 0, frozen.temperature, frozen.skip_below, notes_offset, len(notes),
         )  # fmt: skip
 
-    return header(zlib.crc32(header(0) + packed)) + packed + const + tail
+    return header(layout.header_checksum(header(0) + packed, minor)) + packed + const + tail
 
 
-def _minor(frozen: Frozen) -> int:
-    """The lowest minor version that holds the network, so that the oldest possible reader accepts it."""
+def _oldest_minor(frozen: Frozen) -> int:
+    """The lowest minor version with CRC-32 that holds the network, so that the oldest possible reader accepts it."""
     kinds = {layer.kind for layer in frozen.layers}
     if isinstance(frozen.encode, Cuts) or kinds & {"gates", "levels", "head", "triples"} or frozen.notes is not None:
         return 4
@@ -155,6 +159,6 @@ def with_state(image: bytes, state: bytes) -> bytes:
         raise ExportError(f"the state has {len(state)} bytes, this image takes {h.state_size}")
     out = bytearray(image[: h.size])
     out[h.state_offset :] = state
-    struct.pack_into("<I", out, 36, zlib.crc32(state))
-    struct.pack_into("<I", out, 12, zlib.crc32(out[:12] + bytes(4) + out[16 : h.const_offset]))
+    struct.pack_into("<I", out, 36, layout.checksum(state, h.minor))
+    struct.pack_into("<I", out, 12, layout.header_checksum(bytes(out[: h.const_offset]), h.minor))
     return bytes(out)

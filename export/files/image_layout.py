@@ -6,15 +6,19 @@ import struct
 import zlib
 from collections import namedtuple
 
+import numpy as np
+
 from metabit.export.bits import Lanes
 from metabit.export.errors import ExportError
 from metabit.export.frozen import Integers, Takes
 
 MAGIC = b"MBIT"
-MAJOR, MINOR = 1, 4
+MAJOR, MINOR = 1, 5
 HEADER = struct.Struct("<4sHHIIIIIIIIHHHHHHII4x")
 RECORD = struct.Struct("<BBBBHHBBHIIIIIIIHHHBBBBBB12x")
 STATE = struct.Struct("<IIII")
+MINOR_OF_WORDS = 5
+"""First minor version whose checksums are of words, not CRC-32."""
 ENCODE, DENSE, OUTPUT, CONV, GRADED, TERNARY = 1, 2, 3, 4, 5, 6
 CUTS, GATES, LEVELS, HEAD, TRIPLES = 7, 8, 9, 10, 11
 KINDS = {"dense": DENSE, "output": OUTPUT, "conv": CONV, "graded": GRADED}
@@ -35,6 +39,25 @@ RESERVED = {
 """Bytes of a record that must be zero. For a kind that is not listed: all from 40 on."""
 
 
+def checksum(data: bytes, minor: int) -> int:
+    """Checksum of bytes, uint32, by the rule of an image's minor version (runtime/FORMAT.md, "Checksums")."""
+    if minor < MINOR_OF_WORDS:
+        return zlib.crc32(data)
+    total = 0xFFFFFFFF
+    for word in np.frombuffer(data + bytes(-len(data) % 4), "<u4").tolist():
+        total ^= word
+        part = total >> 9
+        total ^= part ^ part << 5
+        part = total << 23 & 0xFFFFFFFF
+        total ^= part ^ part >> 8
+    return total ^ 0xFFFFFFFF
+
+
+def header_checksum(head: bytes, minor: int) -> int:
+    """Checksum of header and records, whose own field counts as zero."""
+    return checksum(head[:12] + bytes(4) + head[16:], minor)
+
+
 def lanes_of(output: bool, units: int) -> Lanes:
     """Units in a word of weights: an output of at most 16 units has words of 16 bits, which need less padding."""
     return 16 if output and units <= 16 else 32
@@ -42,7 +65,7 @@ def lanes_of(output: bool, units: int) -> Lanes:
 
 _Fields = namedtuple(
     "_Fields",
-    "magic major minor size crc const_offset const_size const_crc state_offset state_size state_crc layers input_size classes "
+    "magic major minor size header_sum const_offset const_size const_sum state_offset state_size state_sum layers input_size classes "
     "reserved temperature margin notes_offset notes_size",
 )
 
@@ -66,7 +89,7 @@ class Header(_Fields):
         records_end = HEADER.size + RECORD.size * h.layers
         if h.size > len(image) or records_end > h.size:
             raise ExportError(f"the image is truncated: {len(image)} of {max(h.size, records_end)} bytes: {again}")
-        if zlib.crc32(image[:12] + bytes(4) + image[16:records_end]) != h.crc:
+        if header_checksum(image[:records_end], h.minor) != h.header_sum:
             raise ExportError(f"the image's header or layer records are damaged (checksum mismatch): {again}")
         for name, at, size, least, first, last in (
             ("constant", h.const_offset, h.const_size, 0, records_end, h.state_offset),
@@ -77,6 +100,6 @@ class Header(_Fields):
                     f"the image's {name} section has {size} bytes at {at}: it must fill bytes {first}..{last}, and hold at least "
                     f"{least}: {again}"
                 )
-            if zlib.crc32(image[at : at + size]) != (h.const_crc if name == "constant" else h.state_crc):
+            if checksum(image[at : at + size], h.minor) != (h.const_sum if name == "constant" else h.state_sum):
                 raise ExportError(f"the image's {name} section is damaged (checksum mismatch): {again}")
         return h

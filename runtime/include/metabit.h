@@ -32,7 +32,7 @@ extern "C" {
 #endif
 
 #define MB_FORMAT_MAJOR 1 /* images of another major version are refused */
-#define MB_FORMAT_MINOR 4 /* images of a later minor version are accepted; what it adds is ignored */
+#define MB_FORMAT_MINOR 5 /* images of a later minor version are accepted; what it adds is ignored */
 #define MB_MAX_LAYERS 16
 #define MB_MAX_UNITS 16384 /* inputs or outputs of one layer; of a convolution, of one window */
 
@@ -97,6 +97,14 @@ typedef struct mb_model {
  *            model is empty: every call on it fails. */
 mb_status mb_open(mb_model *m, const void *image, size_t image_len);
 
+/* After a sleep that lost RAM or the program's place: opens an image that this very program has checked since it was written. It
+ * reads header and records only, and calls mb_open if the seal is not that of the image, as after a change of the image or where
+ * the seal was lost. Not for an image that anyone else can write: what changed behind the records is not seen.
+ *
+ * seal       mb_seal() of the model after mb_open, kept in memory that sleep spares */
+mb_status mb_reopen(mb_model *m, const void *image, size_t image_len, uint32_t seal);
+uint32_t mb_seal(const mb_model *m); /* stands for header, records and so, by their checksums, for all bytes; 0 if nothing is open */
+
 size_t mb_state_size(const mb_model *m);               /* bytes; 0 if nothing is open or m is NULL */
 size_t mb_arena_size(const mb_model *m, mb_mode mode); /* bytes, the same on every core; 0 if nothing is open or m is NULL */
 
@@ -106,6 +114,10 @@ size_t mb_arena_size(const mb_model *m, mb_mode mode); /* bytes, the same on eve
  * arena      arena_len bytes; mb_arena_size(m, MB_LEARN) of them allow mb_learn, fewer, down to MB_INFER's, only mb_predict
  * returns    MB_OK; or MB_E_NULL, MB_E_ALIGN, MB_E_STATE_SIZE or MB_E_ARENA_SIZE, and nothing has changed */
 mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len);
+
+/* mb_attach for a state memory that holds the state already, because sleep spared it or the program read it back: nothing is copied.
+ * returns    MB_E_GENERATOR too, if the first word of the state is 0, as in memory that was cleared */
+mb_status mb_reattach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len);
 
 uint16_t mb_input_size(const mb_model *m); /* bytes of one input: uint8 or int16 features, or packed bits; 0 if nothing is open */
 uint16_t mb_classes(const mb_model *m);    /* number of classes; 0 if nothing is open */
@@ -172,7 +184,7 @@ typedef struct mb_learn_info {
  *            small an arena for it, and the state has not changed */
 mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info *info);
 
-/* Writes the learned image: a copy of the opened one with the attached state and a fresh checksum.
+/* Writes the learned image: a copy of the opened one with the attached state and fresh checksums.
  *
  * image      image_len bytes, at least as many as the opened image has; not the opened image itself
  * returns    MB_OK, and mb_open accepts the bytes written; or MB_E_NULL, MB_E_SAME, MB_E_DETACHED without a state, MB_E_TRUNCATED if

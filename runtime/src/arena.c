@@ -117,7 +117,8 @@ size_t mb_arena_size(const mb_model *m, mb_mode mode)
     return m == NULL || m->image == NULL ? 0 : divide(m, mode, 0, NULL, &arena);
 }
 
-MB_MINSIZE mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len)
+/* kept: the state memory holds the state already. */
+MB_MINSIZE MB_NOINLINE mb_status attach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len, int kept)
 {
     if (m != NULL) {
         m->host = NULL; /* it belongs to the memories before, which may be gone */
@@ -126,10 +127,11 @@ MB_MINSIZE mb_status mb_attach(mb_model *m, void *state, size_t state_len, void 
     MB_REFUSE(MB_E_ALIGN, (((uintptr_t)state | (uintptr_t)arena) & 3u) != 0);
     MB_REFUSE(MB_E_STATE_SIZE, state != NULL && state_len < mb_u32_at(m->image + MB_AT_STATE_SIZE));
     MB_REFUSE(MB_E_ARENA_SIZE, arena_len < mb_arena_size(m, MB_INFER));
+    MB_REFUSE(MB_E_GENERATOR, kept && state != NULL && *(const mb_word *)state == 0);
     m->mode = MB_HAS_LEARN && state != NULL && arena_len >= mb_arena_size(m, MB_LEARN) ? MB_LEARN : MB_INFER;
     m->state = state;
     m->arena = arena;
-    if (state != NULL) { /* else the model predicts from the image itself */
+    if (state != NULL && !kept) { /* without one the model predicts from the image itself */
         memcpy(state, m->image + mb_u32_at(m->image + MB_AT_STATE), mb_u32_at(m->image + MB_AT_STATE_SIZE));
     }
 #if MB_HAS_GRADED && MB_HAS_LEARN
@@ -141,4 +143,14 @@ MB_MINSIZE mb_status mb_attach(mb_model *m, void *state, size_t state_len, void 
     }
 #endif
     return MB_OK;
+}
+
+mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len)
+{
+    return attach(m, state, state_len, arena, arena_len, 0);
+}
+
+mb_status mb_reattach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len)
+{
+    return attach(m, state, state_len, arena, arena_len, 1);
 }

@@ -178,7 +178,7 @@ static mb_status check_image(const mb_model *m)
 
 #endif
 
-MB_MINSIZE mb_status mb_check(const mb_model *m, size_t image_len)
+MB_MINSIZE mb_status mb_check(const mb_model *m, size_t image_len, uint32_t seal)
 {
     const uint8_t *const b = m->image;
     MB_REFUSE(MB_E_TRUNCATED, image_len < MB_HEADER_SIZE);
@@ -187,14 +187,18 @@ MB_MINSIZE mb_status mb_check(const mb_model *m, size_t image_len)
     const uint32_t size = mb_u32_at(b + MB_AT_SIZE), layers = mb_u16_at(b + MB_AT_LAYERS);
     const uint32_t records_end = MB_HEADER_SIZE + MB_RECORD_SIZE * layers;
     MB_REFUSE(MB_E_TRUNCATED, size > image_len || size < records_end);
-    MB_REFUSE(MB_E_HEADER_CRC, mb_crc32(b, records_end, MB_AT_HEADER_CRC) != mb_u32_at(b + MB_AT_HEADER_CRC));
+    const uint32_t state_sum = mb_u32_at(b + MB_AT_STATE_SUM), header_sum = mb_u32_at(b + MB_AT_HEADER_SUM);
+    MB_REFUSE(MB_E_HEADER_CRC, mb_header_sum(b, state_sum) != header_sum);
+    if (seal == mb_seal(m)) {
+        return MB_OK; /* this program has checked the rest before */
+    }
     const uint32_t const_at = mb_u32_at(b + MB_AT_CONST), const_size = mb_u32_at(b + MB_AT_CONST_SIZE);
     const uint32_t state_at = mb_u32_at(b + MB_AT_STATE), state_size = mb_u32_at(b + MB_AT_STATE_SIZE);
     MB_REFUSE(MB_E_SECTION, (size & 0x80000003u) != 0 || const_at != records_end || const_size > size ||
                             state_at != const_at + ((const_size + 3u) & ~3u) || state_at > size ||
                             state_size != size - state_at || state_size < MB_STATE_HEADER);
-    MB_REFUSE(MB_E_CONST_CRC, mb_crc32(b + const_at, const_size, const_size) != mb_u32_at(b + MB_AT_CONST_CRC));
-    MB_REFUSE(MB_E_STATE_CRC, mb_crc32(b + state_at, state_size, state_size) != mb_u32_at(b + MB_AT_STATE_CRC));
+    MB_REFUSE(MB_E_CONST_CRC, mb_section_sum(b, b + const_at, const_size) != mb_u32_at(b + MB_AT_CONST_SUM));
+    MB_REFUSE(MB_E_STATE_CRC, mb_section_sum(b, b + state_at, state_size) != state_sum);
 #if MB_HAS_CHECKS
     return check_image(m);
 #else
@@ -202,13 +206,23 @@ MB_MINSIZE mb_status mb_check(const mb_model *m, size_t image_len)
 #endif
 }
 
-MB_MINSIZE mb_status mb_open(mb_model *m, const void *image, size_t image_len)
+uint32_t mb_seal(const mb_model *m)
+{
+    return m == NULL || m->image == NULL ? 0 : mb_u32_at(m->image + MB_AT_HEADER_SUM) | 1u;
+}
+
+mb_status mb_open(mb_model *m, const void *image, size_t image_len)
+{
+    return mb_reopen(m, image, image_len, 0);
+}
+
+MB_MINSIZE mb_status mb_reopen(mb_model *m, const void *image, size_t image_len, uint32_t seal)
 {
     MB_REFUSE(MB_E_NULL, m == NULL || image == NULL);
     memset(m, 0, sizeof *m);
     MB_REFUSE(MB_E_ALIGN, ((uintptr_t)image & 3u) != 0);
     m->image = image;
-    const mb_status status = mb_check(m, image_len);
+    const mb_status status = mb_check(m, image_len, seal);
     m->image = status == MB_OK ? image : NULL;
     m->image_size = status == MB_OK ? mb_u32_at(m->image + MB_AT_SIZE) : 0;
     return status;

@@ -1,31 +1,51 @@
 /* The image, read in place. FORMAT.md specifies it, and check.c has checked it. Checksums, layer records, sizes. */
 #include "image.h"
 
-/* Takes one byte into the CRC. The caller has XORed it into the lowest bits. Where size does not matter, four bits at a
- * time: a table of 16 words instead of 256. */
-static uint32_t crc_of_byte(uint32_t crc)
+#include <string.h>
+
+/* CRC-32, for images before 1.5. */
+static uint32_t sum_bytes(uint32_t sum, const uint8_t *p, uint32_t n)
 {
-#ifndef __OPTIMIZE_SIZE__
-    static const uint32_t NIBBLE[16] = {0x00000000u, 0x1DB71064u, 0x3B6E20C8u, 0x26D930ACu, 0x76DC4190u, 0x6B6B51F4u,
-                                        0x4DB26158u, 0x5005713Cu, 0xEDB88320u, 0xF00F9344u, 0xD6D6A3E8u, 0xCB61B38Cu,
-                                        0x9B64C2B0u, 0x86D3D2D4u, 0xA00AE278u, 0xBDBDF21Cu};
-    crc = NIBBLE[crc & 15u] ^ (crc >> 4);
-    return NIBBLE[crc & 15u] ^ (crc >> 4);
-#else
-    for (unsigned bit = 0; bit < 8u; bit++) {
-        crc = (crc >> 1) ^ (0xEDB88320u & (0u - (crc & 1u)));
+    for (; n != 0; n--) {
+        sum ^= *p++;
+        for (unsigned bit = 0; bit < 8u; bit++) {
+            sum = (sum >> 1) ^ (0xEDB88320u & (0u - (sum & 1u)));
+        }
     }
-    return crc;
-#endif
+    return sum;
 }
 
-uint32_t mb_crc32(const uint8_t *p, uint32_t n, uint32_t hole)
+static uint32_t sum_words(uint32_t sum, const mb_word *p, uint32_t n)
 {
-    uint32_t crc = 0xFFFFFFFFu;
-    for (uint32_t i = 0; i < n; i++) {
-        crc = crc_of_byte(i - hole < 4u ? crc : crc ^ p[i]);
+    for (; n != 0; n--) {
+        sum ^= *p++;
+        uint32_t part = sum >> 9;
+        sum ^= part ^ (part << 5);
+        part = sum << 23;
+        sum ^= part ^ (part >> 8);
     }
-    return ~crc;
+    return sum;
+}
+
+/* Continues a checksum of the image's kind over n bytes. pre: p is 4-byte aligned, and readable to the end of its last word. */
+static uint32_t sum_on(const uint8_t *image, uint32_t sum, const void *p, uint32_t n)
+{
+    return mb_u16_at(image + MB_AT_MINOR) < MB_MINOR_OF_WORDS ? sum_bytes(sum, p, n) : sum_words(sum, p, (n + 3u) >> 2);
+}
+
+uint32_t mb_section_sum(const uint8_t *image, const uint8_t *section, uint32_t size)
+{
+    return ~sum_on(image, 0xFFFFFFFFu, section, size);
+}
+
+uint32_t mb_header_sum(const uint8_t *image, uint32_t state_sum)
+{
+    mb_word header[MB_HEADER_SIZE / 4];
+    memcpy(header, image, sizeof header);
+    header[MB_AT_HEADER_SUM / 4] = 0;
+    header[MB_AT_STATE_SUM / 4] = state_sum;
+    const uint32_t sum = sum_on(image, 0xFFFFFFFFu, header, sizeof header);
+    return ~sum_on(image, sum, image + MB_HEADER_SIZE, MB_RECORD_SIZE * mb_u16_at(image + MB_AT_LAYERS));
 }
 
 /* An array that learning changes lies in the state, or in the image while no state is attached; the library writes to no other.

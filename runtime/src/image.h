@@ -57,10 +57,11 @@ enum { MB_PLANES_MIN = 6, MB_PLANES_MAX = 20 };              /* counter planes o
 enum { MB_PLANES_MIN_BYTES = 12, MB_PLANES_MAX_BYTES = 24 }; /* counter planes on bytes: the highest digit enters at plane 9 */
 enum { MB_BYTE_PLANES = 17 };                                /* planes of signed digits: + and - at eight places, then + 256 */
 enum { MB_HEADER_SIZE = 64, MB_RECORD_SIZE = 64, MB_STATE_HEADER = 16 };
+enum { MB_MINOR_OF_WORDS = 5 }; /* first minor version whose checksums are of words, not CRC-32 */
 enum { /* offsets of header fields */
-    MB_AT_MINOR = 6, MB_AT_SIZE = 8, MB_AT_HEADER_CRC = 12,
-    MB_AT_CONST = 16, MB_AT_CONST_SIZE = 20, MB_AT_CONST_CRC = 24,
-    MB_AT_STATE = 28, MB_AT_STATE_SIZE = 32, MB_AT_STATE_CRC = 36,
+    MB_AT_MINOR = 6, MB_AT_SIZE = 8, MB_AT_HEADER_SUM = 12,
+    MB_AT_CONST = 16, MB_AT_CONST_SIZE = 20, MB_AT_CONST_SUM = 24,
+    MB_AT_STATE = 28, MB_AT_STATE_SIZE = 32, MB_AT_STATE_SUM = 36,
     MB_AT_LAYERS = 40, MB_AT_INPUT = 42, MB_AT_CLASSES = 44,
     MB_AT_TEMPERATURE = 48, MB_AT_MARGIN = 50, MB_AT_NOTES = 52
 };
@@ -148,15 +149,18 @@ MB_INLINE unsigned mb_layer_count(const mb_model *m)
     return mb_u16_at(m->image + MB_AT_LAYERS);
 }
 
-/* Returns the CRC-32 of n bytes, where the word at `hole` counts as zero. A hole at n or beyond is no hole. */
-uint32_t mb_crc32(const uint8_t *p, uint32_t n, uint32_t hole);
+/* Checksums by the rule of the image's minor version (FORMAT.md, "Checksums"): of a section, wherever its bytes lie, and of header
+ * and records with another state_sum in them. pre: both are 4-byte aligned; a section is readable to the end of its last word. */
+uint32_t mb_section_sum(const uint8_t *image, const uint8_t *section, uint32_t size);
+uint32_t mb_header_sum(const uint8_t *image, uint32_t state_sum);
 
 /* Reads record `index` into *layer. pre: index < layer count. */
 void mb_layer_at(const mb_model *m, unsigned index, mb_layer *layer);
 
 /* Checks m->image (image_len bytes) against FORMAT.md and, where a state is attached, that state in place of the image's own.
- * Returns the first error, or MB_OK. pre: m->image is 4-byte aligned. (check.c) */
-mb_status mb_check(const mb_model *m, size_t image_len);
+ * If `seal` is that of the image, only header and records. Returns the first error, or MB_OK. pre: m->image is 4-byte aligned.
+ * (check.c) */
+mb_status mb_check(const mb_model *m, size_t image_len, uint32_t seal);
 
 /// Shapes ///
 

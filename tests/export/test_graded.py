@@ -79,10 +79,10 @@ def test_a_frozen_one_bit_graded_layer_comes_back() -> None:
 
 
 def test_networks_without_one_stay_as_old_as_they_were() -> None:
-    assert write_image(network(1))[6:8] == bytes([0, 0])
-    assert write_image(below()["convolution"])[6:8] == bytes([1, 0])
-    assert write_image(voting(6))[6:8] == bytes([2, 0])
-    assert write_image(ternary(network(1)))[6:8] == bytes([3, 0])
+    """For readers before 1.5, if the caller asks for it."""
+    by_age = (network(1), below()["convolution"], voting(6), ternary(network(1)))
+    assert [write_image(frozen, crc32=True)[6:8] for frozen in by_age] == [bytes([minor, 0]) for minor in range(4)]
+    assert {write_image(frozen)[6:8] for frozen in by_age} == {bytes([5, 0])}
 
 
 def test_packed_bits_are_those_of_all_planes() -> None:

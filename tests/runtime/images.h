@@ -31,7 +31,7 @@ static inline uint32_t get(const uint8_t *p, size_t width)
     return v;
 }
 
-static inline uint32_t crc32(const uint8_t *p, size_t n)
+static inline uint32_t crc32(const uint8_t *p, size_t n) /* checksum of images before 1.5 */
 {
     uint32_t crc = 0xFFFFFFFFu;
     while (n-- > 0) {
@@ -43,6 +43,22 @@ static inline uint32_t crc32(const uint8_t *p, size_t n)
     return ~crc;
 }
 
+static inline uint32_t sum_of_words(const uint8_t *p, size_t n)
+{
+    uint32_t sum = 0xFFFFFFFFu;
+    for (size_t at = 0; at < n; at += 4) {
+        sum ^= get(p + at, n - at < 4 ? n - at : 4);
+        sum ^= sum >> 9 ^ sum >> 9 << 5;
+        sum ^= sum << 23 ^ sum << 23 >> 8;
+    }
+    return ~sum;
+}
+
+static inline uint32_t checksum(const uint8_t *image, size_t at, size_t n)
+{
+    return get(image + 6, 2) < 5 ? crc32(image + at, n) : sum_of_words(image + at, n);
+}
+
 /* Mends the three checksums, as far as their sections lie in the n bytes, so that only the other checks refuse the image. */
 static inline void seal(uint8_t *image, size_t n)
 {
@@ -52,15 +68,15 @@ static inline void seal(uint8_t *image, size_t n)
     for (size_t field = 16; field <= 28; field += 12) { /* constants, then state */
         const uint64_t at = get(image + field, 4), size = get(image + field + 4, 4);
         if (at + size <= n) {
-            const uint32_t crc = crc32(image + at, (size_t)size);
-            memcpy(image + field + 8, &crc, 4);
+            const uint32_t sum = checksum(image, (size_t)at, (size_t)size);
+            memcpy(image + field + 8, &sum, 4);
         }
     }
     const size_t records_end = 64 + 64 * (size_t)get(image + 40, 2);
     if (records_end <= n) {
         memset(image + 12, 0, 4);
-        const uint32_t crc = crc32(image, records_end);
-        memcpy(image + 12, &crc, 4);
+        const uint32_t sum = checksum(image, 0, records_end);
+        memcpy(image + 12, &sum, 4);
     }
 }
 

@@ -45,16 +45,16 @@ class Reader:
     def __init__(self, image: bytes) -> None:
         self.image = image
         assert image[:4] == b"MBIT" and self.number(4, 2) == 1
-        size, header_crc = self.number(8, 4), self.number(12, 4)
+        size, header_sum = self.number(8, 4), self.number(12, 4)
         self.constants, self.state = ([self.number(at + 4 * i, 4) for i in range(3)] for at in (16, 28))
         count = self.number(40, 2)
         self.input_size, self.classes = self.number(42, 2), self.number(44, 2)
         self.temperature, self.margin = self.number(48, 2), self.number(50, 2)
         records_end = 64 + 64 * count
         assert 1 <= count <= 16 and size % 4 == 0 and size <= len(image)
-        assert zlib.crc32(image[:12] + bytes(4) + image[16:records_end]) == header_crc
-        for offset, length, crc in (self.constants, self.state):
-            assert zlib.crc32(image[offset : offset + length]) == crc
+        assert self.checksum(image[:12] + bytes(4) + image[16:records_end]) == header_sum
+        for offset, length, found in (self.constants, self.state):
+            assert self.checksum(image[offset : offset + length]) == found
         constants_end = self.constants[0] + self.constants[1]
         assert self.constants[0] == records_end and self.state[0] == -(-constants_end // 4) * 4
         assert self.state[0] + self.state[1] == size and self.state[1] >= 16
@@ -70,6 +70,19 @@ class Reader:
 
     def number(self, at: int, size: int, signed: bool = False) -> int:
         return int.from_bytes(self.image[at : at + size], "little", signed=signed)
+
+    def checksum(self, data: bytes) -> int:
+        if self.number(6, 2) < 5:
+            return zlib.crc32(data)
+        data += bytes(-len(data) % 4)
+        s = 2**32 - 1
+        for i in range(0, len(data), 4):
+            s = s ^ int.from_bytes(data[i : i + 4], "little")
+            right = s // 2**9
+            s = s ^ right ^ right * 2**5
+            left = s * 2**23 % 2**32
+            s = s ^ left ^ left // 2**8
+        return 2**32 - 1 - s
 
     def words(self, at: int, count: int, size: int, signed: bool = False) -> list[int]:
         return [self.number(at + size * i, size, signed) for i in range(count)]
