@@ -97,13 +97,13 @@ typedef struct mb_model {
  *            model is empty: every call on it fails. */
 mb_status mb_open(mb_model *m, const void *image, size_t image_len);
 
-/* After a sleep that lost RAM or the program's place: opens an image that this very program has checked since it was written. It
- * reads header and records only, and calls mb_open if the seal is not that of the image, as after a change of the image or where
- * the seal was lost. Not for an image that anyone else can write: what changed behind the records is not seen.
+/* Opens an image that this very program has checked before, as after a sleep that ends in a reset: with the right seal it reads only
+ * header and records. With any other seal it is mb_open, so a program may always call it. It does not see
+ * what changed behind the records since: not for an image that others can write meanwhile.
  *
- * seal       mb_seal() of the model after mb_open, kept in memory that sleep spares */
+ * seal       mb_seal() after the mb_open that checked the image, kept in memory that sleep spares; 0 if there is none */
 mb_status mb_reopen(mb_model *m, const void *image, size_t image_len, uint32_t seal);
-uint32_t mb_seal(const mb_model *m); /* stands for header, records and so, by their checksums, for all bytes; 0 if nothing is open */
+uint32_t mb_seal(const mb_model *m); /* the checksum of header and records, never 0; 0 if nothing is open */
 
 size_t mb_state_size(const mb_model *m);               /* bytes; 0 if nothing is open or m is NULL */
 size_t mb_arena_size(const mb_model *m, mb_mode mode); /* bytes, the same on every core; 0 if nothing is open or m is NULL */

@@ -55,7 +55,7 @@ def test_what_is_written_comes_back(
 ) -> None:
     frozen = voting(seed, inputs, planes, units, classes, k, learns, 8 if batch > 64 else 4, batch, source)
     image = write_image(frozen)
-    assert image[4:8] == bytes([1, 0, 2, 0])
+    assert image[4:8] == bytes([1, 0, 5, 0])
     again = read_image(image)
     assert write_image(again) == image
     assert_same(again, frozen)

@@ -273,7 +273,7 @@ def flip(at: int) -> bytes:
         (b"", "the image is truncated: 0 bytes, the header alone has 64: copy the whole file, or export it again"),
         (IMAGE[:-1], f"the image is truncated: {len(IMAGE) - 1} of {len(IMAGE)} bytes: copy the whole file"),
         (b"TFL3" + IMAGE[4:], "not a metabit image: it starts with b'TFL3', not b'MBIT'"),
-        (lie(4, "H", 2), "image format 2.0; this metabit reads 1.x: export it again"),
+        (lie(4, "H", 2), "image format 2.5; this metabit reads 1.x: export it again"),
         (flip(48), "the image's header or layer records are damaged (checksum mismatch)"),
         (flip(70), "the image's header or layer records are damaged (checksum mismatch)"),
         (flip(sections(IMAGE)[0][0]), "the image's constant section is damaged (checksum mismatch)"),

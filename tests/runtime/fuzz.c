@@ -144,6 +144,9 @@ static void run(const uint8_t *image, size_t n)
     use(&m, x, scores);
     MUST(mb_export(&m, out, size) == MB_OK && mb_open(&again, out, size) == MB_OK);
     MUST(memcmp(out + size - state_len, state, state_len) == 0);
+    MUST(mb_reopen(&again, image, n, mb_seal(&m)) == MB_OK && mb_reopen(&again, image, n, below(2)) == MB_OK);
+    MUST(mb_reattach(&again, state, state_len, arena, learn) == MB_OK);
+    use(&again, x, scores);
 
     break_state(state, (uint32_t)state_len);
     use(&m, x, scores);

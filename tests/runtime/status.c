@@ -222,6 +222,64 @@ static void exporting_damage(uint8_t *image, size_t image_len)
     free(state);
 }
 
+/// Re-open ///
+
+static void reopening(uint8_t *image, size_t image_len)
+{
+    mb_model m, again;
+    CHECK(mb_open(&m, image, image_len) == MB_OK);
+    const uint32_t seal = mb_seal(&m);
+    CHECK(seal != 0 && mb_seal(NULL) == 0);
+    const size_t state_len = mb_state_size(&m), learn = mb_arena_size(&m, MB_LEARN), state_at = image_len - state_len;
+    uint8_t *state = memory(state_len), *kept = memory(state_len), *arena = memory(learn), *x = memory(mb_input_size(&m));
+    CHECK(mb_attach(&m, state, state_len, arena, learn) == MB_OK);
+    for (uint16_t step = 0; step < 20; step++) {
+        memset(x, step * 37, mb_input_size(&m));
+        CHECK(mb_learn(&m, x, step % mb_classes(&m), NULL) == MB_OK);
+    }
+    memcpy(kept, state, state_len);
+    uint16_t before, after;
+    CHECK(mb_predict(&m, x, NULL, &before) == MB_OK);
+
+    /* the program forgot the model, and knows its seal and its state */
+    CHECK(mb_reopen(&again, image, image_len, seal) == MB_OK && mb_seal(&again) == seal);
+    CHECK(mb_state_size(&again) == state_len && mb_arena_size(&again, MB_LEARN) == learn && mb_classes(&again) == mb_classes(&m));
+    CHECK(mb_reattach(&again, state, state_len, arena, learn) == MB_OK && memcmp(state, kept, state_len) == 0);
+    CHECK(mb_predict(&again, x, NULL, &after) == MB_OK && after == before);
+    CHECK(mb_learn(&again, x, 0, NULL) == MB_OK && mb_learn(&m, x, 0, NULL) == MB_OK);
+    CHECK(mb_reattach(&again, NULL, 0, arena, learn) == MB_OK && mb_predict(&again, x, NULL, &after) == MB_OK);
+
+    /* with the seal it reads header and records only; with any other it is mb_open */
+    const size_t damaged[2] = {state_at - 8, image_len - 4};
+    const mb_status named[2] = {MB_E_CONST_CRC, MB_E_STATE_CRC};
+    for (unsigned i = 0; i < 2; i++) {
+        image[damaged[i]] ^= 4;
+        CHECK(mb_reopen(&again, image, image_len, seal) == MB_OK);
+        CHECK(mb_reopen(&again, image, image_len, 0) == named[i] && mb_seal(&again) == 0);
+        CHECK(mb_reopen(&again, image, image_len, seal ^ 2u) == named[i] && mb_open(&again, image, image_len) == named[i]);
+        image[damaged[i]] ^= 4;
+    }
+    image[70] ^= 4;
+    CHECK(mb_reopen(&again, image, image_len, seal) == MB_E_HEADER_CRC && mb_seal(&again) == 0);
+    image[70] ^= 4;
+    CHECK(mb_reopen(&again, image, image_len - 1, seal) == MB_E_TRUNCATED);
+    CHECK(mb_reopen(NULL, image, image_len, seal) == MB_E_NULL && mb_reopen(&again, NULL, image_len, seal) == MB_E_NULL);
+
+    /* a state that was lost, and memories that mb_attach refuses too */
+    CHECK(mb_reopen(&again, image, image_len, seal) == MB_OK);
+    memset(state, 0, state_len);
+    CHECK(mb_reattach(&again, state, state_len, arena, learn) == MB_E_GENERATOR);
+    CHECK(mb_predict(&again, x, NULL, &after) == MB_E_DETACHED);
+    CHECK(mb_reattach(&again, kept, state_len - 1, arena, learn) == MB_E_STATE_SIZE);
+    CHECK(mb_reattach(&again, kept, state_len, NULL, learn) == MB_E_NULL);
+    CHECK(mb_reattach(&again, kept, state_len, arena, 0) == MB_E_ARENA_SIZE);
+    CHECK(mb_attach(&again, state, state_len, arena, learn) == MB_OK && memcmp(state, image + state_at, state_len) == 0);
+    free(x);
+    free(arena);
+    free(kept);
+    free(state);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -235,6 +293,7 @@ int main(int argc, char **argv)
     attaching(image, image_len);
     using(image, image_len);
     exporting_damage(image, image_len);
+    reopening(image, image_len);
     free(image);
     return 0;
 }

@@ -143,7 +143,7 @@ def test_flipped_bits_never_pass_the_checksums() -> None:
         damaged = damage(image, hits)
         refused = outcome["refused"]
         run(damaged, outcome)
-        if damaged != image and len(hits) <= 3:  # CRC-32 finds any three flips in so short a text
+        if damaged != image and len(hits) <= 3:  # the checksum finds any three flips in so short a text
             assert outcome["refused"] == refused + 1
 
     hammer(test, 600, outcome)
