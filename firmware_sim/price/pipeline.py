@@ -14,6 +14,7 @@ from metabit.firmware_sim.toml_files import Table
 _NARROW = LOAD - {"ldr"}
 _SHIFT = frozenset({"lsl", "lsr", "asr", "ror", "rrx"})
 _KINDS = {
+    "add": "add addw sub subw mov movw",
     "compare": "cmp cmn tst teq",
     "extend": "sxtb sxth uxtb uxth sxtb16 uxtb16",
     "extract": "sbfx ubfx pkhbt pkhtb sxtab sxtah uxtab uxtah",
@@ -50,7 +51,9 @@ class Kind:
     units: units that an instruction occupies when it starts, one of each. latency: from the start to the use of the result. busy:
     from the start to the start of the next instruction. early: address operands, or all operands if there is no address, are
     needed so many cycles before the start. late: accumulated and stored operands are needed so many cycles after the start.
-    first: can only be the first instruction of a cycle. alone: no other instruction starts in the same cycle.
+    first: can only be the first instruction of a cycle. alone: no other instruction starts in the same cycle. forwards: whether
+    the result can be used in the same cycle, where the operands were there a cycle before: "first" by the first instruction of a
+    cycle, "any" by both.
     """
 
     units: frozenset[str]
@@ -60,10 +63,11 @@ class Kind:
     late: int
     first: bool
     alone: bool
+    forwards: str
 
     @classmethod
     def read(cls, table: Table, known_units: dict[str, int]) -> Kind:
-        table.only(("units", "latency", "busy", "early", "late", "first", "alone"))
+        table.only(("units", "latency", "busy", "early", "late", "first", "alone", "forwards"))
         units = table.text("units", "").split()
         for unit in units:
             if unit not in known_units:
@@ -76,6 +80,7 @@ class Kind:
             late=table.integer("late", 0),
             first=table.flag("first"),
             alone=table.flag("alone"),
+            forwards=table.text("forwards", ""),
         )
 
     def needed(self, register: int, instruction: Instruction) -> int:
@@ -102,7 +107,9 @@ class _Group:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Pipeline of one core. compared, computed: cycles until a condition set by a compare, by another instruction, can be used."""
+    """Pipeline of one core. compared, computed: cycles until a condition set by a compare, by another instruction, can be used.
+    predicted: direct jumps wait for nothing, because a wrong prediction is paid for afterwards.
+    """
 
     units: dict[str, int]
     kinds: dict[str, Kind]
@@ -112,12 +119,13 @@ class Pipeline:
     pointer_latency: int
     compared: int
     computed: int
+    predicted: bool
 
     @classmethod
     def read(cls, table: Table) -> Pipeline:
         table.only(("units", "rules", "kinds"))
         counts, rules, kinds = (table.table(part) for part in ("units", "rules", "kinds"))
-        rules.only(("short_pairs", "multiple", "multiple_width", "pointer_latency", "compared", "computed"))
+        rules.only(("short_pairs", "multiple", "multiple_width", "pointer_latency", "compared", "computed", "predicted"))
         units = {name: counts.integer(name, least=1) for name in counts}
         found = {name: Kind.read(kinds.table(names), units) for names in kinds for name in names.split()}
         if found.keys() != KINDS:
@@ -131,6 +139,7 @@ class Pipeline:
             pointer_latency=rules.integer("pointer_latency"),
             compared=rules.integer("compared"),
             computed=rules.integer("computed"),
+            predicted=rules.flag("predicted"),
         )
 
     def cycles(self, block: list[Instruction]) -> int:
@@ -141,8 +150,10 @@ class Pipeline:
             name = self._kind(instruction)
             kind = self.kinds[name]
             operands = (instruction.reads | instruction.pointers) & ready.keys()
-            start = max([now, *(ready[register] - kind.needed(register, instruction) for register in operands)])
-            if instruction.conditional or instruction.reads_flags:
+            waits = not (self.predicted and instruction.name in DIRECT)
+            needed = [ready[register] - kind.needed(register, instruction) for register in operands] if waits else []
+            start = max([now, *needed])
+            if waits and (instruction.conditional or instruction.reads_flags):
                 start = max(start, condition)
             if start == now and not self._fits(group, instruction, kind):
                 start += 1
@@ -152,7 +163,9 @@ class Pipeline:
             busy = self._busy(instruction, name)
             group.closed = group.closed or busy > 1
             now += busy - 1
-            ready |= dict.fromkeys(instruction.writes, now + kind.latency)
+            sooner = kind.forwards == "any" or (kind.forwards == "first" and len(group.members) == 1)
+            forwarded = sooner and all(at < start for at in needed)
+            ready |= dict.fromkeys(instruction.writes, now + (0 if forwarded else kind.latency))
             if instruction.updates_pointer:
                 ready |= dict.fromkeys(instruction.pointers, now + self.pointer_latency)
             if instruction.sets_flags:
@@ -161,7 +174,7 @@ class Pipeline:
 
     def _kind(self, instruction: Instruction) -> str:
         name = _KIND_OF.get(instruction.name, "fpu" if instruction.name.startswith("v") else "alu")
-        return "shifted" if name == "alu" and instruction.shifted else name
+        return "shifted" if name in ("alu", "add") and instruction.shifted else name
 
     def _busy(self, instruction: Instruction, kind: str) -> int:
         if kind != "multiple":
