@@ -135,7 +135,10 @@ def page() -> str:
                 ratio = old["open"]["cycles"] / new["open"]["cycles"]
                 rows.append([board, flags, told(old, "open"), told(new, "open"), f"{ratio:.1f}", told(new, "attach"),
                              told(new, "again")])  # fmt: skip
-        size = next((f"{row['bytes']:,} bytes, {row['state']:,} of them state" for row in found if row["network"] == network), "")
+        size = next(
+            (f"{row['bytes']:,} bytes, {row['state']:,} of them state" for row in found if row["network"] == network),
+            "",
+        )
         lines += ["", f"## {network}", "", f"{size}.", ""]
         head = ["board", "compiler", "open, CRC-32", "open, words", "times faster", "attach", "again"]
         lines += results.markdown(head, rows)

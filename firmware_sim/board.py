@@ -74,8 +74,44 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Waits:
+    """Wait states of code in flash: the table [flash.waits] of a board file. Data in flash are priced without.
+
+    cycles: a fetch that the cache does not hold waits so long. line: bytes that it brings, a power of two. lines, ways: of the
+    cache, least recently used first out; 0 lines is no cache, one line a read buffer.
+    """
+
+    cycles: int
+    line: int
+    lines: int = 0
+    ways: int = 0
+
+    @classmethod
+    def read(cls, table: Table) -> Waits:
+        table.only(("cycles", "line", "lines", "ways"))
+        line, lines = table.integer("line", least=2, most=1024), table.integer("lines", 0, most=1 << 16)
+        ways = table.integer("ways", min(1, lines), most=16)
+        sets = lines // ways if ways else 0
+        if line & (line - 1):
+            table.refuse(f"line = {line} must be a power of two")
+        if ways * sets != lines or sets & (sets - 1):
+            table.refuse(f"lines = {lines} must be ways = {ways} times a power of two")
+        return cls(table.integer("cycles", least=1, most=255), line, lines, ways)
+
+    @property
+    def label(self) -> str:
+        """In words, for reports."""
+        cache = f"cache {self.lines} × {self.line} bytes" if self.lines else "no cache"
+        return f"code in flash waits {self.cycles} ({cache}), data zero-wait"
+
+
+@dataclass(frozen=True)
 class Board:
-    """A checked board file. wait_states: one sentence about what the cycle estimates leave out."""
+    """A checked board file.
+
+    wait_states: one sentence about what the cycle estimates leave out. waits: None where estimates are for memory without wait
+    states.
+    """
 
     name: str
     description: str
@@ -85,6 +121,7 @@ class Board:
     wait_states: str
     flash: Region
     ram: Region
+    waits: Waits | None = None
 
     def milliseconds(self, cycles: float) -> float:
         """Duration of `cycles` clock cycles."""
@@ -114,7 +151,7 @@ def _parse(table: Table) -> Board:
         table.refuse(f"name = {name!r} must be 1 to 64 characters of A-Z a-z 0-9 . _ -")
     if core not in CORES:
         table.refuse(f"unknown core {core!r}; known cores: {', '.join(CORES)}")
-    flash, ram = _region(table.table("flash")), _region(table.table("ram"))
+    flash, ram = _region(table.table("flash"), ("waits",)), _region(table.table("ram"))
     if flash.origin < ram.end and ram.origin < flash.end:
         table.refuse("flash and ram overlap")
     return Board(
@@ -126,11 +163,12 @@ def _parse(table: Table) -> Board:
         wait_states=table.text("wait_states", "not modelled"),
         flash=flash,
         ram=ram,
+        waits=Waits.read(table.table("flash").table("waits")) if "waits" in table.table("flash") else None,
     )
 
 
-def _region(table: Table) -> Region:
-    table.only(("origin", "size", "boot"))
+def _region(table: Table, more: tuple[str, ...] = ()) -> Region:
+    table.only(("origin", "size", "boot", *more))
     region = Region(table.integer("origin"), table.integer("size", least=1024), table.integer("boot", 0))
     # The emulator protects memory in pages of 1 KiB; the vector table needs an alignment of 256 bytes.
     if region.origin % 1024 or region.size % 1024 or region.boot % 256:

@@ -1,6 +1,7 @@
 """Cycle estimates: decodes a basic block and prices it with a model of cycles.toml.
 
-Instruction counts are exact. Cycles are estimates for memory without wait states; print `Model.label` beside them.
+Instruction counts are exact. Cycles are estimates for memory without wait states; print `Model.label` beside them. hook.c adds the
+wait states of a board whose file has them.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ class Model:
 
     @property
     def label(self) -> str:
-        return f"{self.title} model {self.version}, ±{self.band_percent} %, zero-wait memory"
+        return self.label_with("zero-wait memory")
+
+    def label_with(self, memory: str) -> str:
+        """The model in words, for reports. memory: what it assumes of the memory."""
+        return f"{self.title} model {self.version}, ±{self.band_percent} %, {memory}"
 
 
 def load_model(name: str) -> Model:

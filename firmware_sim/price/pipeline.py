@@ -125,7 +125,9 @@ class Pipeline:
     def read(cls, table: Table) -> Pipeline:
         table.only(("units", "rules", "kinds"))
         counts, rules, kinds = (table.table(part) for part in ("units", "rules", "kinds"))
-        rules.only(("short_pairs", "multiple", "multiple_width", "pointer_latency", "compared", "computed", "predicted"))
+        rules.only(
+            ("short_pairs", "multiple", "multiple_width", "pointer_latency", "compared", "computed", "predicted")
+        )
         units = {name: counts.integer(name, least=1) for name in counts}
         found = {name: Kind.read(kinds.table(names), units) for names in kinds for name in names.split()}
         if found.keys() != KINDS:

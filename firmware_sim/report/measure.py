@@ -125,7 +125,7 @@ class Meter:
             clock_hz=board.clock_hz,
             wait_states=board.wait_states,
             compiler=f"{compiler_version(compiler)} {opt}",
-            model=model.label,
+            model=model.label_with(board.waits.label) if board.waits else model.label,
             model_source=model.source,
             band_percent=model.band_percent,
             flash=Memory({"code": sizes.code, "image": sizes.image, "data": sizes.initial_data}, board.flash.usable),

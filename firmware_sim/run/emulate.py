@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,7 @@ class Device:
                     "flash": [board.flash.origin, board.flash.size],
                     "boot": board.flash.boot,
                     "ram": [board.ram.origin, board.ram.size],
+                    "waits": asdict(board.waits) if board.waits else None,
                     "patience": (budgets or load_budgets()).instructions_per_call,
                 },
                 self.elf.read_bytes(),

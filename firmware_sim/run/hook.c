@@ -40,7 +40,8 @@ EXPORT const field hook_fields[] = {
     R(insns), R(cycles), R(status), R(predicted), R(skipped), R(visited), R(moved), R(flipped),
     D(uc), D(emu_stop), D(reg_read), D(decode), D(blocks), D(slot), D(insns), D(cycles), D(insns_here), D(cycles_here),
     D(patience), D(deadline), D(code_start), D(code_size), D(block_count), D(block_limit), D(current), D(sp_register), D(sp_low),
-    D(stopped), D(value), D(fault_address), D(fault_seen), D(opening), D(profile_opening), D(open), D(boot), D(profile_slot),
+    D(stopped), D(value), D(fault_address), D(fault_seen), D(wait), D(line_shift), D(sets), D(ways), D(lines),
+    D(opening), D(profile_opening), D(open), D(boot), D(profile_slot),
     D(profile_open), D(profile), D(command), D(count), D(next), D(width), D(classes), D(input_size), D(inputs), D(labels),
     D(replies), D(scores), D(states), D(state), D(sample), D(state_size), D(score),
     {"sizeof block", 0, sizeof(block)}, {"sizeof tally", 0, sizeof(tally)}, {"sizeof reply", 0, sizeof(reply)},
@@ -104,6 +105,25 @@ static uint32_t jumped(block *before, const block *next) {
     return cycles;
 }
 
+/* Returns the cycles that fetching the code from `address` to before `end` waits, and keeps its lines in the cache. */
+static uint32_t waits(const device *d, uint32_t address, uint32_t end) {
+    uint32_t cycles = 0;
+    for (uint32_t line = address >> d->line_shift; line <= (end - 1) >> d->line_shift; line++) {
+        uint32_t *set = d->lines + (line & (d->sets - 1)) * d->ways, at = 0;
+        while (at < d->ways && set[at] != line + 1) {
+            at++;
+        }
+        cycles += at == d->ways ? d->wait : 0;
+        for (at -= at == d->ways && at > 0; at > 0; at--) {
+            set[at] = set[at - 1];
+        }
+        if (d->ways > 0) {
+            set[0] = line + 1;
+        }
+    }
+    return cycles;
+}
+
 EXPORT void hook_block(void *uc, uint64_t wide_address, uint32_t size, void *user) {
     device *d = user;
     const uint32_t address = (uint32_t)wide_address;
@@ -140,7 +160,7 @@ EXPORT void hook_block(void *uc, uint64_t wide_address, uint32_t size, void *use
         }
     }
     d->insns += b->insns;
-    d->cycles += b->cycles;
+    d->cycles += b->cycles + (d->wait != 0 ? waits(d, address, address + size) : 0);
     if (d->insns > d->deadline) {
         stop(d, STOP_RUNAWAY, address);
     }

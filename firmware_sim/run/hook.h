@@ -65,6 +65,11 @@ typedef struct device {
     uint32_t stopped, value;
     uint32_t fault_address, fault_seen;
 
+    /* Wait states of code in flash. wait: cycles of a fetch that the cache does not hold; 0 = none. line_shift: log2 of the bytes of a
+     * line. lines[sets][ways]: number of the line + 1, 0 = empty, those of a set in the order of their last use; no ways: no cache. */
+    uint32_t wait, line_shift, sets, ways;
+    uint32_t *lines;
+
     /* The measured call: from the first block after the store to REG_BEGIN to the block that stores to REG_END, without it. */
     uint32_t opening, profile_opening;
     tally open, boot;

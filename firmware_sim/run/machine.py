@@ -154,6 +154,7 @@ class Machine:
         d.sp_register, d.sp_low = self._arm.UC_ARM_REG_SP, 0xFFFFFFFF
         d.patience = d.deadline = self.spec["patience"]
         d.sample = self._sample
+        self._set_waits()
         if state is not None:
             d.state, d.state_size = self._ram + state.address - self.spec["ram"][0], state.size
 
@@ -170,6 +171,19 @@ class Machine:
         read, write = (c.cast(f, _p) for f in (self._hook.hook_port_read, self._hook.hook_port_write))
         port = (_u64(self._port_base), c.c_size_t(self._port_size), read, here, write, here)
         self._require_ok(library.uc_mmio_map(self.uc._uch, *port))
+
+    def _set_waits(self) -> None:
+        """Give hook.c the wait states of code, if the file of the board has them.
+
+        Data are left out: unicorn 2.1.4 loses the state of an IT block in which a hook sees a load.
+        """
+        d, waits = self.device, self.spec["waits"]
+        if waits is None:
+            return
+        memory = (_u32 * max(1, waits["lines"]))()
+        self._keep.append(memory)
+        d.wait, d.line_shift, d.lines = waits["cycles"], waits["line"].bit_length() - 1, c.addressof(memory)
+        d.ways, d.sets = waits["ways"], max(1, waits["lines"] // max(1, waits["ways"]))
 
     def _reset(self) -> None:
         vectors = self.uc.mem_read(self.spec["flash"][0] + self.spec["boot"], 8)
