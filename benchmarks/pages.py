@@ -29,6 +29,7 @@ NAMES = (
     "fresh",
     "train_step",
     "kernels",
+    "boot",
     "host",
 )
 INDEX = "docs/results/README.md"

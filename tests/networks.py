@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metabit.export.freeze.fresh import fresh
 from metabit.export.files.image_layout import checksum, header_checksum
+from metabit.export.freeze.fresh import fresh
 from metabit.export.freeze.head import head_layer
 from metabit.export.frozen import (
     ConvGeometry,

@@ -65,8 +65,8 @@ def lanes_of(output: bool, units: int) -> Lanes:
 
 _Fields = namedtuple(
     "_Fields",
-    "magic major minor size header_sum const_offset const_size const_sum state_offset state_size state_sum layers input_size classes "
-    "reserved temperature margin notes_offset notes_size",
+    "magic major minor size header_sum const_offset const_size const_sum state_offset state_size state_sum layers input_size "
+    "classes reserved temperature margin notes_offset notes_size",
 )
 
 

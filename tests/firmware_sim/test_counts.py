@@ -36,8 +36,8 @@ def test_loads_stores_and_calls(board: Board, probe: Path) -> None:
 
     memory, M0+: mov 1, ldr 2, ldr 2, str 2, ldm 1+3, subs 1, ldm 1+2, muls 1, nop 1, bl 3.
     memory, M3, M4: the second ldr and the str follow a load and pipeline, 1 each; bl 2. mov 1, ldr 2, 1, 1, 4, 1, 3, 1, 1, 2.
-    memory, M7, by the cycle each starts in: mov 0, early, so that ldr can take it as an address in 1; the other ldr beside it; str 2;
-    ldm 3 and 4; subs 5, early too; ldm 6; muls 7 and nop beside it; bl 8.
+    memory, M7, by the cycle each starts in: mov 0, early, so that ldr can take it as an address in 1; the other ldr beside it;
+    str 2; ldm 3 and 4; subs 5, early too; ldm 6; muls 7 and nop beside it; bl 8.
     memory, M33: mov 0, ldr 1, ldr 2, str 4, when the load is done, ldm 5 to 8, subs 9, ldm 10 to 12, muls 13; nop 14 and bl 15
     find no partner in their word; 1 for the jump.
     call, M0+: bl 3, push 1+3, pop with return 3+3, bl 3.

@@ -10,7 +10,7 @@ import pytest
 from probes import compile_probe
 from test_board import GOOD
 
-from metabit.firmware_sim import BoardError, Device, build, load_board, measure
+from metabit.firmware_sim import BoardError, Device, load_board, measure
 from metabit.firmware_sim.board import Waits
 
 BOARD = load_board("nrf52840")
