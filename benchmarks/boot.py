@@ -119,7 +119,8 @@ def page() -> str:
         "Milliseconds of library calls at the board's clock; in *italics* thousands of instructions. *open*: `mb_open`, by the",
         "checksums of images before 1.5 (CRC-32) and by those of 1.5; *attach*: `mb_attach`, which copies the state; *again*:",
         "`mb_reopen` and `mb_reattach`, for an image that the program has checked before and a state that sleep spared.",
-        f"Instructions are exact, cycles estimates from memory without wait states: {'; '.join(sorted({row['model'] for row in found}))}.",
+        "Instructions are exact, cycles estimates from memory without wait states: "
+        f"{'; '.join(sorted({row['model'] for row in found}))}.",
         "A program also clears its memory at start, which is not counted here, and `metabit simulate` counts it.",
     ]
     for network in networks():
