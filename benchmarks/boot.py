@@ -30,7 +30,7 @@ SUMS = {"CRC-32": True, "words": False}
 FOR_SIZE = tuple(flags for flags in (*FLAGS, "gcc -Os") if flags.endswith("-Os"))
 GCC_TOO = ("nrf52840", "rp2040")
 WAYS = ("open", "attach", "again")
-"""What boot.c does by the first byte of the sample: mb_open; mb_attach; mb_reopen and mb_reattach."""
+"""The calls that boot.c makes by the first byte of the sample: mb_open; mb_attach; mb_reopen and mb_reattach."""
 
 
 def gates(features: int, units: int, classes: int) -> Frozen:

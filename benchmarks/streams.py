@@ -174,13 +174,14 @@ def _part(pair: Pair, rows: NDArray[Any]) -> Pair:
 
 def first_image(experiment: Experiment, device: Device, seed: int) -> bytes:
     if device.options is not None:
-        return write_image(fresh_votes(PIXELS, device.hidden, 10, replace(device.options, seed=seed)))
+        frozen = fresh_votes(PIXELS, device.hidden, 10, replace(device.options, seed=seed))
+        return write_image(frozen, crc32=True)  # as when the rows were recorded: the digest is in the cell
     sample, _ = next(Stream(experiment, seed).samples(0))
     return head_image(sample[:UNLABELLED], device, seed)
 
 
 def head_image(sample: NDArray[Any], device: Device, seed: int) -> bytes:
-    return write_image(fresh(sample, 10, units=device.hidden, seed=seed))
+    return write_image(fresh(sample, 10, units=device.hidden, seed=seed), crc32=True)
 
 
 def without_data(device: Device, seed: int) -> bytes:

@@ -47,7 +47,8 @@ def fingerprint(options: VisitOptions) -> str:
     """The options by what they make of a small network: names and defaults may change, the image may not."""
     spec = train.Spec(features=8, hidden=(6, 5), classes=3, seed=0)
     network = train.Network(spec)
-    return digest(write_image(freeze(train.Checkpoint(spec, network.tensors(), train.Rule.of(spec, 2.0)), options)))
+    frozen = freeze(train.Checkpoint(spec, network.tensors(), train.Rule.of(spec, 2.0)), options)
+    return digest(write_image(frozen, crc32=True))  # as when the rows were recorded
 
 
 # Exact and ternary backward pass

@@ -79,7 +79,7 @@ def test_a_frozen_one_bit_graded_layer_comes_back() -> None:
 
 
 def test_networks_without_one_stay_as_old_as_they_were() -> None:
-    """For readers before 1.5, if the caller asks for it."""
+    """For readers before 1.5, with crc32."""
     by_age = (network(1), below()["convolution"], voting(6), ternary(network(1)))
     assert [write_image(frozen, crc32=True)[6:8] for frozen in by_age] == [bytes([minor, 0]) for minor in range(4)]
     assert {write_image(frozen)[6:8] for frozen in by_age} == {bytes([5, 0])}

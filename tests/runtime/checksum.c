@@ -1,5 +1,5 @@
-/* What the checksum of words finds, by algebra: it is linear over bits, so an error stays unseen exactly if its own sum, begun at 0,
- * is 0. An error in word i moves on through every later word by the same step. One sentence for each property that does not hold. */
+/* Errors that the checksum of words finds, by algebra: it is linear over bits, so an error stays unseen exactly if its own sum,
+ * begun at 0, is 0. An error in word i moves on through every later word by the same step. One sentence for each property that does not hold. */
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
