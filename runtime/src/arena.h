@@ -28,7 +28,7 @@ typedef struct mb_arena {
     int32_t *error[2];        /* [max N] each */
     int32_t *learn_scratch;   /* max(MB_LEARN_WORDS, 3 * round_up_8(ceil(N / 32)) of ternary layers) words, used in turn for the
                                * backward tables, the ternary signs and the queue of visits; else C errors of levels, or H
-                               * residuals of a head, of 2 bytes each */
+                               * words of a head: residuals, then two rows of weights */
     mb_votes votes;
 } mb_arena;
 

@@ -36,6 +36,41 @@ int32_t mb_head_offset(const mb_head *h, uint32_t row);
 int32_t mb_head_prior(const mb_head *h, uint32_t row, uint32_t most);
 uint32_t mb_head_largest_count(const mb_head *h);
 
+/// Inner loops (head_loops.c). H is even, and each row begins at an even address ///
+
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__)
+#define MB_HEAD_PAIRS
+typedef int16_t mb_residual;
+enum { MB_RESIDUAL_UNIT = 16, MB_NEXT_VALUE = 1, MB_NEXT_ROW = 2 };
+#else
+#if defined(__ARM_ARCH_6M__) && defined(__GNUC__)
+#define MB_HEAD_BY_HAND
+#endif
+typedef int32_t mb_residual;
+enum { MB_RESIDUAL_UNIT = 1, MB_NEXT_VALUE = 2, MB_NEXT_ROW = 1 };
+#endif
+
+/* Products of values x [H] with two rows of weights: the first in the low word. */
+uint64_t mb_head_products(const int8_t *first, const int8_t *second, const int8_t *x, uint32_t values);
+
+/* S moves by rate/65536 of the way to 4 r r', in the two rows s that are as long as the residuals, whose last two are theirs. A residual
+ * stands in units of 1 / MB_RESIDUAL_UNIT. z: dither of the first of the two rows. */
+void mb_head_move(mb_short *s, const mb_residual *residuals, const mb_residual *end, uint32_t rate, uint32_t z);
+
+/* sums[2 k], sums[2 k + 1] = sum over all columns but i and i + 1 of rows i and i + 1 of S, times the weights k, k = 0, 1. s: row i, even.
+ * Entries above the diagonal are read from the columns i and i + 1 of the rows below.
+ * w: blocks of four half words for the values j and j + 1 (j even) of both; MB_NEXT_VALUE and MB_NEXT_ROW give their order. */
+void mb_head_row_sums(const mb_short *s, uint32_t i, uint32_t values, const mb_word *w, int32_t *sums);
+
+/// Learning (covariance.c) ///
+
+/* The covariance moves by values x of a sample of this row, whose mean and count are still those before it. scratch: H words. */
+void mb_head_learn_covariance(const mb_head *h, const int8_t *x, uint32_t row, int32_t *scratch);
+
+/* Sweeps the weights of a row, and once, beside its first sweep, those of another, which may be the row itself; then their offsets.
+ * scratch: H words. */
+void mb_head_sweep(const mb_head *h, uint32_t row, uint32_t other, uint32_t sweeps, int32_t *scratch);
+
 /* Bytes of the state of a head with H values. */
 static inline uint32_t mb_head_state_size(uint32_t values, uint32_t rows, uint32_t classes, int owned)
 {

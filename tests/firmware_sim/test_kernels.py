@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
-from networks import conv, inputs_of_density, network, ternary, windowed
+from networks import conv, gates_network, inputs_of_density, network, ternary, windowed
 
 from metabit.export.files.image import write_image
-from metabit.export.frozen import Frozen
+from metabit.export.frozen import Frozen, HeadLayer, HeadRows
 from metabit.firmware_sim import Device, boards, build, load_board
 from metabit.firmware_sim.build.toolchain import Compiler
 from metabit.runtime import Model
@@ -70,3 +71,45 @@ def test_kernels_equal_the_host_at_every_density(name: str, board: str, compiler
             assert np.array_equal(got, expected)
         assert steps.moved.sum() > 0
         assert device.state() == model.state()
+
+
+def utmost() -> Frozen:
+    """A head whose state lies at the ends of what int16 and int8 hold, so that every sum is as large as it can be."""
+    frozen, rng = gates_network(5, units=63, classes=6), np.random.default_rng(5)
+    last = frozen.layers[-1]
+    assert isinstance(last, HeadLayer)
+
+    def ends(like: np.ndarray, low: int) -> np.ndarray:
+        return rng.choice([low, low + 1, -low - 1], like.shape).astype(like.dtype)
+
+    state = {"covariance": -32768, "means": -32768, "hidden": -128}
+    changed = replace(last, **{name: ends(getattr(last, name), low) for name, low in state.items()}, seen=64)
+    return replace(frozen, layers=(*frozen.layers[:-1], changed))
+
+
+@cache
+def head(name: str) -> Frozen:
+    return {
+        # 34 values, no multiple of four; seven rows, which are not even; two classes are new
+        "rows": lambda: gates_network(11, units=17, classes=5, spare=2, rows=HeadRows(2, 1, 1), row_count=7),
+        "utmost": utmost,
+    }[name]()
+
+
+@pytest.mark.parametrize(("board", "compiler", "opt"), [of for of in BUILDS if of[0] in MANY or of[0] == "sam3x8e"])
+@pytest.mark.parametrize("name", ["rows", "utmost"])
+def test_heads_equal_the_host(name: str, board: str, compiler: Compiler, opt: str) -> None:
+    if compiler == "gcc" and not GCC:
+        pytest.skip("no arm-none-eabi-gcc")
+    image, core = write_image(head(name)), load_board(board)
+    model, rng = Model(image), np.random.default_rng(13)
+    x = rng.integers(0, 256, (24, model.input_size)).astype(np.uint8)
+    y = rng.integers(0, 3, len(x))
+    y[-1] = 4
+    with Device(build(image, core, compiler=compiler, opt=opt), core) as device:
+        assert np.array_equal(np.asarray(device.predict_many(x).scores), model.scores(x))
+        states = device.learn_many(x, y, states=True).states
+        assert states is not None
+        for sample, label, state in zip(x, y.tolist(), states, strict=True):
+            model.learn_one(sample, label)
+            assert state.tobytes() == model.state()
