@@ -28,7 +28,7 @@ import rival_symbols
 import streams
 import torch
 from checkpoints import digest
-from equal_accuracy_page import pages_of, picture
+from equal_accuracy_page import SAMPLES, pages_of, picture
 from numpy.typing import NDArray
 from rival_networks import Rival, Settings
 
@@ -45,8 +45,6 @@ from metabit.firmware_sim.price.cycles import load_model
 from metabit.runtime import Model, sources
 
 SEEDS = (0, 1, 2)
-SAMPLES = 100
-"""Test samples behind a mean number of cycles: the first ones."""
 BOARDS = ("nrf52840", "rp2040")
 FLAGS = ("zig -Os", "gcc -Os", "gcc -O2")
 PICTURES = ("mnist", "fashion-mnist")
@@ -174,7 +172,9 @@ def _metabit(asked: Cell, data: DataSet) -> Row:
 
 def _rival(asked: Cell, data: DataSet) -> Row:
     encoder = encoder_of(data)
-    given = {key: value for key, value in asked.items() if key in ("units", "bits", "clauses", "literals", "dimensions")}
+    given = {
+        key: value for key, value in asked.items() if key in ("units", "bits", "clauses", "literals", "dimensions")
+    }
     rival: Rival = MAKE[asked["network"]](
         encoder, encoder.quantise(data.x), data.y, data.classes, seed=asked["seed"],
         settings=Settings(**asked["training"]), **given,
@@ -198,7 +198,9 @@ def _learner(asked: Cell, data: DataSet) -> Row:
     if learner == "votes":
         experiment = streams.EXPERIMENTS["permuted-mnist-1"]
         image = streams.first_image(experiment, streams.LARGEST["784-192-10, 4 bits"], seed)
-        x, y = (np.concatenate(part) for part in zip(*islice(streams.Stream(experiment, seed).samples(0), 20), strict=True))
+        x, y = (
+            np.concatenate(part) for part in zip(*islice(streams.Stream(experiment, seed).samples(0), 20), strict=True)
+        )
         return _metabit_steps(image, x[: WARM + SAMPLES], y[: WARM + SAMPLES], WARM)
     parts = problem(asked["data"], seed).parts if asked["data"] in SENSORS else ()
     x, y = (np.concatenate([getattr(part, of) for part in parts or (data,)]) for of in ("x", "y"))

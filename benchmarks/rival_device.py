@@ -106,9 +106,10 @@ class Library:
     """A rival's C as a library of this machine, for tests and for streams that it learns."""
 
     def __init__(self, rival: Rival, folder: Path, options: Sequence[str] = ("-O2",)) -> None:
-        text = ",".join(map(str, rival.image))
+        values = ",".join(map(str, rival.image))
         (folder / "image.c").write_text(
-            f"#include <stdint.h>\nextern const uint8_t image[];\nconst uint8_t image[] __attribute__((aligned(16))) = {{{text}}};\n"
+            "#include <stdint.h>\nextern const uint8_t image[];\n"
+            f"const uint8_t image[] __attribute__((aligned(16))) = {{{values}}};\n"
         )
         sources, includes = _sources(rival)
         command = ["gcc", "-std=c99", "-shared", "-fPIC", "-ffp-contract=off", *options]

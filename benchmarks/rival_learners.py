@@ -8,27 +8,29 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rival_networks import Rival, Settings, cut_arrays, input_macros
+from rival_networks import STEPS, Rival, Settings, cut_arrays, input_macros
 
 from metabit.data.encoder import Encoder
 
 Ints = NDArray[Any]
-SGD_RATE = 0.01
-LAST_SHIFT, FIRST_SHIFT = 9, 11
+SGD_RATE = 0.0003
+LAST_SHIFT, FIRST_SHIFT = 17, 19
 """Steps of the int8 network: error times activation, shifted right by so much."""
 
 
-def _start(encoder: Encoder, x: Ints, y: Ints, classes: int, units: int, seed: int, s: Settings, offset: bool) -> list[Ints]:
-    """A float network with one hidden layer of ReLU, trained before deployment: weights (inputs, units), (classes, units), offsets."""
+def _start(
+    encoder: Encoder, x: Ints, y: Ints, classes: int, units: int, seed: int, s: Settings, offset: bool
+) -> list[Ints]:
+    """A float network with one hidden layer of ReLU, trained before deployment: (inputs, units), (classes, units), offsets."""
     torch.manual_seed(seed)
     net = torch.nn.Sequential(
         torch.nn.Linear(encoder.bits, units, bias=offset), torch.nn.ReLU(), torch.nn.Linear(units, classes, bias=offset)
     )
     rng, labels = np.random.default_rng(seed), torch.from_numpy(y.astype(np.int64))
     optimizer = torch.optim.Adam(net.parameters(), lr=s.rate / 5)
-    bits = encoder.compare(x)
-    for _ in range(s.passes):
-        for chosen in np.array_split(rng.permutation(len(y)), math.ceil(len(y) / s.batch)):
+    bits, batches = encoder.compare(x), math.ceil(len(y) / s.batch)
+    for _ in range(max(s.passes, math.ceil(STEPS / batches)) if s.passes > 1 else 1):
+        for chosen in np.array_split(rng.permutation(len(y)), batches):
             loss = torch.nn.functional.cross_entropy(
                 net(torch.from_numpy(bits[chosen].astype(np.float32))), labels[chosen], label_smoothing=s.smoothing
             )

