@@ -160,7 +160,7 @@ class _Integers:
     offset: NDArray[np.float64]
     last: Ints
     bias: NDArray[np.float64] = field()
-    """Of the output, in units of weight times activation."""
+    """The output adds it, in units of weight times activation."""
     scale: float = 1.0
 
 

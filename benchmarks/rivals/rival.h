@@ -1,4 +1,4 @@
-/* What a rival gives to main.c, and how it reads its constants: `image` holds arrays at offsets AT_..., which the build passes. */
+/* The functions that a rival gives to main.c. Its constants are arrays in `image`, at offsets AT_... that the build passes. */
 #ifndef RIVAL_H
 #define RIVAL_H
 #include <stdint.h>

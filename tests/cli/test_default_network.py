@@ -219,6 +219,15 @@ def test_a_board_computes_and_learns_the_same(metabit: Any, files: None, trained
     assert board["accuracy_after"] == here["accuracy_after"] and board["prequential"] == here["prequential"]
 
 
+def test_without_data_it_is_what_the_network_was_trained_on(metabit: Any, files: None, trained: Path) -> None:
+    metabit("export", trained, "-o", "out")
+    assert metabit("run", "--json").json()["data"] == "x.csv"
+    told = metabit("simulate", "--json").json()
+    assert told["data"] == "x.csv" and told["passed"]
+    Path("out/manifest.json").unlink()  # then it is digits, which this network does not take
+    metabit("run").fails("digits has 64 features, this model takes 5")
+
+
 def test_every_engine_agrees(metabit: Any, files: None, trained: Path) -> None:
     ran = metabit("verify", trained, "--data", "x.csv", "--steps", 12, "--board", "rp2040")
     assert ran.code == 0 and "all equal" in ran.out and "head" in ran.out and "levels" in ran.out
