@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from metabit import train
+from metabit.cli import datasets
 from metabit.data import load
 from metabit.export import read_image
 from metabit.runtime import Model
@@ -219,13 +220,14 @@ def test_a_board_computes_and_learns_the_same(metabit: Any, files: None, trained
     assert board["accuracy_after"] == here["accuracy_after"] and board["prequential"] == here["prequential"]
 
 
-def test_without_data_it_is_what_the_network_was_trained_on(metabit: Any, files: None, trained: Path) -> None:
-    metabit("export", trained, "-o", "out")
-    assert metabit("run", "--json").json()["data"] == "x.csv"
-    told = metabit("simulate", "--json").json()
-    assert told["data"] == "x.csv" and told["passed"]
-    Path("out/manifest.json").unlink()  # then it is digits, which this network does not take
-    metabit("run").fails("digits has 64 features, this model takes 5")
+def test_without_data_it_is_the_built_in_data_of_the_training(
+    metabit: Any, files: None, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metabit("export", trained, "-o", "out", "--formats", "mbit")
+    image = Path("out/model.mbit")
+    monkeypatch.setattr(datasets, "trained_on", lambda image: "mnist")
+    assert datasets.of_model(None, image, read_image(image.read_bytes()), 0) == "mnist"
+    assert datasets.of_model("all.csv", image, read_image(image.read_bytes()), 0) == "all.csv"
 
 
 def test_every_engine_agrees(metabit: Any, files: None, trained: Path) -> None:
