@@ -28,7 +28,7 @@ OfModel = Annotated[
     str | None,
     Option(
         "--data",
-        help=f"Dataset to test on, or to learn: {HELP} Without it {DIGITS}; where they do not fit, the built-in data of the training.",
+        help=f"Dataset to test on, or to learn: {HELP} Without it {DIGITS}, or else the built-in data of the training.",
         show_default=False,
     ),
 ]
