@@ -49,7 +49,7 @@ BOARDS = ("nrf52840", "rp2040")
 FLAGS = ("zig -Os", "gcc -Os", "gcc -O2")
 PICTURES = ("mnist", "fashion-mnist")
 SENSORS = ("wisdm", "watch")
-SIZES = {"mnist": (32, 64, 96, 128, 256), "fashion-mnist": (64, 128), "wisdm": (32, 64), "watch": (32, 64)}
+SIZES = {"mnist": (32, 64, 96, 128, 256), "fashion-mnist": (32, 64, 96, 128, 256), "wisdm": (32, 64), "watch": (32, 64)}
 """Gates of metabit's networks."""
 NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion", "wisdm": "wisdm", "watch": "watch"}
 HEADS = (32, 64)
@@ -87,7 +87,7 @@ LEARNERS = {
 """Data -> learner -> units."""
 LEARNER_NAMES = {"head": "metabit, {} gates and head", "votes": "metabit, votes, {} graded units", "sgd": "float SGD, {} units",
                  "niti": "int8 in place, {} units"}  # fmt: skip
-WARM = 1500
+WARM = 600
 """Samples that a learner by votes has seen before, so that its batch is full."""
 ROOMY = 1 << 20
 
@@ -199,7 +199,7 @@ def _learner(asked: Cell, data: DataSet) -> Row:
         experiment = streams.EXPERIMENTS["permuted-mnist-1"]
         image = streams.first_image(experiment, streams.LARGEST["784-192-10, 4 bits"], seed)
         x, y = (
-            np.concatenate(part) for part in zip(*islice(streams.Stream(experiment, seed).samples(0), 20), strict=True)
+            np.concatenate(part) for part in zip(*islice(streams.Stream(experiment, seed).samples(0), 10), strict=True)
         )
         return _metabit_steps(image, x[: WARM + SAMPLES], y[: WARM + SAMPLES], WARM)
     parts = problem(asked["data"], seed).parts if asked["data"] in SENSORS else ()

@@ -67,11 +67,11 @@ def table(found: Sequence[Network]) -> list[str]:
 
 
 def verdicts(found: Sequence[Network]) -> list[str]:
-    """A sentence for each int8 network: is a metabit network that reaches its accuracy not worse in flash and cycles at once?"""
+    """A sentence for each rival: is a metabit network that reaches its accuracy not worse in flash and cycles at once?"""
     ours = [network for network in found if network["name"].startswith("metabit") and "head" not in network["name"]]
     lines = []
     for rival in found:
-        if "int8" not in rival["name"] or not ours:
+        if rival["name"].startswith("metabit") or not ours:
             continue
         about = f"**{rival['name']}** ({rival['accuracy']:.2f} %)"
         able = [one for one in ours if one["accuracy"] >= rival["accuracy"]]
@@ -84,7 +84,7 @@ def verdicts(found: Sequence[Network]) -> list[str]:
             continue
         one = min(able, key=lambda one: max(_ratios(one, rival).values()))
         worse = [name for name, ratio in _ratios(one, rival).items() if ratio > 1]
-        word = f"metabit is worse in {' and '.join(worse)}" if worse else "metabit is not worse in any"
+        word = f"metabit is worse in {', '.join(worse)}" if worse else "metabit is not worse in any"
         lines.append(f"* {about}: {one['name'][9:]} ({one['accuracy']:.2f} %) {_against(one, rival)}: {word}.")
     return lines
 
@@ -228,7 +228,7 @@ def pages_of(benchmark: Benchmark) -> dict[str, str]:
         for data, found in networks(benchmark, experiment).items():
             lines += ["", f"## {data}", "", *table(found)]
             said = verdicts(found)
-            lines += ["", "At the accuracy of each int8 network:", "", *said] if said else []
+            lines += ["", "At the accuracy of each rival:", "", *said] if said else []
             lines += ["", small(found)] if data == "MNIST" else []
     lines += learning(benchmark)
     return {PAGE: "\n".join(lines) + "\n", "README.md": readme(benchmark)}
