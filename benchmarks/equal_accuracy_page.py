@@ -139,8 +139,8 @@ LEARNING = """One step in place, after the prediction of the same sample. RAM: e
 Old/new: test accuracy of the old people and of the new ones, before the new people's samples and after them, each sample once,
 seeds {seeds}. SGD and int8 learn every weight of a hidden layer and an output, from a network that was trained before deployment on
 the old people (the int8 network after NITI, arXiv:2009.13108: weights, activations and errors of 8 bits, stochastic rounding);
-their rates were chosen at another seed. The head and the votes are metabit's. Worst: of {samples} steps, by votes with a full
-batch."""
+their rates were chosen at another seed. The head and the votes are metabit's. Worst: of {samples} steps, by votes after 600
+others, so that the batch is full."""
 
 
 def learning(benchmark: Benchmark) -> list[str]:

@@ -187,7 +187,7 @@ def columns(
     train(net, x, y, seed, encoder.compare, settings)
     found = _integers(net)
     sides = np.maximum(np.maximum(found.first, 0).sum(1), np.maximum(-found.first, 0).sum(1))
-    factor = np.minimum(1, 32000 / sides)[:, None]  # no input brings a unit's sum out of 16 bits
+    factor = np.minimum(1, 32000 / np.maximum(sides, 1))[:, None]  # no input brings a unit's sum out of 16 bits
     first = np.round(found.first * factor).astype(np.int64)
     slope = found.slope / factor[:, 0]
     shift = int(np.clip(13 - math.ceil(math.log2(slope.max())), 0, 20))
