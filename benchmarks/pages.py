@@ -30,6 +30,7 @@ NAMES = (
     "train_step",
     "kernels",
     "boot",
+    "equal_accuracy",
     "host",
 )
 INDEX = "docs/results/README.md"

@@ -27,7 +27,9 @@ Data = Annotated[str, Option("--data", help=f"Dataset to test on, or to learn: {
 OfModel = Annotated[
     str | None,
     Option(
-        "--data", help=f"Dataset to test on, or to learn: {HELP} Without it {DIGITS}, if they fit.", show_default=False
+        "--data",
+        help=f"Dataset to test on, or to learn: {HELP} Without it {DIGITS}, or else the built-in data of the training.",
+        show_default=False,
     ),
 ]
 Learn = Annotated[bool, Option("--learn", help="Learn the training part, one sample at a time, in place.")]
@@ -70,10 +72,10 @@ def opened(names: Iterable[str], frozen: Frozen, seed: int, quiet: bool) -> dict
 
 
 def of_model(data: str | None, image: Path, frozen: Frozen, seed: int) -> str:
-    """The dataset of --data; without it, digits, where the network takes them and was not trained on a user's own data.
+    """The dataset of --data; without it, digits, or where they do not fit, the built-in data that the network was trained on.
 
     Raises:
-        UsageError: they do not fit; the message names the data that the network was trained on, if that is known.
+        UsageError: neither is there; the message names the user's own data that the network was trained on, if that is known.
     """
     if data is not None:
         return data
@@ -85,8 +87,10 @@ def of_model(data: str | None, image: Path, frozen: Frozen, seed: int) -> str:
     try:
         stream.open_task(DIGITS, frozen, seed=seed)
     except (UsageError, DataError) as wrong:
-        way_out = f"it was trained on {known}, give --data {known}" if known else "give your data by --data"
-        raise UsageError(f"--data is missing, and {DIGITS} do not fit {image} ({wrong}): {way_out}") from None
+        if known is not None:
+            return known
+        found = f"--data is missing, and {DIGITS} do not fit {image} ({wrong})"
+        raise UsageError(f"{found}: give your data by --data") from None
     return DIGITS
 
 

@@ -139,8 +139,8 @@ class Program:
             other_ram=ram - stack - state - arena,
         )
 
-    def check(self, board: Board) -> None:
-        """Raise BuildError for a wrong entry point, a wrong float ABI, soft floats, or FPU code on a core without an FPU."""
+    def check(self, board: Board, floats: bool = False) -> None:
+        """Raise BuildError for a wrong entry point, a wrong float ABI, soft floats unless `floats`, or FPU code without an FPU."""
         vectors = next((blob for at, blob in self.segments if at == board.flash.origin + board.flash.boot), b"")
         reset = int.from_bytes(vectors[4:8], "little")
         if reset != self.entry or reset != self.symbol("Reset_Handler").address | 1:
@@ -150,7 +150,7 @@ class Program:
         if bool(self._elf["e_flags"] & _HARD_FLOAT_ABI) != board.core.fpu:
             raise BuildError(f"the float ABI is not the one of {board.core.title}")
         helper = next((name for name in self.symbols if _SOFT_FLOAT.fullmatch(name)), None)
-        if helper is not None:
+        if helper is not None and not floats:
             raise BuildError(
                 f"soft-float helper {helper} was linked: the runtime uses integers only, so another source uses a float"
             )

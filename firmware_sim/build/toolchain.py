@@ -119,11 +119,13 @@ def compile_elf(
     stack_size: int | None = None,
     opt: str = "-Os",
     compiler: Compiler = "zig",
+    floats: bool = False,
 ) -> Path:
     """Compile and link C and assembler sources for a board, check the result, and cache it by the hash of its inputs.
 
     apart: sources with defines of their own. All other sources compile alike for every image, so zig's cache holds them.
-    files: data that the assembler sources include by name (.incbin).
+    files: data that the assembler sources include by name (.incbin). floats: the program may compute with floats in software,
+    as rivals of benchmarks do.
     """
     if stack_size is None:
         stack_size = load_budgets().of(board.name).stack_bytes
@@ -148,7 +150,7 @@ def compile_elf(
             for name, blob in (files or {}).items():
                 (place / name).write_bytes(blob)
             _link([*command, *includes], sources, own, board, stack_size, place, compiler)
-            Program.read(place / "firmware.elf").check(board)
+            Program.read(place / "firmware.elf").check(board, floats)
             write_whole(target, (place / "firmware.elf").read_bytes())
     return target
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from metabit import train
+from metabit.cli import datasets
 from metabit.data import load
 from metabit.export import read_image
 from metabit.runtime import Model
@@ -217,6 +218,16 @@ def test_a_board_computes_and_learns_the_same(metabit: Any, files: None, trained
     board = metabit("simulate", *words, "--board", "rp2040").json()
     here = metabit("run", *words).json()
     assert board["accuracy_after"] == here["accuracy_after"] and board["prequential"] == here["prequential"]
+
+
+def test_without_data_it_is_the_built_in_data_of_the_training(
+    metabit: Any, files: None, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metabit("export", trained, "-o", "out", "--formats", "mbit")
+    image = Path("out/model.mbit")
+    monkeypatch.setattr(datasets, "trained_on", lambda image: "mnist")
+    assert datasets.of_model(None, image, read_image(image.read_bytes()), 0) == "mnist"
+    assert datasets.of_model("all.csv", image, read_image(image.read_bytes()), 0) == "all.csv"
 
 
 def test_every_engine_agrees(metabit: Any, files: None, trained: Path) -> None:
