@@ -76,7 +76,7 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
     arena->active = take(&next, (most_inputs + 9u) / 2u);
     arena->carry = take(&next, most_inputs / 16u + kernel + 9u);
     arena->kernel_scratch = take(&next, most_work);
-    arena->graded_values = take(&next, graded);
+    arena->graded_values = take(&next, larger(graded, MB_WORDS(graded) * (MB_PLANES_MAX + 2u)));
     arena->values = take(&next, (gated + 3u) / 4u);
     arena->scores = take(&next, mb_u16_at(m->image + MB_AT_CLASSES));
     arena->votes.slot = NULL;

@@ -1,7 +1,10 @@
 /* Lists of active inputs, and bit-sliced sums of their columns. */
 #include "sums.h"
 
+#include <string.h>
+
 #include "adder.h"
+#include "image.h"
 #include "thumb1.h"
 
 #define LANES mb_word
@@ -54,14 +57,21 @@ static void transpose(uint32_t *a)
     mb_swap_bits(a, 1, 1, 0x55555555u);
 }
 
-/* Collects lanes `lane`, 8 + lane, 16 + lane and 24 + lane of up to eight planes into one byte each. */
-MB_INLINE uint32_t lane_bytes(const uint32_t *v, unsigned planes, uint32_t lane)
+#endif
+
+#if !defined(__OPTIMIZE_SIZE__) || MB_HAS_GRADED
+/* Transposes up to eight planes: bit p of byte m of a[i] = lane 8 m + i of plane p. */
+MB_NOINLINE void transpose_bytes(const uint32_t *v, unsigned planes, uint32_t *a)
 {
-    uint32_t bytes = 0;
-    for (unsigned p = 0; p < planes; p++) {
-        bytes |= ((v[p] >> lane) & 0x01010101u) << p;
+    uint32_t b[8];
+    MB_UNROLLED
+    for (unsigned p = 0; p < 8u; p++) {
+        b[p] = p < planes ? v[p] : 0;
     }
-    return bytes;
+    mb_swap_bits(b, 4, 4, 0x0F0F0F0Fu);
+    mb_swap_bits(b, 2, 2, 0x33333333u);
+    mb_swap_bits(b, 1, 1, 0x55555555u);
+    memcpy(a, b, sizeof b);
 }
 #endif
 
@@ -82,18 +92,33 @@ void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t 
         }
         return;
     }
-    const unsigned low = planes < 8u ? planes : 8u, middle = planes < 16u ? planes - low : 8u;
-    for (uint32_t lane = 0; lane < 8u && lane < n; lane++) {
-        uint32_t a = lane_bytes(v, low, lane), b = lane_bytes(v + low, middle, lane);
-        uint32_t c = planes > 16u ? lane_bytes(v + 16, planes - 16u, lane) : 0;
-        for (uint32_t i = lane; i < n; i += 8u, a >>= 8, b >>= 8, c >>= 8) {
-            const uint32_t x = (a & 255u) | (b & 255u) << 8 | (c & 255u) << 16;
-            values[i] = (int32_t)(((x - minus + sign) & bits) - sign);
+#endif
+#if !defined(__OPTIMIZE_SIZE__) || MB_HAS_GRADED
+    if (planes < 16u) { /* two values in a word: less than 2^15 each, so that no sum of two reaches the next */
+        const uint32_t both = bits * 0x10001u, more = ((sign - minus) & bits) * 0x10001u;
+        uint32_t low[8], high[8];
+        transpose_bytes(v, planes, low);
+        transpose_bytes(v + 8, planes < 8u ? 0 : planes - 8u, high);
+        MB_ROLLED
+        for (uint32_t i = 0; i < 8u && i < n; i++, values++) {
+            const uint32_t x = low[i], y = high[i];
+            const uint32_t even = (((x & 0x00FF00FFu) | (y & 0x00FF00FFu) << 8) + more) & both;
+            const uint32_t odd = (((x >> 8 & 0x00FF00FFu) | (y & 0xFF00FF00u)) + more) & both;
+            values[0] = (int32_t)((even & 0xFFFFu) - sign);
+            if (8u + i < n) {
+                values[8] = (int32_t)((odd & 0xFFFFu) - sign);
+            }
+            if (16u + i < n) {
+                values[16] = (int32_t)((even >> 16) - sign);
+            }
+            if (24u + i < n) {
+                values[24] = (int32_t)((odd >> 16) - sign);
+            }
         }
+        return;
     }
-#else
+#endif
     for (uint32_t i = 0; i < n; i++) {
         values[i] = (int32_t)(((mb_lane_bits(v, planes, i) - minus + sign) & bits) - sign);
     }
-#endif
 }

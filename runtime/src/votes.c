@@ -215,10 +215,7 @@ MB_NOINLINE void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t 
 static mb_ramp score(const mb_layer *l, const mb_arena *arena, const int32_t *values)
 {
     const mb_ramp ramp = mb_ramp_of(l, values);
-    if (values != arena->graded_values) {
-        memcpy(arena->graded_values, values, sizeof(int32_t) * l->units);
-    }
-    mb_grade(l, ramp, arena->graded_values);
+    mb_grade(l, ramp, values, arena->graded_values);
     mb_graded_output(l + 1, arena->graded_values, arena->scores);
     return ramp;
 }
