@@ -112,18 +112,19 @@ void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits)
 MB_INLINE void add_ten(uint32_t lanes16, const uint8_t *sign, const int32_t *grade, uint32_t count, uint32_t half, uint32_t c,
                        uint32_t *sums)
 {
-    uint32_t a = 0, b = 0, d = 0, e = 0, f = 0;
-    const uint32_t shift = 16u - half, ones = 0x10001u;
-    for (uint32_t j = 0; j < count; j++) {
-        uint32_t w = mb_lanes_at(sign, j, lanes16);
-        const uint32_t x = (uint32_t)*grade++;
-        w = (lanes16 ? w | w << shift : w) >> c;
+    const int32_t *const end = grade + count;
+    uint32_t a = 0, b = 0, d = 0, e = 0, f = 0, ones = 0x10001u;
+    const uint32_t twice = 1u + (0x10000u >> half);
+    MB_OPAQUE(ones);
+    do {
+        const uint32_t x = (uint32_t)*grade++, w = (lanes16 ? mb_lanes_at(sign, 0, 1) * twice : mb_lanes_at(sign, 0, 0)) >> c;
+        sign += lanes16 ? 2 : 4;
         a += x * (w & ones);
         b += x * (w >> 1 & ones);
         d += x * (w >> 2 & ones);
         e += x * (w >> 3 & ones);
         f += x * (w >> 4 & ones);
-    }
+    } while (grade != end);
     sums[0] = a, sums[1] = b, sums[2] = d, sums[3] = e, sums[4] = f;
 }
 
@@ -131,9 +132,10 @@ void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores)
 {
     const uint32_t lanes = l->lanes16 ? 16u : 32u, inputs = l->inputs, half = l->lanes16 ? (l->units + 1u) / 2u : 16u;
     int32_t sum = 0;
-    for (uint32_t j = 0; j < inputs; j++) {
-        sum += grades[j];
-    }
+    const int32_t *grade = grades;
+    do {
+        sum += *grade++;
+    } while (grade != grades + inputs);
     for (uint32_t first = 0; first < l->units; first += lanes) {
         const uint8_t *const sign = l->sign + first / 8u * (inputs + 1u);
         for (uint32_t c = 0; c < half; c += 5u) {

@@ -16,6 +16,9 @@ typedef struct mb_visit_rate {
 
 /// Errors (error.c) ///
 
+/* table [32] = sums of +-error[i] of five units, for each pattern of their weights. */
+void mb_five_signed_sums(const int32_t *error, int32_t *table);
+
 mb_error_norm mb_error_norm_of(const int32_t *error, uint32_t units);
 
 /* Softmax less one-hot, in 1/4096. error [classes] holds indices into the exponential table, 0 for the best class, on entry
@@ -62,10 +65,9 @@ void mb_update(const mb_layer *l, const int32_t *error, mb_visit_rate rate, uint
 /* One step of a graded layer that learns by votes, after the forward pass up to its input. */
 void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info);
 
-/* values [4][N] = V of all units in four passes with sampled weights. Their sum is four times the V of the average weights.
- * scratch: 4 * MB_PLANES_MAX words. */
+/* values [4][N] = V of all units in four passes with sampled weights. Their sum is four times the V of the average weights. */
 void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values,
-                      int32_t *scratch);
+                      struct mb_fours *f);
 
 /// Levels and heads (levels.c, head.c) ///
 

@@ -1,67 +1,111 @@
-/* Four passes of a graded layer with sampled weights, side by side: docs/learning-rule.md, "Graded units and votes". Where the
- * core has vectors, one vector holds the same word of all four passes; elsewhere the four words lie in four arrays. */
-#include <string.h>
-
+/* Four passes of a graded layer with sampled weights, side by side: docs/learning-rule.md, "Graded units and votes". */
 #include "adder.h"
+#include "fours.h"
 #include "layers.h"
 #include "synapse.h"
 
 #if MB_HAS_GRADED && MB_HAS_LEARN
 
+typedef char fours_fit[sizeof(mb_fours) == 4u * MB_FOURS_WORDS ? 1 : -1];
+
 #if defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
-typedef uint32_t four __attribute__((vector_size(16), aligned(4), may_alias)); /* aligned as the arena is */
-enum { PARTS = 1 };
-#define PUT(v, step, i, a, b, c, d) ((v)[i] = (four){(a), (b), (c), (d)})
-#define GET(v, step, i, pass) (v)[i][pass]
-#define LANES four
+#define LANES mb_four
 #define ADD_EIGHT static void add_eight
 #define MORE(carry) 1
 #include "add_eight.inc"
 #else
-typedef mb_word four;
-enum { PARTS = 4 };
-#define PUT(v, step, i, a, b, c, d) \
-    ((v)[i] = (a), (v)[(step) + (i)] = (b), (v)[2u * (step) + (i)] = (c), (v)[3u * (step) + (i)] = (d))
-#define GET(v, step, i, pass) (v)[(step) * (pass) + (i)]
 #define add_eight mb_add_eight
 #endif
 
-void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values,
-                      int32_t *scratch)
+static void add_carries(mb_fours *f)
 {
-    const uint32_t low_bits = (uint32_t)l->bits - 1u, planes = l->planes;
-    four *const v = (four *)(void *)scratch;
+    for (unsigned q = 0; q < MB_PARTS; q++) {
+        add_eight(f->v + q * MB_FOURS_STEP + 5u, f->planes - 5u, f->carries + 8u * q);
+    }
+    f->waiting = 0;
+}
+
+void mb_add_fours(mb_fours *f)
+{
+    mb_four *v = f->v, *carry = f->carries + f->waiting;
+    const mb_four *w = f->words;
+    do {
+        mb_four ones = v[2], twos = v[3], fours = v[4];
+        MB_ADD_EIGHT_OF(mb_four, *carry, ones, twos, fours, w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]);
+        v[2] = ones;
+        v[3] = twos;
+        v[4] = fours;
+        v += MB_FOURS_STEP;
+        carry += 8;
+        w += 8;
+    } while (v != f->v + MB_FOURS_STEP * MB_PARTS);
+    if (++f->waiting == 8u) {
+        add_carries(f);
+    }
+}
+
+/* Zeroes the words from `count` on, of eight of each sum. */
+static void clear_from(mb_four *words, uint32_t count)
+{
+    for (uint32_t i = count; i < 8u; i++) {
+        MB_PUT(words, 8u, i, 0, 0, 0, 0);
+    }
+}
+
+void mb_end_fours(mb_fours *f, uint32_t count)
+{
+    if (count != 0) {
+        clear_from(f->words, count);
+        mb_add_fours(f);
+    }
+    if (f->waiting != 0) {
+        clear_from(f->carries, f->waiting);
+        add_carries(f);
+    }
+}
+
+void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values, mb_fours *f)
+{
+    const uint32_t low_bits = (uint32_t)l->bits - 1u, planes = l->planes, inputs = l->inputs, units = l->units;
+    const mb_word *sign = (const mb_word *)(const void *)l->sign, *fold = l->fold;
+    const mb_word *top = (const mb_word *)(const void *)l->levels;
     uint32_t z = *generator;
-    for (uint32_t r = 0; 32u * r < l->units; r++) {
-        const mb_word *sign = (const mb_word *)(const void *)l->sign + r * (l->inputs + 1u);
-        const mb_word *top = (const mb_word *)(const void *)l->levels + r * l->inputs * low_bits;
-        const uint32_t here = l->units - 32u * r < 32u ? l->units - 32u * r : 32u;
-        const mb_word *fold = l->fold + r * planes;
-        uint32_t column[MB_PLANES_MAX + 1];
-        for (unsigned p = 0; p < planes; p++) {
-            PUT(v, MB_PLANES_MAX, p, fold[p], fold[p], fold[p], fold[p]);
+    f->planes = planes + 1u < MB_FOURS_MIN ? MB_FOURS_MIN : planes + 1u;
+    f->waiting = 0;
+    for (uint32_t first = 0; first < units; first += 32u, sign += inputs + 1u, top += inputs * low_bits, fold += planes) {
+        const uint16_t *next = list;
+        uint32_t left = active, count;
+        MB_PUT(f->v, MB_FOURS_STEP, 0, 0, 0, 0, 0); /* V = 2 (fold + 2 sum - n) */
+        for (unsigned p = 1; p < f->planes; p++) {
+            const uint32_t start = p <= planes ? fold[p - 1u] : 0;
+            MB_PUT(f->v, MB_FOURS_STEP, p, start, start, start, start);
         }
-        for (uint32_t i = 0; i < active; i += 8u) {
-            four w[8 * PARTS];
-            const uint32_t count = active - i < 8u ? active - i : 8u;
-            if (count < 8u) {
-                memset(w, 0, sizeof w);
-            }
-            for (uint32_t k = 0; k < count; k++) { /* each unsure weight is flipped in one of the four passes */
-                const uint32_t j = list[i + k], s = sign[j], unsure = low_bits != 0 ? s ^ top[j * low_bits] : 0;
+        do {
+            mb_four *w = f->words, *const end = w + (left < 8u ? left : 8u);
+            count = (uint32_t)(end - w);
+            while (w != end) { /* each unsure weight is flipped in one of the four passes */
+                const uint32_t j = *next++, s = sign[j], unsure = s ^ top[j * low_bits];
                 const uint32_t one = unsure & mb_draw32(&z), none = unsure ^ one, other = z << 13 | z >> 19;
-                PUT(w, 8u, k, s ^ (one & other), s ^ (one & ~other), s ^ (none & other), s ^ (none & ~other));
+                const uint32_t a = s ^ (one & other), b = s ^ (none & other);
+                MB_PUT(w, 8u, 0, a, a ^ one, b, b ^ none);
+                w++;
             }
-            for (unsigned q = 0; q < PARTS; q++) {
-                add_eight(v + q * MB_PLANES_MAX + 1u, planes - 1u, w + 8u * q);
+            left -= count;
+            if (count == 8u) {
+                mb_add_fours(f);
             }
-        }
-        column[0] = 0;
+        } while (count == 8u);
+        mb_end_fours(f, count);
         for (unsigned q = 0; q < 4u; q++) {
-            for (unsigned p = 0; p < planes; p++) {
-                column[p + 1u] = GET(v, MB_PLANES_MAX, p, q);
+#if defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
+            uint32_t column[MB_FOURS_STEP];
+            for (unsigned p = 0; p <= planes; p++) {
+                column[p] = MB_GET(f->v, MB_FOURS_STEP, p, q);
             }
-            mb_lane_values(column, planes + 1u, 2u * active, values + q * l->units + 32u * r, here);
+#else
+            const uint32_t *const column = f->v + MB_FOURS_STEP * q;
+#endif
+            mb_lane_values(column, planes + 1u, 2u * active, values + q * units + first, units - first < 32u ? units - first : 32u);
         }
     }
     *generator = z;

@@ -1,6 +1,7 @@
 /* Learning by votes: one step of the graded layer below the output. docs/learning-rule.md, "Graded units and votes". */
 #include <string.h>
 
+#include "fours.h"
 #include "layers.h"
 #include "synapse.h"
 
@@ -64,18 +65,46 @@ static uint32_t projected_error(const int32_t *d, uint32_t classes, uint16_t lab
     return true_error;
 }
 
-/* Adds -sign(V) * b to delta [N] for each unit on the ramp, where b [N] is the error that the output passes down. A closed unit gets
- * a quarter of that if it should open, else nothing. */
-static void add_delta(const mb_layer *l, mb_ramp ramp, const int32_t *values, const int32_t *below, int32_t *delta)
+/* Adds -sign(V) * b to delta [N] for each unit on the ramp, where b is the error that the output passes down. A closed unit gets a
+ * quarter of that if it should open, else nothing. few: b is looked up in two tables of five classes; else it lies in below [N]. */
+MB_INLINE void add_delta(uint32_t few, const mb_layer *l, mb_ramp ramp, const int32_t *values, const int32_t *below, int32_t *delta)
 {
-    for (uint32_t i = 0; i < l->units; i++) {
-        const uint32_t size = mb_magnitude(values[i]);
-        int32_t b = size > ramp.low ? below[i] : 0;
-        if (size >= ramp.high) { /* a quarter: without it nothing could open a unit that is always closed */
-            b = b < 0 ? -(-b >> 2) : 0;
+    const mb_half *w = (const mb_half *)(const void *)l[1].sign;
+    const int32_t *const end = values + l->units;
+    do {
+        const int32_t v = *values++;
+        const uint32_t size = mb_magnitude(v), classes = few ? *w++ : 0;
+        if (size > ramp.low) {
+            int32_t b = few ? below[classes & 31u] + below[32u + (classes >> 5)] : *below;
+            if (size >= ramp.high) { /* a quarter: without it nothing could open a unit that is always closed */
+                b = b < 0 ? -(-b >> 2) : 0;
+            }
+            *delta += v < 0 ? b : -b;
         }
-        delta[i] += values[i] < 0 ? b : -b;
+        delta++;
+        below += !few;
+    } while (values != end);
+}
+
+/* The same from the error of the output. */
+static void pass_down(const mb_layer *l, const mb_arena *arena, mb_ramp ramp, const int32_t *values, int32_t *error, int32_t *delta)
+{
+    const mb_layer *const out = l + 1;
+    if (out->units <= 10u) {
+        int32_t e[10], *const tables = arena->learn_scratch;
+        memset(e, 0, sizeof e);
+        memcpy(e, error, sizeof(int32_t) * out->units);
+        mb_five_signed_sums(e, tables);
+        mb_five_signed_sums(e + 5, tables + 32);
+        add_delta(1, l, ramp, values, tables, delta);
+        return;
     }
+    if (out->lanes16) {
+        (void)mb_backward_lanes16(out, error, NULL, arena->graded_values, arena->learn_scratch);
+    } else {
+        mb_backward(out, error, NULL, out->inputs, arena->graded_values, arena->learn_scratch);
+    }
+    add_delta(0, l, ramp, values, arena->graded_values, delta);
 }
 
 /// Votes of one sample ///
@@ -84,59 +113,49 @@ static void add_delta(const mb_layer *l, mb_ramp ramp, const int32_t *values, co
 MB_NOINLINE int draw_votes(const mb_layer *l, const mb_votes *votes, uint32_t slot, const int32_t *delta, mb_visit_rate rate,
                     uint32_t *generator)
 {
-    const uint32_t words = MB_WORDS(l->units), pitch = l->batch >> 5, shift = slot & 31u;
-    uint32_t *const drawn = votes->drawn + 3u * words * slot;
+    const uint32_t rows = MB_WORDS(l->units), inputs = MB_WORDS(mb_values(l));
+    uint32_t *const first = votes->drawn + 3u * rows * slot, *drawn = first, z = *generator;
     int any = 0;
-    for (uint32_t i = 0; i < l->units; i++) {
-        const uint32_t strength = delta[i] == 0 ? 0 : (3u * mb_unit_rate(rate, delta[i]) + mb_draw(generator)) >> 16;
-        if (strength == 0) {
-            continue;
+    for (uint32_t left = l->units; left != 0; drawn += 3) {
+        const uint32_t here = left < 32u ? left : 32u;
+        uint32_t down = 0, one = 0, two = 0;
+        for (uint32_t i = 0, bit = 1; i < here; i++, bit <<= 1) {
+            const int32_t d = *delta++;
+            const uint32_t strength = d == 0 ? 0 : (3u * mb_unit_rate(rate, d) + mb_draw(&z)) >> 16;
+            if (strength != 0) {
+                down |= d > 0 ? bit : 0;
+                one |= strength & 1u ? bit : 0;
+                two |= strength & 2u ? bit : 0;
+            }
         }
-        if (!any) { /* only now is the sample that had the slot before overwritten */
-            memset(drawn, 0, sizeof(uint32_t) * 3u * words);
+        left -= here;
+        if (!any && (one | two) != 0) { /* only now is the sample that had the slot before overwritten */
+            memset(first, 0, sizeof *first * (uint32_t)(drawn - first));
             any = 1;
         }
-        const uint32_t bit = 1u << (i & 31u);
-        drawn[i >> 5] |= delta[i] > 0 ? bit : 0;
-        drawn[words + (i >> 5)] |= strength & 1u ? bit : 0;
-        drawn[2u * words + (i >> 5)] |= strength & 2u ? bit : 0;
+        if (any) {
+            drawn[0] = down;
+            drawn[1] = one;
+            drawn[2] = two;
+        }
     }
-    for (uint32_t j = 0; any && j < mb_values(l); j++) {
-        uint32_t *const kept = votes->inputs + j * pitch + (slot >> 5);
-        *kept = (*kept & ~(1u << shift)) | ((l->in[j >> 5] >> (j & 31u)) & 1u) << shift;
+    if (any) {
+        memcpy(votes->inputs + inputs * slot, l->in, sizeof *l->in * inputs);
     }
+    *generator = z;
     return any;
 }
 
 /// Counting ///
 
-/* Votes of 32 units for one input, up and down, as bit-sliced sums. Eight samples' votes are added at a time. */
-typedef struct tally {
-    uint32_t up[COUNT_PLANES], down[COUNT_PLANES];
-    uint32_t one_up[8], one_down[8], two_up[8], two_down[8], pending;
-} tally;
-
-/* Adds the pending votes. */
-static void settle(tally *t)
-{
-    for (uint32_t i = t->pending; i < 8u; i++) {
-        t->one_up[i] = t->one_down[i] = t->two_up[i] = t->two_down[i] = 0;
-    }
-    mb_add_eight(t->up, COUNT_PLANES, t->one_up);
-    mb_add_eight(t->up + 1, COUNT_PLANES - 1, t->two_up);
-    mb_add_eight(t->down, COUNT_PLANES, t->one_down);
-    mb_add_eight(t->down + 1, COUNT_PLANES - 1, t->two_down);
-    t->pending = 0;
-}
-
 /* Returns the fewest votes that can be enough. pre: need[] never falls. */
-static int32_t fewest(const mb_layer *l)
+static uint32_t fewest(const mb_layer *l)
 {
     uint32_t s = 1;
     while (s < 3u * l->batch * l->depth && 16u * s <= l->own.need[s]) {
         s++;
     }
-    return (int32_t)s;
+    return s;
 }
 
 /* Moves one synapse if its votes, `ups` against `downs`, are enough. */
@@ -159,52 +178,106 @@ MB_NOINLINE void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32
     }
 }
 
-/* Adds the votes of the samples whose bit in `on` is set, of 32 samples. drawn: the votes of the first of them. */
-static void count_samples(uint32_t on, const uint32_t *drawn, uint32_t words, tally *t)
+/* Bit k = whether one input bit is on in sample k of 32. sample: the word of the first that has this bit; `words` a sample. */
+static uint32_t gather(const uint32_t *sample, uint32_t words, uint32_t bit)
 {
-    uint16_t list[32];
-    const uint16_t *const end = mb_list_bits(list, on, 0);
-    for (const uint16_t *b = list; b != end; b++) {
-        const uint32_t *const a = drawn + 3u * words * *b;
-        const uint32_t down = a[0], one = a[words], two = a[2u * words];
-        t->one_up[t->pending] = one & ~down;
-        t->one_down[t->pending] = one & down;
-        t->two_up[t->pending] = two & ~down;
-        t->two_down[t->pending] = two & down;
-        if (++t->pending == 8u) {
-            settle(t);
+    const uint32_t mask = 1u << bit, *const end = sample + 32u * words;
+    uint32_t on = 0;
+    do { /* the last sample's bit ends at `bit`, the one before it below */
+        on = (on >> 1 | on << 31) | (*sample & mask);
+        sample += words;
+        on = (on >> 1 | on << 31) | (*sample & mask);
+        sample += words;
+        on = (on >> 1 | on << 31) | (*sample & mask);
+        sample += words;
+        on = (on >> 1 | on << 31) | (*sample & mask);
+        sample += words;
+    } while (sample != end);
+    return on << (31u - bit) | on >> 1 >> bit;
+}
+
+/* Lists the kept samples in which a plane of input j is on, once a plane, behind their number. Returns the end. */
+MB_NOINLINE uint16_t *list_samples(const mb_layer *l, const uint32_t *kept, uint32_t j, uint16_t *list)
+{
+    const uint32_t values = mb_values(l), words = MB_WORDS(values);
+    uint16_t *next = list + 1;
+    for (uint32_t bit = j; bit < values; bit += l->inputs) {
+        const uint32_t *sample = kept + (bit >> 5);
+        for (uint32_t base = 0; base < l->batch; base += 32u, sample += 32u * words) {
+            next = mb_list_bits_unordered(next, gather(sample, words, bit & 31u), base);
         }
+    }
+    *list = (uint16_t)(next - list - 1);
+    return next;
+}
+
+/* sum [planes] = sum q of f + twice sum q + 2. */
+static void add_twice(const mb_fours *f, uint32_t q, unsigned planes, uint32_t *sum)
+{
+    uint32_t carry = 0;
+    for (unsigned p = 0; p < planes; p++) {
+        MB_FULL_ADD(carry, sum[p], MB_GET(f->v, MB_FOURS_STEP, p + 2u, q), MB_GET(f->v, MB_FOURS_STEP, p + 1u, q + 2u), carry);
     }
 }
 
-/* Counts the votes for the inputs slot, slot + batch, slot + 2 batch, ... */
-MB_NOINLINE void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t slot, uint32_t *generator, mb_learn_info *info)
+/* up, down [planes] = votes of 32 units, from the listed samples. drawn: those of the first sample. Returns planes, the last of
+ * which is 0. */
+MB_NOINLINE unsigned add_votes(const uint16_t *list, uint32_t count, const uint32_t *drawn, uint32_t step, mb_fours *f, uint32_t *up,
+                               uint32_t *down)
 {
-    const uint32_t words = MB_WORDS(l->units), pitch = l->batch >> 5;
-    const int32_t least = fewest(l);
-    for (uint32_t r = 0; r < words; r++) {
-        uint32_t some[8] = {0, 0, 0, 0, 0, 0, 0, 0}; /* bit b: some of these 32 units vote in sample b */
-        for (uint32_t b = 0; b < l->batch; b++) {
-            const uint32_t *drawn = votes->drawn + (3u * b + 1u) * words + r;
-            some[b >> 5] |= (uint32_t)((drawn[0] | drawn[words]) != 0) << (b & 31u);
+    unsigned planes = MB_FOURS_MIN - 2;
+    while (3u * count >> (planes - 1u) != 0) { /* post: planes <= 14, because 3 count <= 3 * 256 samples * 8 planes < 2^13 */
+        planes++;
+    }
+    f->planes = planes + 2u;
+    f->waiting = 0;
+    for (unsigned p = 1; p < planes + 2u; p++) {
+        MB_PUT(f->v, MB_FOURS_STEP, p, 0, 0, 0, 0);
+    }
+    uint32_t here;
+    do {
+        mb_four *w = f->words, *const end = w + (count < 8u ? count : 8u);
+        here = (uint32_t)(end - w);
+        while (w != end) {
+            const uint32_t *const a = drawn + *list++ * step, minus = a[0], one = a[1], two = a[2];
+            MB_PUT(w, 8u, 0, one & ~minus, one & minus, two & ~minus, two & minus);
+            w++;
         }
+        count -= here;
+        if (here == 8u) {
+            mb_add_fours(f);
+        }
+    } while (here == 8u);
+    mb_end_fours(f, here);
+    add_twice(f, 0, planes, up);
+    add_twice(f, 1, planes, down);
+    return planes;
+}
+
+/* Counts the votes for the inputs slot, slot + batch, slot + 2 batch, ... */
+MB_NOINLINE void count_votes(const mb_layer *l, const mb_arena *arena, uint32_t slot, uint32_t *generator, mb_learn_info *info)
+{
+    const mb_votes *const votes = &arena->votes;
+    const uint32_t rows = MB_WORDS(l->units), least = fewest(l), room = (uint32_t)((uint16_t *)(void *)votes->slot - votes->lists);
+    const int all = room >= mb_counted(l) * mb_list_room(l); /* the lists of all inputs fit, for every row */
+    for (uint32_t r = 0; r < rows; r++) {
+        uint16_t *list = votes->lists;
         for (uint32_t j = slot; j < l->inputs; j += l->batch) {
-            tally t;
-            memset(&t, 0, sizeof t);
-            for (uint32_t p = 0; p < l->depth; p++) {
-                for (uint32_t w = 0; w < pitch; w++) {
-                    const uint32_t on = votes->inputs[(p * l->inputs + j) * pitch + w] & some[w];
-                    count_samples(on, votes->drawn + 96u * words * w + r, words, &t);
+            uint32_t up[COUNT_PLANES], down[COUNT_PLANES];
+            list = all ? list : votes->lists;
+            uint16_t *const end = r == 0 || !all ? list_samples(l, votes->inputs, j, list) : list + 1 + *list;
+            if (3u * *list >= least) {
+                const unsigned planes = add_votes(list + 1, *list, votes->drawn + 3u * r, 3u * rows,
+                                                  (mb_fours *)(void *)arena->learn_scratch, up, down);
+                const int32_t minus = -(int32_t)least;
+                uint32_t lanes = ~(mb_sign_of_sum(up, planes, minus) & mb_sign_of_sum(down, planes, minus));
+                for (uint32_t lane = 0; lanes != 0; lane++, lanes >>= 1) {
+                    if (lanes & 1u) {
+                        count_synapse(l, r, j, lane, mb_lane_bits(up, planes, lane), mb_lane_bits(down, planes, lane), generator, info);
+                    }
                 }
             }
-            settle(&t);
-            uint32_t lanes = ~(mb_sign_of_sum(t.up, COUNT_PLANES, -least) & mb_sign_of_sum(t.down, COUNT_PLANES, -least));
-            for (uint32_t lane = 0; lanes != 0; lane++, lanes >>= 1) {
-                if (lanes & 1u) {
-                    count_synapse(l, r, j, lane, (uint32_t)mb_lane_value(t.up, COUNT_PLANES, lane),
-                                  (uint32_t)mb_lane_value(t.down, COUNT_PLANES, lane), generator, info);
-                }
-            }
+            list = end;
         }
     }
 }
@@ -234,19 +307,14 @@ MB_NOINLINE uint32_t sample_error(const mb_model *m, const mb_arena *arena, cons
         const int32_t *const values = passes + (s & 3u) * l->units;
         if ((s & 3u) == 0) {
             MB_MARK(MB_FORWARD, arena->count - 2u);
-            mb_graded_passes(l, arena->active, active, generator, passes, arena->learn_scratch);
+            mb_graded_passes(l, arena->active, active, generator, passes, (mb_fours *)(void *)arena->learn_scratch);
         }
         MB_MARK(MB_ERROR, arena->count - 1u);
         const mb_ramp ramp = score(l, arena, values);
         deviations(arena->scores, out->units);
         true_error += projected_error(arena->scores, out->units, label, temperature, error);
         MB_MARK(MB_BACKWARD, arena->count - 1u);
-        if (out->lanes16) {
-            (void)mb_backward_lanes16(out, error, NULL, arena->graded_values, arena->learn_scratch);
-        } else {
-            mb_backward(out, error, NULL, out->inputs, arena->graded_values, arena->learn_scratch);
-        }
-        add_delta(l, ramp, values, arena->graded_values, delta);
+        pass_down(l, arena, ramp, values, error, delta);
     }
     MB_MARK(MB_FORWARD, arena->count - 2u);
     for (uint32_t i = 0; i < l->units; i++) { /* each unsure weight was flipped in one of four passes: on average it counts half */
@@ -269,7 +337,7 @@ void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_l
     info->skipped = true_error == 0 || true_error < mb_u16_at(m->image + MB_AT_MARGIN) || rate.per_error == 0;
     const uint32_t slot = *arena->votes.slot % l->batch;
     if (!info->skipped && draw_votes(l, &arena->votes, slot, arena->error[0], rate, &counters->generator)) {
-        count_votes(l, &arena->votes, slot, &counters->generator, info);
+        count_votes(l, arena, slot, &counters->generator, info);
         *arena->votes.slot = slot + 1u;
     }
     MB_MARK(MB_DONE, arena->count);
