@@ -64,6 +64,22 @@ void mb_end_fours(mb_fours *f, uint32_t count)
     }
 }
 
+/* words [4][8] = the weights of `count` inputs in the four passes: each unsure one is flipped in one of them. pre: count > 0. */
+MB_NOINLINE void draw_words(const mb_word *sign, const mb_word *top, uint32_t low_bits, const uint16_t *list, mb_four *words,
+                            uint32_t count, uint32_t *generator)
+{
+    uint32_t z = *generator;
+    const uint16_t *const end = list + count;
+    do {
+        const uint32_t j = *list++, s = sign[j], unsure = s ^ top[j * low_bits];
+        const uint32_t one = unsure & mb_draw32(&z), none = unsure ^ one, other = z << 13 | z >> 19;
+        const uint32_t a = s ^ (one & other), b = s ^ (none & other);
+        MB_PUT(words, 8u, 0, a, a ^ one, b, b ^ none);
+        words++;
+    } while (list != end);
+    *generator = z;
+}
+
 void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values, mb_fours *f)
 {
     const uint32_t low_bits = (uint32_t)l->bits - 1u, planes = l->planes, inputs = l->inputs, units = l->units;
@@ -81,15 +97,11 @@ void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, 
             MB_PUT(f->v, MB_FOURS_STEP, p, start, start, start, start);
         }
         do {
-            mb_four *w = f->words, *const end = w + (left < 8u ? left : 8u);
-            count = (uint32_t)(end - w);
-            while (w != end) { /* each unsure weight is flipped in one of the four passes */
-                const uint32_t j = *next++, s = sign[j], unsure = s ^ top[j * low_bits];
-                const uint32_t one = unsure & mb_draw32(&z), none = unsure ^ one, other = z << 13 | z >> 19;
-                const uint32_t a = s ^ (one & other), b = s ^ (none & other);
-                MB_PUT(w, 8u, 0, a, a ^ one, b, b ^ none);
-                w++;
+            count = left < 8u ? left : 8u;
+            if (count != 0) {
+                draw_words(sign, top, low_bits, next, f->words, count, &z);
             }
+            next += count;
             left -= count;
             if (count == 8u) {
                 mb_add_fours(f);

@@ -158,19 +158,14 @@ static uint32_t fewest(const mb_layer *l)
     return s;
 }
 
-/* Moves one synapse if its votes, `ups` against `downs`, are enough. */
-MB_NOINLINE void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32_t lane, uint32_t ups, uint32_t downs,
-                          uint32_t *generator, mb_learn_info *info)
+/* Visits one synapse, whose votes are `above` those that are needed, in 1/16. */
+MB_NOINLINE void visit(const mb_layer *l, uint32_t unit, uint32_t j, uint32_t up, uint32_t above, uint32_t *generator,
+                       mb_learn_info *info)
 {
-    const uint32_t up = ups > downs;
-    const uint32_t s = 16u * (up ? ups - downs : downs - ups), need = l->own.need[ups + downs];
-    if (s <= need) {
-        return;
-    }
-    uint32_t sure = ((s - need > 65535u ? 65535u : s - need) * l->gain) >> 4;
+    uint32_t sure = ((above > 65535u ? 65535u : above) * l->gain) >> 4;
     sure = sure > 65535u ? 65535u : sure;
     const uint32_t chance = mb_draw(generator);
-    const mb_synapse at = mb_synapse_at(l, 0, 0, 32u * r + lane, j);
+    const mb_synapse at = mb_synapse_at(l, 0, 0, unit, j);
     const int32_t entry = mb_entry(l->tables, at, up);
     info->visited++;
     if (entry >= 0 && chance < (sure * ((uint32_t)entry + 1u)) >> 16) {
@@ -220,11 +215,12 @@ static void add_twice(const mb_fours *f, uint32_t q, unsigned planes, uint32_t *
     }
 }
 
-/* up, down [planes] = votes of 32 units, from the listed samples. drawn: those of the first sample. Returns planes, the last of
- * which is 0. */
-MB_NOINLINE unsigned add_votes(const uint16_t *list, uint32_t count, const uint32_t *drawn, uint32_t step, mb_fours *f, uint32_t *up,
-                               uint32_t *down)
+/* ups, downs [32] = votes of 32 units, from the listed samples. drawn: those of the first sample. Returns the units that have at least
+ * `least` of either; if there is none, ups and downs are not set. */
+MB_NOINLINE uint32_t add_votes(const uint16_t *list, uint32_t count, const uint32_t *drawn, uint32_t step, uint32_t least, mb_fours *f,
+                               int32_t *ups, int32_t *downs)
 {
+    uint32_t up[COUNT_PLANES], down[COUNT_PLANES];
     unsigned planes = MB_FOURS_MIN - 2;
     while (3u * count >> (planes - 1u) != 0) { /* post: planes <= 14, because 3 count <= 3 * 256 samples * 8 planes < 2^13 */
         planes++;
@@ -251,7 +247,13 @@ MB_NOINLINE unsigned add_votes(const uint16_t *list, uint32_t count, const uint3
     mb_end_fours(f, here);
     add_twice(f, 0, planes, up);
     add_twice(f, 1, planes, down);
-    return planes;
+    const int32_t minus = -(int32_t)least;
+    const uint32_t enough = ~(mb_sign_of_sum(up, planes, minus) & mb_sign_of_sum(down, planes, minus));
+    if (enough != 0) {
+        mb_lane_values(up, planes, 0, ups, 32);
+        mb_lane_values(down, planes, 0, downs, 32);
+    }
+    return enough;
 }
 
 /* Counts the votes for the inputs slot, slot + batch, slot + 2 batch, ... */
@@ -263,17 +265,16 @@ MB_NOINLINE void count_votes(const mb_layer *l, const mb_arena *arena, uint32_t 
     for (uint32_t r = 0; r < rows; r++) {
         uint16_t *list = votes->lists;
         for (uint32_t j = slot; j < l->inputs; j += l->batch) {
-            uint32_t up[COUNT_PLANES], down[COUNT_PLANES];
             list = all ? list : votes->lists;
             uint16_t *const end = r == 0 || !all ? list_samples(l, votes->inputs, j, list) : list + 1 + *list;
-            if (3u * *list >= least) {
-                const unsigned planes = add_votes(list + 1, *list, votes->drawn + 3u * r, 3u * rows,
-                                                  (mb_fours *)(void *)arena->learn_scratch, up, down);
-                const int32_t minus = -(int32_t)least;
-                uint32_t lanes = ~(mb_sign_of_sum(up, planes, minus) & mb_sign_of_sum(down, planes, minus));
-                for (uint32_t lane = 0; lanes != 0; lane++, lanes >>= 1) {
-                    if (lanes & 1u) {
-                        count_synapse(l, r, j, lane, mb_lane_bits(up, planes, lane), mb_lane_bits(down, planes, lane), generator, info);
+            int32_t *const ups = arena->learn_scratch, *const downs = ups + 32; /* in place of the sums */
+            uint32_t enough = 3u * *list < least ? 0 : add_votes(list + 1, *list, votes->drawn + 3u * r, 3u * rows, least,
+                                                                (mb_fours *)(void *)arena->learn_scratch, ups, downs);
+            for (uint32_t i = 0; enough != 0; i++, enough >>= 1) {
+                if (enough & 1u) {
+                    const uint32_t s = 16u * mb_magnitude(ups[i] - downs[i]), need = l->own.need[ups[i] + downs[i]];
+                    if (s > need) {
+                        visit(l, 32u * r + i, j, ups[i] > downs[i], s - need, generator, info);
                     }
                 }
             }
