@@ -24,24 +24,30 @@ uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *lis
 
 mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values)
 {
+    const int32_t *const end = values + l->units;
     uint32_t sum = 0; /* post: < 2^30, from at most 2^10 units of at most 2^20 */
-    for (uint32_t i = 0; i < l->units; i++) {
-        sum += mb_magnitude(values[i]);
-    }
+    do {
+        sum += mb_magnitude(*values++);
+    } while (values != end);
     const uint32_t mean = 16u * (sum / l->units) + 16u * (sum % l->units) / l->units; /* 16 sum / N, in 32 bits */
     const mb_ramp ramp = {(uint32_t)(((uint64_t)mean * l->low) >> 12), (uint32_t)(((uint64_t)mean * l->high) >> 12)};
     return ramp;
 }
 
-void mb_grade(const mb_layer *l, mb_ramp ramp, const int32_t *values, int32_t *grades)
+MB_INLINE void grade(uint32_t more, const mb_ramp ramp, const int32_t *values, const int32_t *end, int32_t *grades)
 {
-    const uint32_t width = ramp.high > ramp.low ? ramp.high - ramp.low : 1u, scale = (1u << 20) / width, units = l->units;
-    for (uint32_t i = 0; i < units; i++) {
-        const uint32_t size = mb_magnitude(values[i]);
-        uint32_t above = size > ramp.low ? size - ramp.low : 0;
-        above = above > width ? width : above;
-        grades[i] = 8 - (int32_t)((above * scale + 32768u) >> 16);
-    }
+    const uint32_t low = ramp.low, width = ramp.high > low ? ramp.high - low : 1u, scale = (1u << 20) / width;
+    do {
+        const uint32_t size = mb_magnitude(*values++), above = size > low ? size - low : 0;
+        const uint32_t fall = ((above > width ? width : above) * scale + 32768u) >> 16;
+        *grades = (int32_t)((more ? (uint32_t)*grades << 8 : 0) + 8u - fall);
+        grades++;
+    } while (values != end);
+}
+
+void mb_grade(const mb_layer *l, mb_ramp ramp, uint32_t more, const int32_t *values, int32_t *grades)
+{
+    MB_SPECIALISE(more, grade, ramp, values, values + l->units, grades);
 }
 
 /* to [1 .. planes + 1] = 3 S + 2 fold, where twice [planes] = 2 S; to [0] = 0. */
@@ -104,7 +110,7 @@ void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits)
 {
     const uint32_t active = mb_graded_inputs(l, bits, arena->active);
     average_values(l, arena, active);
-    mb_grade(l, mb_ramp_of(l, arena->graded_values), arena->graded_values, arena->graded_values);
+    mb_grade(l, mb_ramp_of(l, arena->graded_values), 0, arena->graded_values, arena->graded_values);
 }
 
 /* Adds up ten classes: c .. c + 4 of the two halves of a word. The halves lie at 0 and 16, so that one product serves two classes,

@@ -7,6 +7,7 @@
 
 #if MB_HAS_GRADED && MB_HAS_LEARN
 
+enum { FEW = 10, AT_ONCE = 5 }; /* up to so many classes have ways of their own, which take five at once */
 enum { COUNT_PLANES = 14 }; /* 256 samples * 8 planes * 3 votes < 2^13, and a sign */
 
 /// Error of one pass ///
@@ -90,8 +91,8 @@ MB_INLINE void add_delta(uint32_t few, const mb_layer *l, mb_ramp ramp, const in
 static void pass_down(const mb_layer *l, const mb_arena *arena, mb_ramp ramp, const int32_t *values, int32_t *error, int32_t *delta)
 {
     const mb_layer *const out = l + 1;
-    if (out->units <= 10u) {
-        int32_t e[10], *const tables = arena->learn_scratch;
+    if (out->units <= FEW) {
+        int32_t e[FEW], *const tables = arena->learn_scratch;
         memset(e, 0, sizeof e);
         memcpy(e, error, sizeof(int32_t) * out->units);
         mb_five_signed_sums(e, tables);
@@ -289,9 +290,79 @@ MB_NOINLINE void count_votes(const mb_layer *l, const mb_arena *arena, uint32_t 
 static mb_ramp score(const mb_layer *l, const mb_arena *arena, const int32_t *values)
 {
     const mb_ramp ramp = mb_ramp_of(l, values);
-    mb_grade(l, ramp, values, arena->graded_values);
+    mb_grade(l, ramp, 0, values, arena->graded_values);
     mb_graded_output(l + 1, arena->graded_values, arena->scores);
     return ramp;
+}
+
+/* sums [6][2] = sums of the grades of the units with weight +1, of classes first .. first + 4 and of all units, in four passes. grades: a
+ * byte a pass, added as signed numbers. Sums of 15 units stay inside their bytes; then each is made positive by + 128, and bytes 0
+ * and 2 are added to sums[i][0], bytes 1 and 3 to sums[i][1], 16 bits each: at most 255 * 69, of 1024 units. */
+MB_NOINLINE void add_four_passes(const mb_half *w, const int32_t *grades, uint32_t units, uint32_t first,
+                                 uint32_t (*sums)[2])
+{
+    memset(sums, 0, (AT_ONCE + 1) * sizeof *sums);
+    for (uint32_t left = units; left != 0;) {
+        const int32_t *const end = grades + (left < 15u ? left : 15u);
+        uint32_t a = 0, b = 0, c = 0, d = 0, e = 0, all = 0;
+        left -= (uint32_t)(end - grades);
+        do {
+            const uint32_t x = (uint32_t)*grades++, classes = *w++ >> first;
+            a += x * (classes & 1u);
+            b += x * (classes >> 1 & 1u);
+            c += x * (classes >> 2 & 1u);
+            d += x * (classes >> 3 & 1u);
+            e += x * (classes >> 4 & 1u);
+            all += x;
+        } while (grades != end);
+        const uint32_t sum[AT_ONCE + 1] = {a, b, c, d, e, all};
+        for (uint32_t i = 0; i <= AT_ONCE; i++) {
+            const uint32_t x = sum[i] + 0x80808080u;
+            sums[i][0] += x & 0x00FF00FFu;
+            sums[i][1] += x >> 8 & 0x00FF00FFu;
+        }
+    }
+}
+
+/* Sum of one pass, from a pair of sums of four. The first pass is in the highest byte. */
+MB_INLINE int32_t sum_of_pass(const uint32_t *sums, uint32_t pass, uint32_t units)
+{
+    return (int32_t)(sums[(pass & 1u) ^ 1u] >> (pass < 2u ? 16 : 0) & 0xFFFFu) - (int32_t)((units + 14u) / 15u * 128u);
+}
+
+/* values [4][N] = V of four passes. Adds the errors of the units to delta [N], and returns the sum of the true errors. */
+static uint32_t errors_of_passes(const mb_layer *l, const mb_arena *arena, const int32_t *values, uint16_t label,
+                                 uint32_t temperature, int32_t *error, int32_t *delta)
+{
+    const mb_layer *const out = l + 1;
+    const uint32_t few = out->units <= FEW, units = l->units;
+    uint32_t (*const sums)[2] = (uint32_t (*)[2])(void *)(arena->learn_scratch + 64); /* behind the tables of pass_down */
+    mb_ramp ramps[4];
+    uint32_t true_error = 0;
+    for (uint32_t s = 0; few && s < 4u; s++) {
+        ramps[s] = mb_ramp_of(l, values + s * units);
+        mb_grade(l, ramps[s], s != 0, values + s * units, arena->graded_values);
+    }
+    for (uint32_t first = 0; few && first < FEW; first += AT_ONCE) {
+        add_four_passes((const mb_half *)(const void *)out->sign, arena->graded_values, units, first, sums + first / AT_ONCE * 6u);
+    }
+    for (uint32_t s = 0; s < 4u; s++, values += units) {
+        MB_MARK(MB_ERROR, arena->count - 1u);
+        if (few) {
+            const int32_t all = sum_of_pass(sums[AT_ONCE], s, units);
+            for (uint32_t c = 0; c < out->units; c++) { /* 2 * (grades with weight +1) - (all grades) */
+                const int32_t on = sum_of_pass(sums[c < AT_ONCE ? c : c + 1u], s, units);
+                arena->scores[c] = (2 * on - all) * out->own.scores[c] + out->own.scores[out->units + c];
+            }
+        } else {
+            ramps[s] = score(l, arena, values);
+        }
+        deviations(arena->scores, out->units);
+        true_error += projected_error(arena->scores, out->units, label, temperature, error);
+        MB_MARK(MB_BACKWARD, arena->count - 1u);
+        pass_down(l, arena, ramps[s], values, error, delta);
+    }
+    return true_error;
 }
 
 /* error[0] [N] = sum of the errors of all passes with sampled weights; arena->scores = scores of the average weights. Returns the
@@ -300,27 +371,20 @@ MB_NOINLINE uint32_t sample_error(const mb_model *m, const mb_arena *arena, cons
                                   uint32_t *generator)
 {
     const uint32_t temperature = mb_u16_at(m->image + MB_AT_TEMPERATURE), active = mb_graded_inputs(l, l->in, arena->active);
-    const mb_layer *const out = l + 1;
-    int32_t *const delta = arena->error[0], *const error = arena->error[1], *const passes = arena->votes.passes;
+    int32_t *const delta = arena->error[0], *const passes = arena->votes.passes;
+    const uint32_t units = l->units;
     uint32_t true_error = 0;
-    memset(delta, 0, sizeof(int32_t) * l->units);
-    for (unsigned s = 0; s < l->draws; s++) {
-        const int32_t *const values = passes + (s & 3u) * l->units;
-        if ((s & 3u) == 0) {
-            MB_MARK(MB_FORWARD, arena->count - 2u);
-            mb_graded_passes(l, arena->active, active, generator, passes, (mb_fours *)(void *)arena->learn_scratch);
-        }
+    memset(delta, 0, sizeof(int32_t) * units);
+    for (unsigned s = 0; s < l->draws; s += 4u) {
+        MB_MARK(MB_FORWARD, arena->count - 2u);
+        mb_graded_passes(l, arena->active, active, generator, passes, (mb_fours *)(void *)arena->learn_scratch);
         MB_MARK(MB_ERROR, arena->count - 1u);
-        const mb_ramp ramp = score(l, arena, values);
-        deviations(arena->scores, out->units);
-        true_error += projected_error(arena->scores, out->units, label, temperature, error);
-        MB_MARK(MB_BACKWARD, arena->count - 1u);
-        pass_down(l, arena, ramp, values, error, delta);
+        true_error += errors_of_passes(l, arena, passes, label, temperature, arena->error[1], delta);
     }
     MB_MARK(MB_FORWARD, arena->count - 2u);
-    for (uint32_t i = 0; i < l->units; i++) { /* each unsure weight was flipped in one of four passes: on average it counts half */
+    for (uint32_t i = 0; i < units; i++) { /* each unsure weight was flipped in one of four passes: on average it counts half */
         const int32_t *const v = passes + i;
-        arena->graded_values[i] = (v[0] + v[l->units] + v[2u * l->units] + v[3u * l->units]) / 4;
+        arena->graded_values[i] = (v[0] + v[units] + v[2u * units] + v[3u * units]) / 4;
     }
     (void)score(l, arena, arena->graded_values);
     return true_error / l->draws;
