@@ -12,8 +12,10 @@ typedef struct mb_votes {
     uint32_t *slot;   /* number of the slot that the next sample takes; NULL if no layer learns by votes */
     uint32_t *inputs; /* [batch][ceil(P * K / 32)]: input bits of the kept samples */
     uint32_t *drawn;  /* [batch][ceil(N / 32)][3]: which units vote for down; bits 0 and 1 of their number of votes */
-    uint16_t *lists;  /* of kept samples, in `error` and `passes`: of all inputs that a step counts, if they fit, else of one */
+    uint16_t *lists;  /* of kept samples, in `error` and `passes`: for all inputs that a step counts, if they fit, else for one */
 } mb_votes;
+
+enum { MB_DIGITS = 4 }; /* binary digits of a number of planes, 0 .. 8 */
 
 /* Most inputs that one step counts. */
 static inline uint32_t mb_counted(const mb_layer *l)
@@ -21,10 +23,10 @@ static inline uint32_t mb_counted(const mb_layer *l)
     return (l->inputs + l->batch - 1u) / l->batch;
 }
 
-/* Entries of the list of one of them. */
+/* Entries of the lists of one of them. */
 static inline uint32_t mb_list_room(const mb_layer *l)
 {
-    return (uint32_t)l->depth * l->batch + 1u;
+    return (uint32_t)l->depth * l->batch + MB_DIGITS; /* a number n of planes has at most n digits that are 1 */
 }
 
 /* The parts of the arena, each 4-byte aligned. `error`, `learn_scratch` and `votes` exist only for learning. */

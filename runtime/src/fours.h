@@ -3,7 +3,7 @@
 #ifndef MB_FOURS_H
 #define MB_FOURS_H
 
-#include "image.h"
+#include "arena.h"
 
 #if defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
 typedef uint32_t mb_four __attribute__((vector_size(16), aligned(4), may_alias)); /* aligned as the arena is */
@@ -20,15 +20,15 @@ enum { MB_PARTS = 4 };
 
 enum { MB_FOURS_STEP = MB_PLANES_MAX + 2 };
 
-/* Words enter the sums at plane 2. Planes 0 and 1 are the caller's. */
+/* Words enter the sums at plane 2 + above. Planes 0 and 1 are the caller's. */
 typedef struct mb_fours {
     mb_four v[MB_FOURS_STEP * MB_PARTS]; /* the sums: MB_GET(v, MB_FOURS_STEP, plane, sum) */
     mb_four words[8 * MB_PARTS];         /* the next eight words of each sum: MB_PUT(words, 8, i, ...) */
-    mb_four carries[8 * MB_PARTS];       /* carries into plane 5 that wait to be added */
-    uint32_t planes, waiting;            /* planes of v, at least MB_FOURS_MIN, and at first 0 */
+    mb_four carries[8 * MB_PARTS];       /* carries into plane 5 + above that wait to be added */
+    uint32_t planes, above, waiting;     /* planes of v, at least MB_FOURS_MIN; 0 .. MB_DIGITS - 1; at first 0 */
 } mb_fours;
 
-enum { MB_FOURS_MIN = 9, MB_FOURS_WORDS = 4 * MB_FOURS_STEP + 66 }; /* fewest planes; words of an mb_fours */
+enum { MB_FOURS_MIN = 9 + MB_DIGITS - 1, MB_FOURS_WORDS = 4 * MB_FOURS_STEP + 67 }; /* fewest planes; words of an mb_fours */
 
 /* Adds eight words to each sum. */
 void mb_add_fours(mb_fours *f);

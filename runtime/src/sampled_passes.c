@@ -20,25 +20,25 @@ typedef char fours_fit[sizeof(mb_fours) == 4u * MB_FOURS_WORDS ? 1 : -1];
 static void add_carries(mb_fours *f)
 {
     for (unsigned q = 0; q < MB_PARTS; q++) {
-        add_eight(f->v + q * MB_FOURS_STEP + 5u, f->planes - 5u, f->carries + 8u * q);
+        add_eight(f->v + q * MB_FOURS_STEP + 5u + f->above, f->planes - 5u - f->above, f->carries + 8u * q);
     }
     f->waiting = 0;
 }
 
 void mb_add_fours(mb_fours *f)
 {
-    mb_four *v = f->v, *carry = f->carries + f->waiting;
-    const mb_four *w = f->words;
+    mb_four *v = f->v + 2 + f->above, *carry = f->carries + f->waiting;
+    const mb_four *w = f->words, *const end = w + 8 * MB_PARTS;
     do {
-        mb_four ones = v[2], twos = v[3], fours = v[4];
+        mb_four ones = v[0], twos = v[1], fours = v[2];
         MB_ADD_EIGHT_OF(mb_four, *carry, ones, twos, fours, w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]);
-        v[2] = ones;
-        v[3] = twos;
-        v[4] = fours;
+        v[0] = ones;
+        v[1] = twos;
+        v[2] = fours;
         v += MB_FOURS_STEP;
         carry += 8;
         w += 8;
-    } while (v != f->v + MB_FOURS_STEP * MB_PARTS);
+    } while (w != end);
     if (++f->waiting == 8u) {
         add_carries(f);
     }
@@ -87,7 +87,7 @@ void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, 
     const mb_word *top = (const mb_word *)(const void *)l->levels;
     uint32_t z = *generator;
     f->planes = planes + 1u < MB_FOURS_MIN ? MB_FOURS_MIN : planes + 1u;
-    f->waiting = 0;
+    f->waiting = f->above = 0;
     for (uint32_t first = 0; first < units; first += 32u, sign += inputs + 1u, top += inputs * low_bits, fold += planes) {
         const uint16_t *next = list;
         uint32_t left = active, count;

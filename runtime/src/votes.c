@@ -192,19 +192,32 @@ static uint32_t gather(const uint32_t *sample, uint32_t words, uint32_t bit)
     return on << (31u - bit) | on >> 1 >> bit;
 }
 
-/* Lists the kept samples in which a plane of input j is on, once a plane, behind their number. Returns the end. */
+/* Lists the kept samples by how many planes of input j are on in them: for each binary digit of this number, the highest first, how
+ * many samples have it, and which. Returns the end. */
 MB_NOINLINE uint16_t *list_samples(const mb_layer *l, const uint32_t *kept, uint32_t j, uint16_t *list)
 {
-    const uint32_t values = mb_values(l), words = MB_WORDS(values);
-    uint16_t *next = list + 1;
+    const uint32_t values = mb_values(l), words = MB_WORDS(values), pitch = l->batch >> 5;
+    uint32_t digits[MB_DIGITS][8];
+    memset(digits, 0, sizeof digits);
     for (uint32_t bit = j; bit < values; bit += l->inputs) {
         const uint32_t *sample = kept + (bit >> 5);
-        for (uint32_t base = 0; base < l->batch; base += 32u, sample += 32u * words) {
-            next = mb_list_bits_unordered(next, gather(sample, words, bit & 31u), base);
+        for (uint32_t w = 0; w < pitch; w++, sample += 32u * words) {
+            uint32_t on = gather(sample, words, bit & 31u);
+            for (uint32_t d = 0; on != 0; d++) { /* post: at most 8 planes, so that no carry leaves the last digit */
+                const uint32_t before = digits[d][w];
+                digits[d][w] ^= on;
+                on &= before;
+            }
         }
     }
-    *list = (uint16_t)(next - list - 1);
-    return next;
+    for (uint32_t d = MB_DIGITS; d-- > 0;) {
+        uint16_t *const count = list++;
+        for (uint32_t w = 0; w < pitch; w++) {
+            list = mb_list_bits_unordered(list, digits[d][w], 32u * w);
+        }
+        *count = (uint16_t)(list - count - 1);
+    }
+    return list;
 }
 
 /* sum [planes] = sum q of f + twice sum q + 2. */
@@ -216,21 +229,9 @@ static void add_twice(const mb_fours *f, uint32_t q, unsigned planes, uint32_t *
     }
 }
 
-/* ups, downs [32] = votes of 32 units, from the listed samples. drawn: those of the first sample. Returns the units that have at least
- * `least` of either; if there is none, ups and downs are not set. */
-MB_NOINLINE uint32_t add_votes(const uint16_t *list, uint32_t count, const uint32_t *drawn, uint32_t step, uint32_t least, mb_fours *f,
-                               int32_t *ups, int32_t *downs)
+/* Adds the votes of `count` listed samples. drawn: those of the first sample. */
+static void add_samples(const uint16_t *list, uint32_t count, const uint32_t *drawn, uint32_t step, mb_fours *f)
 {
-    uint32_t up[COUNT_PLANES], down[COUNT_PLANES];
-    unsigned planes = MB_FOURS_MIN - 2;
-    while (3u * count >> (planes - 1u) != 0) { /* post: planes <= 14, because 3 count <= 3 * 256 samples * 8 planes < 2^13 */
-        planes++;
-    }
-    f->planes = planes + 2u;
-    f->waiting = 0;
-    for (unsigned p = 1; p < planes + 2u; p++) {
-        MB_PUT(f->v, MB_FOURS_STEP, p, 0, 0, 0, 0);
-    }
     uint32_t here;
     do {
         mb_four *w = f->words, *const end = w + (count < 8u ? count : 8u);
@@ -246,6 +247,33 @@ MB_NOINLINE uint32_t add_votes(const uint16_t *list, uint32_t count, const uint3
         }
     } while (here == 8u);
     mb_end_fours(f, here);
+}
+
+/* ups, downs [32] = votes of 32 units, from the lists of one input. drawn: those of the first sample. Returns the units that have at
+ * least `least` of either; if there is none, ups and downs are not set. */
+MB_NOINLINE uint32_t add_votes(const uint16_t *list, const uint32_t *drawn, uint32_t step, uint32_t least, mb_fours *f, int32_t *ups,
+                               int32_t *downs)
+{
+    uint32_t up[COUNT_PLANES], down[COUNT_PLANES], most = 0;
+    unsigned planes = 7;
+    const uint16_t *digit = list;
+    for (uint32_t d = 0; d < MB_DIGITS; d++, digit += *digit + 1u) {
+        most = 2u * most + 3u * *digit;
+    }
+    if (most < least) {
+        return 0;
+    }
+    while (most >> (planes - 1u) != 0) { /* post: planes <= 14, because most <= 3 * 256 samples * 8 planes < 2^13 */
+        planes++;
+    }
+    f->planes = planes + 2u < MB_FOURS_MIN ? MB_FOURS_MIN : planes + 2u;
+    f->waiting = 0;
+    for (unsigned p = 1; p < f->planes; p++) {
+        MB_PUT(f->v, MB_FOURS_STEP, p, 0, 0, 0, 0);
+    }
+    for (f->above = MB_DIGITS; f->above-- > 0; list += *list + 1u) {
+        add_samples(list + 1, *list, drawn, step, f);
+    }
     add_twice(f, 0, planes, up);
     add_twice(f, 1, planes, down);
     const int32_t minus = -(int32_t)least;
@@ -267,10 +295,17 @@ MB_NOINLINE void count_votes(const mb_layer *l, const mb_arena *arena, uint32_t 
         uint16_t *list = votes->lists;
         for (uint32_t j = slot; j < l->inputs; j += l->batch) {
             list = all ? list : votes->lists;
-            uint16_t *const end = r == 0 || !all ? list_samples(l, votes->inputs, j, list) : list + 1 + *list;
+            const uint16_t *const lists = list;
+            if (r == 0 || !all) {
+                list = list_samples(l, votes->inputs, j, list);
+            } else {
+                for (uint32_t d = 0; d < MB_DIGITS; d++) {
+                    list += *list + 1u;
+                }
+            }
             int32_t *const ups = arena->learn_scratch, *const downs = ups + 32; /* in place of the sums */
-            uint32_t enough = 3u * *list < least ? 0 : add_votes(list + 1, *list, votes->drawn + 3u * r, 3u * rows, least,
-                                                                (mb_fours *)(void *)arena->learn_scratch, ups, downs);
+            uint32_t enough = add_votes(lists, votes->drawn + 3u * r, 3u * rows, least, (mb_fours *)(void *)arena->learn_scratch, ups,
+                                        downs);
             for (uint32_t i = 0; enough != 0; i++, enough >>= 1) {
                 if (enough & 1u) {
                     const uint32_t s = 16u * mb_magnitude(ups[i] - downs[i]), need = l->own.need[ups[i] + downs[i]];
@@ -279,7 +314,6 @@ MB_NOINLINE void count_votes(const mb_layer *l, const mb_arena *arena, uint32_t 
                     }
                 }
             }
-            list = end;
         }
     }
 }
