@@ -17,6 +17,13 @@ typedef char fours_fit[sizeof(mb_fours) == 4u * MB_FOURS_WORDS ? 1 : -1];
 #define add_eight mb_add_eight
 #endif
 
+/* MB_ADD_PAIRS of adder.h: of (x1, p1) and (x2, p2), x comes into p1, and p into x1. */
+#define MB_T2_PAIRS(sum, x1, p1, x2, p2)                                                                            \
+    "eor %[" x1 "], %[" x1 "], %[" sum "]\n\torr %[" x1 "], %[" x1 "], %[" p1 "]\n\t"                              \
+    "eor %[" sum "], %[" sum "], %[" p1 "]\n\teor %[" x2 "], %[" x2 "], %[" sum "]\n\t"                            \
+    "bic %[" x2 "], %[" x2 "], %[" p2 "]\n\teor %[" p1 "], %[" sum "], %[" x2 "]\n\t"                              \
+    "eor %[" sum "], %[" sum "], %[" p2 "]\n\teor %[" x1 "], %[" x1 "], %[" x2 "]\n\t"
+
 static void add_carries(mb_fours *f)
 {
     for (unsigned q = 0; q < MB_PARTS; q++) {
@@ -25,18 +32,42 @@ static void add_carries(mb_fours *f)
     f->waiting = 0;
 }
 
+/* v [3] += w[0] + .. + w[7]. Returns the carry. */
+MB_INLINE mb_four add_words(mb_four *v, const mb_four *w)
+{
+    mb_four carry;
+#if defined(__GNUC__) && defined(__thumb2__) /* as below, in an order that needs no memory for what lies between */
+    uint32_t a, b, d, e, g, ones, twos, fours;
+    __asm__("ldr %[a], [%[w]]\n\tldr %[b], [%[w], #4]\n\tldr %[c], [%[w], #8]\n\tldr %[d], [%[w], #12]\n\t"
+            "ldr %[ones], [%[v]]\n\tldr %[twos], [%[v], #4]\n\tldr %[fours], [%[v], #8]\n\t"
+            "eor %[b], %[b], %[a]\n\teor %[d], %[d], %[c]\n\t" MB_T2_PAIRS("ones", "a", "b", "c", "d")
+            "ldr %[c], [%[w], #16]\n\tldr %[d], [%[w], #20]\n\tldr %[e], [%[w], #24]\n\tldr %[g], [%[w], #28]\n\t"
+            "eor %[d], %[d], %[c]\n\teor %[g], %[g], %[e]\n\t" MB_T2_PAIRS("ones", "c", "d", "e", "g")
+            MB_T2_PAIRS("twos", "b", "a", "d", "c")
+            "eor %[c], %[a], %[fours]\n\tand %[c], %[c], %[b]\n\teor %[c], %[c], %[a]\n\teor %[fours], %[fours], %[b]\n\t"
+            "str %[ones], [%[v]]\n\tstr %[twos], [%[v], #4]\n\tstr %[fours], [%[v], #8]"
+            : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(carry), [d] "=&r"(d), [e] "=&r"(e), [g] "=&r"(g), [ones] "=&r"(ones),
+              [twos] "=&r"(twos), [fours] "=&r"(fours)
+            : [v] "r"(v), [w] "r"(w)
+            : "memory");
+#else
+    mb_four ones = v[0], twos = v[1], fours = v[2];
+    MB_ADD_EIGHT_OF(mb_four, carry, ones, twos, fours, w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]);
+    v[0] = ones;
+    v[1] = twos;
+    v[2] = fours;
+#endif
+    return carry;
+}
+
 void mb_add_fours(mb_fours *f)
 {
     mb_four *v = f->v + 2 + f->above, *carry = f->carries + f->waiting;
     const mb_four *w = f->words, *const end = w + 8 * MB_PARTS;
     do {
-        mb_four ones = v[0], twos = v[1], fours = v[2];
-        MB_ADD_EIGHT_OF(mb_four, *carry, ones, twos, fours, w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]);
-        v[0] = ones;
-        v[1] = twos;
-        v[2] = fours;
-        v += MB_FOURS_STEP;
+        *carry = add_words(v, w);
         carry += 8;
+        v += MB_FOURS_STEP;
         w += 8;
     } while (w != end);
     if (++f->waiting == 8u) {
