@@ -3,6 +3,7 @@
 #include "fours.h"
 #include "layers.h"
 #include "synapse.h"
+#include "thumb1.h"
 
 #if MB_HAS_GRADED && MB_HAS_LEARN
 
@@ -50,6 +51,19 @@ MB_INLINE mb_four add_words(mb_four *v, const mb_four *w)
               [twos] "=&r"(twos), [fours] "=&r"(fours)
             : [v] "r"(v), [w] "r"(w)
             : "memory");
+#elif defined(MB_THUMB1)
+    uint32_t a, b, d, e, s;
+    __asm__(".syntax unified\n"
+            "ldr %[a], [%[w]]\nldr %[b], [%[w], #4]\nldr %[s], [%[v]]\neors %[b], %[a]\n" MB_T1_FIRST("s", "a", "b")
+            "ldr %[b], [%[w], #8]\nldr %[c], [%[w], #12]\neors %[c], %[b]\n" MB_T1_SECOND("s", "a", "b", "c") /* (b, a) */
+            "ldr %[c], [%[w], #16]\nldr %[d], [%[w], #20]\neors %[d], %[c]\n" MB_T1_FIRST("s", "c", "d")
+            "ldr %[d], [%[w], #24]\nldr %[e], [%[w], #28]\neors %[e], %[d]\n" MB_T1_SECOND("s", "c", "d", "e") /* (d, c) */
+            "str %[s], [%[v]]\nldr %[s], [%[v], #4]\n" MB_T1_FIRST("s", "b", "a") MB_T1_SECOND("s", "b", "d", "c") /* (d, b) */
+            "str %[s], [%[v], #4]\nldr %[s], [%[v], #8]\n"
+            "movs %[c], %[d]\neors %[c], %[s]\nands %[c], %[b]\neors %[c], %[d]\neors %[s], %[b]\nstr %[s], [%[v], #8]\n"
+            : [a] "=&l"(a), [b] "=&l"(b), [c] "=&l"(carry), [d] "=&l"(d), [e] "=&l"(e), [s] "=&l"(s)
+            : [v] "l"(v), [w] "l"(w)
+            : "cc", "memory");
 #else
     mb_four ones = v[0], twos = v[1], fours = v[2];
     MB_ADD_EIGHT_OF(mb_four, carry, ones, twos, fours, w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]);

@@ -88,6 +88,31 @@ MB_NOINLINE void transpose_bytes(const uint32_t *v, unsigned planes, uint32_t *t
 }
 #endif
 
+#if !defined(__OPTIMIZE_SIZE__) || MB_HAS_GRADED
+/* values [n] = (x + more) & bits, less the sign, of the lanes x whose bytes were transposed. Two values lie in a word: they are less
+ * than 2^15, so that no sum of two reaches the next. whole: n is 32. */
+MB_INLINE void join_bytes(uint32_t whole, const uint32_t *low, const uint32_t *high, uint32_t bits, uint32_t more, int32_t *values,
+                          uint32_t n)
+{
+    const uint32_t both = bits * 0x10001u, add = (more & bits) * 0x10001u, sign = (bits + 1u) / 2u;
+    for (uint32_t i = 0; i < (whole ? 8u : n < 8u ? n : 8u); i++, values++) {
+        const uint32_t x = *low++, y = *high++;
+        const uint32_t even = (((x & 0x00FF00FFu) | (y & 0x00FF00FFu) << 8) + add) & both;
+        const uint32_t odd = (((x >> 8 & 0x00FF00FFu) | (y & 0xFF00FF00u)) + add) & both;
+        values[0] = (int32_t)((even & 0xFFFFu) - sign);
+        if (whole || 8u + i < n) {
+            values[8] = (int32_t)((odd & 0xFFFFu) - sign);
+        }
+        if (whole || 16u + i < n) {
+            values[16] = (int32_t)((even >> 16) - sign);
+        }
+        if (whole || 24u + i < n) {
+            values[24] = (int32_t)((odd >> 16) - sign);
+        }
+    }
+}
+#endif
+
 void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n)
 {
     const uint32_t sign = 1u << (planes - 1u), bits = 2u * sign - 1u;
@@ -107,27 +132,11 @@ void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t 
     }
 #endif
 #if !defined(__OPTIMIZE_SIZE__) || MB_HAS_GRADED
-    if (planes < 16u) { /* two values in a word: less than 2^15 each, so that no sum of two reaches the next */
-        const uint32_t both = bits * 0x10001u, more = ((sign - minus) & bits) * 0x10001u;
+    if (planes < 16u) {
         uint32_t low[8], high[8];
         transpose_bytes(v, planes, low);
         transpose_bytes(v + 8, planes < 8u ? 0 : planes - 8u, high);
-        MB_ROLLED
-        for (uint32_t i = 0; i < 8u && i < n; i++, values++) {
-            const uint32_t x = low[i], y = high[i];
-            const uint32_t even = (((x & 0x00FF00FFu) | (y & 0x00FF00FFu) << 8) + more) & both;
-            const uint32_t odd = (((x >> 8 & 0x00FF00FFu) | (y & 0xFF00FF00u)) + more) & both;
-            values[0] = (int32_t)((even & 0xFFFFu) - sign);
-            if (8u + i < n) {
-                values[8] = (int32_t)((odd & 0xFFFFu) - sign);
-            }
-            if (16u + i < n) {
-                values[16] = (int32_t)((even >> 16) - sign);
-            }
-            if (24u + i < n) {
-                values[24] = (int32_t)((odd >> 16) - sign);
-            }
-        }
+        MB_SPECIALISE(n == 32u, join_bytes, low, high, bits, sign - minus, values, n);
         return;
     }
 #endif
