@@ -1,4 +1,4 @@
-/* Four bit-sliced sums side by side, of words that come eight at a time. Where the core has vectors, one vector holds a word of each
+/* Four bit-sliced sums side by side, of words that come sixteen at a time. Where the core has vectors, one vector holds a word of each
  * sum; elsewhere the four words lie in four arrays. sampled_passes.c. */
 #ifndef MB_FOURS_H
 #define MB_FOURS_H
@@ -18,22 +18,19 @@ enum { MB_PARTS = 4 };
 #define MB_GET(v, step, i, sum) (v)[(step) * (sum) + (i)]
 #endif
 
-enum { MB_FOURS_STEP = MB_PLANES_MAX + 2 };
+enum { MB_FOURS_STEP = MB_PLANES_MAX + 2, MB_FOURS_AT_ONCE = 16 };
 
 /* Words enter the sums at plane 2 + above. Planes 0 and 1 are the caller's. */
 typedef struct mb_fours {
     mb_four v[MB_FOURS_STEP * MB_PARTS]; /* the sums: MB_GET(v, MB_FOURS_STEP, plane, sum) */
-    mb_four words[8 * MB_PARTS];         /* the next eight words of each sum: MB_PUT(words, 8, i, ...) */
-    mb_four carries[8 * MB_PARTS];       /* carries into plane 5 + above that wait to be added */
+    mb_four words[MB_FOURS_AT_ONCE * MB_PARTS]; /* the next words of each sum: MB_PUT(words, MB_FOURS_AT_ONCE, i, ...) */
+    mb_four carries[8 * MB_PARTS];       /* carries of eight words, into plane 5 + above, that wait to be added */
     uint32_t planes, above, waiting;     /* planes of v, at least MB_FOURS_MIN; 0 .. MB_DIGITS - 1; at first 0 */
 } mb_fours;
 
-enum { MB_FOURS_MIN = 9 + MB_DIGITS - 1, MB_FOURS_WORDS = 4 * MB_FOURS_STEP + 67 }; /* fewest planes; words of an mb_fours */
+enum { MB_FOURS_MIN = 9 + MB_DIGITS - 1, MB_FOURS_WORDS = 4 * MB_FOURS_STEP + 99 }; /* fewest planes; words of an mb_fours */
 
-/* Adds eight words to each sum. */
-void mb_add_fours(mb_fours *f);
-
-/* Adds the first `count` words, and every carry that waits. pre: count < 8. */
-void mb_end_fours(mb_fours *f, uint32_t count);
+/* Adds the first `count` words of each sum, and when fewer than MB_FOURS_AT_ONCE come, the last ones, every carry that waits. */
+void mb_add_fours(mb_fours *f, uint32_t count);
 
 #endif

@@ -8,18 +8,18 @@
 
 uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *list)
 {
+    const uint32_t inputs = l->inputs, values = mb_values(l);
     uint16_t *end = list;
-    uint32_t plane = 0;
-    for (uint32_t base = 0; base < mb_values(l); base += 32u) {
-        end = mb_list_bits(end, *bits++, base);
-    }
-    for (uint16_t *at = list; at != end; at++) {
-        while (*at - plane >= l->inputs) {
-            plane += l->inputs;
+    for (uint32_t first = 0; first < values; first += inputs) { /* a plane may begin and end inside a word */
+        uint32_t base = first & ~31u, mask = ~0u << (first & 31u);
+        for (; base + 32u <= first + inputs; base += 32u, mask = ~0u) {
+            end = mb_list_bits(end, bits[base >> 5] & mask, base - first);
         }
-        *at = (uint16_t)(*at - plane);
+        if (base < first + inputs) {
+            end = mb_list_bits(end, bits[base >> 5] & mask & mb_last_mask(first + inputs), base - first);
+        }
     }
-    return mb_pad_list(list, end, l->inputs);
+    return mb_pad_list(list, end, inputs);
 }
 
 mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values)

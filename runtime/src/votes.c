@@ -234,19 +234,14 @@ static void add_samples(const uint16_t *list, uint32_t count, const uint32_t *dr
 {
     uint32_t here;
     do {
-        mb_four *w = f->words, *const end = w + (count < 8u ? count : 8u);
-        here = (uint32_t)(end - w);
-        while (w != end) {
+        here = count < MB_FOURS_AT_ONCE ? count : MB_FOURS_AT_ONCE;
+        for (mb_four *w = f->words, *const end = w + here; w != end; w++) {
             const uint32_t *const a = drawn + *list++ * step, minus = a[0], one = a[1], two = a[2];
-            MB_PUT(w, 8u, 0, one & ~minus, one & minus, two & ~minus, two & minus);
-            w++;
+            MB_PUT(w, MB_FOURS_AT_ONCE, 0, one & ~minus, one & minus, two & ~minus, two & minus);
         }
         count -= here;
-        if (here == 8u) {
-            mb_add_fours(f);
-        }
-    } while (here == 8u);
-    mb_end_fours(f, here);
+        mb_add_fours(f, here);
+    } while (here == MB_FOURS_AT_ONCE);
 }
 
 /* ups, downs [32] = votes of 32 units, from the lists of one input. drawn: those of the first sample. Returns the units that have at
