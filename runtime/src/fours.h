@@ -1,4 +1,4 @@
-/* Four bit-sliced sums side by side, of words that come sixteen at a time. Where the core has vectors, one vector holds a word of each
+/* Four bit-sliced sums side by side, of words that come by eights. Where the core has vectors, one vector holds a word of each
  * sum; elsewhere the four words lie in four arrays. sampled_passes.c. */
 #ifndef MB_FOURS_H
 #define MB_FOURS_H
@@ -18,7 +18,12 @@ enum { MB_PARTS = 4 };
 #define MB_GET(v, step, i, sum) (v)[(step) * (sum) + (i)]
 #endif
 
-enum { MB_FOURS_STEP = MB_PLANES_MAX + 2, MB_FOURS_AT_ONCE = 16 };
+#ifdef __ARM_ARCH_6M__
+enum { MB_FOURS_AT_ONCE = 8 }; /* stores reach no farther than 31 words */
+#else
+enum { MB_FOURS_AT_ONCE = 16 };
+#endif
+enum { MB_FOURS_STEP = MB_PLANES_MAX + 2 };
 
 /* Words enter the sums at plane 2 + above. Planes 0 and 1 are the caller's. */
 typedef struct mb_fours {
@@ -28,7 +33,7 @@ typedef struct mb_fours {
     uint32_t planes, above, waiting;     /* planes of v, at least MB_FOURS_MIN; 0 .. MB_DIGITS - 1; at first 0 */
 } mb_fours;
 
-enum { MB_FOURS_MIN = 9 + MB_DIGITS - 1, MB_FOURS_WORDS = 4 * MB_FOURS_STEP + 99 }; /* fewest planes; words of an mb_fours */
+enum { MB_FOURS_MIN = 9 + MB_DIGITS - 1, MB_FOURS_WORDS = 4 * MB_FOURS_STEP + 99 }; /* fewest planes; most words of an mb_fours */
 
 /* Adds the first `count` words of each sum, and when fewer than MB_FOURS_AT_ONCE come, the last ones, every carry that waits. */
 void mb_add_fours(mb_fours *f, uint32_t count);

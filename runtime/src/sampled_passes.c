@@ -7,88 +7,89 @@
 
 #if MB_HAS_GRADED && MB_HAS_LEARN
 
+typedef char fours_fit[sizeof(mb_fours) <= 4u * MB_FOURS_WORDS ? 1 : -1];
+
 #if defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
+#define LANES mb_four
+#define ADD_EIGHT static void add_eight
 #define MORE(carry) 1
+#include "add_eight.inc"
 #else
-#define MORE(carry) ((carry) != 0)
+#define add_eight mb_add_eight
 #endif
 
-typedef char fours_fit[sizeof(mb_fours) == 4u * MB_FOURS_WORDS ? 1 : -1];
-
-/* MB_ADD_PAIRS of adder.h: of (x1, p1) and (x2, p2), x comes into p1, and p into x1. */
-#define MB_T2_PAIRS(sum, x1, p1, x2, p2)                                                                            \
-    "eor %[" x1 "], %[" x1 "], %[" sum "]\n\torr %[" x1 "], %[" x1 "], %[" p1 "]\n\t"                              \
-    "eor %[" sum "], %[" sum "], %[" p1 "]\n\teor %[" x2 "], %[" x2 "], %[" sum "]\n\t"                            \
-    "bic %[" x2 "], %[" x2 "], %[" p2 "]\n\teor %[" p1 "], %[" sum "], %[" x2 "]\n\t"                              \
-    "eor %[" sum "], %[" sum "], %[" p2 "]\n\teor %[" x1 "], %[" x1 "], %[" x2 "]\n\t"
-
-/* v [3] += w[0] + .. + w[8 n - 1]. carry [n] = the carries of each eight. */
-MB_INLINE void add_eights(mb_four *v, const mb_four *w, uint32_t n, mb_four *carry)
+/* Adds the carries that wait: eight of each sum. */
+static void add_carries(mb_fours *f)
 {
-    const mb_four *const end = carry + n;
-#if defined(__GNUC__) && defined(__thumb2__) /* as below, in an order that needs no memory for what lies between */
-    uint32_t ones = v[0], twos = v[1], fours = v[2];
-    do {
-        uint32_t a, b, c, d, e, g;
-        __asm__("ldr %[a], [%[w]]\n\tldr %[b], [%[w], #4]\n\tldr %[c], [%[w], #8]\n\tldr %[d], [%[w], #12]\n\t"
-                "eor %[b], %[b], %[a]\n\teor %[d], %[d], %[c]\n\t" MB_T2_PAIRS("ones", "a", "b", "c", "d")
-                "ldr %[c], [%[w], #16]\n\tldr %[d], [%[w], #20]\n\tldr %[e], [%[w], #24]\n\tldr %[g], [%[w], #28]\n\t"
-                "eor %[d], %[d], %[c]\n\teor %[g], %[g], %[e]\n\t" MB_T2_PAIRS("ones", "c", "d", "e", "g")
-                MB_T2_PAIRS("twos", "b", "a", "d", "c")
-                "eor %[c], %[a], %[fours]\n\tand %[c], %[c], %[b]\n\teor %[c], %[c], %[a]\n\teor %[fours], %[fours], %[b]"
-                : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [e] "=&r"(e), [g] "=&r"(g), [ones] "+&r"(ones),
-                  [twos] "+&r"(twos), [fours] "+&r"(fours)
-                : [w] "r"(w)
-                : "memory");
-        *carry++ = c;
-        w += 8;
-    } while (carry != end);
-    v[0] = ones;
-    v[1] = twos;
-    v[2] = fours;
+    for (unsigned q = 0; q < MB_PARTS; q++) {
+        add_eight(f->v + q * MB_FOURS_STEP + 5u + f->above, f->planes - 5u - f->above, f->carries + 8u * q);
+    }
+    f->waiting = 0;
+}
+
+#if defined(__OPTIMIZE__) && defined(__thumb2__)
+/* Two words whose difference comes into b, added to a sum: the first half of MB_ADD_PAIRS of adder.h. */
+#define T2_FIRST(sum, a, b) "eor " a ", " a ", " sum "\n\torr " a ", " a ", " b "\n\teor " sum ", " sum ", " b "\n\t"
+/* Its second half for the words c and d ^ c. Returns x in c, and p in a. */
+#define T2_SECOND(sum, a, c, d)                                                                                         \
+    "eor " c ", " c ", " sum "\n\tbic " c ", " c ", " d "\n\teor " a ", " a ", " c "\n\teor " c ", " sum ", " c "\n\teor " sum \
+    ", " sum ", " d "\n\t"
+#define T2_LOAD(a, b, w0, w1) "ldr " a ", [%[w], #" w0 "]\n\tldr " b ", [%[w], #" w1 "]\n\teor " b ", " b ", " a "\n\t"
+/* Adds eight words. The carry comes into c. */
+#define T2_EIGHT(w0, w1, w2, w3, w4, w5, w6, w7)                                                                        \
+    T2_LOAD("%[a]", "%[b]", w0, w1) T2_FIRST("%[ones]", "%[a]", "%[b]")                                                 \
+    T2_LOAD("%[b]", "%[c]", w2, w3) T2_SECOND("%[ones]", "%[a]", "%[b]", "%[c]") /* (b, a) */                           \
+    T2_LOAD("%[c]", "%[d]", w4, w5) T2_FIRST("%[ones]", "%[c]", "%[d]")                                                 \
+    T2_LOAD("%[d]", "%[e]", w6, w7) T2_SECOND("%[ones]", "%[c]", "%[d]", "%[e]") /* (d, c) */                           \
+    T2_FIRST("%[twos]", "%[b]", "%[a]") T2_SECOND("%[twos]", "%[b]", "%[d]", "%[c]") /* (d, b) */                       \
+    "eor %[c], %[d], %[fours]\n\tand %[c], %[c], %[b]\n\teor %[c], %[c], %[d]\n\teor %[fours], %[fours], %[b]\n\t"
 #elif defined(MB_THUMB1)
-    do {
+#define T1_LOAD(a, b, w0, w1) "ldr %[" a "], [%[w], #" w0 "]\nldr %[" b "], [%[w], #" w1 "]\neors %[" b "], %[" a "]\n"
+#endif
+
+/* Adds 8 n words to each sum: w to the three planes of v, for the first sum. carry: of each eight. */
+static void add_words(mb_four *v, const mb_four *w, uint32_t n, mb_four *carry)
+{
+#if defined(__OPTIMIZE__) && defined(__thumb2__) /* n <= 2 */
+    uint32_t a, b, c, d, e, ones, twos, fours, left = MB_PARTS;
+    __asm__ volatile("1:\n\tldr %[ones], [%[v]]\n\tldr %[twos], [%[v], #4]\n\tldr %[fours], [%[v], #8]\n\t"
+            T2_EIGHT("0", "4", "8", "12", "16", "20", "24", "28") "str %[c], [%[carry]]\n\tcmp %[n], #1\n\tbeq 2f\n\t"
+            T2_EIGHT("32", "36", "40", "44", "48", "52", "56", "60") "str %[c], [%[carry], #4]\n"
+            "2:\n\tstr %[ones], [%[v]]\n\tstr %[twos], [%[v], #4]\n\tstr %[fours], [%[v], #8]\n\t"
+            "add %[v], %[v], %[step]\n\tadd %[w], %[w], #64\n\tadd %[carry], %[carry], #32\n\tsubs %[left], %[left], #1\n\tbne 1b"
+            : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [e] "=&r"(e), [ones] "=&r"(ones), [twos] "=&r"(twos),
+              [fours] "=&r"(fours), [left] "+&r"(left), [v] "+&r"(v), [w] "+&r"(w), [carry] "+&r"(carry)
+            : [n] "r"(n), [step] "I"(4 * MB_FOURS_STEP)
+            : "cc", "memory");
+#else
+    for (uint32_t q = 0; q < MB_PARTS; q++, v += MB_FOURS_STEP, w += MB_FOURS_AT_ONCE, carry += 8) {
+#if defined(MB_THUMB1) /* n is 1 */
         uint32_t a, b, c, d, e, s;
-        __asm__(".syntax unified\n"
-                "ldr %[a], [%[w]]\nldr %[b], [%[w], #4]\nldr %[s], [%[v]]\neors %[b], %[a]\n" MB_T1_FIRST("s", "a", "b")
-                "ldr %[b], [%[w], #8]\nldr %[c], [%[w], #12]\neors %[c], %[b]\n" MB_T1_SECOND("s", "a", "b", "c") /* (b, a) */
-                "ldr %[c], [%[w], #16]\nldr %[d], [%[w], #20]\neors %[d], %[c]\n" MB_T1_FIRST("s", "c", "d")
-                "ldr %[d], [%[w], #24]\nldr %[e], [%[w], #28]\neors %[e], %[d]\n" MB_T1_SECOND("s", "c", "d", "e") /* (d, c) */
+        __asm__ volatile(".syntax unified\nldr %[s], [%[v]]\n"
+                T1_LOAD("a", "b", "0", "4") MB_T1_FIRST("s", "a", "b")
+                T1_LOAD("b", "c", "8", "12") MB_T1_SECOND("s", "a", "b", "c") /* (b, a) */
+                T1_LOAD("c", "d", "16", "20") MB_T1_FIRST("s", "c", "d")
+                T1_LOAD("d", "e", "24", "28") MB_T1_SECOND("s", "c", "d", "e") /* (d, c) */
                 "str %[s], [%[v]]\nldr %[s], [%[v], #4]\n" MB_T1_FIRST("s", "b", "a") MB_T1_SECOND("s", "b", "d", "c") /* (d, b) */
                 "str %[s], [%[v], #4]\nldr %[s], [%[v], #8]\n"
                 "movs %[c], %[d]\neors %[c], %[s]\nands %[c], %[b]\neors %[c], %[d]\neors %[s], %[b]\nstr %[s], [%[v], #8]\n"
                 : [a] "=&l"(a), [b] "=&l"(b), [c] "=&l"(c), [d] "=&l"(d), [e] "=&l"(e), [s] "=&l"(s)
                 : [v] "l"(v), [w] "l"(w)
                 : "cc", "memory");
-        *carry++ = c;
-        w += 8;
-    } while (carry != end);
+        *carry = c;
+        (void)n;
 #else
-    mb_four ones = v[0], twos = v[1], fours = v[2];
-    do {
-        MB_ADD_EIGHT_OF(mb_four, *carry, ones, twos, fours, w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]);
-        carry++;
-        w += 8;
-    } while (carry != end);
-    v[0] = ones;
-    v[1] = twos;
-    v[2] = fours;
-#endif
-}
-
-/* Adds eight carries. */
-static void add_carries(mb_fours *f)
-{
-    for (unsigned q = 0; q < MB_PARTS; q++) {
-        mb_four *v = f->v + q * MB_FOURS_STEP + 5u + f->above, *const end = f->v + q * MB_FOURS_STEP + f->planes, carry;
-        add_eights(v, f->carries + 8u * q, 1, &carry);
-        for (v += 3; v != end && MORE(carry); v++) {
-            const mb_four sum = *v;
-            *v = sum ^ carry;
-            carry &= sum;
+        mb_four ones = v[0], twos = v[1], fours = v[2];
+        const mb_four *x = w;
+        for (uint32_t i = 0; i < n; i++, x += 8) {
+            MB_ADD_EIGHT_OF(mb_four, carry[i], ones, twos, fours, x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]);
         }
+        v[0] = ones;
+        v[1] = twos;
+        v[2] = fours;
+#endif
     }
-    f->waiting = 0;
+#endif
 }
 
 void mb_add_fours(mb_fours *f, uint32_t count)
@@ -99,11 +100,8 @@ void mb_add_fours(mb_fours *f, uint32_t count)
         MB_PUT(f->words, MB_FOURS_AT_ONCE, count, 0, 0, 0, 0);
     }
     if (count != 0) {
-        for (uint32_t q = 0; q < MB_PARTS; q++) {
-            add_eights(f->v + q * MB_FOURS_STEP + 2u + f->above, f->words + q * MB_FOURS_AT_ONCE, eights,
-                       f->carries + 8u * q + f->waiting);
-        }
-        f->waiting += eights; /* post: <= 8, because only the last words may be an odd number of eights */
+        add_words(f->v + 2u + f->above, f->words, eights, f->carries + f->waiting);
+        f->waiting += eights; /* post: <= 8, because only the last words can be fewer */
     }
     if (f->waiting == 8u || (last && f->waiting != 0)) {
         for (uint32_t i = f->waiting; i < 8u; i++) {
