@@ -53,7 +53,7 @@ void mb_encode(const mb_layer *l, const uint8_t *features, uint32_t *bits)
             } while (x != end);
         }
         if ((lane & 31u) != 0) {
-            *bits = word >> (0u - lane & 31u);
+            *bits = word >> ((0u - lane) & 31u);
         }
         return;
     }

@@ -120,10 +120,10 @@ MB_INLINE void add_ten(uint32_t lanes16, const uint8_t *sign, const int32_t *gra
 {
     const int32_t *const end = grade + count;
     uint32_t a = 0, b = 0, d = 0, e = 0, f = 0, ones = 0x10001u;
-    const uint32_t twice = 1u + (0x10000u >> half);
+    const uint32_t shift = 16u - half;
     MB_OPAQUE(ones);
     do {
-        const uint32_t x = (uint32_t)*grade++, w = (lanes16 ? mb_lanes_at(sign, 0, 1) * twice : mb_lanes_at(sign, 0, 0)) >> c;
+        const uint32_t x = (uint32_t)*grade++, both = mb_lanes_at(sign, 0, lanes16), w = (lanes16 ? both | both << shift : both) >> c;
         sign += lanes16 ? 2 : 4;
         a += x * (w & ones);
         b += x * (w >> 1 & ones);

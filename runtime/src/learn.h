@@ -4,6 +4,8 @@
 
 #include "arena.h"
 
+struct mb_fours; /* fours.h */
+
 /* Sum and largest of the magnitudes of a layer's errors. */
 typedef struct mb_error_norm {
     uint32_t sum, max;
@@ -61,6 +63,10 @@ void mb_thin_mask(const mb_layer *lowest, uint32_t true_error, uint32_t *generat
 /* Visits synapses, chosen at random in proportion to error [N]. visits: room for MB_LEARN_WORDS. list: room for K inputs. */
 void mb_update(const mb_layer *l, const int32_t *error, mb_visit_rate rate, uint16_t *list, uint32_t *visits,
                uint32_t *generator, mb_learn_info *info);
+
+/* error[0] [N] = sum of the errors of all passes with sampled weights; arena->scores = scores of the average weights. Returns the
+ * true error, averaged over the passes. l: the graded layer. (vote_error.c) */
+uint32_t mb_sample_error(const mb_model *m, const mb_arena *arena, const mb_layer *l, uint16_t label, uint32_t *generator);
 
 /* One step of a graded layer that learns by votes, after the forward pass up to its input. */
 void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info);

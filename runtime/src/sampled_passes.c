@@ -51,15 +51,15 @@ static void add_carries(mb_fours *f)
 static void add_words(mb_four *v, const mb_four *w, uint32_t n, mb_four *carry)
 {
 #if defined(__OPTIMIZE__) && defined(__thumb2__) /* n <= 2 */
-    uint32_t a, b, c, d, e, ones, twos, fours, left = MB_PARTS;
+    uint32_t a, b, c, d, e, ones, twos, fours, turns = 2u * MB_PARTS - 3u + n; /* its lowest bit is n - 1 */
     __asm__ volatile("1:\n\tldr %[ones], [%[v]]\n\tldr %[twos], [%[v], #4]\n\tldr %[fours], [%[v], #8]\n\t"
-            T2_EIGHT("0", "4", "8", "12", "16", "20", "24", "28") "str %[c], [%[carry]]\n\tcmp %[n], #1\n\tbeq 2f\n\t"
+            T2_EIGHT("0", "4", "8", "12", "16", "20", "24", "28") "str %[c], [%[carry]]\n\ttst %[turns], #1\n\tbeq 2f\n\t"
             T2_EIGHT("32", "36", "40", "44", "48", "52", "56", "60") "str %[c], [%[carry], #4]\n"
             "2:\n\tstr %[ones], [%[v]]\n\tstr %[twos], [%[v], #4]\n\tstr %[fours], [%[v], #8]\n\t"
-            "add %[v], %[v], %[step]\n\tadd %[w], %[w], #64\n\tadd %[carry], %[carry], #32\n\tsubs %[left], %[left], #1\n\tbne 1b"
+            "add %[v], %[v], %[step]\n\tadd %[w], %[w], #64\n\tadd %[carry], %[carry], #32\n\tsubs %[turns], %[turns], #2\n\tbpl 1b"
             : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [e] "=&r"(e), [ones] "=&r"(ones), [twos] "=&r"(twos),
-              [fours] "=&r"(fours), [left] "+&r"(left), [v] "+&r"(v), [w] "+&r"(w), [carry] "+&r"(carry)
-            : [n] "r"(n), [step] "I"(4 * MB_FOURS_STEP)
+              [fours] "=&r"(fours), [turns] "+&r"(turns), [v] "+&r"(v), [w] "+&r"(w), [carry] "+&r"(carry)
+            : [step] "I"(4 * MB_FOURS_STEP)
             : "cc", "memory");
 #else
     for (uint32_t q = 0; q < MB_PARTS; q++, v += MB_FOURS_STEP, w += MB_FOURS_AT_ONCE, carry += 8) {
