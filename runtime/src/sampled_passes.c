@@ -19,7 +19,7 @@ typedef char fours_fit[sizeof(mb_fours) <= 4u * MB_FOURS_WORDS ? 1 : -1];
 #endif
 
 /* Adds the carries that wait: eight of each sum. */
-static void add_carries(mb_fours *f)
+static void add_waiting(mb_fours *f)
 {
     for (unsigned q = 0; q < MB_PARTS; q++) {
         add_eight(f->v + q * MB_FOURS_STEP + 5u + f->above, f->planes - 5u - f->above, f->carries + 8u * q);
@@ -107,7 +107,7 @@ void mb_add_fours(mb_fours *f, uint32_t count)
         for (uint32_t i = f->waiting; i < 8u; i++) {
             MB_PUT(f->carries, 8u, i, 0, 0, 0, 0);
         }
-        add_carries(f);
+        add_waiting(f);
     }
 }
 

@@ -68,7 +68,7 @@ static void transpose(uint32_t *a)
 
 /* Transposes up to eight planes: bit p of byte m of to[i] = lane 8 m + i of plane p. It is written out, because a loop would keep the
  * words in memory where compilers optimise for size. */
-MB_NOINLINE void transpose_bytes(const uint32_t *v, unsigned planes, uint32_t *to)
+MB_NOINLINE void transpose_planes(const uint32_t *v, unsigned planes, uint32_t *to)
 {
     uint32_t a = planes > 0 ? v[0] : 0, b = planes > 1u ? v[1] : 0, c = planes > 2u ? v[2] : 0, d = planes > 3u ? v[3] : 0;
     uint32_t e = planes > 4u ? v[4] : 0, f = planes > 5u ? v[5] : 0, g = planes > 6u ? v[6] : 0, h = planes > 7u ? v[7] : 0;
@@ -134,8 +134,8 @@ void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t 
 #if !defined(__OPTIMIZE_SIZE__) || MB_HAS_GRADED
     if (planes < 16u) {
         uint32_t low[8], high[8];
-        transpose_bytes(v, planes, low);
-        transpose_bytes(v + 8, planes < 8u ? 0 : planes - 8u, high);
+        transpose_planes(v, planes, low);
+        transpose_planes(v + 8, planes < 8u ? 0 : planes - 8u, high);
         MB_SPECIALISE(n == 32u, join_bytes, low, high, bits, sign - minus, values, n);
         return;
     }
