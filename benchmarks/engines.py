@@ -52,7 +52,7 @@ def frozen_net(hidden: tuple[int, ...]) -> export.Frozen:
     network = train.Network(spec)
     train.fit(network, mnist(), epochs=1, m=1.35, seed=SEED)
     checkpoint = train.Checkpoint(spec, network.tensors(), train.Rule.of(spec, m=1.35))
-    return export.freeze(checkpoint, export.VisitOptions(bits=BITS, visit_rate=VISITS, seed=SEED))
+    return export.freeze(checkpoint, export.VisitOptions(bits=BITS, visit_rate=VISITS, backward="exact", seed=SEED))
 
 
 def relu_net() -> Any:

@@ -50,7 +50,8 @@ Margin = Annotated[
     float | None, _option(PAPER, "Skip a sample if the error of its true class is below this, 0..1; 0.02.")
 ]
 Backward = Annotated[
-    str | None, _option(PAPER, "How errors pass layers: exact, or ternary: random signs, fewer cycles; exact.")
+    str | None,
+    _option(PAPER, "How errors pass hidden layers: ternary (random signs), or exact, for more cycles; ternary."),
 ]
 
 

@@ -43,8 +43,8 @@ class VisitOptions:
         skip_below: 0..1, a sample is skipped where the error of its true class is below this.
         ste_window: >= 0, width of the straight-through estimator relative to training.
         temperature: > 0, of the device's softmax, relative to the scores of the trained network.
-        backward: errors pass hidden layers above the lowest learning layer "exact", or "ternary": as signs drawn at random,
-            for a fraction of the cycles.
+        backward: errors pass hidden layers above the lowest learning layer "ternary", as signs drawn at random, or "exact", for
+            about twice the cycles of a step (docs/results/backward). None is "ternary" where there is such a layer.
         seed: 0..2**32-1, of the device's generator.
 
     Raises:
@@ -58,7 +58,7 @@ class VisitOptions:
     skip_below: float = 0.02
     ste_window: float = 1.0
     temperature: float = 1.0
-    backward: Literal["exact", "ternary"] = "exact"
+    backward: Literal["exact", "ternary"] | None = None
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ class VisitOptions:
             need("m", 0, most, "a finite number >= 0, or left out")
         if self.strengthen not in ("certain", "same"):
             raise ExportError(f"strengthen={self.strengthen!r}: must be 'certain' or 'same'")
-        if self.backward not in ("exact", "ternary"):
+        if self.backward not in ("exact", "ternary", None):
             raise ExportError(f"backward={self.backward!r}: must be 'exact' or 'ternary'")
         if self.visit_rate is not None:
             need("visit_rate", least, 1, "above 0 and at most 1")
@@ -123,12 +123,12 @@ def freeze(checkpoint: Checkpoint | GatesCheckpoint, options: VisitOptions | Non
             layers.append(ConvLayer(hidden, k, takes, theta, geometry))
         else:
             ste_window = 0 if still else batchnorm.ste_window(gain, o.ste_window)
-            ternary = o.backward == "ternary" and any(layer.learns for layer in layers)
+            ternary = o.backward != "exact" and any(layer.learns for layer in layers)
             layers.append(DenseLayer(hidden, k, takes, theta, ste_window, rule, ternary))
         takes = "signs"
     if o.backward == "ternary" and not any(isinstance(layer, DenseLayer) and layer.ternary for layer in layers):
         raise ExportError(
-            "backward='ternary': no hidden layer of this network lies above one that learns: leave it 'exact'"
+            "backward='ternary': no hidden layer of this network lies above one that learns: leave it out"
         )
     encode = None
     if spec.thresholds is not None:

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "fours.h"
 #include "layers.h"
 
 enum { LAYER_ROOM = 112 }; /* bytes for one mb_layer: as many where pointers are narrower, so that one image has one arena size */
@@ -32,6 +33,7 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
     uint32_t most_units = 0, most_work = 0, kernel = 0, learn_words = MB_LEARN_WORDS, masks = 0;
     uint32_t gated = 0; /* values that gates give */
     uint32_t graded = 0, graded_inputs = 0, batch = 0; /* of the graded layer: N; P * K; samples kept, 0 if it does not learn */
+    uint32_t lists = 0;                                /* words of its list of kept samples for one input */
     (void)take(&next, 1u + LAYER_ROOM / 4u * count); /* one word more: where pointers have 8 bytes the table is aligned to 8 */
     arena->layers = table;
     arena->count = arena->lowest = count;
@@ -71,12 +73,16 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
             graded = l->units;
             graded_inputs = values;
             batch = l->learns ? l->batch : 0;
+            if (MB_HAS_LEARN && l->learns) {
+                learn_words = MB_FOURS_WORDS;
+                lists = (mb_list_room(l) + 1u) / 2u;
+            }
         }
     }
     arena->active = take(&next, (most_inputs + 9u) / 2u);
     arena->carry = take(&next, most_inputs / 16u + kernel + 9u);
     arena->kernel_scratch = take(&next, most_work);
-    arena->graded_values = take(&next, graded);
+    arena->graded_values = take(&next, larger(graded, MB_WORDS(graded) * (MB_PLANES_MAX + 2u)));
     arena->values = take(&next, (gated + 3u) / 4u);
     arena->scores = take(&next, mb_u16_at(m->image + MB_AT_CLASSES));
     arena->votes.slot = NULL;
@@ -86,13 +92,14 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
             table[i].mask = i >= arena->lowest && table[i].kind == MB_DENSE ? mask : NULL;
             mask += table[i].mask != NULL ? MB_WORDS(table[i].units) : 0;
         }
+        arena->learn_scratch = take(&next, learn_words);
         arena->error[0] = take(&next, most_units);
         arena->error[1] = take(&next, most_units);
-        arena->learn_scratch = take(&next, learn_words);
         if (MB_HAS_GRADED && batch != 0) {
-            arena->votes.passes = take(&next, 4u * graded);
+            arena->votes.lists = (uint16_t *)(void *)arena->error[0];
+            arena->votes.passes = take(&next, larger(4u * graded, lists > 2u * most_units ? lists - 2u * most_units : 0));
             arena->votes.slot = take(&next, 1);
-            arena->votes.inputs = take(&next, graded_inputs * (batch >> 5));
+            arena->votes.inputs = take(&next, batch * MB_WORDS(graded_inputs));
             arena->votes.drawn = take(&next, 3u * batch * MB_WORDS(graded));
         }
     }

@@ -10,9 +10,24 @@ enum { MB_LEARN_WORDS = 128 }; /* room for 8 tables of 16 signed sums, 4 tables 
 typedef struct mb_votes {
     int32_t *passes;  /* [4][N]: V of passes with sampled weights */
     uint32_t *slot;   /* number of the slot that the next sample takes; NULL if no layer learns by votes */
-    uint32_t *inputs; /* [P * K][batch / 32]: in which slots an input bit is on */
-    uint32_t *drawn;  /* [batch][3][ceil(N / 32)]: which units vote for down; bits 0 and 1 of their number of votes */
+    uint32_t *inputs; /* [batch][ceil(P * K / 32)]: input bits of the kept samples */
+    uint32_t *drawn;  /* [batch][ceil(N / 32)][3]: which units vote for down; bits 0 and 1 of their number of votes */
+    uint16_t *lists;  /* of kept samples, in `error` and `passes`: for all inputs that a step counts, if they fit, else for one */
 } mb_votes;
+
+enum { MB_DIGITS = 4 }; /* binary digits of a number of planes, 0 .. 8 */
+
+/* Most inputs that one step counts. */
+static inline uint32_t mb_counted(const mb_layer *l)
+{
+    return (l->inputs + l->batch - 1u) / l->batch;
+}
+
+/* Entries of the lists of one of them. */
+static inline uint32_t mb_list_room(const mb_layer *l)
+{
+    return (uint32_t)l->depth * l->batch + MB_DIGITS; /* a number n of planes has at most n digits that are 1 */
+}
 
 /* The parts of the arena, each 4-byte aligned. `error`, `learn_scratch` and `votes` exist only for learning. */
 typedef struct mb_arena {
@@ -27,8 +42,8 @@ typedef struct mb_arena {
     int32_t *scores;          /* [classes] */
     int32_t *error[2];        /* [max N] each */
     int32_t *learn_scratch;   /* max(MB_LEARN_WORDS, 3 * round_up_8(ceil(N / 32)) of ternary layers) words, used in turn for the
-                               * backward tables, the ternary signs and the queue of visits; else C errors of levels, or H
-                               * words of a head: residuals, then two rows of weights */
+                               * backward tables, the ternary signs and the queue of visits; MB_FOURS_WORDS for votes; else C errors of
+                               * levels, or H words of a head: residuals, then two rows of weights */
     mb_votes votes;
 } mb_arena;
 

@@ -94,6 +94,13 @@ MB_INLINE void mb_swap_bits(uint32_t *a, uint32_t shift, uint32_t step, uint32_t
     }
 }
 
+/* Hides where a value came from: a constant stays in a register, where it can be the operand of a shifted one. */
+#if defined(__GNUC__)
+#define MB_OPAQUE(a) __asm__("" : "+r"(a))
+#else
+#define MB_OPAQUE(a) ((void)0)
+#endif
+
 /* Mask of the lanes of word r that exist among the first n: all ones except in the last word. pre: 32 r < n. */
 static inline uint32_t mb_lane_mask(uint32_t n, uint32_t r)
 {

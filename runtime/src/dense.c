@@ -21,12 +21,42 @@
 #include "add_columns.inc"
 #endif
 
+/* Bits 28..31 = whether each of four bytes is at least its threshold. */
+MB_INLINE uint32_t four_reach(uint32_t x, uint32_t threshold)
+{
+#if defined(__GNUC__) && defined(__ARM_FEATURE_SIMD32) && defined(__thumb__)
+    uint32_t bits = 0x80402010u; /* a byte that reaches its threshold gives its bit to a sum over the bytes */
+    __asm__("usub8 %1, %1, %2\n\tsel %0, %0, %3\n\tusad8 %0, %0, %3" : "+&r"(bits), "+&r"(x) : "r"(threshold), "r"(0u) : "cc");
+    return bits << 24;
+#else
+    const uint32_t tops = 0x80808080u, below = (x | tops) - (threshold & ~tops); /* compares the low seven bits: no borrow */
+    const uint32_t reach = (below ^ ((x ^ threshold) & (below ^ x))) & tops;     /* unequal top bits decide alone */
+    return reach * 0x00204081u & 0xF0000000u; /* shifted copies that do not overlap */
+#endif
+}
+
 /* An input bit is features[f] >= thresholds[p][f]. All thermometer planes of one pixel's channels lie side by side; without
  * channels, all features are one pixel. */
 void mb_encode(const mb_layer *l, const uint8_t *features, uint32_t *bits)
 {
     const uint32_t channels = l->channels != 0 ? l->channels : l->inputs;
     uint32_t word = 0, lane = 0;
+    if (channels == l->inputs && (((uintptr_t)features | (uintptr_t)l->own.thresholds | channels) & 3u) == 0) {
+        const mb_word *threshold = (const mb_word *)(const void *)l->own.thresholds;
+        for (uint32_t planes = l->units / channels; planes > 0; planes--) {
+            const mb_word *x = (const mb_word *)(const void *)features, *const end = x + channels / 4u;
+            do {
+                word = word >> 4 | four_reach(*x++, *threshold++);
+                if (((lane += 4u) & 31u) == 0) {
+                    *bits++ = word;
+                }
+            } while (x != end);
+        }
+        if ((lane & 31u) != 0) {
+            *bits = word >> ((0u - lane) & 31u);
+        }
+        return;
+    }
     for (uint32_t pixel = 0; pixel < l->inputs; pixel += channels) {
         for (uint32_t at = pixel; at < l->units; at += l->inputs) {
             for (uint32_t c = 0; c < channels; c++) {

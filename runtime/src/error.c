@@ -105,6 +105,7 @@ MB_INLINE mb_error_norm backward_lanes16(uint32_t many, const mb_layer *l, const
                                          const int32_t *tables)
 {
     const mb_half *w = (const mb_half *)(const void *)l->sign, *const end = w + l->inputs;
+    const int32_t *const second = tables + 32;
     mb_error_norm norm = {0, 0};
     while (w != end) {
         const mb_half *const stop = end - w < 32 ? end : w + 32;
@@ -115,7 +116,7 @@ MB_INLINE mb_error_norm backward_lanes16(uint32_t many, const mb_layer *l, const
                 continue;
             }
             const uint32_t units = *w;
-            int32_t error = tables[units & 31u] + tables[32u + ((units >> 5) & 31u)];
+            int32_t error = tables[units & 31u] + second[many ? (units >> 5) & 31u : units >> 5];
             if (many) {
                 error += tables[64u + ((units >> 10) & 31u)] + tables[96u + (units >> 15)];
             }
@@ -126,18 +127,23 @@ MB_INLINE mb_error_norm backward_lanes16(uint32_t many, const mb_layer *l, const
     return norm;
 }
 
+void mb_five_signed_sums(const int32_t *error, int32_t *table)
+{
+    mb_signed_sums(error[0], error[1], error[2], error[3], table);
+    for (uint32_t i = 0; i < 16u; i++, table++) {
+        table[16] = table[0] + error[4];
+        table[0] -= error[4];
+    }
+}
+
 /* A table of 32 signed sums serves five units, so that the whole sum of an input is done at once. pre: N <= 16. */
 mb_error_norm mb_backward_lanes16(const mb_layer *l, const int32_t *error, const uint32_t *mask, int32_t *below, int32_t *tables)
 {
-    int32_t e[20], *table = tables;
+    int32_t e[20];
     memset(e, 0, sizeof e);
     memcpy(e, error, sizeof(int32_t) * l->units);
-    for (const int32_t *five = e; five != e + 20; five += 5, table += 32) {
-        mb_signed_sums(five[0], five[1], five[2], five[3], table);
-        for (uint32_t i = 0; i < 16u; i++) {
-            table[16u + i] = table[i] + five[4];
-            table[i] -= five[4];
-        }
+    for (uint32_t five = 0; five < (l->units > 10u ? 4u : 2u); five++) {
+        mb_five_signed_sums(e + 5u * five, tables + 32u * five);
     }
     return MB_SPECIALISE(l->units > 10u, backward_lanes16, l, mask, below, tables);
 }

@@ -8,53 +8,61 @@
 
 uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *list)
 {
+    const uint32_t inputs = l->inputs, values = mb_values(l);
     uint16_t *end = list;
-    uint32_t plane = 0;
-    for (uint32_t base = 0; base < mb_values(l); base += 32u) {
-        end = mb_list_bits(end, *bits++, base);
-    }
-    for (uint16_t *at = list; at != end; at++) {
-        while (*at - plane >= l->inputs) {
-            plane += l->inputs;
+    for (uint32_t first = 0; first < values; first += inputs) { /* a plane may begin and end inside a word */
+        uint32_t base = first & ~31u, mask = ~0u << (first & 31u);
+        for (; base + 32u <= first + inputs; base += 32u, mask = ~0u) {
+            end = mb_list_bits(end, bits[base >> 5] & mask, base - first);
         }
-        *at = (uint16_t)(*at - plane);
+        if (base < first + inputs) {
+            end = mb_list_bits(end, bits[base >> 5] & mask & mb_last_mask(first + inputs), base - first);
+        }
     }
-    return mb_pad_list(list, end, l->inputs);
+    return mb_pad_list(list, end, inputs);
 }
 
 mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values)
 {
+    const int32_t *const end = values + l->units;
     uint32_t sum = 0; /* post: < 2^30, from at most 2^10 units of at most 2^20 */
-    for (uint32_t i = 0; i < l->units; i++) {
-        sum += mb_magnitude(values[i]);
-    }
+    do {
+        sum += mb_magnitude(*values++);
+    } while (values != end);
     const uint32_t mean = 16u * (sum / l->units) + 16u * (sum % l->units) / l->units; /* 16 sum / N, in 32 bits */
     const mb_ramp ramp = {(uint32_t)(((uint64_t)mean * l->low) >> 12), (uint32_t)(((uint64_t)mean * l->high) >> 12)};
     return ramp;
 }
 
-void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values)
+MB_INLINE void grade(uint32_t more, const mb_ramp ramp, const int32_t *values, const int32_t *end, int32_t *grades)
 {
-    const uint32_t width = ramp.high > ramp.low ? ramp.high - ramp.low : 1u, scale = (1u << 20) / width;
-    for (uint32_t i = 0; i < l->units; i++) {
-        const uint32_t size = mb_magnitude(values[i]);
-        uint32_t above = size > ramp.low ? size - ramp.low : 0;
-        above = above > width ? width : above;
-        values[i] = 8 - (int32_t)((above * scale + 32768u) >> 16);
-    }
+    const uint32_t low = ramp.low, width = ramp.high > low ? ramp.high - low : 1u, scale = (1u << 20) / width;
+    do {
+        const uint32_t size = mb_magnitude(*values++), above = size > low ? size - low : 0;
+        const uint32_t fall = ((above > width ? width : above) * scale + 32768u) >> 16;
+        *grades = (int32_t)((more ? (uint32_t)*grades << 8 : 0) + 8u - fall);
+        grades++;
+    } while (values != end);
 }
 
-/* v [planes] += the top bit of each listed input's magnitude, for 32 sums at once. */
-static void add_tops(const mb_layer *l, uint32_t r, const uint16_t *list, uint32_t active, uint32_t *v)
+void mb_grade(const mb_layer *l, mb_ramp ramp, uint32_t more, const int32_t *values, int32_t *grades)
 {
-    const uint32_t low_bits = (uint32_t)l->bits - 1u;
-    const mb_word *top = (const mb_word *)(const void *)l->levels + r * l->inputs * low_bits;
-    for (uint32_t i = 0; i < active; i += 8u) {
-        uint32_t t[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-        for (uint32_t k = 0; k < 8u && i + k < active; k++) {
-            t[k] = top[list[i + k] * low_bits];
-        }
-        mb_add_eight(v, l->planes, t);
+    MB_SPECIALISE(more, grade, ramp, values, values + l->units, grades);
+}
+
+/* to [1 .. planes + 1] = 3 S + 2 fold, where twice [planes] = 2 S; to [0] = 0. */
+static void add_thrice(const uint32_t *twice, const mb_word *fold, unsigned planes, uint32_t *to)
+{
+    uint32_t before = 0, carry = 0, doubled = 0;
+    *to++ = 0;
+    for (unsigned p = 0; p <= planes; p++) {
+        const uint32_t two = p < planes ? twice[p] : 0, one = p + 1u < planes ? twice[p + 1u] : 0;
+        uint32_t low, high;
+        MB_FULL_ADD(high, low, one, two, doubled);
+        MB_FULL_ADD(carry, low, low, before, carry);
+        *to++ = low;
+        before = high;
+        doubled = fold[p < planes ? p : 0];
     }
 }
 
@@ -62,26 +70,39 @@ static void add_tops(const mb_layer *l, uint32_t r, const uint16_t *list, uint32
  * and T levels whose top magnitude bit is set (a weight is sure if that bit equals its sign), V = 3 S + T - 2 (n + theta). */
 static void average_values(const mb_layer *l, const mb_arena *arena, uint32_t active)
 {
-    const mb_run all = mb_whole_list(active);
-    for (uint32_t r = 0; 32u * r < l->units; r++) {
-        const uint32_t here = l->units - 32u * r < 32u ? l->units - 32u * r : 32u;
-        int32_t *const values = arena->graded_values + 32u * r, lane[32];
-        uint32_t v[MB_PLANES_MAX];
-        mb_lane_values(l->fold + r * l->planes, l->planes, active, values, here); /* -n - theta */
-        mb_sums(l, r, arena->active, &all, 1, v, arena->carry);
-        mb_lane_values(v, l->planes, active, lane, here); /* 2 S - n - theta */
-        for (uint32_t i = 0; i < here; i++) {
-            const int32_t s = (lane[i] - values[i]) / 2;
-            values[i] = l->bits > 1u ? 2 * lane[i] - s : 2 * lane[i];
+    static const mb_word nothing[MB_PLANES_MAX];
+    const uint32_t low_bits = (uint32_t)l->bits - 1u, rows = MB_WORDS(l->units), inputs = l->inputs;
+    const unsigned planes = l->planes, wide = planes + 2u;
+    uint16_t *const list = arena->active;
+    uint32_t *kept = (uint32_t *)arena->graded_values, v[MB_PLANES_MAX + 2];
+    mb_run run = mb_whole_list(active);
+    for (uint32_t r = 0; r < rows; r++, kept += wide) { /* the sums over signs of every row */
+        const mb_word *const sign = (const mb_word *)(const void *)l->sign + r * (inputs + 1u), *const fold = l->fold + r * planes;
+        mb_add_columns(sign, list, &run, 1, low_bits != 0 ? nothing : fold, v, planes, arena->carry);
+        if (low_bits != 0) {
+            add_thrice(v, fold, planes, kept);
+        } else { /* V = 4 S - 2 (n + theta) */
+            kept[0] = kept[1] = 0;
+            memcpy(kept + 2, v, sizeof *v * planes);
         }
-        if (l->bits > 1u) {
-            memset(v, 0, sizeof v);
-            add_tops(l, r, arena->active, active, v);
-            mb_lane_values(v, l->planes, 0, lane, here);
-            for (uint32_t i = 0; i < here; i++) {
-                values[i] += lane[i];
+    }
+    run.count = low_bits != 0 && inputs * low_bits < 65536u ? active & ~7u : 0;
+    for (uint32_t i = 0; i < run.count; i++) {
+        list[i] = (uint16_t)(list[i] * low_bits);
+    }
+    for (uint32_t r = rows; r-- > 0;) { /* downward, because the values of a row take more words than its sums */
+        const mb_word *const top = (const mb_word *)(const void *)l->levels + r * inputs * low_bits;
+        kept -= wide;
+        mb_add_columns(top, list, &run, 1, kept, v, wide, arena->carry);
+        for (uint32_t i = run.count; low_bits != 0 && i < active; i += 8u) {
+            uint32_t t[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+            for (uint32_t k = 0; k < 8u && i + k < active; k++) {
+                t[k] = top[list[i + k] * low_bits];
             }
+            mb_add_eight(v + 1, wide - 1u, t);
         }
+        mb_lane_values(v + 1, wide - 1u, 2u * active, arena->graded_values + 32u * r,
+                       l->units - 32u * r < 32u ? l->units - 32u * r : 32u);
     }
 }
 
@@ -89,31 +110,51 @@ void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits)
 {
     const uint32_t active = mb_graded_inputs(l, bits, arena->active);
     average_values(l, arena, active);
-    mb_grade(l, mb_ramp_of(l, arena->graded_values), arena->graded_values);
+    mb_grade(l, mb_ramp_of(l, arena->graded_values), 0, arena->graded_values, arena->graded_values);
+}
+
+/* Adds up ten classes: c .. c + 4 of the two halves of a word. The halves lie at 0 and 16, so that one product serves two classes,
+ * whose sums share a word: each is below 2^15, from at most 2^10 units of grades up to 8. */
+MB_INLINE void add_ten(uint32_t lanes16, const uint8_t *sign, const int32_t *grade, uint32_t count, uint32_t half, uint32_t c,
+                       uint32_t *sums)
+{
+    const int32_t *const end = grade + count;
+    uint32_t a = 0, b = 0, d = 0, e = 0, f = 0, ones = 0x10001u;
+    const uint32_t shift = 16u - half;
+    MB_OPAQUE(ones);
+    do {
+        const uint32_t x = (uint32_t)*grade++, both = mb_lanes_at(sign, 0, lanes16), w = (lanes16 ? both | both << shift : both) >> c;
+        sign += lanes16 ? 2 : 4;
+        a += x * (w & ones);
+        b += x * (w >> 1 & ones);
+        d += x * (w >> 2 & ones);
+        e += x * (w >> 3 & ones);
+        f += x * (w >> 4 & ones);
+    } while (grade != end);
+    sums[0] = a, sums[1] = b, sums[2] = d, sums[3] = e, sums[4] = f;
 }
 
 void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores)
 {
-    const uint32_t lanes = l->lanes16 ? 16u : 32u, inputs = l->inputs; /* locals, because the stores below could alias *l */
+    const uint32_t lanes = l->lanes16 ? 16u : 32u, inputs = l->inputs, half = l->lanes16 ? (l->units + 1u) / 2u : 16u;
     int32_t sum = 0;
-    for (uint32_t j = 0; j < inputs; j++) {
-        sum += grades[j];
-    }
+    const int32_t *grade = grades;
+    do {
+        sum += *grade++;
+    } while (grade != grades + inputs);
     for (uint32_t first = 0; first < l->units; first += lanes) {
-        const uint32_t row = first / lanes * (inputs + 1u), here = l->units - first < lanes ? l->units - first : lanes;
-        int32_t *on = scores + first;
-        for (uint32_t c = 0; c < here; c++) {
-            on[c] = 0;
-        }
-        for (uint32_t j = 0; j < inputs; j++) {
-            const uint32_t w = mb_weights(l, row + j);
-            const int32_t grade = grades[j];
-            for (uint32_t c = 0; c < here; c++) {
-                on[c] += grade & (0 - (int32_t)((w >> c) & 1u));
+        const uint8_t *const sign = l->sign + first / 8u * (inputs + 1u);
+        for (uint32_t c = 0; c < half; c += 5u) {
+            uint32_t sums[5];
+            MB_SPECIALISE(l->lanes16, add_ten, sign, grades, inputs, half, c, sums);
+            for (uint32_t i = 0; i < 10u; i++) {
+                const uint32_t k = i < 5u ? i : i - 5u, unit = first + c + k + (i < 5u ? 0 : half);
+                const int32_t low = (int16_t)(sums[k] & 0xFFFFu);
+                const int32_t on = i < 5u ? low : (int32_t)(sums[k] - (uint32_t)low) >> 16;
+                if (c + k < half && unit < l->units) { /* 2 * (grades with weight +1) - (all grades) */
+                    scores[unit] = (2 * on - sum) * l->own.scores[unit] + l->own.scores[l->units + unit];
+                }
             }
-        }
-        for (uint32_t c = 0; c < here; c++) { /* 2 * (grades with weight +1) - (all grades) */
-            on[c] = (2 * on[c] - sum) * l->own.scores[first + c] + l->own.scores[l->units + first + c];
         }
     }
 }

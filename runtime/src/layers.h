@@ -66,7 +66,8 @@ typedef struct mb_ramp {
 /* Lists the input of every bit that is on, in ascending order of bits, and returns their number. */
 uint32_t mb_graded_inputs(const mb_layer *l, const uint32_t *bits, uint16_t *list);
 mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values);
-void mb_grade(const mb_layer *l, mb_ramp ramp, int32_t *values); /* values [N]: V becomes the grade, in place */
+/* grades [N] from V [N]; both may be one array. more: the grades are shifted left by eight bits, and these are added. */
+void mb_grade(const mb_layer *l, mb_ramp ramp, uint32_t more, const int32_t *values, int32_t *grades);
 void mb_graded(const mb_layer *l, const mb_arena *arena, const uint32_t *bits); /* arena->graded_values [N] = grades */
 void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores);
 

@@ -4,6 +4,8 @@
 
 #include "arena.h"
 
+struct mb_fours; /* fours.h */
+
 /* Sum and largest of the magnitudes of a layer's errors. */
 typedef struct mb_error_norm {
     uint32_t sum, max;
@@ -15,6 +17,9 @@ typedef struct mb_visit_rate {
 } mb_visit_rate;
 
 /// Errors (error.c) ///
+
+/* table [32] = sums of +-error[i] of five units, for each pattern of their weights. */
+void mb_five_signed_sums(const int32_t *error, int32_t *table);
 
 mb_error_norm mb_error_norm_of(const int32_t *error, uint32_t units);
 
@@ -59,13 +64,16 @@ void mb_thin_mask(const mb_layer *lowest, uint32_t true_error, uint32_t *generat
 void mb_update(const mb_layer *l, const int32_t *error, mb_visit_rate rate, uint16_t *list, uint32_t *visits,
                uint32_t *generator, mb_learn_info *info);
 
+/* error[0] [N] = sum of the errors of all passes with sampled weights; arena->scores = scores of the average weights. Returns the
+ * true error, averaged over the passes. l: the graded layer. (vote_error.c) */
+uint32_t mb_sample_error(const mb_model *m, const mb_arena *arena, const mb_layer *l, uint16_t label, uint32_t *generator);
+
 /* One step of a graded layer that learns by votes, after the forward pass up to its input. */
 void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info);
 
-/* values [4][N] = V of all units in four passes with sampled weights. Their sum is four times the V of the average weights.
- * scratch: 4 * MB_PLANES_MAX words. */
+/* values [4][N] = V of all units in four passes with sampled weights. Their sum is four times the V of the average weights. */
 void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *generator, int32_t *values,
-                      int32_t *scratch);
+                      struct mb_fours *f);
 
 /// Levels and heads (levels.c, head.c) ///
 

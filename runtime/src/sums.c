@@ -2,6 +2,7 @@
 #include "sums.h"
 
 #include "adder.h"
+#include "image.h"
 #include "thumb1.h"
 
 #define LANES mb_word
@@ -54,14 +55,61 @@ static void transpose(uint32_t *a)
     mb_swap_bits(a, 1, 1, 0x55555555u);
 }
 
-/* Collects lanes `lane`, 8 + lane, 16 + lane and 24 + lane of up to eight planes into one byte each. */
-MB_INLINE uint32_t lane_bytes(const uint32_t *v, unsigned planes, uint32_t lane)
+#endif
+
+#if !defined(__OPTIMIZE_SIZE__) || MB_HAS_GRADED
+/* Swaps bits (mask << shift) of a with bits mask of b. */
+#define SWAP(a, b, shift, mask)                            \
+    do {                                                   \
+        const uint32_t t_ = (((a) >> (shift)) ^ (b)) & (mask); \
+        (b) ^= t_;                                         \
+        (a) ^= t_ << (shift);                              \
+    } while (0)
+
+/* Transposes up to eight planes: bit p of byte m of to[i] = lane 8 m + i of plane p. It is written out, because a loop would keep the
+ * words in memory where compilers optimise for size. */
+MB_NOINLINE void transpose_planes(const uint32_t *v, unsigned planes, uint32_t *to)
 {
-    uint32_t bytes = 0;
-    for (unsigned p = 0; p < planes; p++) {
-        bytes |= ((v[p] >> lane) & 0x01010101u) << p;
+    uint32_t a = planes > 0 ? v[0] : 0, b = planes > 1u ? v[1] : 0, c = planes > 2u ? v[2] : 0, d = planes > 3u ? v[3] : 0;
+    uint32_t e = planes > 4u ? v[4] : 0, f = planes > 5u ? v[5] : 0, g = planes > 6u ? v[6] : 0, h = planes > 7u ? v[7] : 0;
+    SWAP(a, e, 4, 0x0F0F0F0Fu);
+    SWAP(b, f, 4, 0x0F0F0F0Fu);
+    SWAP(c, g, 4, 0x0F0F0F0Fu);
+    SWAP(d, h, 4, 0x0F0F0F0Fu);
+    SWAP(a, c, 2, 0x33333333u);
+    SWAP(b, d, 2, 0x33333333u);
+    SWAP(e, g, 2, 0x33333333u);
+    SWAP(f, h, 2, 0x33333333u);
+    SWAP(a, b, 1, 0x55555555u);
+    SWAP(c, d, 1, 0x55555555u);
+    SWAP(e, f, 1, 0x55555555u);
+    SWAP(g, h, 1, 0x55555555u);
+    to[0] = a, to[1] = b, to[2] = c, to[3] = d, to[4] = e, to[5] = f, to[6] = g, to[7] = h;
+}
+#endif
+
+#if !defined(__OPTIMIZE_SIZE__) || MB_HAS_GRADED
+/* values [n] = (x + more) & bits, less the sign, of the lanes x whose bytes were transposed. Two values lie in a word: they are less
+ * than 2^15, so that no sum of two reaches the next. whole: n is 32. */
+MB_INLINE void join_bytes(uint32_t whole, const uint32_t *low, const uint32_t *high, uint32_t bits, uint32_t more, int32_t *values,
+                          uint32_t n)
+{
+    const uint32_t both = bits * 0x10001u, add = (more & bits) * 0x10001u, sign = (bits + 1u) / 2u;
+    for (uint32_t i = 0; i < (whole ? 8u : n < 8u ? n : 8u); i++, values++) {
+        const uint32_t x = *low++, y = *high++;
+        const uint32_t even = (((x & 0x00FF00FFu) | (y & 0x00FF00FFu) << 8) + add) & both;
+        const uint32_t odd = (((x >> 8 & 0x00FF00FFu) | (y & 0xFF00FF00u)) + add) & both;
+        values[0] = (int32_t)((even & 0xFFFFu) - sign);
+        if (whole || 8u + i < n) {
+            values[8] = (int32_t)((odd & 0xFFFFu) - sign);
+        }
+        if (whole || 16u + i < n) {
+            values[16] = (int32_t)((even >> 16) - sign);
+        }
+        if (whole || 24u + i < n) {
+            values[24] = (int32_t)((odd >> 16) - sign);
+        }
     }
-    return bytes;
 }
 #endif
 
@@ -82,18 +130,17 @@ void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t 
         }
         return;
     }
-    const unsigned low = planes < 8u ? planes : 8u, middle = planes < 16u ? planes - low : 8u;
-    for (uint32_t lane = 0; lane < 8u && lane < n; lane++) {
-        uint32_t a = lane_bytes(v, low, lane), b = lane_bytes(v + low, middle, lane);
-        uint32_t c = planes > 16u ? lane_bytes(v + 16, planes - 16u, lane) : 0;
-        for (uint32_t i = lane; i < n; i += 8u, a >>= 8, b >>= 8, c >>= 8) {
-            const uint32_t x = (a & 255u) | (b & 255u) << 8 | (c & 255u) << 16;
-            values[i] = (int32_t)(((x - minus + sign) & bits) - sign);
-        }
+#endif
+#if !defined(__OPTIMIZE_SIZE__) || MB_HAS_GRADED
+    if (planes < 16u) {
+        uint32_t low[8], high[8];
+        transpose_planes(v, planes, low);
+        transpose_planes(v + 8, planes < 8u ? 0 : planes - 8u, high);
+        MB_SPECIALISE(n == 32u, join_bytes, low, high, bits, sign - minus, values, n);
+        return;
     }
-#else
+#endif
     for (uint32_t i = 0; i < n; i++) {
         values[i] = (int32_t)(((mb_lane_bits(v, planes, i) - minus + sign) & bits) - sign);
     }
-#endif
 }

@@ -1,6 +1,7 @@
 /* Learning by votes: one step of the graded layer below the output. docs/learning-rule.md, "Graded units and votes". */
 #include <string.h>
 
+#include "fours.h"
 #include "layers.h"
 #include "synapse.h"
 
@@ -8,150 +9,65 @@
 
 enum { COUNT_PLANES = 14 }; /* 256 samples * 8 planes * 3 votes < 2^13, and a sign */
 
-/// Error of one pass ///
-
-/* Replaces scores by D, their scaled deviations from the mean. post: 512 <= max |D| <= 1023, or all D = 0. */
-static void deviations(int32_t *scores, uint32_t classes)
-{
-    int32_t sum = 0;
-    uint32_t top = 0, left = 0, right = 0;
-    for (uint32_t c = 0; c < classes; c++) {
-        sum += scores[c];
-    }
-    for (uint32_t c = 0; c < classes; c++) {
-        scores[c] = scores[c] * (int32_t)classes - sum;
-        top = mb_magnitude(scores[c]) > top ? mb_magnitude(scores[c]) : top;
-    }
-    while (top != 0 && (top << left) < 512u) {
-        left++;
-    }
-    while ((top >> right) > 1023u) {
-        right++;
-    }
-    for (uint32_t c = 0; c < classes; c++) {
-        const int32_t size = (int32_t)((mb_magnitude(scores[c]) << left) >> right);
-        scores[c] = scores[c] < 0 ? -size : size;
-    }
-}
-
-/* error [classes] = error of one pass, from D. Returns its true error. */
-static uint32_t projected_error(const int32_t *d, uint32_t classes, uint16_t label, uint32_t temperature, int32_t *error)
-{
-    const int32_t top = d[mb_best_class(d, classes)];
-    uint32_t spread = 0;
-    uint64_t squares = 0;
-    int32_t product = 0;
-    for (uint32_t c = 0; c < classes; c++) {
-        spread += mb_magnitude(d[c]);
-        squares += (uint32_t)(d[c] * d[c]);
-    }
-    for (uint32_t c = 0; c < classes; c++) {
-        error[c] = (int32_t)((uint32_t)(top - d[c]) * temperature / (spread != 0 ? spread : 1u));
-    }
-    const uint32_t true_error = mb_softmax_error(error, classes, label);
-    for (uint32_t c = 0; c < classes; c++) {
-        product += error[c] * d[c];
-    }
-    uint32_t factor = 0; /* with two classes the projection would leave no error */
-    if (classes > 2u) {
-        const uint32_t size = (uint32_t)(squares >> 8);
-        factor = mb_magnitude(product) / (size != 0 ? size : 1u);
-    }
-    for (uint32_t c = 0; c < classes; c++) {
-        const int32_t part = (int32_t)((mb_magnitude(d[c]) * factor + 128u) >> 8);
-        error[c] -= (product < 0) == (d[c] < 0) ? part : -part;
-    }
-    return true_error;
-}
-
-/* Adds -sign(V) * b to delta [N] for each unit on the ramp, where b [N] is the error that the output passes down. A closed unit gets
- * a quarter of that if it should open, else nothing. */
-static void add_delta(const mb_layer *l, mb_ramp ramp, const int32_t *values, const int32_t *below, int32_t *delta)
-{
-    for (uint32_t i = 0; i < l->units; i++) {
-        const uint32_t size = mb_magnitude(values[i]);
-        int32_t b = size > ramp.low ? below[i] : 0;
-        if (size >= ramp.high) { /* a quarter: without it nothing could open a unit that is always closed */
-            b = b < 0 ? -(-b >> 2) : 0;
-        }
-        delta[i] += values[i] < 0 ? b : -b;
-    }
-}
-
 /// Votes of one sample ///
 
 /* Draws 0 to 3 votes of each unit and, if there is any, keeps the sample in its slot. Returns 1 if there is any. */
 MB_NOINLINE int draw_votes(const mb_layer *l, const mb_votes *votes, uint32_t slot, const int32_t *delta, mb_visit_rate rate,
                     uint32_t *generator)
 {
-    const uint32_t words = MB_WORDS(l->units), pitch = l->batch >> 5, shift = slot & 31u;
-    uint32_t *const drawn = votes->drawn + 3u * words * slot;
+    const uint32_t rows = MB_WORDS(l->units), inputs = MB_WORDS(mb_values(l));
+    uint32_t *const first = votes->drawn + 3u * rows * slot, *drawn = first, z = *generator;
     int any = 0;
-    for (uint32_t i = 0; i < l->units; i++) {
-        const uint32_t strength = delta[i] == 0 ? 0 : (3u * mb_unit_rate(rate, delta[i]) + mb_draw(generator)) >> 16;
-        if (strength == 0) {
-            continue;
+    for (uint32_t left = l->units; left != 0; drawn += 3) {
+        const uint32_t here = left < 32u ? left : 32u;
+        uint32_t down = 0, one = 0, two = 0;
+        for (uint32_t i = 0, bit = 1; i < here; i++, bit <<= 1) {
+            const int32_t d = *delta++;
+            const uint32_t strength = d == 0 ? 0 : (3u * mb_unit_rate(rate, d) + mb_draw(&z)) >> 16;
+            if (strength != 0) {
+                down |= d > 0 ? bit : 0;
+                one |= strength & 1u ? bit : 0;
+                two |= strength & 2u ? bit : 0;
+            }
         }
-        if (!any) { /* only now is the sample that had the slot before overwritten */
-            memset(drawn, 0, sizeof(uint32_t) * 3u * words);
+        left -= here;
+        if (!any && (one | two) != 0) { /* only now is the sample that had the slot before overwritten */
+            memset(first, 0, sizeof *first * (uint32_t)(drawn - first));
             any = 1;
         }
-        const uint32_t bit = 1u << (i & 31u);
-        drawn[i >> 5] |= delta[i] > 0 ? bit : 0;
-        drawn[words + (i >> 5)] |= strength & 1u ? bit : 0;
-        drawn[2u * words + (i >> 5)] |= strength & 2u ? bit : 0;
+        if (any) {
+            drawn[0] = down;
+            drawn[1] = one;
+            drawn[2] = two;
+        }
     }
-    for (uint32_t j = 0; any && j < mb_values(l); j++) {
-        uint32_t *const kept = votes->inputs + j * pitch + (slot >> 5);
-        *kept = (*kept & ~(1u << shift)) | ((l->in[j >> 5] >> (j & 31u)) & 1u) << shift;
+    if (any) {
+        memcpy(votes->inputs + inputs * slot, l->in, sizeof *l->in * inputs);
     }
+    *generator = z;
     return any;
 }
 
 /// Counting ///
 
-/* Votes of 32 units for one input, up and down, as bit-sliced sums. Eight samples' votes are added at a time. */
-typedef struct tally {
-    uint32_t up[COUNT_PLANES], down[COUNT_PLANES];
-    uint32_t one_up[8], one_down[8], two_up[8], two_down[8], pending;
-} tally;
-
-/* Adds the pending votes. */
-static void settle(tally *t)
-{
-    for (uint32_t i = t->pending; i < 8u; i++) {
-        t->one_up[i] = t->one_down[i] = t->two_up[i] = t->two_down[i] = 0;
-    }
-    mb_add_eight(t->up, COUNT_PLANES, t->one_up);
-    mb_add_eight(t->up + 1, COUNT_PLANES - 1, t->two_up);
-    mb_add_eight(t->down, COUNT_PLANES, t->one_down);
-    mb_add_eight(t->down + 1, COUNT_PLANES - 1, t->two_down);
-    t->pending = 0;
-}
-
 /* Returns the fewest votes that can be enough. pre: need[] never falls. */
-static int32_t fewest(const mb_layer *l)
+static uint32_t fewest(const mb_layer *l)
 {
     uint32_t s = 1;
     while (s < 3u * l->batch * l->depth && 16u * s <= l->own.need[s]) {
         s++;
     }
-    return (int32_t)s;
+    return s;
 }
 
-/* Moves one synapse if its votes, `ups` against `downs`, are enough. */
-MB_NOINLINE void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32_t lane, uint32_t ups, uint32_t downs,
-                          uint32_t *generator, mb_learn_info *info)
+/* Visits one synapse, whose votes are `above` those that are needed, in 1/16. */
+MB_NOINLINE void visit_one(const mb_layer *l, uint32_t unit, uint32_t j, uint32_t up, uint32_t above, uint32_t *generator,
+                       mb_learn_info *info)
 {
-    const uint32_t up = ups > downs;
-    const uint32_t s = 16u * (up ? ups - downs : downs - ups), need = l->own.need[ups + downs];
-    if (s <= need) {
-        return;
-    }
-    uint32_t sure = ((s - need > 65535u ? 65535u : s - need) * l->gain) >> 4;
+    uint32_t sure = ((above > 65535u ? 65535u : above) * l->gain) >> 4;
     sure = sure > 65535u ? 65535u : sure;
     const uint32_t chance = mb_draw(generator);
-    const mb_synapse at = mb_synapse_at(l, 0, 0, 32u * r + lane, j);
+    const mb_synapse at = mb_synapse_at(l, 0, 0, unit, j);
     const int32_t entry = mb_entry(l->tables, at, up);
     info->visited++;
     if (entry >= 0 && chance < (sure * ((uint32_t)entry + 1u)) >> 16) {
@@ -159,50 +75,139 @@ MB_NOINLINE void count_synapse(const mb_layer *l, uint32_t r, uint32_t j, uint32
     }
 }
 
-/* Adds the votes of the samples whose bit in `on` is set, of 32 samples. drawn: the votes of the first of them. */
-static void count_samples(uint32_t on, const uint32_t *drawn, uint32_t words, tally *t)
+/* Bit k = whether one input bit is on in sample k of 32. sample: the word of the first that has this bit; `words` a sample. */
+static uint32_t samples_with(const uint32_t *sample, uint32_t words, uint32_t bit)
 {
-    uint16_t list[32];
-    const uint16_t *const end = mb_list_bits(list, on, 0);
-    for (const uint16_t *b = list; b != end; b++) {
-        const uint32_t *const a = drawn + 3u * words * *b;
-        const uint32_t down = a[0], one = a[words], two = a[2u * words];
-        t->one_up[t->pending] = one & ~down;
-        t->one_down[t->pending] = one & down;
-        t->two_up[t->pending] = two & ~down;
-        t->two_down[t->pending] = two & down;
-        if (++t->pending == 8u) {
-            settle(t);
+    const uint32_t mask = 1u << bit, *const end = sample + 32u * words;
+    uint32_t on = 0;
+    do { /* the last sample's bit ends at `bit`, the one before it below */
+        on = (on >> 1 | on << 31) | (*sample & mask);
+        sample += words;
+        on = (on >> 1 | on << 31) | (*sample & mask);
+        sample += words;
+        on = (on >> 1 | on << 31) | (*sample & mask);
+        sample += words;
+        on = (on >> 1 | on << 31) | (*sample & mask);
+        sample += words;
+    } while (sample != end);
+    return on << (31u - bit) | on >> 1 >> bit;
+}
+
+/* Lists the kept samples by how many planes of input j are on in them: for each binary digit of this number, the highest first, how
+ * many samples have it, and which. Returns the end. */
+MB_NOINLINE uint16_t *list_samples(const mb_layer *l, const uint32_t *kept, uint32_t j, uint16_t *list)
+{
+    const uint32_t values = mb_values(l), words = MB_WORDS(values), pitch = l->batch >> 5;
+    uint32_t digits[MB_DIGITS][8];
+    memset(digits, 0, sizeof digits);
+    for (uint32_t bit = j; bit < values; bit += l->inputs) {
+        const uint32_t *sample = kept + (bit >> 5);
+        for (uint32_t w = 0; w < pitch; w++, sample += 32u * words) {
+            uint32_t on = samples_with(sample, words, bit & 31u);
+            for (uint32_t d = 0; on != 0; d++) { /* post: at most 8 planes, so that no carry leaves the last digit */
+                const uint32_t before = digits[d][w];
+                digits[d][w] ^= on;
+                on &= before;
+            }
         }
+    }
+    for (uint32_t d = MB_DIGITS; d-- > 0;) {
+        uint16_t *const count = list++;
+        for (uint32_t w = 0; w < pitch; w++) {
+            list = mb_list_bits_unordered(list, digits[d][w], 32u * w);
+        }
+        *count = (uint16_t)(list - count - 1);
+    }
+    return list;
+}
+
+/* sum [planes] = sum q of f + twice sum q + 2. */
+static void add_twice(const mb_fours *f, uint32_t q, unsigned planes, uint32_t *sum)
+{
+    uint32_t carry = 0;
+    for (unsigned p = 0; p < planes; p++) {
+        MB_FULL_ADD(carry, sum[p], MB_GET(f->v, MB_FOURS_STEP, p + 2u, q), MB_GET(f->v, MB_FOURS_STEP, p + 1u, q + 2u), carry);
     }
 }
 
-/* Counts the votes for the inputs slot, slot + batch, slot + 2 batch, ... */
-MB_NOINLINE void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t slot, uint32_t *generator, mb_learn_info *info)
+/* Adds the votes of `count` listed samples. drawn: those of the first sample. */
+static void add_samples(const uint16_t *list, uint32_t count, const uint32_t *drawn, uint32_t step, mb_fours *f)
 {
-    const uint32_t words = MB_WORDS(l->units), pitch = l->batch >> 5;
-    const int32_t least = fewest(l);
-    for (uint32_t r = 0; r < words; r++) {
-        uint32_t some[8] = {0, 0, 0, 0, 0, 0, 0, 0}; /* bit b: some of these 32 units vote in sample b */
-        for (uint32_t b = 0; b < l->batch; b++) {
-            const uint32_t *drawn = votes->drawn + (3u * b + 1u) * words + r;
-            some[b >> 5] |= (uint32_t)((drawn[0] | drawn[words]) != 0) << (b & 31u);
+    uint32_t here;
+    do {
+        here = count < MB_FOURS_AT_ONCE ? count : MB_FOURS_AT_ONCE;
+        for (mb_four *w = f->words, *const end = w + here; w != end; w++) {
+            const uint32_t *const a = drawn + *list++ * step, minus = a[0], one = a[1], two = a[2];
+            MB_PUT(w, MB_FOURS_AT_ONCE, 0, one & ~minus, one & minus, two & ~minus, two & minus);
         }
+        count -= here;
+        mb_add_fours(f, here);
+    } while (here == MB_FOURS_AT_ONCE);
+}
+
+/* ups, downs [32] = votes of 32 units, from the lists of one input. drawn: those of the first sample. Returns the units that have at
+ * least `least` of either; if there is none, ups and downs are not set. */
+MB_NOINLINE uint32_t add_votes(const uint16_t *list, const uint32_t *drawn, uint32_t step, uint32_t least, mb_fours *f, int32_t *ups,
+                               int32_t *downs)
+{
+    uint32_t up[COUNT_PLANES], down[COUNT_PLANES], most = 0;
+    unsigned planes = 7;
+    const uint16_t *digit = list;
+    for (uint32_t d = 0; d < MB_DIGITS; d++, digit += *digit + 1u) {
+        most = 2u * most + 3u * *digit;
+    }
+    if (most < least) {
+        return 0;
+    }
+    while (most >> (planes - 1u) != 0) { /* post: planes <= 14, because most <= 3 * 256 samples * 8 planes < 2^13 */
+        planes++;
+    }
+    f->planes = planes + 2u < MB_FOURS_MIN ? MB_FOURS_MIN : planes + 2u;
+    f->waiting = 0;
+    for (unsigned p = 1; p < f->planes; p++) {
+        MB_PUT(f->v, MB_FOURS_STEP, p, 0, 0, 0, 0);
+    }
+    for (f->above = MB_DIGITS; f->above-- > 0; list += *list + 1u) {
+        add_samples(list + 1, *list, drawn, step, f);
+    }
+    add_twice(f, 0, planes, up);
+    add_twice(f, 1, planes, down);
+    const int32_t minus = -(int32_t)least;
+    const uint32_t enough = ~(mb_sign_of_sum(up, planes, minus) & mb_sign_of_sum(down, planes, minus));
+    if (enough != 0) {
+        mb_lane_values(up, planes, 0, ups, 32);
+        mb_lane_values(down, planes, 0, downs, 32);
+    }
+    return enough;
+}
+
+/* Counts the votes for the inputs slot, slot + batch, slot + 2 batch, ... */
+MB_NOINLINE void count_votes(const mb_layer *l, const mb_arena *arena, uint32_t slot, uint32_t *generator, mb_learn_info *info)
+{
+    const mb_votes *const votes = &arena->votes;
+    const uint32_t rows = MB_WORDS(l->units), least = fewest(l), room = (uint32_t)((uint16_t *)(void *)votes->slot - votes->lists);
+    const int all = room >= mb_counted(l) * mb_list_room(l); /* the lists of all inputs fit, for every row */
+    for (uint32_t r = 0; r < rows; r++) {
+        uint16_t *list = votes->lists;
         for (uint32_t j = slot; j < l->inputs; j += l->batch) {
-            tally t;
-            memset(&t, 0, sizeof t);
-            for (uint32_t p = 0; p < l->depth; p++) {
-                for (uint32_t w = 0; w < pitch; w++) {
-                    const uint32_t on = votes->inputs[(p * l->inputs + j) * pitch + w] & some[w];
-                    count_samples(on, votes->drawn + 96u * words * w + r, words, &t);
+            list = all ? list : votes->lists;
+            const uint16_t *const lists = list;
+            if (r == 0 || !all) {
+                list = list_samples(l, votes->inputs, j, list);
+            } else {
+                for (uint32_t d = 0; d < MB_DIGITS; d++) {
+                    list += *list + 1u;
                 }
             }
-            settle(&t);
-            uint32_t lanes = ~(mb_sign_of_sum(t.up, COUNT_PLANES, -least) & mb_sign_of_sum(t.down, COUNT_PLANES, -least));
-            for (uint32_t lane = 0; lanes != 0; lane++, lanes >>= 1) {
-                if (lanes & 1u) {
-                    count_synapse(l, r, j, lane, (uint32_t)mb_lane_value(t.up, COUNT_PLANES, lane),
-                                  (uint32_t)mb_lane_value(t.down, COUNT_PLANES, lane), generator, info);
+            int32_t *const ups = arena->learn_scratch, *const downs = ups + 32; /* in place of the sums */
+            uint32_t enough = add_votes(lists, votes->drawn + 3u * r, 3u * rows, least, (mb_fours *)(void *)arena->learn_scratch, ups,
+                                        downs);
+            for (uint32_t i = 0; enough != 0; i++, enough >>= 1) {
+                if (enough & 1u) {
+                    const uint32_t s = 16u * mb_magnitude(ups[i] - downs[i]), need = l->own.need[ups[i] + downs[i]];
+                    if (s > need) {
+                        visit_one(l, 32u * r + i, j, ups[i] > downs[i], s - need, generator, info);
+                    }
                 }
             }
         }
@@ -211,68 +216,19 @@ MB_NOINLINE void count_votes(const mb_layer *l, const mb_votes *votes, uint32_t 
 
 /// One step ///
 
-/* arena->scores [classes] = scores of one pass, from its V in `values` [N]. Returns the pass's ramp. */
-static mb_ramp score(const mb_layer *l, const mb_arena *arena, const int32_t *values)
-{
-    const mb_ramp ramp = mb_ramp_of(l, values);
-    if (values != arena->graded_values) {
-        memcpy(arena->graded_values, values, sizeof(int32_t) * l->units);
-    }
-    mb_grade(l, ramp, arena->graded_values);
-    mb_graded_output(l + 1, arena->graded_values, arena->scores);
-    return ramp;
-}
-
-/* error[0] [N] = sum of the errors of all passes with sampled weights; arena->scores = scores of the average weights. Returns the
- * true error, averaged over the passes. */
-MB_NOINLINE uint32_t sample_error(const mb_model *m, const mb_arena *arena, const mb_layer *l, uint16_t label,
-                                  uint32_t *generator)
-{
-    const uint32_t temperature = mb_u16_at(m->image + MB_AT_TEMPERATURE), active = mb_graded_inputs(l, l->in, arena->active);
-    const mb_layer *const out = l + 1;
-    int32_t *const delta = arena->error[0], *const error = arena->error[1], *const passes = arena->votes.passes;
-    uint32_t true_error = 0;
-    memset(delta, 0, sizeof(int32_t) * l->units);
-    for (unsigned s = 0; s < l->draws; s++) {
-        const int32_t *const values = passes + (s & 3u) * l->units;
-        if ((s & 3u) == 0) {
-            MB_MARK(MB_FORWARD, arena->count - 2u);
-            mb_graded_passes(l, arena->active, active, generator, passes, arena->learn_scratch);
-        }
-        MB_MARK(MB_ERROR, arena->count - 1u);
-        const mb_ramp ramp = score(l, arena, values);
-        deviations(arena->scores, out->units);
-        true_error += projected_error(arena->scores, out->units, label, temperature, error);
-        MB_MARK(MB_BACKWARD, arena->count - 1u);
-        if (out->lanes16) {
-            (void)mb_backward_lanes16(out, error, NULL, arena->graded_values, arena->learn_scratch);
-        } else {
-            mb_backward(out, error, NULL, out->inputs, arena->graded_values, arena->learn_scratch);
-        }
-        add_delta(l, ramp, values, arena->graded_values, delta);
-    }
-    MB_MARK(MB_FORWARD, arena->count - 2u);
-    for (uint32_t i = 0; i < l->units; i++) { /* each unsure weight was flipped in one of four passes: on average it counts half */
-        const int32_t *const v = passes + i;
-        arena->graded_values[i] = (v[0] + v[l->units] + v[2u * l->units] + v[3u * l->units]) / 4;
-    }
-    (void)score(l, arena, arena->graded_values);
-    return true_error / l->draws;
-}
-
 void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info)
 {
     const mb_layer *const l = arena->layers + arena->count - 2;
     mb_counters *const counters = (mb_counters *)(void *)m->state;
     counters->steps++;
-    const uint32_t true_error = sample_error(m, arena, l, label, &counters->generator);
+    const uint32_t true_error = mb_sample_error(m, arena, l, label, &counters->generator);
     info->predicted = mb_best_class(arena->scores, l[1].units);
     MB_MARK(MB_UPDATE, arena->count - 2u);
     const mb_visit_rate rate = mb_visit_rate_of(l, mb_error_norm_of(arena->error[0], l->units).sum, true_error);
     info->skipped = true_error == 0 || true_error < mb_u16_at(m->image + MB_AT_MARGIN) || rate.per_error == 0;
     const uint32_t slot = *arena->votes.slot % l->batch;
     if (!info->skipped && draw_votes(l, &arena->votes, slot, arena->error[0], rate, &counters->generator)) {
-        count_votes(l, &arena->votes, slot, &counters->generator, info);
+        count_votes(l, arena, slot, &counters->generator, info);
         *arena->votes.slot = slot + 1u;
     }
     MB_MARK(MB_DONE, arena->count);

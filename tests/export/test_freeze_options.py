@@ -21,12 +21,13 @@ def ternary(frozen: Frozen) -> list[bool]:
     return [layer.ternary for layer in frozen.layers if isinstance(layer, DenseLayer)]
 
 
-def test_hidden_layers_above_the_lowest_that_learns_are_ternary_if_asked() -> None:
+def test_hidden_layers_above_the_lowest_that_learns_are_ternary_unless_exact_is_asked_for() -> None:
     deep = checkpoint((12, 20, 9, 8, 3), planes=2)
-    assert ternary(freeze(deep, VisitOptions())) == [False, False, False]
+    assert ternary(freeze(deep, VisitOptions(backward="exact"))) == [False, False, False]
     found = freeze(deep, VisitOptions(backward="ternary"))
-    assert ternary(found) == [False, True, True]
+    assert ternary(found) == ternary(freeze(deep, VisitOptions())) == [False, True, True]
     for shallow, bits in ((checkpoint((12, 20, 3), planes=2), 4), (deep, 1)):
+        assert not any(ternary(freeze(shallow, VisitOptions(bits=bits))))
         with pytest.raises(
             ExportError, match="backward='ternary': no hidden layer of this network lies above one that learns"
         ):
