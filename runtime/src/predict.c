@@ -44,7 +44,7 @@ void mb_forward(const mb_arena *arena, const uint8_t *input, int learning)
         } else if (MB_ON_GRADES(l)) {
             mb_graded_output(l, arena->graded_values, arena->scores);
         } else if (MB_IS_LEVELS(l)) {
-            mb_levels_scores(l, arena->values, arena->scores);
+            mb_levels_scores(l, arena->values, (uint32_t *)(void *)arena->active, arena->scores);
         } else if (MB_IS_HEAD(l)) {
             mb_head_scores(l, arena->values, arena->scores);
         } else if (MB_ON_BYTES(l)) {
