@@ -5,88 +5,122 @@
 
 #if MB_HAS_GATES
 
-/* A word of features is compared at once where it may be read: anywhere, or at multiples of four. */
+/* Four bytes are read at once where that may be: anywhere, or at multiples of four. */
 #ifdef __ARM_FEATURE_UNALIGNED
+typedef struct mb_four {
+    uint32_t word;
+} __attribute__((packed, may_alias)) mb_four;
 #define READABLE(address) 1
 #else
-#define READABLE(address) (((address) & 3u) == 0)
+typedef struct mb_four {
+    mb_word word;
+} mb_four;
+#define READABLE(address) (((uintptr_t)(address) & 3u) == 0)
 #endif
 
-/* The highest bit of each of four bytes, or of two signed half words: x > cut there. Where the highest bits of both are equal the low
- * ones decide: (x | tops) - low bits of the cut - 1 borrows from no neighbour. Elsewhere the one that is set (of bytes x's, of half words
- * the cut's) decides. */
-MB_INLINE uint32_t above(uint32_t x, uint32_t cut, uint32_t wide)
-{
-    const uint32_t tops = wide ? 0x80008000u : 0x80808080u;
+#define TOPS 0x80808080u /* the highest bits of four bytes */
+
+/* Compares the four bytes of a word with those of cuts: the highest bit of each byte of the result is x > cut. A cut that is compared
+ * with many words is made ready once. */
 #if defined(__GNUC__) && defined(__ARM_FEATURE_SIMD32) && defined(__thumb__)
-    uint32_t on;
-    if (wide) {
-        __asm__("ssub16 %0, %1, %2\n\tsel %0, %3, %4" : "=&r"(on) : "r"(cut), "r"(x), "r"(0u), "r"(tops) : "cc");
-    } else {
-        __asm__("usub8 %0, %1, %2\n\tsel %0, %3, %4" : "=&r"(on) : "r"(cut), "r"(x), "r"(0u), "r"(tops) : "cc");
-    }
-    return on;
-#else
-    const uint32_t low = (x | tops) - ((cut & ~tops) + (tops >> (wide ? 15 : 7)));
-    return (low ^ ((x ^ cut) & (low ^ (wide ? cut : x)))) & tops;
-#endif
+typedef uint32_t mb_ready_cut;
+
+MB_INLINE mb_ready_cut ready(uint32_t cut)
+{
+    return cut;
 }
 
-/* Lists the inputs first .. first + features - 1 of one plane that are on. wide and shared are constants. */
-MB_INLINE uint16_t *list_plane(uint32_t wide, uint32_t shared, const mb_layer *l, const uint8_t *x, const uint8_t *cut, uint32_t first,
-                               uint16_t *list)
+MB_INLINE uint32_t above(uint32_t x, mb_ready_cut cut)
 {
-    const uint32_t end = first + l->inputs, some = 4u >> wide;
-    uint32_t same = 0;
-    if (shared) {
-        same = wide ? *(const mb_half *)(const void *)cut * 0x10001u : *cut * 0x01010101u;
-    }
-    if (READABLE((uintptr_t)x | (shared ? 0 : (uintptr_t)cut))) {
-        for (; first + some <= end; first += some, x += 4, cut += shared ? 0 : 4) {
-            const uint32_t on = above(*(const mb_word *)(const void *)x, shared ? same : *(const mb_word *)(const void *)cut, wide);
-            if (on == 0) {
-                continue;
-            }
-            if (!wide && (on & 0x80u) != 0) {
+    uint32_t on;
+    __asm__("usub8 %0, %1, %2\n\tsel %0, %3, %4" : "=&r"(on) : "r"(cut), "r"(x), "r"(0u), "r"(TOPS) : "cc");
+    return on;
+}
+#else
+/* Where a cut is 128 or more, x > cut is not ~x > 254 - cut, and 254 - cut is -1 or 0..126. So bytes are compared with c = -1..127: x > c
+ * where x >= 128 or its low bits exceed c, and 128 + low bits - (c + 1) borrows from no neighbour. */
+typedef struct mb_ready_cut {
+    uint32_t flip, more; /* 255 where x is replaced by ~x, c + 1 */
+} mb_ready_cut;
+
+MB_INLINE mb_ready_cut ready(uint32_t cut)
+{
+    const uint32_t large = cut & TOPS, flip = (large << 1) - (large >> 7);
+    const mb_ready_cut ready = {flip, (cut ^ flip) + ((TOPS ^ large) >> 7)};
+    return ready;
+}
+
+MB_INLINE uint32_t above(uint32_t x, mb_ready_cut cut)
+{
+    x ^= cut.flip;
+    return ((((x | TOPS) - cut.more) | x) ^ cut.flip) & TOPS;
+}
+#endif
+
+/* Lists the inputs of the features x .. end - 1, four at a time and at least as many; that of x is `first`. *next: where the list goes
+ * on. shared: a constant, 1 if all
+ * have the same cut. */
+MB_INLINE void list_fours(const uint8_t *x, const uint8_t *end, const uint8_t *cut, uint32_t first, uint16_t **next, uint32_t shared)
+{
+    uint16_t *list = *next;
+    const mb_ready_cut same = ready(*cut * 0x01010101u);
+    do {
+        const uint32_t four = ((const mb_four *)(const void *)x)->word;
+        const uint32_t on = above(four, shared ? same : ready(((const mb_four *)(const void *)cut)->word));
+        if (on != 0) {
+            if ((on & 0x80u) != 0) {
                 *list++ = (uint16_t)first;
             }
             if ((on & 0x8000u) != 0) {
-                *list++ = (uint16_t)(first + (wide ? 0 : 1));
+                *list++ = (uint16_t)(first + 1u);
             }
-            if (!wide && (on & 0x800000u) != 0) {
-                *list++ = (uint16_t)(first + 2);
+            if ((on & 0x800000u) != 0) {
+                *list++ = (uint16_t)(first + 2u);
             }
             if ((on & 0x80000000u) != 0) {
-                *list++ = (uint16_t)(first + (wide ? 1 : 3));
+                *list++ = (uint16_t)(first + 3u);
             }
         }
-    }
-    for (; first != end; first++, x += 1u + wide, cut += shared ? 0 : 1u + wide) {
-        const int32_t over = wide ? (int16_t)(x[0] | x[1] << 8) - *(const mb_short *)(const void *)cut : *x - *cut;
-        if (over > 0) {
-            *list++ = (uint16_t)first;
-        }
-    }
-    return list;
+        first += 4;
+        x += 4;
+        cut += shared ? 0 : 4;
+    } while (x != end);
+    *next = list;
+}
+
+MB_NOINLINE void list_fours_alike(const uint8_t *x, const uint8_t *end, const uint8_t *cut, uint32_t first, uint16_t **next)
+{
+    list_fours(x, end, cut, first, next, 1);
+}
+
+MB_NOINLINE void list_fours_apart(const uint8_t *x, const uint8_t *end, const uint8_t *cut, uint32_t first, uint16_t **next)
+{
+    list_fours(x, end, cut, first, next, 0);
 }
 
 uint32_t mb_cut(const mb_layer *l, const uint8_t *features, uint16_t *list)
 {
-    uint16_t *end = list;
+    uint16_t *next = list;
     const uint8_t *cut = l->own.thresholds;
-    const uint32_t wide = l->input, step = (l->shared ? 1u : l->inputs) << wide;
-    for (uint32_t first = 0; first < l->units; first += l->inputs, cut += step) {
-        if (!wide && l->shared) {
-            end = list_plane(0, 1, l, features, cut, first, end);
-        } else if (!wide) {
-            end = list_plane(0, 0, l, features, cut, first, end);
-        } else if (l->shared) {
-            end = list_plane(1, 1, l, features, cut, first, end);
-        } else {
-            end = list_plane(1, 0, l, features, cut, first, end);
+    const uint32_t wide = l->input, step = (1u - l->shared) << wide, units = l->units;
+    for (uint32_t i = 0, end = l->inputs; i != units; end += l->inputs) {
+        const uint8_t *x = features;
+        const uint32_t many = l->inputs & ~3u;
+        if (!wide && many != 0 && READABLE(x) && (step == 0 || READABLE(cut))) {
+            (step == 0 ? list_fours_alike : list_fours_apart)(x, x + many, cut, i, &next);
+            x += many;
+            i += many;
+            cut += many * step;
         }
+        for (; i != end; i++, x += 1u + wide, cut += step) {
+            const int32_t over = wide ? (int16_t)(x[0] | x[1] << 8) - *(const mb_short *)(const void *)cut : *x - *cut;
+            if (over > 0) {
+                *next++ = (uint16_t)i;
+            }
+        }
+        cut += step == 0 ? 1u + wide : 0;
     }
-    return mb_pad_list(list, end, l->units);
+    return mb_pad_list(list, next, units);
 }
 
 void mb_pack_list(const uint16_t *list, uint32_t n, uint32_t *bits, uint32_t inputs)

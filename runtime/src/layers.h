@@ -83,7 +83,7 @@ void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active);
 void mb_triples(const mb_layer *l, const uint8_t *features, int8_t *values);
 
 /* scores [C] = products of the levels [C][K + 1] and the grades x [K], -8..8; the last level of a row is the offset. pairs: room for
- * K / 2 + 8 words. */
+ * K / 2 words. */
 void mb_levels_scores(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32_t *scores);
 
 /* scores [C] of a head, 2^14 a nat, from values x [H]; INT32_MIN of a class that it does not know. */

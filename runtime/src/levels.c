@@ -8,79 +8,80 @@ enum { OFFSET = 32, OFFSET_INPUT = 8 }; /* an offset counts as four inputs of 8;
 
 /// Scores ///
 
-/* Reads a stream of levels. The lowest `have` bits of `bits`, 0..31, are the rest of the word before; those above them are 0. */
-typedef struct mb_bit_reader {
-    const mb_word *next;
-    uint32_t bits, have;
-} mb_bit_reader;
-
-/* The next n bits, and above them 0 or later bits. It touches no word that holds none of the n. pre: 1 <= n <= 31 */
-MB_INLINE uint32_t next_bits(mb_bit_reader *r, uint32_t n)
-{
-    uint32_t v = r->bits;
-    if (r->have < n) {
-        const uint32_t word = *r->next++;
-        v |= word << r->have;
-        r->bits = word >> (n - r->have);
-        r->have += 32u;
-    } else {
-        r->bits >>= n;
-    }
-    r->have -= n;
-    return v;
-}
-
-/* Levels of 5 bits are multiplied two at a time, as they lie in the stream. A window of it is six levels, and with h as level + 16,
+/* Levels of 5 bits are multiplied two at a time, as they lie in the stream. With h as level + 16 and x within -8..8,
  *
- *     (h_p + 2^15 h_(p+3)) (x_(p+3) + 2^15 x_p) = h_p x_(p+3) + 2^15 (h_p x_p + h_(p+3) x_(p+3))    modulo 2^30, p = 0, 1, 2
+ *     (h_p + 2^15 h_q) (x_q + 2^15 x_p) = h_p x_q + 2^15 (h_p x_p + h_q x_q)    modulo 2^30
  *
- * In TURNS windows the first part sums up to at most 11 * 3 * 31 * 8 = 8184 < 2^14, so 2^14 makes it a number of 15 bits, and the second
- * part to twice as much, which fits 15 bits with the sign. */
-enum { WINDOW = 6, PAIRS = 3, TURNS = 11 };
+ * A block is 32 levels, 5 words: five windows of six levels, with q = p + 3, and a last pair. The first part of its 16 products sums up
+ * to at most 16 * 31 * 8 < 2^14 in magnitude, so 2^14 makes it a number of 15 bits; the second to twice as much, which fits 15 bits with
+ * the sign. */
+enum { BLOCK = 32, WINDOW = 6, SIGNS = 0x21084210, BOTH = 0x000F801F }; /* the sign of each level; levels p and p + 3 */
 
-static void make_pairs(const int8_t *x, uint32_t windows, uint32_t *pairs)
+/* The second factors of all products of `blocks` blocks of x. Returns 16 times the sum of x. */
+static int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs)
 {
-    for (const uint32_t *const end = pairs + PAIRS * windows; pairs != end; x += WINDOW - PAIRS) {
-        for (unsigned p = 0; p < PAIRS; p++, x++) {
-            *pairs++ = (uint32_t)x[PAIRS] + ((uint32_t)*x << 15);
+    int32_t all = 0;
+    while (blocks-- > 0) {
+        uint32_t far = 3;
+        for (uint32_t i = 0; i < BLOCK / 2u; i++, x++) {
+            if (i == 15u) {
+                far = 1;
+            }
+            const int32_t low = x[0], high = x[far];
+            *pairs++ = (uint32_t)high + ((uint32_t)low << 15);
+            all += low + high;
+            if (i % 3u == 2u) {
+                x += 3;
+            }
         }
+        x++;
     }
+    return 16 * all;
 }
 
-MB_INLINE int32_t windows_score(mb_bit_reader *levels, const uint32_t *pairs, uint32_t windows)
+MB_INLINE uint32_t window_products(uint32_t window, const uint32_t *pairs)
 {
-    int32_t sum = 0;
-    while (windows > 0) {
-        uint32_t products = 1u << 14, turns = windows < TURNS ? windows : TURNS;
-        windows -= turns;
-        do {
-            const uint32_t window = next_bits(levels, 30) ^ 0x21084210u, both = 0x000F801Fu; /* the sign of each level; the first and fourth */
-            products += (window & both) * pairs[0];
-            products += ((window >> 5) & both) * pairs[1];
-            products += ((window >> 10) & both) * pairs[2];
-            pairs += PAIRS;
-        } while (--turns > 0);
-        sum += (int32_t)(products << 2) >> 17;
-    }
-    return sum;
+    window ^= SIGNS;
+    return (window & BOTH) * pairs[0] + ((window >> 5) & BOTH) * pairs[1] + ((window >> 10) & BOTH) * pairs[2];
+}
+
+/* Sum of h x over a block whose first level begins at bit `shift` of *next. A level follows it, so that the sixth word exists. */
+MB_NOINLINE int32_t block_sum(const mb_word *next, uint32_t shift, const uint32_t *pairs)
+{
+    const uint32_t back = 31u - shift;
+#define WORD(i) (next[i] >> shift | next[(i) + 1] << 1 << back)
+    const uint32_t a = WORD(0);
+    uint32_t products = (1u << 14) + window_products(a, pairs);
+    const uint32_t b = WORD(1);
+    products += window_products(a >> 30 | b << 2, pairs + 3);
+    const uint32_t c = WORD(2);
+    products += window_products(b >> 28 | c << 4, pairs + 6);
+    const uint32_t d = WORD(3);
+    products += window_products(c >> 26 | d << 6, pairs + 9);
+    const uint32_t e = WORD(4);
+    products += window_products(d >> 24 | e << 8, pairs + 12);
+    products += (((e >> 22 & 31u) | e >> 27 << 15) ^ (16u | 16u << 15)) * pairs[15];
+#undef WORD
+    return (int32_t)(products << 2) >> 17;
 }
 
 /* |score| <= 128 (8 K + 32) */
 void mb_levels_scores(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32_t *scores)
 {
-    const uint32_t k = l->bits, inputs = l->inputs, windows = k == 5u ? inputs / WINDOW : 0;
-    mb_bit_reader levels = {(const mb_word *)(const void *)l->levels, 0, 0};
-    int32_t all = 0;
-    make_pairs(x, windows, pairs);
-    for (uint32_t j = 0; j < WINDOW * windows; j++) {
-        all += 16 * x[j];
-    }
-    for (uint32_t c = 0; c < l->units; c++) {
-        int32_t sum = windows_score(&levels, pairs, windows) - all;
-        for (uint32_t j = WINDOW * windows; j <= inputs; j++) {
-            sum += (j < inputs ? x[j] : OFFSET) * ((int32_t)(next_bits(&levels, k) << (32u - k)) >> (32u - k));
+    const uint32_t k = l->bits, inputs = l->inputs, blocks = k == 5u ? inputs / BLOCK : 0;
+    const mb_word *const stream = (const mb_word *)(const void *)l->levels;
+    const int32_t all = make_pairs(x, blocks, pairs);
+    for (uint32_t c = 0, at = 0; c < l->units; c++) {
+        int32_t sum = -all;
+        for (uint32_t block = 0; block < blocks; block++, at += BLOCK * 5u) {
+            sum += block_sum(stream + (at >> 5), at & 31u, pairs + BLOCK / 2u * block);
         }
-        scores[c] = sum;
+        mb_level_reader levels = mb_levels_from(stream, at);
+        for (uint32_t j = BLOCK * blocks; j < inputs; j++, at += k) {
+            sum += x[j] * mb_next_level(&levels, k);
+        }
+        scores[c] = sum + OFFSET * mb_next_level(&levels, k);
+        at += k;
     }
 }
 

@@ -33,7 +33,7 @@ SHIM = r"""
 int device_step(uint32_t *words, const uint16_t *weaken, const int *sizes, int8_t *x, int label, uint32_t *state, int32_t *score,
                 int32_t *error, int *visited, int *moved)
 {
-    uint32_t image[MB_HEADER_SIZE / 4] = {0}, pairs[1024 / 2 + 8];
+    uint32_t image[MB_HEADER_SIZE / 4] = {0}, pairs[1024 / 2];
     mb_layer l;
     mb_arena arena;
     mb_model m;
