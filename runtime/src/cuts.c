@@ -58,32 +58,33 @@ MB_INLINE uint32_t above(uint32_t x, mb_ready_cut cut)
 #endif
 
 /* Lists the inputs of the features x .. end - 1, four at a time and at least as many; that of x is `first`. *next: where the list goes
- * on. shared: a constant, 1 if all
- * have the same cut. */
+ * on. shared: a constant, 1 if all have the same cut. */
 MB_INLINE void list_fours(const uint8_t *x, const uint8_t *end, const uint8_t *cut, uint32_t first, uint16_t **next, uint32_t shared)
 {
-    uint16_t *list = *next;
+    const uint32_t before = first - (uint32_t)(uintptr_t)x - 4u;
+    const uintptr_t cuts = (uintptr_t)cut - (uintptr_t)x - 4u;
     const mb_ready_cut same = ready(*cut * 0x01010101u);
+    uint16_t *list = *next;
     do {
         const uint32_t four = ((const mb_four *)(const void *)x)->word;
-        const uint32_t on = above(four, shared ? same : ready(((const mb_four *)(const void *)cut)->word));
-        if (on != 0) {
-            if ((on & 0x80u) != 0) {
-                *list++ = (uint16_t)first;
-            }
-            if ((on & 0x8000u) != 0) {
-                *list++ = (uint16_t)(first + 1u);
-            }
-            if ((on & 0x800000u) != 0) {
-                *list++ = (uint16_t)(first + 2u);
-            }
-            if ((on & 0x80000000u) != 0) {
-                *list++ = (uint16_t)(first + 3u);
-            }
-        }
-        first += 4;
         x += 4;
-        cut += shared ? 0 : 4;
+        if (four == 0) { /* no cut is below 0; often the ground of a picture */
+            continue;
+        }
+        const uint32_t on = above(four, shared ? same : ready(((const mb_four *)(cuts + (uintptr_t)x))->word));
+        const uint32_t i = before + (uint32_t)(uintptr_t)x;
+        if ((on & 0x80u) != 0) {
+            *list++ = (uint16_t)i;
+        }
+        if ((on & 0x8000u) != 0) {
+            *list++ = (uint16_t)(i + 1u);
+        }
+        if ((on & 0x800000u) != 0) {
+            *list++ = (uint16_t)(i + 2u);
+        }
+        if ((on & 0x80000000u) != 0) {
+            *list++ = (uint16_t)(i + 3u);
+        }
     } while (x != end);
     *next = list;
 }

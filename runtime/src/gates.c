@@ -36,30 +36,42 @@ MB_NOINLINE void transpose(const uint32_t *planes, uint32_t *to)
     to[0] = a, to[1] = b, to[2] = c, to[3] = d, to[4] = e, to[5] = f, to[6] = g, to[7] = h;
 }
 
-/* The levels of n units, n <= 32. |sum| <= K <= 2^14, so |mul * sum| <= 2^29, and with |add| <= 2^30 a sum is below 2^31; top < 2^24, so
- * the difference is above -2^31. */
-static void put_levels(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
+/* The levels of n units, n <= 32. |sum| <= K <= 2^14, so |mul * sum| <= 2^29, and with |add| <= 2^30 a product is below 2^31; top < 2^25,
+ * so the difference is above -2^31. wide: a constant, 1 if counts have a higher byte. */
+MB_INLINE void put_levels(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values, int wide)
 {
     const mb_short *mul = (const mb_short *)(const void *)l->tables + first;
     const mb_int *add = (const mb_int *)(const void *)l->fold + first;
     const uint32_t shift = l->shift;
-    /* 12.8 levels, rounded, and half a level so that the shift rounds. 0xCCCCCCCD is 12.8 * 2^28. */
-    const int32_t top = (int32_t)((((0xCCCCCCCDu >> (27u - shift)) + 1u) >> 1) + (1u << (shift - 1u)));
+    /* 12.8 levels, rounded; half a level so that the shift rounds; 8, so that the lowest level becomes 0. 0xCCCCCCCD is 12.8 * 2^28. */
+    const int32_t top = (int32_t)((((0xCCCCCCCDu >> (27u - shift)) + 1u) >> 1) + (17u << (shift - 1u)));
     int8_t *const end = values + n;
     while (values != end) {
         const uint8_t *count = counts++;
         int8_t *const some = end - values < 8 ? end : values + 8;
         do {
-            const int32_t sum = 2 * (count[0] + 256 * count[32]) - active;
+            const int32_t sum = 2 * (count[0] + (wide ? 256 * count[32] : 0)) - active, far = *mul++ * sum + *add++, sign = far >> 31;
             count += 4;
-            *values++ = (int8_t)clipped((top - (int32_t)mb_magnitude(*mul++ * sum + *add++)) >> shift, 8);
+            int32_t level = (top + sign - (far ^ sign)) >> shift;
+            level = (level & ~(level >> 31)) - 16; /* at least 0, then at most 16 */
+            *values++ = (int8_t)((level & level >> 31) + 8);
         } while (values != some);
     }
 }
 
+MB_NOINLINE void put_levels_narrow(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
+{
+    put_levels(l, first, n, counts, active, values, 0);
+}
+
+MB_NOINLINE void put_levels_wide(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
+{
+    put_levels(l, first, n, counts, active, values, 1);
+}
+
 /* What the head sees of n units whose levels are known: of each a value of its level, in place, and one of its sum.
  * |gate_mul * level + gate_add| <= 2560 * 8 + 20496. */
-static void put_values(const mb_layer *head, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
+MB_NOINLINE void put_values(const mb_layer *head, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
 {
     const uint32_t units = head->inputs, shift = head->shift;
     const mb_short *const scale = (const mb_short *)(const void *)head->tables + first, *const z_mul = scale + 2u * units;
@@ -76,15 +88,18 @@ void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active)
 {
     const mb_run all = mb_whole_list(active);
     const mb_word *w = (const mb_word *)(const void *)l->sign;
+    uint32_t zero[MB_PLANES_MAX] = {0}, v[MB_PLANES_MAX] = {0}, counts[16] = {0};
     for (uint32_t first = 0; first < l->units; first += 32u, w += l->inputs + 1u) {
         const uint32_t n = l->units - first < 32u ? l->units - first : 32u;
         int8_t *const values = arena->values + first;
-        uint32_t v[MB_PLANES_MAX], counts[16];
-        memset(v, 0, sizeof v);
-        mb_add_columns(w, arena->active, &all, 1, v, v, l->planes, arena->carry); /* v = 2 |w and x| */
+        mb_add_columns(w, arena->active, &all, 1, zero, v, l->planes, arena->carry); /* v = 2 |w and x| */
         transpose(v + 1, counts);
-        transpose(v + 9, counts + 8);
-        put_levels(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
+        if (active > 255u) {
+            transpose(v + 9, counts + 8);
+            put_levels_wide(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
+        } else {
+            put_levels_narrow(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
+        }
         if (MB_IS_HEAD(l + 1)) {
             put_values(l + 1, first, n, (const uint8_t *)counts, (int32_t)active, values);
         }

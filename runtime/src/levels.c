@@ -21,20 +21,17 @@ enum { BLOCK = 32, WINDOW = 6, SIGNS = 0x21084210, BOTH = 0x000F801F }; /* the s
 static int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs)
 {
     int32_t all = 0;
-    while (blocks-- > 0) {
-        uint32_t far = 3;
-        for (uint32_t i = 0; i < BLOCK / 2u; i++, x++) {
-            if (i == 15u) {
-                far = 1;
-            }
-            const int32_t low = x[0], high = x[far];
-            *pairs++ = (uint32_t)high + ((uint32_t)low << 15);
-            all += low + high;
-            if (i % 3u == 2u) {
-                x += 3;
+    for (; blocks > 0; blocks--, x += 2) {
+        for (const int8_t *const end = x + 5 * WINDOW; x != end; x += 3) {
+            for (unsigned p = 0; p < 3u; p++, x++) {
+                const int32_t low = x[0], high = x[3];
+                *pairs++ = (uint32_t)high + ((uint32_t)low << 15);
+                all += low + high;
             }
         }
-        x++;
+        const int32_t low = x[0], high = x[1];
+        *pairs++ = (uint32_t)high + ((uint32_t)low << 15);
+        all += low + high;
     }
     return 16 * all;
 }
@@ -45,24 +42,30 @@ MB_INLINE uint32_t window_products(uint32_t window, const uint32_t *pairs)
     return (window & BOTH) * pairs[0] + ((window >> 5) & BOTH) * pairs[1] + ((window >> 10) & BOTH) * pairs[2];
 }
 
-/* Sum of h x over a block whose first level begins at bit `shift` of *next. A level follows it, so that the sixth word exists. */
-MB_NOINLINE int32_t block_sum(const mb_word *next, uint32_t shift, const uint32_t *pairs)
+/* Sum of h x over blocks, 1 or more, whose first level begins at bit `shift` of *next. A level follows, so that every sixth word exists. */
+MB_NOINLINE int32_t blocks_sum(const mb_word *next, uint32_t shift, const uint32_t *pairs, uint32_t blocks)
 {
-    const uint32_t back = 31u - shift;
-#define WORD(i) (next[i] >> shift | next[(i) + 1] << 1 << back)
-    const uint32_t a = WORD(0);
-    uint32_t products = (1u << 14) + window_products(a, pairs);
-    const uint32_t b = WORD(1);
-    products += window_products(a >> 30 | b << 2, pairs + 3);
-    const uint32_t c = WORD(2);
-    products += window_products(b >> 28 | c << 4, pairs + 6);
-    const uint32_t d = WORD(3);
-    products += window_products(c >> 26 | d << 6, pairs + 9);
-    const uint32_t e = WORD(4);
-    products += window_products(d >> 24 | e << 8, pairs + 12);
-    products += (((e >> 22 & 31u) | e >> 27 << 15) ^ (16u | 16u << 15)) * pairs[15];
+    const uint32_t up = 2u << (31u - shift); /* 2^(32 - shift), or 0 */
+    int32_t sum = 0;
+#define WORD(i) ((next[i] >> shift) + next[(i) + 1] * up)
+    do {
+        const uint32_t a = WORD(0);
+        uint32_t products = (1u << 14) + window_products(a, pairs);
+        const uint32_t b = WORD(1);
+        products += window_products(a >> 30 | b << 2, pairs + 3);
+        const uint32_t c = WORD(2);
+        products += window_products(b >> 28 | c << 4, pairs + 6);
+        const uint32_t d = WORD(3);
+        products += window_products(c >> 26 | d << 6, pairs + 9);
+        const uint32_t e = WORD(4);
+        products += window_products(d >> 24 | e << 8, pairs + 12);
+        products += (((e >> 22 & 31u) | e >> 27 << 15) ^ (16u | 16u << 15)) * pairs[15];
+        sum += (int32_t)(products << 2) >> 17;
+        next += 5;
+        pairs += BLOCK / 2;
+    } while (--blocks > 0);
 #undef WORD
-    return (int32_t)(products << 2) >> 17;
+    return sum;
 }
 
 /* |score| <= 128 (8 K + 32) */
@@ -71,17 +74,13 @@ void mb_levels_scores(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32
     const uint32_t k = l->bits, inputs = l->inputs, blocks = k == 5u ? inputs / BLOCK : 0;
     const mb_word *const stream = (const mb_word *)(const void *)l->levels;
     const int32_t all = make_pairs(x, blocks, pairs);
-    for (uint32_t c = 0, at = 0; c < l->units; c++) {
-        int32_t sum = -all;
-        for (uint32_t block = 0; block < blocks; block++, at += BLOCK * 5u) {
-            sum += block_sum(stream + (at >> 5), at & 31u, pairs + BLOCK / 2u * block);
-        }
-        mb_level_reader levels = mb_levels_from(stream, at);
-        for (uint32_t j = BLOCK * blocks; j < inputs; j++, at += k) {
+    for (uint32_t c = 0, at = 0; c < l->units; c++, at += (inputs + 1u) * k) {
+        int32_t sum = blocks > 0 ? blocks_sum(stream + (at >> 5), at & 31u, pairs, blocks) - all : 0;
+        mb_level_reader levels = mb_levels_from(stream, at + BLOCK * blocks * k);
+        for (uint32_t j = BLOCK * blocks; j < inputs; j++) {
             sum += x[j] * mb_next_level(&levels, k);
         }
         scores[c] = sum + OFFSET * mb_next_level(&levels, k);
-        at += k;
     }
 }
 
