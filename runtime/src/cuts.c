@@ -72,6 +72,9 @@ MB_INLINE void list_fours(const uint8_t *x, const uint8_t *end, const uint8_t *c
             continue;
         }
         const uint32_t on = above(four, shared ? same : ready(((const mb_four *)(cuts + (uintptr_t)x))->word));
+        if (on == 0) {
+            continue;
+        }
         const uint32_t i = before + (uint32_t)(uintptr_t)x;
         if ((on & 0x80u) != 0) {
             *list++ = (uint16_t)i;

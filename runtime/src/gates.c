@@ -78,7 +78,7 @@ MB_NOINLINE void put_values(const mb_layer *head, uint32_t first, uint32_t n, co
     const mb_int *const z_add = (const mb_int *)(const void *)head->fold + first;
     for (uint32_t u = 0; u < n; u++) {
         const uint8_t *const count = counts + 4u * (u & 7u) + (u >> 3);
-        const int32_t sum = 2 * (count[0] + 256 * count[32]) - active;
+        const int32_t sum = 2 * (count[0] + (active > 255 ? 256 * count[32] : 0)) - active;
         values[units + u] = (int8_t)clipped((z_mul[u] * sum + z_add[u]) >> shift, 127);
         values[u] = (int8_t)clipped((scale[u] * values[u] + scale[units + u]) >> 5, 127);
     }
@@ -88,7 +88,7 @@ void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active)
 {
     const mb_run all = mb_whole_list(active);
     const mb_word *w = (const mb_word *)(const void *)l->sign;
-    uint32_t zero[MB_PLANES_MAX] = {0}, v[MB_PLANES_MAX] = {0}, counts[16] = {0};
+    uint32_t zero[MB_PLANES_MAX] = {0}, v[MB_PLANES_MAX] = {0}, counts[16];
     for (uint32_t first = 0; first < l->units; first += 32u, w += l->inputs + 1u) {
         const uint32_t n = l->units - first < 32u ? l->units - first : 32u;
         int8_t *const values = arena->values + first;

@@ -21,17 +21,18 @@ enum { BLOCK = 32, WINDOW = 6, SIGNS = 0x21084210, BOTH = 0x000F801F }; /* the s
 static int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs)
 {
     int32_t all = 0;
-    for (; blocks > 0; blocks--, x += 2) {
-        for (const int8_t *const end = x + 5 * WINDOW; x != end; x += 3) {
-            for (unsigned p = 0; p < 3u; p++, x++) {
-                const int32_t low = x[0], high = x[3];
-                *pairs++ = (uint32_t)high + ((uint32_t)low << 15);
-                all += low + high;
-            }
+    for (; blocks > 0; blocks--) {
+        for (unsigned window = 0; window < 5u; window++, x += 6, pairs += 3) {
+            const int32_t a = x[0], b = x[1], c = x[2], d = x[3], e = x[4], f = x[5];
+            pairs[0] = (uint32_t)d + ((uint32_t)a << 15);
+            pairs[1] = (uint32_t)e + ((uint32_t)b << 15);
+            pairs[2] = (uint32_t)f + ((uint32_t)c << 15);
+            all += a + b + c + d + e + f;
         }
-        const int32_t low = x[0], high = x[1];
-        *pairs++ = (uint32_t)high + ((uint32_t)low << 15);
-        all += low + high;
+        const int32_t a = x[0], b = x[1];
+        *pairs++ = (uint32_t)b + ((uint32_t)a << 15);
+        all += a + b;
+        x += 2;
     }
     return 16 * all;
 }
@@ -42,13 +43,20 @@ MB_INLINE uint32_t window_products(uint32_t window, const uint32_t *pairs)
     return (window & BOTH) * pairs[0] + ((window >> 5) & BOTH) * pairs[1] + ((window >> 10) & BOTH) * pairs[2];
 }
 
+/* Inlined or not, as is shorter and faster. */
+#if defined(__clang__)
+#define BLOCKS_SUM MB_INLINE int32_t blocks_sum
+#else
+#define BLOCKS_SUM MB_NOINLINE int32_t blocks_sum
+#endif
+
 /* Sum of h x over blocks, 1 or more, whose first level begins at bit `shift` of *next. A level follows, so that every sixth word exists. */
-MB_NOINLINE int32_t blocks_sum(const mb_word *next, uint32_t shift, const uint32_t *pairs, uint32_t blocks)
+BLOCKS_SUM(const mb_word *next, uint32_t shift, const uint32_t *pairs, uint32_t blocks)
 {
     const uint32_t up = 2u << (31u - shift); /* 2^(32 - shift), or 0 */
     int32_t sum = 0;
-#define WORD(i) ((next[i] >> shift) + next[(i) + 1] * up)
     do {
+#define WORD(i) ((next[i] >> shift) + next[(i) + 1] * up)
         const uint32_t a = WORD(0);
         uint32_t products = (1u << 14) + window_products(a, pairs);
         const uint32_t b = WORD(1);
@@ -59,7 +67,7 @@ MB_NOINLINE int32_t blocks_sum(const mb_word *next, uint32_t shift, const uint32
         products += window_products(c >> 26 | d << 6, pairs + 9);
         const uint32_t e = WORD(4);
         products += window_products(d >> 24 | e << 8, pairs + 12);
-        products += (((e >> 22 & 31u) | e >> 27 << 15) ^ (16u | 16u << 15)) * pairs[15];
+        products += (((e >> 22 & 31u) | e >> 27 << 15) ^ (SIGNS & BOTH)) * pairs[15];
         sum += (int32_t)(products << 2) >> 17;
         next += 5;
         pairs += BLOCK / 2;
