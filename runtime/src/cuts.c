@@ -63,7 +63,7 @@ MB_INLINE void list_fours(const uint8_t *x, const uint8_t *end, const uint8_t *c
 {
     const uint32_t before = first - (uint32_t)(uintptr_t)x - 4u;
     const uintptr_t cuts = (uintptr_t)cut - (uintptr_t)x - 4u;
-    const mb_ready_cut same = ready(*cut * 0x01010101u);
+    const mb_ready_cut same = ready(shared ? *cut * 0x01010101u : 0);
     uint16_t *list = *next;
     do {
         const uint32_t four = ((const mb_four *)(const void *)x)->word;
@@ -102,29 +102,39 @@ MB_NOINLINE void list_fours_apart(const uint8_t *x, const uint8_t *end, const ui
     list_fours(x, end, cut, first, next, 0);
 }
 
+/* Lists the inputs of one feature: i, i + inputs and so on below units. step: bytes from one of its cuts to the next. wide: a constant. */
+MB_INLINE uint16_t *list_feature(uint32_t wide, int32_t x, const uint8_t *cut, uint32_t step, uint32_t i, const mb_layer *l, uint16_t *list)
+{
+    const uint32_t inputs = l->inputs, units = l->units;
+    do {
+        if (x > (wide ? *(const mb_short *)(const void *)cut : *cut)) {
+            *list++ = (uint16_t)i;
+        }
+        cut += step;
+        i += inputs;
+    } while (i < units);
+    return list;
+}
+
 uint32_t mb_cut(const mb_layer *l, const uint8_t *features, uint16_t *list)
 {
     uint16_t *next = list;
     const uint8_t *cut = l->own.thresholds;
-    const uint32_t wide = l->input, step = (1u - l->shared) << wide, units = l->units;
-    for (uint32_t i = 0, end = l->inputs; i != units; end += l->inputs) {
-        const uint8_t *x = features;
-        const uint32_t many = l->inputs & ~3u;
-        if (!wide && many != 0 && READABLE(x) && (step == 0 || READABLE(cut))) {
-            (step == 0 ? list_fours_alike : list_fours_apart)(x, x + many, cut, i, &next);
-            x += many;
-            i += many;
-            cut += many * step;
+    const uint32_t wide = l->input, shared = l->shared, inputs = l->inputs, planes = l->bits, fours = inputs & ~3u;
+    const uint32_t step = (shared ? 1u : inputs) << wide;
+    uint32_t f = 0;
+    if (!wide && fours != 0 && READABLE(features) && (shared || (READABLE(cut) && (planes == 1u || READABLE(inputs))))) {
+        for (uint32_t i = 0; i != l->units; i += inputs, cut += step) {
+            (shared ? list_fours_alike : list_fours_apart)(features, features + fours, cut, i, &next);
         }
-        for (; i != end; i++, x += 1u + wide, cut += step) {
-            const int32_t over = wide ? (int16_t)(x[0] | x[1] << 8) - *(const mb_short *)(const void *)cut : *x - *cut;
-            if (over > 0) {
-                *next++ = (uint16_t)i;
-            }
-        }
-        cut += step == 0 ? 1u + wide : 0;
+        f = fours;
     }
-    return mb_pad_list(list, next, units);
+    for (; f < inputs; f++) {
+        const uint8_t *const x = features + (f << wide);
+        cut = l->own.thresholds + (shared ? 0 : f << wide);
+        next = wide ? list_feature(1, (int16_t)(x[0] | x[1] << 8), cut, step, f, l, next) : list_feature(0, *x, cut, step, f, l, next);
+    }
+    return mb_pad_list(list, next, l->units);
 }
 
 void mb_pack_list(const uint16_t *list, uint32_t n, uint32_t *bits, uint32_t inputs)

@@ -74,13 +74,20 @@ MB_NOINLINE void put_levels_wide(const mb_layer *l, uint32_t first, uint32_t n, 
 MB_NOINLINE void put_values(const mb_layer *head, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
 {
     const uint32_t units = head->inputs, shift = head->shift;
-    const mb_short *const scale = (const mb_short *)(const void *)head->tables + first, *const z_mul = scale + 2u * units;
-    const mb_int *const z_add = (const mb_int *)(const void *)head->fold + first;
-    for (uint32_t u = 0; u < n; u++) {
-        const uint8_t *const count = counts + 4u * (u & 7u) + (u >> 3);
-        const int32_t sum = 2 * (count[0] + (active > 255 ? 256 * count[32] : 0)) - active;
-        values[units + u] = (int8_t)clipped((z_mul[u] * sum + z_add[u]) >> shift, 127);
-        values[u] = (int8_t)clipped((scale[u] * values[u] + scale[units + u]) >> 5, 127);
+    const mb_short *scale = (const mb_short *)(const void *)head->tables + first;
+    const mb_int *z_add = (const mb_int *)(const void *)head->fold + first;
+    int8_t *const end = values + n;
+    while (values != end) {
+        const uint8_t *count = counts++;
+        int8_t *const some = end - values < 8 ? end : values + 8;
+        do {
+            const int32_t sum = 2 * (count[0] + (active > 255 ? 256 * count[32] : 0)) - active;
+            count += 4;
+            values[units] = (int8_t)clipped((scale[2u * units] * sum + *z_add++) >> shift, 127);
+            *values = (int8_t)clipped((scale[0] * *values + scale[units]) >> 5, 127);
+            values++;
+            scale++;
+        } while (values != some);
     }
 }
 
