@@ -36,8 +36,8 @@ MB_NOINLINE void transpose(const uint32_t *planes, uint32_t *to)
     to[0] = a, to[1] = b, to[2] = c, to[3] = d, to[4] = e, to[5] = f, to[6] = g, to[7] = h;
 }
 
-/* The levels of n units, n <= 32. |sum| <= K <= 2^14, so |mul * sum| <= 2^29, and with |add| <= 2^30 a product is below 2^31; top < 2^25,
- * so the difference is above -2^31. wide: a constant, 1 if counts have a higher byte. */
+/* The levels of n units, n <= 32. |sum| <= K <= 2^14, so |mul * sum| <= 2^29, and with |add| <= 2^30 |z| < 2^31; top < 2^25, so
+ * top - |z| > -2^31. wide: a constant, 1 if counts have a higher byte. */
 MB_INLINE void put_levels(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values, int wide)
 {
     const mb_short *mul = (const mb_short *)(const void *)l->tables + first;
@@ -50,9 +50,9 @@ MB_INLINE void put_levels(const mb_layer *l, uint32_t first, uint32_t n, const u
         const uint8_t *count = counts++;
         int8_t *const some = end - values < 8 ? end : values + 8;
         do {
-            const int32_t sum = 2 * (count[0] + (wide ? 256 * count[32] : 0)) - active, far = *mul++ * sum + *add++, sign = far >> 31;
+            const int32_t sum = 2 * (count[0] + (wide ? 256 * count[32] : 0)) - active, z = *mul++ * sum + *add++, sign = z >> 31;
             count += 4;
-            int32_t level = (top + sign - (far ^ sign)) >> shift;
+            int32_t level = (top + sign - (z ^ sign)) >> shift; /* |z| is (z ^ sign) - sign */
             level = (level & ~(level >> 31)) - 16; /* at least 0, then at most 16 */
             *values++ = (int8_t)((level & level >> 31) + 8);
         } while (values != some);

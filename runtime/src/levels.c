@@ -15,7 +15,7 @@ enum { OFFSET = 32, OFFSET_INPUT = 8 }; /* an offset counts as four inputs of 8;
  * A block is 32 levels, 5 words: five windows of six levels, with q = p + 3, and a last pair. The first part of its 16 products sums up
  * to at most 16 * 31 * 8 < 2^14 in magnitude, so 2^14 makes it a number of 15 bits; the second to twice as much, which fits 15 bits with
  * the sign. */
-enum { BLOCK = 32, WINDOW = 6, SIGNS = 0x21084210, BOTH = 0x000F801F }; /* the sign of each level; levels p and p + 3 */
+enum { BLOCK = 32, SIGNS = 0x21084210, BOTH = 0x000F801F }; /* the sign of each level; levels p and p + 3 */
 
 /* The second factors of all products of `blocks` blocks of x. Returns 16 times the sum of x. */
 static int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs)
@@ -43,7 +43,7 @@ MB_INLINE uint32_t window_products(uint32_t window, const uint32_t *pairs)
     return (window & BOTH) * pairs[0] + ((window >> 5) & BOTH) * pairs[1] + ((window >> 10) & BOTH) * pairs[2];
 }
 
-/* Inlined or not, as is shorter and faster. */
+/* gcc needs more registers than there are where it inlines this; clang does not. */
 #if defined(__clang__)
 #define BLOCKS_SUM MB_INLINE int32_t blocks_sum
 #else
