@@ -18,7 +18,7 @@ static int32_t clipped(int32_t x, int32_t limit)
     } while (0)
 
 /* Counts of 32 lanes, from 8 planes: bit p of byte m of to[i] = lane 8 m + i of plane p. */
-MB_NOINLINE void transpose(const uint32_t *planes, uint32_t *to)
+MB_NOINLINE void transpose_counts(const uint32_t *planes, uint32_t *to)
 {
     uint32_t a = planes[0], b = planes[1], c = planes[2], d = planes[3], e = planes[4], f = planes[5], g = planes[6], h = planes[7];
     SWAP(a, e, 4, 0x0F0F0F0Fu);
@@ -100,9 +100,9 @@ void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active)
         const uint32_t n = l->units - first < 32u ? l->units - first : 32u;
         int8_t *const values = arena->values + first;
         mb_add_columns(w, arena->active, &all, 1, zero, v, l->planes, arena->carry); /* v = 2 |w and x| */
-        transpose(v + 1, counts);
+        transpose_counts(v + 1, counts);
         if (active > 255u) {
-            transpose(v + 9, counts + 8);
+            transpose_counts(v + 9, counts + 8);
             put_levels_wide(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
         } else {
             put_levels_narrow(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
