@@ -74,31 +74,6 @@ void mb_encode(const mb_layer *l, const uint8_t *features, uint32_t *bits)
     }
 }
 
-#if MB_HAS_GATES
-/* An input bit is features[f] > cuts[p][f], features of a byte or of two, unaligned. Bits lie in the order (p, f). */
-void mb_cut(const mb_layer *l, const uint8_t *features, uint32_t *bits)
-{
-    const uint32_t wide = l->input, step = 1u - l->shared, inputs = l->inputs;
-    const mb_short *const cuts = (const mb_short *)(const void *)l->own.thresholds;
-    uint32_t word = 0, lane = 0, at = 0;
-    for (uint32_t p = 0; p < l->bits; p++, at += l->shared) {
-        const uint8_t *x = features;
-        for (uint32_t f = 0; f < inputs; f++, at += step, x += 1u + wide) {
-            const int32_t above = wide ? (int16_t)(x[0] | x[1] << 8) - cuts[at] : x[0] - l->own.thresholds[at];
-            word |= (uint32_t)(above > 0) << lane;
-            if (++lane == 32u) {
-                *bits++ = word;
-                word = 0;
-                lane = 0;
-            }
-        }
-    }
-    if (lane != 0) {
-        *bits = word;
-    }
-}
-#endif
-
 /* A unit is +1 where V >= 0, so the activation word is the complement of V's sign. */
 void mb_dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *out, uint32_t *mask, uint32_t *carry)
 {

@@ -10,39 +10,105 @@ static int32_t clipped(int32_t x, int32_t limit)
     return x > limit ? limit : x < -limit ? -limit : x;
 }
 
-/* values[u] of unit u with sum a; before a head it sets values[N + u] as well. |a| <= K <= 2^14, because the sum starts at 0 and has a
- * plane for every bit and the sign. So |mul * a| <= 2^29, and with |add| <= 2^30 a sum is below 2^31; top < 2^24, so the difference
- * is above -2^31. |gate_mul * level + gate_add| <= 2560 * 8 + 20496. */
-MB_INLINE void put_unit(const mb_layer *l, const mb_layer *head, int32_t top, uint32_t u, int32_t a, int8_t *values)
+#define SWAP(i, j, shift, mask)                          \
+    do {                                                 \
+        const uint32_t t_ = ((i >> shift) ^ j) & mask;   \
+        j ^= t_;                                         \
+        i ^= t_ << shift;                                \
+    } while (0)
+
+/* Counts of 32 lanes, from 8 planes: bit p of byte m of to[i] = lane 8 m + i of plane p. */
+MB_NOINLINE void transpose_counts(const uint32_t *planes, uint32_t *to)
 {
-    const mb_short *const mul = (const mb_short *)(const void *)l->tables;
-    const mb_int *const add = (const mb_int *)(const void *)l->fold;
-    const int32_t far = (int32_t)mb_magnitude(mul[u] * a + add[u]);
-    int32_t level = clipped((top - far) >> l->shift, 8);
-    if (head != NULL) {
-        const mb_short *const scale = (const mb_short *)(const void *)head->tables, *const z_mul = scale + 2u * head->inputs;
-        const mb_int *const z_add = (const mb_int *)(const void *)head->fold;
-        values[head->inputs + u] = (int8_t)clipped((z_mul[u] * a + z_add[u]) >> head->shift, 127);
-        level = clipped((scale[u] * level + scale[head->inputs + u]) >> 5, 127);
+    uint32_t a = planes[0], b = planes[1], c = planes[2], d = planes[3], e = planes[4], f = planes[5], g = planes[6], h = planes[7];
+    SWAP(a, e, 4, 0x0F0F0F0Fu);
+    SWAP(b, f, 4, 0x0F0F0F0Fu);
+    SWAP(c, g, 4, 0x0F0F0F0Fu);
+    SWAP(d, h, 4, 0x0F0F0F0Fu);
+    SWAP(a, c, 2, 0x33333333u);
+    SWAP(b, d, 2, 0x33333333u);
+    SWAP(e, g, 2, 0x33333333u);
+    SWAP(f, h, 2, 0x33333333u);
+    SWAP(a, b, 1, 0x55555555u);
+    SWAP(c, d, 1, 0x55555555u);
+    SWAP(e, f, 1, 0x55555555u);
+    SWAP(g, h, 1, 0x55555555u);
+    to[0] = a, to[1] = b, to[2] = c, to[3] = d, to[4] = e, to[5] = f, to[6] = g, to[7] = h;
+}
+
+/* The levels of n units, n <= 32. |sum| <= K <= 2^14, so |mul * sum| <= 2^29, and with |add| <= 2^30 |z| < 2^31; top < 2^25, so
+ * top - |z| > -2^31. wide: a constant, 1 if counts have a higher byte. */
+MB_INLINE void put_levels(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values, int wide)
+{
+    const mb_short *mul = (const mb_short *)(const void *)l->tables + first;
+    const mb_int *add = (const mb_int *)(const void *)l->fold + first;
+    const uint32_t shift = l->shift;
+    /* 12.8 levels, rounded; half a level so that the shift rounds; 8, so that the lowest level becomes 0. 0xCCCCCCCD is 12.8 * 2^28. */
+    const int32_t top = (int32_t)((((0xCCCCCCCDu >> (27u - shift)) + 1u) >> 1) + (17u << (shift - 1u)));
+    int8_t *const end = values + n;
+    while (values != end) {
+        const uint8_t *count = counts++;
+        int8_t *const some = end - values < 8 ? end : values + 8;
+        do {
+            const int32_t sum = 2 * (count[0] + (wide ? 256 * count[32] : 0)) - active, z = *mul++ * sum + *add++, sign = z >> 31;
+            count += 4;
+            int32_t level = (top + sign - (z ^ sign)) >> shift; /* |z| is (z ^ sign) - sign */
+            level = (level & ~(level >> 31)) - 16; /* at least 0, then at most 16 */
+            *values++ = (int8_t)((level & level >> 31) + 8);
+        } while (values != some);
     }
-    values[u] = (int8_t)level;
+}
+
+MB_NOINLINE void put_levels_narrow(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
+{
+    put_levels(l, first, n, counts, active, values, 0);
+}
+
+MB_NOINLINE void put_levels_wide(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
+{
+    put_levels(l, first, n, counts, active, values, 1);
+}
+
+/* What the head sees of n units whose levels are known: of each a value of its level, in place, and one of its sum.
+ * |gate_mul * level + gate_add| <= 2560 * 8 + 20496. */
+MB_NOINLINE void put_values(const mb_layer *head, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
+{
+    const uint32_t units = head->inputs, shift = head->shift;
+    const mb_short *scale = (const mb_short *)(const void *)head->tables + first;
+    const mb_int *z_add = (const mb_int *)(const void *)head->fold + first;
+    int8_t *const end = values + n;
+    while (values != end) {
+        const uint8_t *count = counts++;
+        int8_t *const some = end - values < 8 ? end : values + 8;
+        do {
+            const int32_t sum = 2 * (count[0] + (active > 255 ? 256 * count[32] : 0)) - active;
+            count += 4;
+            values[units] = (int8_t)clipped((scale[2u * units] * sum + *z_add++) >> shift, 127);
+            *values = (int8_t)clipped((scale[0] * *values + scale[units]) >> 5, 127);
+            values++;
+            scale++;
+        } while (values != some);
+    }
 }
 
 void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active)
 {
-    const mb_layer *const head = MB_IS_HEAD(l + 1) ? l + 1 : NULL;
     const mb_run all = mb_whole_list(active);
     const mb_word *w = (const mb_word *)(const void *)l->sign;
-    const int32_t top = (int32_t)(((64u << l->shift) + 2u) / 5u + (1u << (l->shift - 1u))); /* 12.8 levels, and half a level so that the shift rounds */
+    uint32_t zero[MB_PLANES_MAX] = {0}, v[MB_PLANES_MAX] = {0}, counts[16];
     for (uint32_t first = 0; first < l->units; first += 32u, w += l->inputs + 1u) {
-        const uint32_t here = l->units - first < 32u ? l->units - first : 32u;
-        uint32_t v[MB_PLANES_MAX];
-        int32_t sums[32];
-        memset(v, 0, sizeof v);
-        mb_add_columns(w, arena->active, &all, 1, v, v, l->planes, arena->carry);
-        mb_lane_values(v, l->planes, active, sums, here); /* 2 |w and x| - |x| */
-        for (uint32_t i = 0; i < here; i++) {
-            put_unit(l, head, top, first + i, sums[i], arena->values);
+        const uint32_t n = l->units - first < 32u ? l->units - first : 32u;
+        int8_t *const values = arena->values + first;
+        mb_add_columns(w, arena->active, &all, 1, zero, v, l->planes, arena->carry); /* v = 2 |w and x| */
+        transpose_counts(v + 1, counts);
+        if (active > 255u) {
+            transpose_counts(v + 9, counts + 8);
+            put_levels_wide(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
+        } else {
+            put_levels_narrow(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
+        }
+        if (MB_IS_HEAD(l + 1)) {
+            put_values(l + 1, first, n, (const uint8_t *)counts, (int32_t)active, values);
         }
     }
 }

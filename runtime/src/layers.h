@@ -11,12 +11,16 @@
  * straight-through masks in layers[].mask, and stops before a graded layer that learns, which is mb_vote_step's. */
 void mb_forward(const mb_arena *arena, const uint8_t *input, int learning);
 
-/// Bits (dense.c, conv.c) ///
+/// Bits (dense.c, cuts.c, conv.c) ///
 
 /* bits [ceil(N / 32)] = thermometer code of features [F]. */
 void mb_encode(const mb_layer *l, const uint8_t *features, uint32_t *bits);
 
-void mb_cut(const mb_layer *l, const uint8_t *features, uint32_t *bits); /* the same of cuts: features of a byte or of two */
+/* Lists the inputs that cuts turn on, as mb_active_inputs does, from features of a byte or of two. (cuts.c) */
+uint32_t mb_cut(const mb_layer *l, const uint8_t *features, uint16_t *list);
+
+/* bits [ceil(inputs / 32)] = those of the n listed inputs, with zero padding. */
+void mb_pack_list(const uint16_t *list, uint32_t n, uint32_t *bits, uint32_t inputs);
 
 /* bits [ceil(values / 32)] = packed input, with zero padding. */
 void mb_unpack(const mb_layer *l, const uint8_t *input, uint32_t *bits);
@@ -79,8 +83,9 @@ void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active);
 /* values [H] of units from nothing, from features of a byte or of two. */
 void mb_triples(const mb_layer *l, const uint8_t *features, int8_t *values);
 
-/* scores [C] = products of the levels [C][K + 1] and the grades x [K], -8..8; the last level of a row is the offset. */
-void mb_levels_scores(const mb_layer *l, const int8_t *x, int32_t *scores);
+/* scores [C] = products of the levels [C][K + 1] and the grades x [K], -8..8; the last level of a row is the offset. pairs: room for
+ * K / 2 words. */
+void mb_levels_scores(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32_t *scores);
 
 /* scores [C] of a head, 2^14 a nat, from values x [H]; INT32_MIN of a class that it does not know. */
 void mb_head_scores(const mb_layer *l, const int8_t *x, int32_t *scores);

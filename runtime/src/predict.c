@@ -5,6 +5,7 @@
 
 void mb_forward(const mb_arena *arena, const uint8_t *input, int learning)
 {
+    uint32_t active = 0;
     for (unsigned i = 0; i < arena->count; i++) {
         const mb_layer *const l = arena->layers + i;
 #ifdef MB_WIDE
@@ -19,7 +20,10 @@ void mb_forward(const mb_arena *arena, const uint8_t *input, int learning)
             continue;
         }
         if (MB_IS_CUTS(l)) {
-            mb_cut(l, input, l[1].in);
+            active = mb_cut(l, input, arena->active);
+            if (!MB_IS_GATES(l + 1)) {
+                mb_pack_list(arena->active, active, l[1].in, l->units);
+            }
             continue;
         }
         if (MB_IS_TRIPLES(l)) {
@@ -40,14 +44,16 @@ void mb_forward(const mb_arena *arena, const uint8_t *input, int learning)
         } else if (MB_ON_GRADES(l)) {
             mb_graded_output(l, arena->graded_values, arena->scores);
         } else if (MB_IS_LEVELS(l)) {
-            mb_levels_scores(l, arena->values, arena->scores);
+            mb_levels_scores(l, arena->values, (uint32_t *)(void *)arena->active, arena->scores);
         } else if (MB_IS_HEAD(l)) {
             mb_head_scores(l, arena->values, arena->scores);
         } else if (MB_ON_BYTES(l)) {
             mb_slice_bytes(input, l->inputs, l->in);
             mb_dense_bytes(l, arena, l->in, l[1].in);
         } else {
-            const uint32_t active = mb_active_inputs(l->in, l->inputs, arena->active);
+            if (!MB_IS_GATES(l) || i == 0) { /* else the cuts have listed them */
+                active = mb_active_inputs(l->in, l->inputs, arena->active);
+            }
             if (l->kind == MB_DENSE) {
                 mb_dense(l, arena->active, active, l[1].in, MB_HAS_LEARN && learning ? l->mask : NULL, arena->carry);
             } else if (MB_IS_GATES(l)) {

@@ -33,7 +33,7 @@ SHIM = r"""
 int device_step(uint32_t *words, const uint16_t *weaken, const int *sizes, int8_t *x, int label, uint32_t *state, int32_t *score,
                 int32_t *error, int *visited, int *moved)
 {
-    uint32_t image[MB_HEADER_SIZE / 4] = {0};
+    uint32_t image[MB_HEADER_SIZE / 4] = {0}, pairs[1024 / 2];
     mb_layer l;
     mb_arena arena;
     mb_model m;
@@ -56,7 +56,7 @@ int device_step(uint32_t *words, const uint16_t *weaken, const int *sizes, int8_
     arena.values = x;
     arena.scores = score;
     arena.learn_scratch = error;
-    mb_levels_scores(&l, x, score);
+    mb_levels_scores(&l, x, pairs, score);
     mb_levels_step(&m, &arena, (uint16_t)label, &info);
     *visited = (int)info.visited;
     *moved = (int)info.moved;

@@ -53,6 +53,40 @@ def test_levels(planes: int, units: int) -> None:
             compare(gates_network(seed, 11, planes, units, 12, "levels", kind, k, learns, shared=shared), 12, 3, seed)
 
 
+@pytest.mark.parametrize("last", ["levels", "head"])
+@pytest.mark.parametrize("kind", ["uint8", "int16"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_counts_beyond_a_byte(last: str, kind: str, shared: bool) -> None:
+    """More than 255 inputs are on, and sums reach +-600; then as many as the cuts of random features give."""
+    frozen = gates_network(6, 600, 1, 36, 5, last, kind, learns=last == "levels", shared=shared)
+    hidden = frozen.layers[0].hidden
+    hidden[:8], hidden[8:16] = 0, -1
+    oracle, model = Oracle(frozen), Model(write_image(frozen))
+    highest = np.frombuffer(np.full(600, 255 if kind == "uint8" else 32767, kind).tobytes(), np.uint8)
+    for sample in (highest, highest // 2, *near(model.input_size, 3, 3, 6)[0]):
+        assert model.scores(sample[None])[0].tolist() == oracle.forward(oracle_input(frozen, sample))[2].tolist()
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_features_at_any_address_and_cuts_of_every_value(kind: str, shared: bool) -> None:
+    """Features are compared four at a time where their address allows it; planes of an odd number of them begin anywhere."""
+    for features, planes in ((3, 1), (4, 1), (8, 3), (11, 5), (260, 1)):
+        frozen = gates_network(features, features, planes, 5, 3, "levels", kind, shared=shared)
+        if kind == "uint8":
+            frozen.encode.cuts.ravel()[:] = np.resize([0, 127, 128, 254, 255, 1, 126, 129], frozen.encode.cuts.size)  # type: ignore[union-attr]
+        oracle, model = Oracle(frozen), Model(write_image(frozen))
+        room = (
+            np.random.default_rng(features)
+            .choice([0, 1, 126, 127, 128, 129, 254, 255], model.input_size + 3)
+            .astype(np.uint8)
+        )
+        room[4:12] = 0
+        for offset in range(4):
+            sample = room[offset : offset + model.input_size]
+            assert model.scores(sample[None])[0].tolist() == oracle.forward(oracle_input(frozen, sample))[2].tolist()
+
+
 def test_levels_learn_on() -> None:
     for k in (2, 5, 8):
         compare(gates_network(k, units=33, classes=17, last="levels", k=k, learns=True), 17, 60)
