@@ -7,10 +7,10 @@
 
 /* Four bytes are read at once where that may be: anywhere, or at multiples of four. */
 #ifdef __ARM_FEATURE_UNALIGNED
-typedef uint32_t __attribute__((may_alias, aligned(1))) mb_four;
+typedef uint32_t __attribute__((may_alias, aligned(1))) mb_four_bytes;
 #define READABLE(address) 1
 #else
-typedef mb_word mb_four;
+typedef mb_word mb_four_bytes;
 #define READABLE(address) (((uintptr_t)(address) & 3u) == 0)
 #endif
 
@@ -62,12 +62,12 @@ MB_INLINE void list_fours(const uint8_t *x, const uint8_t *end, const uint8_t *c
     const mb_ready_cut same = ready(shared ? *cut * 0x01010101u : 0);
     uint16_t *list = *next;
     do {
-        const uint32_t four = *(const mb_four *)(const void *)x;
+        const uint32_t four = *(const mb_four_bytes *)(const void *)x;
         x += 4;
         if (four == 0) { /* no cut is below 0; often the ground of a picture */
             continue;
         }
-        const uint32_t on = above(four, shared ? same : ready(*(const mb_four *)(cuts + (uintptr_t)x)));
+        const uint32_t on = above(four, shared ? same : ready(*(const mb_four_bytes *)(cuts + (uintptr_t)x)));
         if (on == 0) {
             continue;
         }

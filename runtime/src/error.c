@@ -116,7 +116,7 @@ MB_INLINE mb_error_norm backward_lanes16(uint32_t many, const mb_layer *l, const
                 continue;
             }
             const uint32_t units = *w;
-            int32_t error = tables[units & 31u] + second[many ? (units >> 5) & 31u : units >> 5];
+            int32_t error = tables[units & 31u] + second[(units >> 5) & 31u];
             if (many) {
                 error += tables[64u + ((units >> 10) & 31u)] + tables[96u + (units >> 15)];
             }

@@ -130,7 +130,7 @@ MB_NOINLINE void add_four_passes(const mb_half *w, const int32_t *grades, uint32
         uint32_t a = 0, b = 0, c = 0, d = 0, e = 0, all = 0;
         left -= (uint32_t)(end - grades);
         do {
-            const uint32_t x = (uint32_t)*grades++, classes = *w++ >> first;
+            const uint32_t x = (uint32_t)*grades++, classes = (uint32_t)*w++ >> first;
             a += x * (classes & 1u);
             b += x * (classes >> 1 & 1u);
             c += x * (classes >> 2 & 1u);
