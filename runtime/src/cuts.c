@@ -121,7 +121,11 @@ uint32_t mb_cut(const mb_layer *l, const uint8_t *features, uint16_t *list)
     uint32_t f = 0;
     if (!wide && fours != 0 && READABLE(features) && (shared || (READABLE(cut) && (planes == 1u || READABLE(inputs))))) {
         for (uint32_t i = 0; i != l->units; i += inputs, cut += step) {
-            (shared ? list_fours_alike : list_fours_apart)(features, features + fours, cut, i, &next);
+            if (shared) {
+                list_fours_alike(features, features + fours, cut, i, &next);
+            } else {
+                list_fours_apart(features, features + fours, cut, i, &next);
+            }
         }
         f = fours;
     }

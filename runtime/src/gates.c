@@ -69,7 +69,7 @@ MB_NOINLINE void put_levels_wide(const mb_layer *l, uint32_t first, uint32_t n, 
     put_levels(l, first, n, counts, active, values, 1);
 }
 
-/* What the head sees of n units whose levels are known: of each a value of its level, in place, and one of its sum.
+/* The head's values of n units whose levels are known: one of each unit's level, in place, and one of its sum.
  * |gate_mul * level + gate_add| <= 2560 * 8 + 20496. */
 MB_NOINLINE void put_values(const mb_layer *head, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
 {

@@ -38,7 +38,7 @@ uint32_t mb_head_largest_count(const mb_head *h);
 
 /// Inner loops (head_loops.c). H is even, and each row begins at an even address ///
 
-#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__)
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__) && defined(__ARM_FEATURE_UNALIGNED)
 #define MB_HEAD_PAIRS
 typedef int16_t mb_residual;
 enum { MB_RESIDUAL_UNIT = 16, MB_NEXT_VALUE = 1, MB_NEXT_ROW = 2 };

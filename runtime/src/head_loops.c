@@ -1,8 +1,8 @@
 /* The three inner loops of the head, two rows at a time: by pairs of 16 bits where the core has the DSP extension (Cortex-M4, M7, most
  * M33), by hand for eight low registers (Cortex-M0, M0+, M1), whose compilers spill at every step, and in C, which says the same.
  *
- * A function by hand saves its registers itself, so it can be compiled with any options. Its arguments are in r0 to r3, the fifth on
- * the stack; no compiler needs their names. */
+ * A function by hand saves its registers itself, so it can be compiled with any options. Its arguments are in r0 to r3, the others
+ * on the stack; no compiler needs their names. */
 #include "head.h"
 
 #if MB_HAS_GATES

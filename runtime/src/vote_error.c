@@ -75,7 +75,7 @@ MB_INLINE void add_delta(uint32_t few, const mb_layer *l, mb_ramp ramp, const in
         const int32_t v = *values++;
         const uint32_t size = mb_magnitude(v), classes = few ? *w++ : 0;
         if (size > ramp.low) {
-            int32_t b = few ? below[classes & 31u] + below[32u + (classes >> 5)] : *below;
+            int32_t b = few ? below[classes & 31u] + below[32u + ((classes >> 5) & 31u)] : *below;
             if (size >= ramp.high) { /* a quarter: without it nothing could open a unit that is always closed */
                 b = b < 0 ? -(-b >> 2) : 0;
             }
