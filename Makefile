@@ -1,6 +1,6 @@
 # make demo    train, export, learn in place on an emulated board                     -> out/demo/report.html
 # make fast    the tests that take about a minute
-# make test    everything that CI runs                                                 (about thirteen minutes on two cores)
+# make test    everything that CI runs                                                 (a quarter of an hour on two cores)
 # make check   ruff and mypy only
 # make exact   compare all engines after each of 500 learning steps
 # make results the pages of docs/results, README's tables and the pictures, from the rows in results/
