@@ -175,7 +175,8 @@ def readme(benchmark: Benchmark) -> str:
     found = sorted(networks(benchmark, "pictures").get("MNIST", []), key=lambda one: float(one["accuracy"]))
     rows = [
         [
-            network["name"], results.spread([r["accuracy"] for r in network["rows"]], 1, 1), thousands(flash(network)),
+            network["name"], results.spread([r["accuracy"] for r in network["rows"]], 1, 1), len(network["rows"]),
+            thousands(flash(network)), f"{smallest(network, next(iter(BOARDS)), 'ram'):,}",
             *(thousands(smallest(network, board, "cycles")) for board in BOARDS),
         ]
         for network in found
@@ -184,7 +185,9 @@ def readme(benchmark: Benchmark) -> str:
     head = [
         "MNIST, from 8-bit pixels",
         "accuracy",
+        "seeds",
         "constants and code, KB",
+        f"RAM, bytes, {next(iter(BOARDS.values()))}",
         *(f"{core}, k cycles" for core in BOARDS.values()),
     ]
     begin, end = "<!-- accuracy table: benchmarks/equal_accuracy.py writes it -->", "<!-- /accuracy table -->"

@@ -55,11 +55,13 @@ def measure(asked: Cell) -> Row:
         taught = int((~on_board.learn_many(x[:WARM], y[:WARM]).skipped.astype(bool)).sum())
         learnt = on_board.learn_many(x[WARM:], y[WARM:])
     assert taught > built.options.batch, f"{taught} of {WARM} samples taught {asked['device']}: its batch is not full"
+    predict = asdict(found.predict)
+    del predict["course"]  # only a report draws it
     cycles = {"mean": float(learnt.cycles.mean()), "max": int(learnt.cycles.max())}
     return {
         "sources": digest(b"".join(path.read_bytes() for path in sources())), "bits": built.options.bits,
         "state_bytes": model.state_size, "arena_bytes": model.arena_size(), "flash_bytes": found.flash.total,
-        "ram_bytes": found.ram.total, "predict": asdict(found.predict), "learn_cycles": cycles,
+        "ram_bytes": found.ram.total, "predict": predict, "learn_cycles": cycles,
         "learn_ms": board.milliseconds(cycles["mean"]), "core": found.core, "clock_hz": found.clock_hz,
         "model": found.model, "band_percent": found.band_percent, "compiler": found.compiler, **results.provenance(),
     }  # fmt: skip

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metabit.data.encoder import Encoder
+from metabit.train.network.normed_gates import rounded
 
 Ints = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -65,21 +66,6 @@ def cut_arrays(encoder: Encoder) -> tuple[dict[str, Ints], dict[str, int]]:
     cuts = (encoder.thresholds - 1).astype(encoder.kind)
     shared = bool((cuts == cuts[:, :1]).all())
     return {"CUTS": cuts[:, :1] if shared else cuts}, {"PLANES": encoder.planes, "SHARED_CUTS": int(shared)}
-
-
-class _Round(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return torch.round(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return grads[0]
-
-
-def rounded(x: Tensor) -> Tensor:
-    y: Tensor = _Round.apply(x)  # type: ignore[no-untyped-call]
-    return y
 
 
 class Dense(torch.nn.Module):

@@ -149,6 +149,7 @@ OPTIONAL: dict[str, tuple[Callable[[], bool], str]] = {
     "arm-none-eabi-gcc": (_program("arm-none-eabi-gcc"), r"arm-none-eabi"),
     "its C library (newlib)": (lambda: not shutil.which("arm-none-eabi-gcc") or _has_newlib(), r"newlib"),
     "real data (METABIT_DATA_DIR)": (lambda: "METABIT_DATA_DIR" in os.environ, r"METABIT_DATA_DIR"),
+    "CMSIS-NN (METABIT_CMSIS_NN)": (lambda: "METABIT_CMSIS_NN" in os.environ, r"METABIT_CMSIS_NN"),
     "native training step (_fused)": (lambda: _package("metabit.train.rule._fused")(), r"_fused"),
     "a user who is not root": (lambda: os.name != "posix" or os.geteuid() != 0, r"\broot\b"),
     **{name: (_package(name), rf"\b{name}\b") for name in

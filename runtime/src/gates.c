@@ -10,30 +10,10 @@ static int32_t clipped(int32_t x, int32_t limit)
     return x > limit ? limit : x < -limit ? -limit : x;
 }
 
-#define SWAP(i, j, shift, mask)                          \
-    do {                                                 \
-        const uint32_t t_ = ((i >> shift) ^ j) & mask;   \
-        j ^= t_;                                         \
-        i ^= t_ << shift;                                \
-    } while (0)
-
 /* Counts of 32 lanes, from 8 planes: bit p of byte m of to[i] = lane 8 m + i of plane p. */
 MB_NOINLINE void transpose_counts(const uint32_t *planes, uint32_t *to)
 {
-    uint32_t a = planes[0], b = planes[1], c = planes[2], d = planes[3], e = planes[4], f = planes[5], g = planes[6], h = planes[7];
-    SWAP(a, e, 4, 0x0F0F0F0Fu);
-    SWAP(b, f, 4, 0x0F0F0F0Fu);
-    SWAP(c, g, 4, 0x0F0F0F0Fu);
-    SWAP(d, h, 4, 0x0F0F0F0Fu);
-    SWAP(a, c, 2, 0x33333333u);
-    SWAP(b, d, 2, 0x33333333u);
-    SWAP(e, g, 2, 0x33333333u);
-    SWAP(f, h, 2, 0x33333333u);
-    SWAP(a, b, 1, 0x55555555u);
-    SWAP(c, d, 1, 0x55555555u);
-    SWAP(e, f, 1, 0x55555555u);
-    SWAP(g, h, 1, 0x55555555u);
-    to[0] = a, to[1] = b, to[2] = c, to[3] = d, to[4] = e, to[5] = f, to[6] = g, to[7] = h;
+    mb_transpose_eight(planes[0], planes[1], planes[2], planes[3], planes[4], planes[5], planes[6], planes[7], to);
 }
 
 /* The levels of n units, n <= 32. |sum| <= K <= 2^14, so |mul * sum| <= 2^29, and with |add| <= 2^30 |z| < 2^31; top < 2^25, so

@@ -58,33 +58,11 @@ static void transpose(uint32_t *a)
 #endif
 
 #if !defined(__OPTIMIZE_SIZE__) || MB_HAS_GRADED
-/* Swaps bits (mask << shift) of a with bits mask of b. */
-#define SWAP(a, b, shift, mask)                            \
-    do {                                                   \
-        const uint32_t t_ = (((a) >> (shift)) ^ (b)) & (mask); \
-        (b) ^= t_;                                         \
-        (a) ^= t_ << (shift);                              \
-    } while (0)
-
-/* Transposes up to eight planes: bit p of byte m of to[i] = lane 8 m + i of plane p. It is written out, because a loop would keep the
- * words in memory where compilers optimise for size. */
+/* Transposes up to eight planes. */
 MB_NOINLINE void transpose_planes(const uint32_t *v, unsigned planes, uint32_t *to)
 {
-    uint32_t a = planes > 0 ? v[0] : 0, b = planes > 1u ? v[1] : 0, c = planes > 2u ? v[2] : 0, d = planes > 3u ? v[3] : 0;
-    uint32_t e = planes > 4u ? v[4] : 0, f = planes > 5u ? v[5] : 0, g = planes > 6u ? v[6] : 0, h = planes > 7u ? v[7] : 0;
-    SWAP(a, e, 4, 0x0F0F0F0Fu);
-    SWAP(b, f, 4, 0x0F0F0F0Fu);
-    SWAP(c, g, 4, 0x0F0F0F0Fu);
-    SWAP(d, h, 4, 0x0F0F0F0Fu);
-    SWAP(a, c, 2, 0x33333333u);
-    SWAP(b, d, 2, 0x33333333u);
-    SWAP(e, g, 2, 0x33333333u);
-    SWAP(f, h, 2, 0x33333333u);
-    SWAP(a, b, 1, 0x55555555u);
-    SWAP(c, d, 1, 0x55555555u);
-    SWAP(e, f, 1, 0x55555555u);
-    SWAP(g, h, 1, 0x55555555u);
-    to[0] = a, to[1] = b, to[2] = c, to[3] = d, to[4] = e, to[5] = f, to[6] = g, to[7] = h;
+    mb_transpose_eight(planes > 0 ? v[0] : 0, planes > 1u ? v[1] : 0, planes > 2u ? v[2] : 0, planes > 3u ? v[3] : 0,
+                       planes > 4u ? v[4] : 0, planes > 5u ? v[5] : 0, planes > 6u ? v[6] : 0, planes > 7u ? v[7] : 0, to);
 }
 #endif
 

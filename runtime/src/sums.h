@@ -33,4 +33,32 @@ void mb_add_eight(uint32_t *v, unsigned planes, const uint32_t *w);
 /* values[i] = lane i of v as a signed integer, less `minus`, for i < n. pre: n <= 32, planes <= 24. */
 void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n);
 
+/* Swaps bits (mask << shift) of x with bits mask of y. */
+#define MB_SWAP(x, y, shift, mask)                             \
+    do {                                                       \
+        const uint32_t t_ = (((x) >> (shift)) ^ (y)) & (mask); \
+        (y) ^= t_;                                             \
+        (x) ^= t_ << (shift);                                  \
+    } while (0)
+
+/* Transposes the eight planes a .. h: bit p of byte m of to[i] = lane 8 m + i of plane p. It is written out, because a loop would keep
+ * the words in memory where compilers optimise for size. */
+MB_INLINE void mb_transpose_eight(uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_t e, uint32_t f, uint32_t g, uint32_t h,
+                                  uint32_t *to)
+{
+    MB_SWAP(a, e, 4, 0x0F0F0F0Fu);
+    MB_SWAP(b, f, 4, 0x0F0F0F0Fu);
+    MB_SWAP(c, g, 4, 0x0F0F0F0Fu);
+    MB_SWAP(d, h, 4, 0x0F0F0F0Fu);
+    MB_SWAP(a, c, 2, 0x33333333u);
+    MB_SWAP(b, d, 2, 0x33333333u);
+    MB_SWAP(e, g, 2, 0x33333333u);
+    MB_SWAP(f, h, 2, 0x33333333u);
+    MB_SWAP(a, b, 1, 0x55555555u);
+    MB_SWAP(c, d, 1, 0x55555555u);
+    MB_SWAP(e, f, 1, 0x55555555u);
+    MB_SWAP(g, h, 1, 0x55555555u);
+    to[0] = a, to[1] = b, to[2] = c, to[3] = d, to[4] = e, to[5] = f, to[6] = g, to[7] = h;
+}
+
 #endif

@@ -385,15 +385,21 @@ def test_a_network_of_the_paper_refuses_other_numbers(metabit: Any, files: None)
     assert not Path("p").exists()
 
 
-def test_ctrl_c_leaves_a_checkpoint_that_works(metabit: Any, files: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> Any:
+    """Ctrl-C at the batch of this number, counted from 0. Returns what draws batches otherwise."""
     step, count = recipe._Batches.next, iter(range(10**9))
 
     def interrupted(batches: Any) -> Any:
-        if next(count) == 20:
+        if next(count) == at:
             signal.raise_signal(signal.SIGINT)
         return step(batches)
 
     monkeypatch.setattr(recipe._Batches, "next", interrupted)
+    return step
+
+
+def test_ctrl_c_leaves_a_checkpoint_that_works(metabit: Any, files: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = interrupt(monkeypatch, 20)
     ran = metabit("train", "x.csv")
     assert ran.code == 130 and "Interrupted after 21 steps: the network is saved as it was then" in ran.out
     assert "0 epochs" not in ran.out and "in place" not in ran.out and "not judged" not in ran.out
@@ -418,18 +424,11 @@ def test_a_feature_that_had_one_value_in_training_is_named(metabit: Any) -> None
 def test_ctrl_c_in_the_first_epoch_says_how_far_it_came(
     metabit: Any, files: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, count = recipe._Batches.next, iter(range(10**9))
-
-    def interrupted(batches: Any) -> Any:
-        if next(count) == 1:
-            signal.raise_signal(signal.SIGINT)
-        return step(batches)
-
-    monkeypatch.setattr(recipe._Batches, "next", interrupted)
+    interrupt(monkeypatch, 1)
     ran = metabit("train", "x.csv")
     assert ran.code == 130 and "Interrupted after 2 steps" in ran.out
     assert "out/checkpoint.safetensors: 2 steps of the first epoch on x.csv, test accuracy" in ran.out
-    count = iter(range(10**9))
+    interrupt(monkeypatch, 1)
     told = metabit("train", "x.csv", "--json").json()
     assert told["judged"] is None and told["not_judged"] == "the training was interrupted" and told["steps"] == 2
 

@@ -66,15 +66,21 @@ def test_a_single_task_is_what_fit_makes_of_it(metabit: Any) -> None:
     assert all(np.array_equal(saved.tensors[name], tensor) for name, tensor in network.tensors().items())
 
 
-def test_ctrl_c_in_the_first_epoch_says_what_was_kept(metabit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupt(monkeypatch: pytest.MonkeyPatch, at: int) -> Any:
+    """Ctrl-C at the step of this number, counted from 0. Returns what makes steps otherwise."""
     step = loop_module.step
 
     def interrupted(*arguments: Any, number: int, **more: Any) -> Any:
-        if number == 1:
+        if number == at:
             signal.raise_signal(signal.SIGINT)
         return step(*arguments, number=number, **more)
 
     monkeypatch.setattr(loop_module, "step", interrupted)
+    return step
+
+
+def test_ctrl_c_in_the_first_epoch_says_what_was_kept(metabit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(monkeypatch, 1)
     ran = metabit("train", "split-digits", "--tasks", 2, *SMALL)
     assert ran.code == 130 and "0 epochs" not in ran.out
     assert "Interrupted after a part of the first epoch; the state is saved, and --resume continues." in ran.out
@@ -90,14 +96,7 @@ def test_resume_after_ctrl_c_gives_the_identical_checkpoint(
     metabit(*words)
     checkpoint = Path("out/checkpoint.safetensors")
     whole = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    step = loop_module.step
-
-    def interrupted(*arguments: Any, number: int, **more: Any) -> Any:
-        if number == 8:
-            signal.raise_signal(signal.SIGINT)
-        return step(*arguments, number=number, **more)
-
-    monkeypatch.setattr(loop_module, "step", interrupted)
+    step = interrupt(monkeypatch, 8)
     first = metabit(*words)
     monkeypatch.setattr(loop_module, "step", step)
     assert first.code == 130 and "Interrupted after 1 epoch;" in first.out and "--resume continues" in first.out

@@ -82,7 +82,7 @@ def test_columns_of_the_largest_sums(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["pixels", "sensors"])
 def test_cmsis(kind: str, tmp_path: Path) -> None:
     if device.cmsis_folder() is None:
-        pytest.skip(f"{device.CMSIS} is not set")
+        pytest.skip(f"{device.CMSIS} names no checkout of CMSIS-NN")
     encoder, q, y = data(kind)
     rival = networks.cmsis(encoder, q, y, CLASSES, 8, 0, SHORT)
     if shutil.which("gcc") is None:

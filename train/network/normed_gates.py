@@ -52,6 +52,12 @@ class _Round(torch.autograd.Function):
         return grads[0]
 
 
+def rounded(x: Tensor) -> Tensor:
+    """x, any shape, rounded to integers; the gradient passes unchanged."""
+    y: Tensor = _Round.apply(x)  # type: ignore[no-untyped-call]
+    return y
+
+
 def gate(z: Tensor) -> Tensor:
     """clip(1.6 - 1.6·|z|, -1, 1), a multiple of 1/8; the gradient is that of the unrounded function. Same shape."""
     y: Tensor = _Gate.apply(z)  # type: ignore[no-untyped-call]
@@ -106,8 +112,7 @@ class LevelOutput(torch.nn.Module):
         return torch.cat([self._levels(self.weight), self._levels(self.offset)[:, None]], dim=1).to(torch.int8)
 
     def _levels(self, w: Tensor) -> Tensor:
-        y: Tensor = _Round.apply((w / _RANGE).clamp(-1, 1) * self.largest)  # type: ignore[no-untyped-call]
-        return y
+        return rounded((w / _RANGE).clamp(-1, 1) * self.largest)
 
 
 class NormedGates(torch.nn.Module):
