@@ -53,6 +53,10 @@ def test_one_spike_is_named_and_long_tails_are_not() -> None:
     (said,) = spikes(x, ("a", "b", "c"))
     assert said.startswith("a is 1e+06 in one of the 64 samples that show where it lies and from 0.")
     assert "--ranges" in said
+    for value, count in ((30, 0), (60, 1)):  # it widens the deviation about 4 and 7 times
+        x[:, 0] = np.resize([-1.0, 1.0], 64)
+        x[9, 0] = value
+        assert len(spikes(x)) == count
     rare = np.zeros((64, 1))
     rare[3] = 1
     assert spikes(rare) == [], "a bit that is nearly always off"
