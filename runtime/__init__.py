@@ -173,6 +173,11 @@ class Model(Telling):
         return self._core.state_size
 
     @property
+    def identity(self) -> int:
+        """Which image this is, apart from what was learnt, 1..2^32 - 1: images with equal identity can take one another's state."""
+        return self._core.identity
+
+    @property
     def vectors(self) -> str:
         """The vectors that it runs on here: "avx512", "avx2", "neon", "words" (64 bits), or "none", the device's code."""
         return self._core.vectors

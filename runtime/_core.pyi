@@ -17,6 +17,7 @@ class Model:
     state_size: int
     arena_infer: int
     arena_learn: int
+    identity: int
     state: bytes
     vectors: str
     def __new__(cls, image: Buffer, vectors: str | None = None) -> Model: ...

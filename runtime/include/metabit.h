@@ -105,6 +105,10 @@ mb_status mb_open(mb_model *m, const void *image, size_t image_len);
 mb_status mb_reopen(mb_model *m, const void *image, size_t image_len, uint32_t seal);
 uint32_t mb_seal(const mb_model *m); /* the checksum of header and records, never 0; 0 if nothing is open */
 
+/* Returns which image this is, apart from what was learnt: a checksum of header, records and constants, never 0. Images with equal
+ * identity can take one another's state. 0 if nothing is open. */
+uint32_t mb_identity(const mb_model *m);
+
 size_t mb_state_size(const mb_model *m);               /* bytes; 0 if nothing is open or m is NULL */
 size_t mb_arena_size(const mb_model *m, mb_mode mode); /* bytes, the same on every core; 0 if nothing is open or m is NULL */
 

@@ -268,9 +268,8 @@ static PyObject *get_vectors(Model *self, void *Py_UNUSED(closure))
 static PyObject *get_number(Model *self, void *which)
 {
     const mb_model *m = &self->model;
-    const size_t numbers[] = {mb_input_size(m), mb_classes(m), m->image_size, mb_state_size(m),
-                              mb_arena_size(m, MB_INFER), mb_arena_size(m, MB_LEARN)};
-    return PyLong_FromSize_t(numbers[(uintptr_t)which]);
+    return PyLong_FromSize_t((const size_t[]){mb_input_size(m), mb_classes(m), m->image_size, mb_state_size(m),
+        mb_arena_size(m, MB_INFER), mb_arena_size(m, MB_LEARN), mb_identity(m)}[(uintptr_t)which]);
 }
 
 static PyMethodDef model_methods[] = {
@@ -289,6 +288,7 @@ static PyGetSetDef model_properties[] = {
     {"state_size", (getter)get_number, NULL, NULL, (void *)3},
     {"arena_infer", (getter)get_number, NULL, NULL, (void *)4},
     {"arena_learn", (getter)get_number, NULL, NULL, (void *)5},
+    {"identity", (getter)get_number, NULL, NULL, (void *)6},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

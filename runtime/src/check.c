@@ -211,6 +211,11 @@ uint32_t mb_seal(const mb_model *m)
     return m == NULL || m->image == NULL ? 0 : mb_u32_at(m->image + MB_AT_HEADER_SUM) | 1u;
 }
 
+uint32_t mb_identity(const mb_model *m)
+{
+    return m == NULL || m->image == NULL ? 0 : mb_header_sum(m->image, 0) | 1u; /* the header holds the sum of the constants */
+}
+
 mb_status mb_open(mb_model *m, const void *image, size_t image_len)
 {
     return mb_reopen(m, image, image_len, 0);

@@ -229,7 +229,8 @@ static void reopening(uint8_t *image, size_t image_len)
     mb_model m, again;
     CHECK(mb_open(&m, image, image_len) == MB_OK);
     const uint32_t seal = mb_seal(&m);
-    CHECK(seal != 0 && mb_seal(NULL) == 0);
+    const uint32_t identity = mb_identity(&m);
+    CHECK(seal != 0 && mb_seal(NULL) == 0 && identity != 0 && mb_identity(NULL) == 0);
     const size_t state_len = mb_state_size(&m), learn = mb_arena_size(&m, MB_LEARN), state_at = image_len - state_len;
     uint8_t *state = memory(state_len), *kept = memory(state_len), *arena = memory(learn), *x = memory(mb_input_size(&m));
     CHECK(mb_attach(&m, state, state_len, arena, learn) == MB_OK);

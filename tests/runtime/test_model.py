@@ -9,6 +9,7 @@ import signal
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from networks import inputs, network
 
 from metabit.export.files.image import sections, write_image
+from metabit.export.frozen import Encode
 from metabit.runtime import InputError, Model, ModelError, Step
 
 FROZEN = network(11, (20, 33, 18, 7), k=4, planes=2)
@@ -232,6 +234,18 @@ def test_labels_that_do_not_fit(model: Model) -> None:
 
 
 # Learning
+
+
+@pytest.mark.parametrize("crc32", [False, True])
+def test_learning_keeps_the_identity_and_another_network_has_another(crc32: bool) -> None:
+    frozen = network(5)
+    model = Model(write_image(frozen, crc32=crc32))
+    before = model.identity
+    model.learn_many(inputs(frozen, 20), [0] * 20)
+    assert Model(model.image()).identity == model.identity == before
+    assert frozen.encode is not None
+    other = replace(frozen, encode=Encode(frozen.encode.thresholds ^ np.uint8(1)))
+    assert Model(write_image(other, crc32=crc32)).identity != before
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 59])
