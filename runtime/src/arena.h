@@ -54,9 +54,15 @@ void mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena);
 typedef struct mb_host_ops {
     /* Runs a layer, which lies in mb_arena.layers, as mb_forward does. */
     void (*forward)(const mb_layer *l, const uint8_t *input, int learning);
-    /* Called after the weight from `input` to `unit` has flipped. */
-    void (*flip)(const mb_layer *l, uint32_t unit, uint32_t input);
+    /* Called after the weight from `input` to `unit` has flipped, or its level of an output of levels has changed. */
+    void (*changed)(const mb_layer *l, uint32_t unit, uint32_t input);
 } mb_host_ops;
+
+#ifdef MB_WIDE
+#define MB_TELL_HOST(l, unit, input) ((l)->host != NULL ? (l)->host->ops->changed(l, unit, input) : (void)0)
+#else
+#define MB_TELL_HOST(l, unit, input) ((void)0)
+#endif
 
 /* A host's part of a model: mb_model.host points to it. */
 struct mb_host {
