@@ -6,13 +6,15 @@
 
 enum { MB_LEARN_WORDS = 128 }; /* room for 8 tables of 16 signed sums, 4 tables of 32, or as many visits */
 
-/* Memory that a layer keeps between calls if it learns by votes. */
+/* Memory of a layer that learns by votes. slot, inputs and drawn are its kept samples, one behind the other: in the state or, before
+ * format 1.6, at the end of the arena, which then keeps them between calls. */
 typedef struct mb_votes {
     int32_t *passes;  /* [4][N]: V of passes with sampled weights */
     uint32_t *slot;   /* number of the slot that the next sample takes; NULL if no layer learns by votes */
     uint32_t *inputs; /* [batch][ceil(P * K / 32)]: input bits of the kept samples */
     uint32_t *drawn;  /* [batch][ceil(N / 32)][3]: which units vote for down; bits 0 and 1 of their number of votes */
     uint16_t *lists;  /* of kept samples, in `error` and `passes`: for all inputs that a step counts, if they fit, else for one */
+    uint32_t *lists_end; /* also the place of `slot` if the samples lie in the arena */
 } mb_votes;
 
 enum { MB_DIGITS = 4 }; /* binary digits of a number of planes, 0 .. 8 */
