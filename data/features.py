@@ -105,10 +105,11 @@ class Windows:
         each = np.concatenate(parts, axis=1).reshape(x.shape[1], count, -1)
         return np.ascontiguousarray(each.transpose(1, 0, 2).reshape(count, -1), np.int16)
 
-    def c_table(self, name: str, channels: int) -> str:
+    def c_table(self, name: str, channels: int, windows: int = 1) -> str:
         """The header NAME_windows.h: these numbers as the constant `NAME_windows` of `metabit_features.h`, and sizes.
 
-        Include it behind NAME_image.h of `metabit sources --name NAME`: then it compares the number of features.
+        Include it behind NAME_image.h of `metabit sources --name NAME`: then it compares the number of features. windows: how
+        many windows, one behind the other, are one input of the model.
         """
         start, count = name.upper(), len(self.names([""] * channels))
         which = " | ".join(f"MB_{feature.upper()}" for feature in self.features) or "0"
@@ -123,11 +124,12 @@ class Windows:
                 '#include "metabit_features.h"',
                 "",
                 f"#define {start}_CHANNELS {channels}",
+                f"#define {start}_WINDOWS {windows} /* of one input of the model */",
                 f"#define {start}_WINDOW_FEATURES {count}",
                 f"#define {start}_RING {channels * self.window} /* int16 of the ring */",
                 f"#define {start}_WORK {self.window if self.edges else 1} /* int16 of the transform's scratch */",
                 "",
-                f"#if defined({start}_INPUT_BYTES) && {start}_INPUT_BYTES != 2 * {start}_WINDOW_FEATURES",
+                f"#if defined({start}_INPUT_BYTES) && {start}_INPUT_BYTES != 2 * {start}_WINDOWS * {start}_WINDOW_FEATURES",
                 f'#error "the image {name} takes other features than {name}_windows gives: write both by one training"',
                 "#endif",
                 "",
@@ -179,7 +181,8 @@ def square_root(x: Longs) -> Longs:
     """The largest integer whose square is at most x, for 0 <= x < 2**54: the root in float64 is off by one at most."""
     root = np.sqrt(x.astype(np.float64)).astype(np.int64)
     root -= root * root > x
-    return root + ((root + 1) * (root + 1) <= x)
+    found: Longs = root + ((root + 1) * (root + 1) <= x)
+    return found
 
 
 # Bands, as runtime/field/features.c

@@ -1,4 +1,4 @@
-"""Windows and features: the C computes what Python says, bit by bit, and Python says what a plain sum and a transform in floats say."""
+"""Windows and features: the C computes what Python says, bit by bit, and Python what plain sums and a transform in floats say."""
 
 from __future__ import annotations
 
