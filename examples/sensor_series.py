@@ -50,7 +50,9 @@ class Sensor:
         parts: list[NDArray[np.int64] | NDArray[np.int16]] = []
         for test in (False, True):
             x = [self.inputs(one) for one in recordings if one.test == test]
-            y = [np.full(len(a), one.label) for a, one in zip(x, (r for r in recordings if r.test == test), strict=True)]
+            y = [
+                np.full(len(a), one.label) for a, one in zip(x, (r for r in recordings if r.test == test), strict=True)
+            ]
             parts += [np.concatenate(x), np.concatenate(y)]
         return Task(title, *parts, class_names=class_names, feature_names=names)
 

@@ -14,7 +14,7 @@ def command(
     folder: Annotated[Path, typer.Argument(help="Folder to write into. It is created if it does not exist.")] = Path("out/runtime"),
     single_file: Annotated[bool, typer.Option("--single-file", help="Write the library as metabit.c and metabit.h.")] = False,
     image: Annotated[Path | None, typer.Option(help="Also write this image as model_image.h: an array, and memory sizes.")] = None,
-    name: Annotated[str, typer.Option(help="Name of the image in C, for programs with several: NAME_image.h, NAME_CLASSES.")] = "model",
+    name: Annotated[str, typer.Option(help="Name of the image in C, for programs with several: NAME_image.h.")] = "model",
     json: show.Json = False,
 ) -> None:  # fmt: skip
     """Write the C runtime for a firmware project of yours (docs/porting.md).

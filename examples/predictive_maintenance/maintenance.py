@@ -27,7 +27,12 @@ STATES = ("sound", "unbalanced", "loose", "bearing")
 def vibration(machine: int, state: str, rng: np.random.Generator) -> NDArray[np.int16]:
     """One recording, int16 (SAMPLES, 1), of a machine with its own speed, mounting and resonance."""
     own = np.random.default_rng(100 + machine)
-    speed, resonance, gain, noise = own.uniform(22, 48), own.uniform(700, 1500), own.uniform(0.5, 2), own.uniform(0.1, 0.4)
+    speed, resonance, gain, noise = (
+        own.uniform(22, 48),
+        own.uniform(700, 1500),
+        own.uniform(0.5, 2),
+        own.uniform(0.1, 0.4),
+    )
     faults = own.uniform(3.2, 5.5)  # shocks of the bearing in one turn
     speed, load = speed * rng.uniform(0.96, 1.04), rng.uniform(0.7, 1.3)
     turn = 2 * np.pi * (speed * np.arange(SAMPLES) / RATE + rng.random())
@@ -50,7 +55,9 @@ def vibration(machine: int, state: str, rng: np.random.Generator) -> NDArray[np.
 def recorded(machines: list[int], each: int) -> list[Recording]:
     """Each state of each machine, `each` recordings; every fourth is for the test."""
     return [
-        Recording(vibration(machine, state, np.random.default_rng((machine, number, label))), label, test=number % 4 == 3)
+        Recording(
+            vibration(machine, state, np.random.default_rng((machine, number, label))), label, test=number % 4 == 3
+        )
         for number in range(each)
         for machine in machines
         for label, state in enumerate(STATES)
@@ -64,7 +71,9 @@ def main(folder: Path, quick: bool = False) -> None:
     model = build(folder, SENSOR, old, quick)
     right = stream(folder, SENSOR, model, recordings, labelled=0.25)
     print(*judge(type(model).open(folder / "pump.mbit"), old, new), sep="\n")
-    print(f"as the C program reads it: {100 * right:.1f} % right, a quarter of the recordings labelled; {folder}/stream.bin")
+    print(
+        f"as the C program reads it: {100 * right:.1f} % right, a quarter of the recordings labelled; {folder}/stream.bin"
+    )
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def test_the_port_is_the_one_of_the_page(name: str) -> None:
     assert f"```c\n{(EXAMPLES / 'port' / name).read_text()}```" in page
 
 
-SENSORS = {"gesture": "gesture", "keyword": "keyword", "predictive_maintenance": "maintenance"}
+SENSORS = {"gesture": "gesture", "keyword": "keywords", "predictive_maintenance": "maintenance"}
 
 
 @pytest.mark.parametrize("name", SENSORS)

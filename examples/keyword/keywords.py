@@ -1,6 +1,6 @@
 """Spoken words, synthetic: four words trained on six voices; on the device a new voice, and a fifth word that nobody trained.
 
-    python examples/keyword/keyword.py [FOLDER]
+    python examples/keyword/keywords.py [FOLDER]
 
 No recording of speech is used: a word is three sounds of two formants or noise, with the pitch, the pace and the throat of a voice.
 """
@@ -20,7 +20,9 @@ from metabit.data.features import Windows
 
 RATE, SAMPLES = 8000, 4096
 """Samples a second, and of a word: half a second."""
-SENSOR = Sensor("keyword", ("microphone",), Windows(512, 512, ("deviation", "crossings"), (2, 8, 16, 24, 36, 52, 76, 112, 168, 256)), 8)
+BANDS = (2, 8, 16, 24, 36, 52, 76, 112, 168, 256)
+"""Narrow where vowels differ, wide above."""
+SENSOR = Sensor("keyword", ("microphone",), Windows(512, 512, ("deviation", "crossings"), BANDS), windows=8)
 FORMANTS = {"a": (750, 1250), "e": (500, 1900), "i": (300, 2300), "o": (480, 850), "u": (320, 750), "m": (250, 1100)}
 WORDS = {"alarm": "amo", "stop": "sou", "music": "uis", "light": "ias", "home": "moe"}
 """A name for each word, and its three sounds; s is noise. The last word is the one that nobody trained."""
@@ -31,10 +33,17 @@ def spoken(word: str, voice: np.random.Generator, rng: np.random.Generator) -> N
     pitch, throat, breath = voice.uniform(90, 230), voice.uniform(0.85, 1.2), voice.uniform(0.01, 0.06)
     lengths = rng.dirichlet((30, 30, 30)) * rng.uniform(0.75, 0.95) * SAMPLES
     t, sound = np.arange(SAMPLES) / RATE, np.zeros(SAMPLES)
-    phase = 2 * np.pi * np.cumsum(pitch * rng.uniform(0.93, 1.07) * (1 + 0.05 * np.sin(2 * np.pi * rng.uniform(2, 5) * t))) / RATE
+    phase = (
+        2
+        * np.pi
+        * np.cumsum(pitch * rng.uniform(0.93, 1.07) * (1 + 0.05 * np.sin(2 * np.pi * rng.uniform(2, 5) * t)))
+        / RATE
+    )
     at = rng.uniform(0, 0.04) * SAMPLES
     for letter, length in zip(word, lengths, strict=True):
-        envelope = 1 / (1 + np.exp(-(np.arange(SAMPLES) - at) / 60)) / (1 + np.exp((np.arange(SAMPLES) - at - length) / 60))
+        envelope = (
+            1 / (1 + np.exp(-(np.arange(SAMPLES) - at) / 60)) / (1 + np.exp((np.arange(SAMPLES) - at - length) / 60))
+        )
         if letter == "s":
             sound += envelope * 0.25 * np.diff(rng.normal(size=SAMPLES + 1))
         else:
