@@ -57,11 +57,11 @@ class Sensor:
         return Task(title, *parts, class_names=class_names, feature_names=names)
 
 
-def build(folder: Path, sensor: Sensor, old: Task, quick: bool, spare_classes: int = 0) -> Model:
+def build(folder: Path, sensor: Sensor, old: Task, quick: bool, options: export.GateOptions | None = None) -> Model:
     """Train on what is known before deployment; write NAME.mbit, the C library, NAME_image.h and NAME_windows.h."""
     folder.mkdir(parents=True, exist_ok=True)
     ran = train.run_recipe(old, train.RecipeSettings(units=32, epochs=2 if quick else None))
-    frozen = export.freeze_gates(ran.checkpoint(), options=export.GateOptions(spare_classes=spare_classes))
+    frozen = export.freeze_gates(ran.checkpoint(), options=options)
     image = folder / f"{sensor.name}.mbit"
     image.write_bytes(export.write_image(frozen))
     write_sources(folder / "generated", single_file=True, image=image, name=sensor.name)

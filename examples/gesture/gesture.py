@@ -7,16 +7,20 @@ Real recordings (seglearn, 50 Hz, 6 channels): DATA holds seglearn-watch/watch.n
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sensor_series import Recording, Sensor, build, judge, stream
 
 from metabit.data.features import Windows, octaves
+from metabit.export import GateOptions
 from metabit.runtime import Model
 
 CHANNELS = ("ax", "ay", "az", "gx", "gy", "gz")
@@ -28,13 +32,18 @@ NEW = (9, 10)
 NAMES = ("pendulum", "abduction", "forward elevation", "internal rotation", "external rotation", "trapezius", "row")
 
 
-def recordings(person: int) -> list[Recording]:
-    """The recordings of a person: of each the first three quarters are to learn from, the rest is for the test."""
+@functools.cache
+def arrays() -> list[NDArray[Any]]:
     path = Path(os.environ.get("METABIT_DATA_DIR", "")) / "seglearn-watch" / "watch.npz"
     if not path.is_file():
         raise SystemExit("set METABIT_DATA_DIR to a folder that has seglearn-watch/watch.npz")
-    with np.load(path) as arrays:
-        x, offsets, y, subject = (arrays[name] for name in ("x", "offsets", "y", "subject"))
+    with np.load(path) as found:
+        return [found[name] for name in ("x", "offsets", "y", "subject")]
+
+
+def recordings(person: int) -> list[Recording]:
+    """The recordings of a person: of each the first three quarters are to learn from, the rest is for the test."""
+    x, offsets, y, subject = arrays()
     found = []
     for i in np.flatnonzero(subject == person):
         series = np.clip(np.rint(x[offsets[i] : offsets[i + 1]] * PER_UNIT), -32768, 32767).astype(np.int16)
@@ -46,7 +55,7 @@ def recordings(person: int) -> list[Recording]:
 def main(folder: Path, quick: bool = False) -> None:
     people = [person for person in range(1, 11) if person not in NEW][: 2 if quick else None]
     old = SENSOR.task("the other people", [one for person in people for one in recordings(person)], NAMES)
-    model = build(folder, SENSOR, old, quick)
+    model = build(folder, SENSOR, old, quick, GateOptions(memory=64, covariance_memory=512))
     for person in NEW[: 1 if quick else None]:
         new = SENSOR.task(f"person {person}", recordings(person), NAMES)
         print(*judge(Model.open(folder / "gesture.mbit"), old, new), sep="\n")

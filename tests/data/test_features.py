@@ -94,7 +94,7 @@ def cases(draw: st.DrawFn) -> tuple[Windows, Shorts]:
     return how, np.clip(np.rint(made), -32768, 32767).astype(np.int16)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(case=cases())
 def test_the_c_computes_what_python_says(c: ctypes.CDLL, case: tuple[Windows, Shorts]) -> None:
     how, samples = case
