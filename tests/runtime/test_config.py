@@ -98,6 +98,20 @@ def test_two_images_of_one_name_are_an_error(tmp_path: Path) -> None:
     run("gcc", "-Wall", "-Werror", "-Wno-unused", "-fsyntax-only", unit)
 
 
+def test_names_of_an_image_are_no_code(tmp_path: Path) -> None:
+    names = ('"}; int evil; char *s[] = {"', "*/ int evil; /*")
+    image = tmp_path / 'star*slash? int evil; "quote.mbit'
+    image.write_bytes(write_image(replace(read_image(BY_NAME["gates-head"].read_bytes()), notes=Notes(names))))
+    write_sources(tmp_path / "out", single_file=True, image=image)
+    (tmp_path / "main.c").write_text(
+        '#include <stdio.h>\n#include "model_image.h"\n'
+        "int main(void) { const char *names[] = MODEL_CLASS_NAMES; int evil = (int)sizeof model_image;\n"
+        'printf("%d\\n%s\\n%s\\n", evil, names[0], names[1]); return 0; }\n'
+    )
+    run("gcc", "-std=c99", "-Wall", "-Werror", f"-I{tmp_path / 'out'}", tmp_path / "main.c", "-o", tmp_path / "main")
+    assert run(tmp_path / "main").splitlines() == [str(image.stat().st_size), *names]
+
+
 @pytest.mark.parametrize("name", ["", "2nd", "Model", "a b", "größe", "a-b"])
 def test_a_name_that_c_cannot_take(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="lower-case letters"):
