@@ -24,11 +24,12 @@ from metabit.runtime import _core
 from metabit.runtime.amalgamate import field_sources, include_dir, sources, write_sources
 from metabit.runtime.c_header import model_header
 from metabit.runtime.inputs import InputError, Inputs, as_uint8, learner
+from metabit.runtime.parts import left_out
 from metabit.runtime.telling import ModelError, Telling
 
 __all__ = [
-    "InputError", "Model", "ModelError", "Step", "Steps", "as_uint8", "field_sources", "include_dir", "model_header", "sources",
-    "write_sources",
+    "InputError", "Model", "ModelError", "Step", "Steps", "as_uint8", "field_sources", "include_dir", "left_out", "model_header",
+    "sources", "write_sources",
 ]  # fmt: skip
 
 _FROZEN = "nothing to learn: no layer of this image learns; export it with a learner, metabit export --learner"

@@ -86,6 +86,7 @@ SLOW: dict[str, tuple[str, ...]] = {
         "test_stream_chart",
         "test_the_port_answers_as_python_does",
         "test_the_port_compiles_for_a_chip",
+        "test_a_sensor_is_read_in_c_as_in_python",
     ),
     "flow/test_porting.py": (),
     "flow/test_readme.py": ("test_the_commands_leave_what_they_say", "test_a_strangers_own_file"),

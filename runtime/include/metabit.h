@@ -24,12 +24,28 @@
 #ifndef METABIT_H
 #define METABIT_H
 
+#if (defined(__SIZEOF_INT__) && __SIZEOF_INT__ < 4) || (defined(__CHAR_BIT__) && __CHAR_BIT__ != 8)
+#error "metabit needs an int of at least 32 bits and bytes of 8 bits: it does not run on AVR and other 8-bit and 16-bit cores"
+#endif
+
+/* Parts to leave out ("Build" below): in the file that -DMB_CONFIG='"my_config.h"' names, or else in the metabit_config.h that
+ * `metabit sources --image` writes, wherever the compiler finds it. */
+#if defined(MB_CONFIG)
+#include MB_CONFIG
+#elif defined(__has_include)
+#if __has_include("metabit_config.h")
+#include "metabit_config.h"
+#endif
+#endif
+
 #include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+typedef char mb_int_has_at_least_32_bits[sizeof(int) >= 4 ? 1 : -1]; /* for compilers without the macros above */
 
 #define MB_FORMAT_MAJOR 1 /* images of another major version are refused */
 #define MB_FORMAT_MINOR 6 /* images of a later minor version are accepted; what it adds is ignored */
@@ -207,8 +223,8 @@ mb_status mb_export(const mb_model *m, void *image, size_t image_len);
 
 /// Build ///
 
-/* Define these for the whole library and for all that includes this header. Each leaves a part out, and mb_open refuses an image
- * that needs it with MB_E_ABSENT. docs/results/runtime/kernels.md has the bytes that each saves.
+/* Define these for the whole library and for all that includes this header, in metabit_config.h or by -D. Each leaves a part out,
+ * and mb_open refuses an image that needs it with MB_E_ABSENT. docs/results/runtime/kernels.md has the bytes that each saves.
  *   MB_WITHOUT_LEARN   mb_learn and mb_export; every layer only predicts
  *   MB_WITHOUT_CONV    convolutions
  *   MB_WITHOUT_BYTES   first layers on 8-bit inputs; a thermometer code is not one of them
