@@ -127,6 +127,10 @@ mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, siz
  * returns    MB_E_GENERATOR too, if the first word of the state is 0, as in memory that was cleared */
 mb_status mb_reattach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len);
 
+/* Checks the opened image again, with the attached state, if there is one, in place of its own: bits may have changed by accident.
+ * returns    MB_OK; MB_E_NULL if nothing is open; or the error that mb_open would return */
+mb_status mb_verify(const mb_model *m);
+
 uint16_t mb_input_size(const mb_model *m); /* bytes of one input: uint8 or int16 features, or packed bits; 0 if nothing is open */
 uint16_t mb_classes(const mb_model *m);    /* number of classes; 0 if nothing is open */
 
