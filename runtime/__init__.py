@@ -25,7 +25,8 @@ from metabit.runtime.amalgamate import field_sources, include_dir, sources, writ
 from metabit.runtime.c_header import model_header
 from metabit.runtime.inputs import InputError, Inputs, as_uint8, learner
 from metabit.runtime.parts import left_out
-from metabit.runtime.telling import ModelError, Telling
+from metabit.runtime.states import States
+from metabit.runtime.telling import ModelError
 
 __all__ = [
     "InputError", "Model", "ModelError", "Step", "Steps", "as_uint8", "field_sources", "include_dir", "left_out", "model_header",
@@ -59,14 +60,16 @@ class Steps(NamedTuple):
     flipped: NDArray[np.uint32]
 
 
-class Model(Telling):
+class Model(States):
     """A network on the host, with the same integers as on the device.
 
     An input is ``features`` numbers, the same as in training: floats of any scale where the image has a scale, else whole
     numbers in the range of its integers; or packed bits, uint8, where the first layer takes bits. One thread at a time predicts or
-    learns; a second one gets RuntimeError. While it learns, other threads may call `image`, `state`, `steps` and `save`: each
-    takes the state between two steps.
+    learns; a second one gets RuntimeError. While it learns, other threads may call `image`, `state`, `snapshot`, `restore`, `steps`
+    and `save`: each takes the state between two steps. A copy, and what was pickled, is the image with the state of that moment.
     """
+
+    _core: _core.Model
 
     def __init__(self, image: bytes) -> None:
         """Opens an image. Raises ModelError if it is damaged, with the reason.
@@ -116,10 +119,6 @@ class Model(Telling):
             return self._core.export()
         except _core.Fault as fault:
             raise _model_error(fault) from None
-
-    def state(self) -> bytes:
-        """Returns the state memory (runtime/FORMAT.md, "State section")."""
-        return self._core.state
 
     @property
     def input_size(self) -> int:
@@ -173,11 +172,6 @@ class Model(Telling):
     def state_size(self) -> int:
         """Bytes of state memory, which a device keeps in RAM between calls."""
         return self._core.state_size
-
-    @property
-    def identity(self) -> int:
-        """Which image this is, apart from what was learnt, 1..2^32 - 1: images with equal identity can take one another's state."""
-        return self._core.identity
 
     @property
     def vectors(self) -> str:

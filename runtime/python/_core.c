@@ -1,24 +1,10 @@
 /* The Python binding: memory, buffers and exceptions around metabit.h. It does no arithmetic. */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
-#include "metabit.h"
 #include "metabit_float.h"
-#include "wide.h"
+#include "model.h"
 
 static PyObject *RuntimeFault; /* metabit.runtime._core.Fault(code, sentence); the Python side turns it into its own exception */
 
-typedef struct {
-    PyObject_HEAD
-    mb_model model;
-    void *image, *state, *arena, *wide;
-    void *input;             /* one input, behind it as many floats as it has features; for calls that take one sample */
-    int busy;                /* 1 during a batch, which runs without the interpreter lock; read and set only with that lock */
-    PyThread_type_lock step; /* held while steps change the state and while it is copied; taken without the interpreter lock */
-    PyThread_type_lock next; /* held by the one thread that waits for step, so that the next turn is that thread's */
-} Model;
-
-static PyObject *fail(mb_status status)
+PyObject *fail(mb_status status)
 {
     PyObject *args = Py_BuildValue("(is)", (int)status, mb_strerror(status));
     if (args != NULL) {
@@ -44,10 +30,16 @@ static int choose(const char *name, mb_vectors *vectors)
 }
 
 /* Allocates bytes, at least one. Returns 0 and sets MemoryError if there are none. */
-static int allocate(void **memory, size_t size)
+int allocate(void **memory, size_t size)
 {
     *memory = PyMem_Malloc(size != 0 ? size : 1);
     return *memory != NULL || PyErr_NoMemory() != NULL;
+}
+
+mb_status widen(Model *self, mb_vectors vectors)
+{
+    const uintptr_t at = ((uintptr_t)self->wide + MB_WIDE_ALIGN - 1) & ~(uintptr_t)(MB_WIDE_ALIGN - 1);
+    return mb_widen(&self->model, vectors, (void *)at, mb_wide_size(&self->model, vectors));
 }
 
 /* Opens a copy of the image in memories of its own. Returns 0 with an exception set if it cannot. */
@@ -75,8 +67,7 @@ static int open_copy(Model *self, const Py_buffer *image, mb_vectors vectors)
         return 0;
     }
     if (status == MB_OK) {
-        const uintptr_t at = ((uintptr_t)self->wide + MB_WIDE_ALIGN - 1) & ~(uintptr_t)(MB_WIDE_ALIGN - 1);
-        status = mb_widen(&self->model, vectors, (void *)at, wide);
+        status = widen(self, vectors);
     }
     return status == MB_OK || fail(status) != NULL;
 }
@@ -133,7 +124,7 @@ static int enter(Model *self)
 }
 
 /* Waits until no step is under way. Without next, a thread that learns could take step again before a waiting one wakes. */
-static void take_turn(Model *self)
+void take_turn(Model *self)
 {
     PyThread_acquire_lock(self->next, WAIT_LOCK);
     PyThread_acquire_lock(self->step, WAIT_LOCK);
@@ -181,10 +172,12 @@ static PyObject *model_predict_many(Model *self, PyObject *args)
     for (Py_ssize_t i = 0; ok && status == MB_OK && i < n;) {
         const Py_ssize_t end = i + SAMPLES_AT_A_TIME < n ? i + SAMPLES_AT_A_TIME : n;
         Py_BEGIN_ALLOW_THREADS
+        take_turn(self);
         for (; status == MB_OK && i < end; i++) {
             status = mb_predict(&self->model, (const char *)x.buf + i * size, (int32_t *)scores.buf + i * classes,
                                 (uint16_t *)labels.buf + i);
         }
+        PyThread_release_lock(self->step);
         Py_END_ALLOW_THREADS
         ok = PyErr_CheckSignals() == 0;
     }
@@ -266,17 +259,23 @@ static const void *one_input(const Model *self, PyObject *x, Py_buffer *view)
     return self->input;
 }
 
-/* predict_one(x): the class, or None where predict_many must look at x */
+/* predict_one(x): the class, or None where predict_many must look at x, or wait */
 static PyObject *model_predict_one(Model *self, PyObject *x)
 {
     Py_buffer view = {0};
     uint16_t label = 0;
     const void *const input = one_input(self, x, &view);
-    const int mine = input != NULL && enter(self);
-    const mb_status status = mine ? mb_predict(&self->model, input, NULL, &label) : MB_OK;
+    const int mine = input != NULL && enter(self), turn = mine && PyThread_acquire_lock(self->step, NOWAIT_LOCK);
+    const mb_status status = turn ? mb_predict(&self->model, input, NULL, &label) : MB_OK;
+    if (turn) {
+        PyThread_release_lock(self->step);
+    }
     self->busy = mine ? 0 : self->busy;
     PyBuffer_Release(&view);
-    return input == NULL ? Py_NewRef(Py_None) : !mine ? NULL : status != MB_OK ? fail(status) : PyLong_FromLong(label);
+    if (input == NULL || (mine && !turn)) {
+        return Py_NewRef(Py_None);
+    }
+    return !mine ? NULL : status != MB_OK ? fail(status) : PyLong_FromLong(label);
 }
 
 /* learn_one(x, label): (predicted, skipped, visited, moved, flipped), or None where learn_many must look at them, or wait */
@@ -363,6 +362,8 @@ static PyMethodDef model_methods[] = {
     {"predict_one", (PyCFunction)model_predict_one, METH_O, NULL},
     {"learn_one", (PyCFunction)(void (*)(void))model_learn_one, METH_FASTCALL, NULL},
     {"export", (PyCFunction)model_export, METH_NOARGS, NULL},
+    {"snapshot", (PyCFunction)model_snapshot, METH_NOARGS, NULL},
+    {"adopt", (PyCFunction)model_adopt, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
