@@ -192,7 +192,8 @@ _SINE = np.rint(32767 * np.sin(2 * np.pi * np.arange(_TURN) / _TURN)).astype(np.
 
 
 def _cosine(k: Longs) -> Longs:
-    return _SINE[(k + _TURN // 4) % _TURN]
+    cosine: Longs = _SINE[(k + _TURN // 4) % _TURN]
+    return cosine
 
 
 def _scaled(work: Longs, most: int) -> tuple[Longs, Longs]:
