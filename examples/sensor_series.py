@@ -90,7 +90,7 @@ def judge(model: Model, old: Task, new: Task, seed: int = 0) -> list[str]:
 
 
 def stream(folder: Path, sensor: Sensor, model: Model, recordings: Sequence[Recording], labelled: float) -> float:
-    """What the C program reads, stream.bin, and must answer, labels.txt; returns the share that is right.
+    """Write stream.bin, which the C program reads, and labels.txt, which it must answer; return the share that is right.
 
     labelled: share of the recordings whose label the device gets, and learns from.
     """

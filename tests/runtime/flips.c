@@ -36,7 +36,7 @@ static void *copied(const void *bytes, size_t size)
     return p;
 }
 
-/* What a child sees: the labels before learning, whether mb_export names an error, then learning, to the end. */
+/* One child: compares the labels before learning, lets mb_export look for an error, then learns, to the end. */
 static int use(mb_model *m, const uint8_t *x, const uint16_t *expected, int32_t *scores, uint8_t *saved)
 {
     const uint16_t size = mb_input_size(m);

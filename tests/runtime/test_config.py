@@ -1,4 +1,4 @@
-"""What `metabit sources --image --name` writes for a program: names, and the parts of the library that the images need."""
+"""Names, and the parts of the library that the images need, as `metabit sources --image --name` writes them for a program."""
 
 from __future__ import annotations
 
