@@ -13,8 +13,9 @@ def test_every_invariant_is_shown_by_tests_that_exist() -> None:
     rows = re.findall(r"^\| (\d+) \| .* \| (.*) \|$", PAGE, re.MULTILINE)
     assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1)) and len(rows) >= 15
     for number, shown in rows:
-        tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", shown)
-        assert tests, f"invariant {number} is shown by nothing"
+        tests, programs = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", shown), re.findall(r"`(tests/[\w/]+\.c)`", shown)
+        assert tests or programs, f"invariant {number} is shown by nothing"
+        assert all((ROOT / program).is_file() for program in programs), number
         for file, test in tests:
             assert f"def {test}(" in (ROOT / file).read_text(), (number, file, test)
 
