@@ -19,7 +19,7 @@ fast: install
 	$(BIN)/python -m pytest -q -m fast
 
 test: check c-test
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -q -n 2
 
 check: install
 	$(BIN)/ruff check .
