@@ -11,7 +11,9 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,6 +128,26 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keeps compiled firmware in pytest's cache: later runs and other workers use it, and the user's own cache stays as it is."""
     if "METABIT_CACHE_DIR" not in os.environ and hasattr(config, "cache"):
         os.environ["METABIT_CACHE_DIR"] = str(config.cache.mkdir("metabit"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives each test to the worker that is free, but all tests of a file with a fixture for the whole file to one worker.
+
+    Otherwise both workers would follow README, compile the library without convolutions, and so on.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    @cache
+    def has_fixture(file: str) -> bool:
+        return 'scope="module"' in (config.rootpath / file).read_text()
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if has_fixture(file) else nodeid
+
+    return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
