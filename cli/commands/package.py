@@ -14,16 +14,16 @@ from metabit.runtime.package import KINDS, URL, write_package
 
 def command(
     kind: Annotated[str, typer.Argument(help=f"Build system: {', '.join(KINDS)}.")],
-    models: Annotated[list[Path] | None, typer.Argument(help="Images that go into the package: NAME.mbit becomes NAME_image.h, and the example uses the first.", show_default=False)] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the package. It is created.", show_default="out/KIND/metabit")] = None,
+    models: Annotated[list[Path] | None, typer.Argument(help="Images for it: NAME.mbit becomes NAME_image.h.", show_default=False)] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Its folder.", show_default="out/KIND/metabit")] = None,
     url: Annotated[str, typer.Option(help="Web page that the package names.")] = URL,
     force: Annotated[bool, typer.Option("--force", help="Replace the package in that folder.")] = False,
     json: show.Json = False,
 ) -> None:  # fmt: skip
     """Write the C library as a package for Arduino, PlatformIO, Zephyr, ESP-IDF, CMake or a CMSIS-Pack (docs/packages.md).
 
-    Parts of the library that none of the models needs are off in it. Without a model the example has a small network that
-    has learnt nothing.
+    Parts of the library that none of the images needs are off in it. The example uses the first image; without one it has a
+    small network that has learnt nothing.
 
     Example: [bold]metabit package zephyr out/model.mbit -o out/zephyr/metabit[/]
     """
@@ -35,4 +35,6 @@ def command(
     if json:
         show.emit({"kind": kind, "folder": str(folder), "files": [{"name": n, "bytes": b} for n, b in sizes.items()]})
         return
-    show.say(f"{KINDS[kind].title} in {folder}: {len(sizes)} files, {sum(sizes.values()):,} bytes. Read {folder / 'README.md'} next.")
+    show.say(
+        f"{KINDS[kind].title} in {folder}: {len(sizes)} files, {sum(sizes.values()):,} bytes. Read {folder / 'README.md'} next."
+    )

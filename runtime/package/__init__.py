@@ -1,7 +1,7 @@
 """The C library as a package of a build system: `write_package` writes one folder that it takes as it is.
 
-`templates/KIND` has the files of a kind as they lie in its package, with `@placeholders@`; `templates/shared` has what several kinds
-use. `content.py` fills them in and adds the library, `parts.py` says which parts can be left out, `models.py` reads images.
+`templates/KIND` has the files of a kind as they lie in its package, with `@placeholders@`; `templates/shared` has what several
+kinds use. `content.py` fills them in and adds the library, `parts.py` says which parts can be left out, `models.py` reads images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from metabit.runtime.package.content import KINDS, URL, Kind, contents
 from metabit.runtime.package.models import PackageError
 from metabit.runtime.package.parts import parts
 
-__all__ = ["KINDS", "URL", "Kind", "PackageError", "parts", "write_package"]
+__all__ = ["KINDS", "URL", "Kind", "PackageError", "contents", "parts", "write_package"]
 
 _MANIFEST = "metabit-package.json"
 
@@ -41,8 +41,9 @@ def write_package(
         force: replace the package in the folder. Files that this function did not write stay as they are.
 
     Raises:
-        FileExistsError: the folder holds files, or with force a file in the way that is not of a package. OSError: it cannot be written.
-        PackageError: the folder's name, or two models of one name. ModelError: a damaged image. KeyError: the kind.
+        FileExistsError: the folder holds files, or with force a file is in the way that is not of a package.
+        OSError: it cannot be written. PackageError: the folder's name, or two models of one name.
+        ModelError: a damaged image. KeyError: the kind.
     """
     layout, place = KINDS[kind], Path(folder)
     name = place.resolve().name
@@ -76,7 +77,9 @@ def _clear(place: Path, files: dict[str, bytes], force: bool) -> set[str]:
     if not place.exists() or not any(place.iterdir()):
         return set()
     if not force:
-        raise FileExistsError(errno.EEXIST, "holds files: name another folder, or replace the package in it by --force", str(place))
+        raise FileExistsError(
+            errno.EEXIST, "holds files: name another folder, or replace the package in it by --force", str(place)
+        )
     try:
         old = {*json.loads((place / _MANIFEST).read_text("utf-8"))["files"], _MANIFEST}
     except (OSError, ValueError, KeyError, TypeError):
@@ -84,7 +87,9 @@ def _clear(place: Path, files: dict[str, bytes], force: bool) -> set[str]:
     for path in files:
         if (place / path).exists() and (path not in old or not (place / path).is_file()):
             raise FileExistsError(
-                errno.EEXIST, "is not of a package that metabit wrote: move it, or name another folder", str(place / path)
+                errno.EEXIST,
+                "is not of a package that metabit wrote: move it, or name another folder",
+                str(place / path),
             )
     return {path for path in old if ".." not in PurePosixPath(path).parts and not PurePosixPath(path).is_absolute()}
 

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 
 from metabit.runtime import amalgamate
 from metabit.runtime.package.models import EXAMPLE, PackagedModel, about, read_models
-from metabit.runtime.package.parts import parts, settings
+from metabit.runtime.package.parts import settings
 
 TEMPLATES = Path(__file__).parent / "templates"
 URL = "https://arxiv.org/abs/2003.03533"
@@ -34,8 +34,8 @@ class Kind:
     """Where the files of a package lie.
 
     Args:
-        title: for whom it is. public, core, field: folders of the headers in runtime/include, of runtime/src (None: the single file)
-            and of runtime/field. example: folder of the example. shared: templates of templates/shared -> where they go.
+        title: for whom it is. public, core, optional: folders of the headers in runtime/include, of runtime/src (None: the single
+            file) and of runtime/field. example: folder of the example. shared: templates of templates/shared -> their names in it.
         config: the file of settings in C; None where the build system has settings of its own.
         folder, folder_rule: names of the package's own folder that the build system takes.
     """
@@ -43,7 +43,7 @@ class Kind:
     title: str
     public: str
     core: str | None
-    field: str
+    optional: str
     example: str
     shared: Mapping[str, str] = field(default_factory=dict)
     config: str | None = None
@@ -112,7 +112,7 @@ def _filled(template: str, values: Mapping[str, str]) -> str:
 
 def _library(layout: Kind) -> dict[str, str]:
     mark = f"/* metabit {distribution('metabit').version}. SPDX-License-Identifier: Apache-2.0 */\n"
-    folders = [(amalgamate.include_dir(), layout.public), (amalgamate.HERE / "field", layout.field)]
+    folders = [(amalgamate.include_dir(), layout.public), (amalgamate.HERE / "field", layout.optional)]
     folders += [(amalgamate.HERE / "src", layout.core)] if layout.core is not None else []
     texts = {
         _at(target, path.name): mark + path.read_text("utf-8")
@@ -128,7 +128,9 @@ def _values(
 ) -> dict[str, str]:
     release = distribution("metabit").version
     sources = [path for path in texts if path.endswith(".c")]
-    headers = [name for name in texts if PurePosixPath(name).parent == PurePosixPath(layout.public) and name.endswith(".h")]
+    headers = [
+        name for name in texts if PurePosixPath(name).parent == PurePosixPath(layout.public) and name.endswith(".h")
+    ]
     spared = frozenset.intersection(*(model.spared for model in models)) if own else frozenset()
     return {
         "version": release,
@@ -151,7 +153,7 @@ def _values(
 
 
 def _keywords(layout: Kind, texts: Mapping[str, str]) -> str:
-    """What the Arduino IDE colours: types, functions and constants of the public headers."""
+    """Words that the Arduino IDE colours: types, functions and constants of the public headers."""
     public = "\n".join(texts[name] for name in texts if PurePosixPath(name).parent == PurePosixPath(layout.public))
     code = re.sub(r"/\*.*?\*/", "", public, flags=re.DOTALL)
     types = set(re.findall(r"^}\s*(mb_\w+);", code, re.MULTILINE))

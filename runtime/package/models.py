@@ -60,7 +60,7 @@ def read_models(paths: Sequence[Path]) -> list[PackagedModel]:
 
 
 def about(models: Sequence[PackagedModel], own: bool) -> dict[str, str]:
-    """What the templates say, by placeholder. own: the models are the user's. The example shows the first one."""
+    """All that the templates say about models, by placeholder. own: the models are the user's. The example shows the first one."""
     first = models[0]
     many = first.inputs.values
     shown = ("12 7 255 ..." if many > 3 else " ".join(("12", "7", "255")[:many])).strip()

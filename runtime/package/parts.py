@@ -21,7 +21,7 @@ def parts() -> dict[str, str]:
 
 
 def settings(spared: Iterable[str]) -> Mapping[str, str]:
-    """What the templates say about parts, by placeholder. spared: macros of the parts that no model of the package needs."""
+    """All that the templates say about parts, by placeholder. spared: macros of the parts that no model of the package needs."""
     off = {macro.removeprefix("MB_WITHOUT_") for macro in spared}
     texts = parts()
     kconfig = [

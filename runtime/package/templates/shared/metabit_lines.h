@@ -37,7 +37,7 @@ static struct {
     lines_wide value;      /* the number that is being read */
     int digits, decimals, negative, point, bad;
     char command; /* 0 at the start of a line */
-    char text[96];
+    char text[160];
     size_t end;
 } lines;
 
@@ -80,9 +80,11 @@ static void lines_say_class(uint16_t label)
     lines_say("class ");
     lines_say_number(label);
 #ifdef @NAME@_CLASS_NAMES
-    lines_say(" (");
-    lines_say(lines_names[label]);
-    lines_say(")");
+    if (lines_names[label][0] != 0) { /* a class that is still to come has no name */
+        lines_say(" (");
+        lines_say(lines_names[label]);
+        lines_say(")");
+    }
 #endif
 }
 
