@@ -14,7 +14,7 @@ from metabit.runtime.package import KINDS, URL, write_package
 
 def command(
     kind: Annotated[str, typer.Argument(help=f"Build system: {', '.join(KINDS)}.")],
-    models: Annotated[list[Path] | None, typer.Argument(help="Images for it: NAME.mbit becomes NAME_image.h.", show_default=False)] = None,
+    models: Annotated[list[Path] | None, typer.Argument(help="Images: NAME.mbit becomes NAME_image.h.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Its folder.", show_default="out/KIND/metabit")] = None,
     url: Annotated[str, typer.Option(help="Web page that the package names.")] = URL,
     force: Annotated[bool, typer.Option("--force", help="Replace the package in that folder.")] = False,
