@@ -24,6 +24,7 @@ COMMANDS = {
     "simulate": "Predict or learn on an emulated board: memory, time, budgets.",
     "tune": "Search the learning settings that suit a stream.",
     "sources": "Write the C runtime and an image for a firmware project.",
+    "package": "Write the C runtime as a package for Arduino, Zephyr, ESP-IDF and others.",
     "verify": "Compare every engine, integer by integer.",
     "boards": "List the boards that can be emulated.",
     "sweep": "Train with every combination of settings, in parallel.",

@@ -73,7 +73,7 @@ def write_sources(
     way, OSError if the folder cannot be written, ModelError for a damaged image, InputError for a name that C cannot take.
     """
     place = Path(folder)
-    core = {"metabit.c": _pair()} if single_file else _copies(_core())
+    core = {"metabit.c": pair()} if single_file else _copies(_core())
     texts = {**_copies(_headers()), **core, **_copies(field_sources())}
     if image is not None:
         texts[f"{name}_image.h"] = image_header(Path(image), _MARK, name)
@@ -198,7 +198,8 @@ class _Unit:
         yield from [_UNUSED, *self.lines(path, conditional), _USED]
 
 
-def _pair() -> str:
+def pair() -> str:
+    """The library without runtime/field as one C file, to be compiled beside metabit.h."""
     unit = _Unit()
     body: list[str] = []
     for path in sources():

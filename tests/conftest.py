@@ -100,6 +100,7 @@ SLOW: dict[str, tuple[str, ...]] = {
     "runtime/test_config.py": (),
     "runtime/test_flips.py": (),
     "runtime/test_fuzz.py": (),
+    "runtime/test_packages.py": (),
     "runtime/test_parts.py": (),
     "runtime/test_sources.py": (),
     "runtime/test_votes.py": ("test_slots_wrap_and_inputs_beyond_a_batch_are_counted",),
@@ -184,7 +185,8 @@ OPTIONAL: dict[str, tuple[Callable[[], bool], str]] = {
     "native training step (_fused)": (lambda: _package("metabit.train.rule._fused")(), r"_fused"),
     "a user who is not root": (lambda: os.name != "posix" or os.geteuid() != 0, r"\broot\b"),
     **{name: (_package(name), rf"\b{name}\b") for name in
-       ("torch", "onnx", "onnxruntime", "flatbuffers", "ai_edge_litert")},
+       ("torch", "onnx", "onnxruntime", "flatbuffers", "ai_edge_litert", "cmake", "ninja", "platformio", "idf_component_manager",
+        "kconfiglib")},
 }  # fmt: skip
 """Optional tool -> True if it is here, and the words by which a skipped test names it."""
 

@@ -30,7 +30,7 @@ C_FILES = sorted(
     path for room in MAY_IMPORT for path in (ROOT / room).rglob("*") if path.suffix in (".c", ".h", ".inc")
 )
 CORE_HEADERS = ("metabit.h", "metabit_float.h")
-RUNTIME_C = [path for path in C_FILES if path.parent.name == "src" or path.name in CORE_HEADERS]
+RUNTIME_C = [path for path in C_FILES if path.parent == ROOT / "runtime" / "src" or path.name in CORE_HEADERS]
 FIELD_C = [path for path in C_FILES if path.parent.name in ("field", "include") and path.name not in CORE_HEADERS]
 
 
