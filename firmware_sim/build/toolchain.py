@@ -87,9 +87,9 @@ def compile_elf(
     sources: Sequence[Path],
     board: Board,
     *,
-    apart: Mapping[Path, Mapping[str, int]] | None = None,
+    apart: Mapping[Path, Mapping[str, int | str]] | None = None,
     include_dirs: Sequence[Path] = (),
-    defines: Mapping[str, int] | None = None,
+    defines: Mapping[str, int | str] | None = None,
     files: Mapping[str, bytes] | None = None,
     stack_size: int | None = None,
     opt: str = "-Os",
@@ -150,7 +150,7 @@ def compile_command(board: Board, compiler: Compiler = "zig", opt: str = "-Os") 
     return [*zig(), *target, *_ZIG_OPT.get(opt, (opt,)), "-fno-sanitize=undefined", *_COMMON, *by_hand]
 
 
-def _defines(values: Mapping[str, int]) -> list[str]:
+def _defines(values: Mapping[str, int | str]) -> list[str]:
     return [f"-D{name}={value}" for name, value in values.items()]
 
 
