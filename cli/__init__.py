@@ -24,6 +24,8 @@ COMMANDS = {
     "simulate": "Predict or learn on an emulated board: memory, time, budgets.",
     "tune": "Search the learning settings that suit a stream.",
     "sources": "Write the C runtime and an image for a firmware project.",
+    "firmware": "Write a program to flash: image, runtime and serial line.",
+    "device": "Talk to a device over its serial line: predict, learn, read out, update.",
     "verify": "Compare every engine, integer by integer.",
     "boards": "List the boards that can be emulated.",
     "sweep": "Train with every combination of settings, in parallel.",

@@ -227,6 +227,8 @@ def _linker_script(board: Board, stack_size: int) -> str:
         board=board.name,
         flash_origin=f"{board.flash.origin + board.flash.boot:#010x}",
         flash_size=board.flash.usable,
+        boot_origin=f"{board.flash.origin:#010x}",
+        boot_size=board.flash.boot,
         ram_origin=f"{board.ram.origin:#010x}",
         ram_size=board.ram.size,
         stack_size=stack_size,

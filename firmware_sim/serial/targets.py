@@ -35,7 +35,7 @@ class Nor:
 class Target:
     """A checked target file. board.flash ends where the flash begins that the program writes.
 
-    sources: C files of build/serial. defines: macros for them. qemu: the words of its command, () for real chips. uf2: family of
+    sources: C files of build/serial. more: macros of their own, NAME=VALUE. qemu: the words of its command, () for real chips. uf2: family of
     UF2 files, 0 for none. note: what is known of it, one sentence.
     """
 
@@ -46,6 +46,7 @@ class Target:
     irq: int | None
     clock: int
     baud: int
+    more: tuple[str, ...]
     nor: Nor | None
     reset: tuple[int, int]
     qemu: tuple[str, ...]
@@ -60,6 +61,7 @@ class Target:
             "RESET_ADDRESS": f"{self.reset[0]}u", "RESET_VALUE": f"{self.reset[1]}u",
             "TARGET_NAME": self.name, "CORE_NAME": self.board.core.title,
         }  # fmt: skip
+        known |= dict(word.split("=", 1) for word in self.more)
         if self.irq is not None:
             known["UART_IRQ"] = f"{self.irq}u"
         if self.nor:
@@ -68,6 +70,12 @@ class Target:
             for name, region in (("STORE", self.nor.store), ("SPARE", self.nor.spare)):
                 known |= {f"{name}_ORIGIN": f"{region.origin}u", f"{name}_PAGES": f"{region.size // size}u"}
         return known
+
+    def command(self, elf: Path) -> str | None:
+        """The command that runs a program on QEMU with its serial port at tcp://127.0.0.1:1234; None for a chip."""
+        line = "socket,id=line,host=127.0.0.1,port=1234,server=on,wait=off,nodelay=on"
+        words = (*self.qemu, "-display none -monitor none -chardev", line, "-serial chardev:line -kernel", str(elf))
+        return " ".join(words) if self.qemu else None
 
 
 def targets() -> list[str]:
@@ -92,7 +100,7 @@ def load_target(name: str | Path) -> Target:
 
 
 def _parse(table: Table, name: str) -> Target:
-    table.only(("board", "core", "description", "note", "sources", "flash", "ram", "uart", "nor", "reset", "qemu", "uf2"))
+    table.only(("board", "core", "description", "note", "sources", "defines", "flash", "ram", "uart", "nor", "reset", "qemu", "uf2"))
     uart = table.table("uart")
     uart.only(("base", "irq", "clock_hz", "baud"))
     board = load_board(table.text("board")) if "board" in table else _machine(table, name)
@@ -113,6 +121,7 @@ def _parse(table: Table, name: str) -> Target:
         irq=uart.integer("irq", most=495) if "irq" in uart else None,
         clock=uart.integer("clock_hz", least=1),
         baud=uart.integer("baud", BAUD, least=300),
+        more=table.words("defines") if "defines" in table else (),
         nor=nor,
         reset=(reset.integer("address"), reset.integer("value")) if reset else (_AIRCR, _SYSRESETREQ),
         qemu=table.words("qemu") if "qemu" in table else (),

@@ -96,7 +96,7 @@ mb_status mb_serial_push(mb_serial *s, const uint8_t *payload, uint32_t count, m
     return s->spare->erase(s->spare->context, s->push_at) == 0 ? MB_OK : MB_E_STORE;
 }
 
-/* payload: offset of the chunk, its bytes. All chunks but the last have a multiple of 32 bytes. */
+/* payload: offset of the chunk, its bytes; they are 4-byte aligned. All chunks but the last have a multiple of 32 bytes. */
 mb_status mb_serial_chunk(mb_serial *s, uint8_t *payload, uint32_t count, mb_serial_why *why)
 {
     const mb_store *spare = s->spare;
@@ -108,12 +108,15 @@ mb_status mb_serial_chunk(mb_serial *s, uint8_t *payload, uint32_t count, mb_ser
     const uint32_t padded = (bytes + PROGRAM_MOST - 1) / PROGRAM_MOST * PROGRAM_MOST;
     const uint32_t at = s->push_at + IMAGE_AT + offset;
     memset(payload + 4 + bytes, 0xFF, padded - bytes); /* behind a chunk of at most chunk_most bytes there are 31 more */
-    for (uint32_t page = (at + spare->page_size - 1) / spare->page_size * spare->page_size; page < at + bytes; page += spare->page_size)
-        if (spare->erase(spare->context, page) != 0)
+    for (uint32_t done = 0; done < padded;) { /* page by page; a page is erased when the first of its bytes comes, the first one by push */
+        const uint32_t in_page = (at + done) % spare->page_size, rest = spare->page_size - in_page;
+        const uint32_t part = padded - done < rest ? padded - done : rest;
+        if (in_page == 0 && spare->erase(spare->context, at + done) != 0)
             return MB_E_STORE;
-    /* at + padded stays in the page of the last byte: pages begin at multiples of 64, as usable() says, and `at` is one of 32 */
-    if (spare->program(spare->context, at, payload + 4, padded) != 0)
-        return MB_E_STORE;
+        if (spare->program(spare->context, at + done, payload + 4 + done, part) != 0)
+            return MB_E_STORE;
+        done += part;
+    }
     s->pushed += bytes;
     return MB_OK;
 }
@@ -122,7 +125,8 @@ mb_status mb_serial_apply(mb_serial *s, mb_serial_why *why)
 {
     const mb_store *spare = s->spare;
     const uint32_t size = s->push_size;
-    uint8_t mark[PROGRAM_MOST];
+    uint32_t words[PROGRAM_MOST / 4];
+    uint8_t *mark = (uint8_t *)words;
     mb_model other;
     if (size == 0 || s->pushed != size)
         return fail(s, MB_SERIAL_ORDER, why);
@@ -148,11 +152,11 @@ mb_status mb_serial_apply(mb_serial *s, mb_serial_why *why)
             return saved;
     }
 #endif
-    memset(mark, 0xFF, sizeof mark);
+    memset(words, 0xFF, sizeof words);
     mb_serial_put(mark, MAGIC, 4);
     mb_serial_put(mark + 4, s->push_sequence, 4);
     mb_serial_put(mark + 8, size, 4);
     mb_serial_put(mark + 12, s->push_sum, 4);
     mb_serial_put(mark + 16, mb_serial_crc(0, mark, 16), 4);
-    return spare->program(spare->context, s->push_at, mark, sizeof mark) == 0 ? MB_OK : MB_E_STORE;
+    return spare->program(spare->context, s->push_at, words, sizeof words) == 0 ? MB_OK : MB_E_STORE;
 }
