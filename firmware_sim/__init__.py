@@ -53,11 +53,12 @@ if TYPE_CHECKING:
     from metabit.firmware_sim.report.measure import Measurement, Meter, measure
     from metabit.firmware_sim.report.page import Chapter, Comparison, Deployment, Line, Provenance, Report, write_report
     from metabit.firmware_sim.run.emulate import Device, Replies, Reply
-    from metabit.firmware_sim.serial.device import Info, NoAnswer, Restarted, SerialDevice, SerialError
+    from metabit.firmware_sim.serial.device import SerialDevice
     from metabit.firmware_sim.serial.line import LineError
     from metabit.firmware_sim.serial.program import build_serial, write_firmware
+    from metabit.firmware_sim.serial.protocol import Info, NoAnswer, Restarted, SerialError
     from metabit.firmware_sim.serial.qemu import Qemu
-    from metabit.firmware_sim.serial.targets import Target, load_target, machines, targets
+    from metabit.firmware_sim.serial.target import Target, load_target, machines, targets
 
 __all__ = [
     "Board", "BoardError", "Budgets", "BuildError", "Chapter", "Check", "Comparison", "Cost", "Deployment", "Device",
@@ -81,11 +82,12 @@ _MODULES = {
     "report.page": ("Chapter", "Comparison", "Deployment", "Line", "Provenance", "Report", "write_report"),
     "run.emulate": ("Device", "Replies", "Reply"),
     "build.elf": ("Program",),
-    "serial.device": ("Info", "NoAnswer", "Restarted", "SerialDevice", "SerialError"),
+    "serial.device": ("SerialDevice",),
+    "serial.protocol": ("Info", "NoAnswer", "Restarted", "SerialError"),
     "serial.line": ("LineError",),
     "serial.program": ("build_serial", "write_firmware"),
     "serial.qemu": ("Qemu",),
-    "serial.targets": ("Target", "load_target", "machines", "targets"),
+    "serial.target": ("Target", "load_target", "machines", "targets"),
 }  # fmt: skip
 _HOME = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 """Public name -> its module; `build`, which is also the name of a folder, is imported at once."""

@@ -53,7 +53,9 @@ class LocalLine:
 
     name = "here"
 
-    def __init__(self, library: ctypes.CDLL, image: bytes, *, there: Damage | None = None, back: Damage | None = None) -> None:
+    def __init__(
+        self, library: ctypes.CDLL, image: bytes, *, there: Damage | None = None, back: Damage | None = None
+    ) -> None:
         library.device_take.restype = ctypes.c_size_t
         self._library, self._there, self._back = library, there, back
         assert library.device_start(image, ctypes.c_size_t(len(image)), 1) == 0
@@ -135,16 +137,16 @@ def both(device: SerialDevice, model: Model, steps: int, seed: int) -> None:
     x = rng.integers(0, 256, (2 * steps, model.input_size)).astype(np.uint8)
     y = rng.integers(0, model.classes, 2 * steps)
     for i in range(steps):
-        told = device.predict_many(x[2 * i : 2 * i + 1])
-        assert (told.scores == model.scores(x[2 * i : 2 * i + 1])).all()
-        here, there = model.learn_many(x[2 * i : 2 * i + 2], y[2 * i : 2 * i + 2]), device.learn_many(x[2 * i : 2 * i + 2], y[2 * i : 2 * i + 2])
+        two = slice(2 * i, 2 * i + 2)
+        assert (device.predict_many(x[two]).scores == model.scores(x[two])).all()
+        here, there = model.learn_many(x[two], y[two]), device.learn_many(x[two], y[two])
         assert all((a == b).all() for a, b in zip(here, there, strict=True))
 
 
 def main() -> None:
     from metabit.firmware_sim.serial.program import build_serial
     from metabit.firmware_sim.serial.qemu import Qemu
-    from metabit.firmware_sim.serial.targets import load_target
+    from metabit.firmware_sim.serial.target import load_target
 
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--machine", default="mps2-an386")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,13 +11,17 @@ from metabit.cli import datasets
 from metabit.cli.commands.simulate import Optimise
 from metabit.experiments import show
 
+if TYPE_CHECKING:
+    from metabit.firmware_sim import Target
+
 
 def command(
     image: datasets.Image = datasets.MODEL,
     board: Annotated[str, typer.Option(help="A board or a machine of QEMU, by name, or a target file.")] = "nrf52840",
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write into.")] = Path("out/firmware"),
     all_parts: Annotated[
-        bool, typer.Option("--all-parts", help="Keep library parts that this image does not need, for images pushed later.")
+        bool,
+        typer.Option("--all-parts", help="Keep library parts that this image does not need, for images pushed later."),
     ] = False,
     opt: Annotated[Optimise, typer.Option(help="Optimisation of the compiler.")] = Optimise.size,
     names: Annotated[bool, typer.Option("--list", help="List the boards and machines.")] = False,
@@ -36,11 +40,12 @@ def command(
     from metabit.firmware_sim import Program, build_serial, load_target, targets, write_firmware
 
     if names:
-        rows = [(name, (t := load_target(name)).board.core.title, t.board.description, _keeps(t)) for name in targets()]
+        known = [load_target(name) for name in targets()]
+        facts = [(t.name, t.board.core.title, t.board.description, _keeps(t)) for t in known]
         if json:
-            show.emit([dict(zip(("name", "core", "description", "keeps"), row, strict=True)) for row in rows])
+            show.emit([dict(zip(("name", "core", "description", "keeps"), row, strict=True)) for row in facts])
         else:
-            show.table("targets", ["name", "core", "description", "keeps what it learnt"], rows)
+            show.table("boards and machines", ["name", "core", "description", "keeps"], facts)
         return
     if not image.is_file():
         raise UsageError(f"{image}: No such file or directory: give the path of a .mbit file")
@@ -63,8 +68,5 @@ def command(
     show.say(f"run it: {run}" if run else "flash it, then: metabit device PORT info")
 
 
-def _keeps(target: object) -> str:
-    from metabit.firmware_sim.serial.targets import Target
-
-    assert isinstance(target, Target)
+def _keeps(target: Target) -> str:
     return "state and images" if target.nor else "nothing: no flash driver"

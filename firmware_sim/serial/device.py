@@ -1,11 +1,11 @@
 """A device at the other end of a serial line: the host's half of docs/serial.md.
 
-    with SerialDevice("/dev/ttyACM0") as device:          # or tcp://127.0.0.1:1234
-        print(device.info.core, device.info.steps)
-        model = device.model()                            # image and state as they are there
-        label = device.predict_many(x).labels[0]          # x: uint8 (n, input_size), as Model.device_bytes returns it
-        device.learn_many(x, y)
-        device.save()
+with SerialDevice("/dev/ttyACM0") as device:          # or tcp://127.0.0.1:1234
+    print(device.info.core, device.info.steps)
+    model = device.model()                            # image and state as they are there
+    label = device.predict_many(x).labels[0]          # x: uint8 (n, input_size), as Model.device_bytes returns it
+    device.learn_many(x, y)
+    device.save()
 """
 
 from __future__ import annotations
@@ -16,75 +16,35 @@ import zlib
 from collections.abc import Callable, Iterator
 from time import monotonic
 from types import TracebackType
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metabit.export.files.image import with_state
-from metabit.firmware_sim.errors import FirmwareError
 from metabit.firmware_sim.serial import frames
 from metabit.firmware_sim.serial.line import BAUD, Line, open_line
+from metabit.firmware_sim.serial.protocol import (
+    APPLY,
+    CHUNK,
+    FRAME,
+    HEAD,
+    INFO,
+    LEARN,
+    PREDICT,
+    PROTOCOL,
+    PULL,
+    PUSH,
+    RESET,
+    RESTORE,
+    SAVE,
+    SESSION,
+    WHY,
+    Info,
+    NoAnswer,
+    Predictions,
+    Restarted,
+    SerialError,
+)  # fmt: skip
 from metabit.runtime import InputError, Model, Step, Steps, _core
-
-PROTOCOL = 1
-INFO, PREDICT, LEARN, PULL, PUSH, CHUNK, APPLY, SAVE, RESTORE, RESET = range(1, 11)
-_HEAD = struct.Struct("<BbHH")
-_INFO = struct.Struct("<BBBBIHHIIIIIII")
-_NOTHING_LEARNS = -24
-_FRAME = -35
-_DAMAGED, _UNKNOWN, _LENGTH, _SESSION, _ORDER, _LACKS, _CHECKSUM = range(7)
-_WHY = {
-    _UNKNOWN: "the device does not know this command: flash a newer program, metabit firmware",
-    _LENGTH: "the device refused the length of a request, or a value outside its range",
-    _ORDER: "the device got the image in another order than it was sent: push it again",
-    _LACKS: "its program has no memory for this: no store to save to, or no spare flash for an image of this size",
-    _CHECKSUM: "the image on the device is not the one that was sent: push it again",
-}
-
-
-class SerialError(FirmwareError):
-    """A device did not do what it was sent. status: its mb_status, 0 if there was no answer."""
-
-    def __init__(self, sentence: str, status: int = 0) -> None:
-        super().__init__(sentence)
-        self.status = status
-
-
-class NoAnswer(SerialError):
-    """No whole answer arrived. Whether a learning step was made is not known: `info.steps` of a new connection says it."""
-
-
-class Restarted(SerialError):
-    """The device has started anew since this connection began: what it had learnt since it was last saved is gone."""
-
-
-class Info(NamedTuple):
-    """A device and its model. steps: learning steps ever made. state_sum: CRC-32 of the state. push_most: bytes of an image that
-    it can take, 0 for none. damaged: frames that arrived damaged since it started."""
-
-    protocol: int
-    format: str
-    learns: bool
-    saves: bool
-    identity: int
-    input_size: int
-    classes: int
-    state_size: int
-    steps: int
-    image_size: int
-    state_sum: int
-    push_most: int
-    chunk_most: int
-    damaged: int
-    core: str
-
-
-class Predictions(NamedTuple):
-    """labels uint16 (n,), scores int32 (n, classes)."""
-
-    labels: NDArray[np.uint16]
-    scores: NDArray[np.int32]
 
 
 class SerialDevice:
@@ -134,12 +94,7 @@ class SerialDevice:
 
     def refresh(self) -> Info:
         """Ask the device for its facts of now."""
-        answer = self._request(INFO)
-        if len(answer) < _INFO.size:
-            raise SerialError(f"{self.name}: the device's facts have {len(answer)} bytes, not {_INFO.size}: another protocol")
-        protocol, major, minor, flags, *rest = _INFO.unpack_from(answer)
-        core = answer[_INFO.size :].decode("ascii", "replace")
-        self.info = Info(protocol, f"{major}.{minor}", bool(flags & 1), bool(flags & 2), *rest, core)
+        self.info = Info.read(self._request(INFO))
         return self.info
 
     # Samples
@@ -159,10 +114,14 @@ class SerialDevice:
         """Make a learning step for each sample, in order: inputs uint8 (n, input_size), labels (n,). All are checked first."""
         inputs, labels = self._inputs(x), np.asarray(y)
         if labels.shape != (len(inputs),) or labels.dtype.kind not in "iu":
-            raise InputError(f"labels are {labels.dtype} {labels.shape}, {len(inputs)} inputs need integers ({len(inputs)},)")
+            raise InputError(
+                f"labels are {labels.dtype} {labels.shape}, {len(inputs)} inputs need integers ({len(inputs)},)"
+            )
         wrong = labels[(labels < 0) | (labels >= self.info.classes)]
         if len(wrong):
-            raise InputError(f"label {wrong[0]} is outside 0..{self.info.classes - 1}: the device has {self.info.classes} classes")
+            raise InputError(
+                f"label {wrong[0]} is outside 0..{self.info.classes - 1}: the device has {self.info.classes} classes"
+            )
         made = [self._learn(sample, int(label)) for sample, label in zip(inputs, labels, strict=True)]
         columns = np.array(made, np.uint32).reshape(-1, 5).T
         return Steps(columns[0], columns[1].astype(np.bool_), *columns[2:])
@@ -193,7 +152,9 @@ class SerialDevice:
                 progress(len(data) / self.info.state_size)
             if len(steps) <= 1:
                 return bytes(data)
-        raise SerialError(f"{self.name}: the device learns faster than its state can be read: let its own learning pause")
+        raise SerialError(
+            f"{self.name}: the device learns faster than its state can be read: let its own learning pause"
+        )
 
     def image(self, progress: Callable[[float], object] = lambda share: None) -> bytes:
         """Return the image that runs there, with the state that it began with."""
@@ -208,14 +169,15 @@ class SerialDevice:
 
         Raises SerialError if the device runs another image, ModelError if the image given is damaged.
         """
-        whole = self.image() if image is None else image
-        theirs = Model(whole).identity
+        model = Model(self.image() if image is None else image)
+        theirs = model.identity
         if theirs != self.info.identity:
             raise SerialError(
                 f"{self.name}: the device runs image {self.info.identity:08x}, not {theirs:08x}: "
                 "give the image that was flashed, or push this one"
             )
-        return Model(with_state(whole, self.state()))
+        model.restore(self.state())
+        return model
 
     def _pull(self, what: int, size: int) -> Iterator[bytes]:
         step = min(self._chunk, self.info.chunk_most)
@@ -230,7 +192,7 @@ class SerialDevice:
         image = image[: Model(image).image_size]
         if len(image) > self.info.push_most:
             raise SerialError(f"{self.name}: the image has {len(image):,} bytes, the device's spare flash takes "
-                              f"{self.info.push_most:,}: flash it with a new program, metabit firmware", _FRAME)  # fmt: skip
+                              f"{self.info.push_most:,}: flash it with a new program, metabit firmware", FRAME)  # fmt: skip
         self._request(PUSH, struct.pack("<II", len(image), zlib.crc32(image)))
         step = min(self._chunk, self.info.chunk_most) // 32 * 32
         for at in range(0, len(image), step):
@@ -264,7 +226,7 @@ class SerialDevice:
     def _request(self, command: int, payload: bytes = b"") -> bytes:
         """Send a request until its answer is here, and return the payload of that. Raises NoAnswer, Restarted, SerialError."""
         self._number = (self._number + 1) & 0xFFFF
-        frame = frames.encode(_HEAD.pack(command, 0, self._session, self._number) + payload)
+        frame = frames.encode(HEAD.pack(command, 0, self._session, self._number) + payload)
         silent = damaged = 0
         while silent + damaged / 100 < self.tries:
             self.line.write(frame)
@@ -289,10 +251,10 @@ class SerialDevice:
             data = self.line.read(deadline - monotonic())
             hurt = False
             for frame in self._reader.feed(data):
-                if frame is None or len(frame) < _HEAD.size:
+                if frame is None or len(frame) < HEAD.size:
                     hurt = True
                     continue
-                code, status, session, number = _HEAD.unpack_from(frame)
+                code, status, session, number = HEAD.unpack_from(frame)
                 if (code, session, number) == (command | 0x80, self._session, self._number):
                     return frame
                 # the device saw a damaged frame; any other answer is to an earlier copy of a request
@@ -304,14 +266,15 @@ class SerialDevice:
 
     def _checked(self, frame: bytes) -> bytes:
         """Return the payload of an answer. Raises SerialError for a status that is no success."""
-        _, status, _, _ = _HEAD.unpack_from(frame)
-        payload = frame[_HEAD.size :]
+        _, status, _, _ = HEAD.unpack_from(frame)
+        payload = frame[HEAD.size :]
         if status == 0:
             return payload
-        why = payload[0] if status == _FRAME and payload else None
-        if why == _SESSION:
+        why = payload[0] if status == FRAME and payload else None
+        if why == SESSION:
             raise Restarted(
-                f"{self.name}: the device has restarted: what it learnt since it was last saved is gone; connect again", status
+                f"{self.name}: the device has restarted: what it learnt since it was last saved is gone; connect again",
+                status,
             )
-        told = _WHY.get(why, "it refused the request") if status == _FRAME else _core.strerror(status)
+        told = WHY.get(why or 0, "it refused the request") if status == FRAME else _core.strerror(status)
         raise SerialError(f"{self.name}: {told}", status)

@@ -10,9 +10,10 @@ from metabit.export import read_image
 from metabit.firmware_sim.build.cache import write_whole
 from metabit.firmware_sim.build.elf import Program
 from metabit.firmware_sim.build.flash_files import write_hex, write_uf2
-from metabit.firmware_sim.build.toolchain import FIRMWARE, compile_elf, left_out
+from metabit.firmware_sim.build.native import FIRMWARE
+from metabit.firmware_sim.build.toolchain import compile_elf
 from metabit.firmware_sim.errors import BuildError
-from metabit.firmware_sim.serial.targets import SOURCES, Target
+from metabit.firmware_sim.serial.target import SOURCES, Target
 
 
 def build_serial(
@@ -30,7 +31,7 @@ def build_serial(
     frozen = read_image(image)
     if not any(layer.learns for layer in frozen.layers):
         raise BuildError("nothing in this image learns: export it with a learner, metabit export --learner")
-    macros: dict[str, int | str] = dict.fromkeys(() if all_parts else left_out(frozen), 1)
+    macros: dict[str, int | str] = dict.fromkeys(() if all_parts else runtime.left_out(image), 1)
     sizes: dict[str, int | str] = {
         "STATE_BYTES": model.state_size, "ARENA_BYTES": model.arena_size("learn"), "CLASSES": model.classes,
         "INPUT_BYTES": model.input_size,
@@ -38,13 +39,15 @@ def build_serial(
     chip = target.defines
     own = [SOURCES / name for name in ("main.c", *target.sources)]
     start = [] if any(source.suffix == ".S" and "start" in source.name for source in own) else [FIRMWARE / "startup.c"]
-    keeps = runtime.field_sources() if target.nor else [path for path in runtime.field_sources() if "serial" in path.name]
+    keeps = (
+        runtime.field_sources() if target.nor else [path for path in runtime.field_sources() if "serial" in path.name]
+    )
     return compile_elf(
         [*runtime.sources(), *keeps, *start, FIRMWARE / "memory.c", FIRMWARE / "image.S", *own],
         target.board,
         apart={path: {**chip, **(sizes if path.name == "main.c" else {})} for path in own},
         include_dirs=[runtime.include_dir(), SOURCES, FIRMWARE, FIRMWARE / "freestanding"],
-        defines=macros if target.nor and any(path.name == "store.c" for path in keeps) else {**macros, "MB_WITHOUT_STORE": 1},
+        defines=macros if target.nor else {**macros, "MB_WITHOUT_STORE": 1},
         files={"image.mbit": image},
         opt=opt,
         compiler=compiler,

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from metabit.firmware_sim.errors import FirmwareError
-from metabit.firmware_sim.serial.targets import Target
+from metabit.firmware_sim.serial.target import Target
 
 
 class Qemu:
@@ -23,7 +23,8 @@ class Qemu:
         if not target.qemu:
             raise FirmwareError(f"{target.name} is a chip, not a machine of QEMU: flash the program instead")
         if shutil.which(target.qemu[0]) is None:
-            raise FirmwareError(f"no {target.qemu[0]}: install it, on Debian and Ubuntu by apt-get install {PACKAGES[target.qemu[0]]}")
+            package = PACKAGES.get(target.qemu[0], target.qemu[0])
+            raise FirmwareError(f"no {target.qemu[0]}: install it, on Debian and Ubuntu by apt-get install {package}")
         with socket.create_server(("127.0.0.1", 0)) as server:
             self.url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
             line = f"socket,id=line,fd={server.fileno()},server=on,wait=off,nodelay=on"

@@ -22,11 +22,12 @@ from serial_lines import Damage, LocalLine, Proxy, both, image
 from metabit.export.files.image import with_state
 from metabit.firmware_sim.errors import FirmwareError
 from metabit.firmware_sim.serial import frames
-from metabit.firmware_sim.serial.device import NoAnswer, Restarted, SerialDevice, SerialError
+from metabit.firmware_sim.serial.device import SerialDevice
 from metabit.firmware_sim.serial.line import LineError, open_line
 from metabit.firmware_sim.serial.program import build_serial
+from metabit.firmware_sim.serial.protocol import NoAnswer, Restarted, SerialError
 from metabit.firmware_sim.serial.qemu import PACKAGES, Qemu
-from metabit.firmware_sim.serial.targets import load_target, machines
+from metabit.firmware_sim.serial.target import load_target, machines
 from metabit.runtime import InputError, Model, field_sources, include_dir, sources
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +58,9 @@ def test_a_frame_returns_what_it_was_given(raw: bytes, zeros: int, noise: bytes)
 def test_a_damaged_frame_is_no_frame_and_the_next_one_is_whole(raw: bytes, chance: random.Random) -> None:
     sent = bytearray(frames.encode(raw))
     at = chance.randrange(1, len(sent) - 1)
-    sent[at : at + 1] = chance.choice([b"", bytes([sent[at] ^ chance.randrange(1, 256)]), bytes([sent[at], chance.randrange(256)])])
+    sent[at : at + 1] = chance.choice(
+        [b"", bytes([sent[at] ^ chance.randrange(1, 256)]), bytes([sent[at], chance.randrange(256)])]
+    )
     found = frames.Reader().feed(bytes(sent) + frames.encode(raw))
     assert found[-1] == raw and all(one in (None, raw) for one in found)
 
@@ -213,15 +216,30 @@ def test_hostile_frames_under_sanitizers(tmp_path: Path) -> None:
          (6, bytes(68)), (7, b""), (8, b""), (9, b"\0"), (9, b"\1"), (10, b"\0"), (10, b"\1")])]  # fmt: skip
     (corpus / "all").write_bytes(b"".join(requests))
     ways = {
-        "clang": (["-fsanitize=fuzzer,address,undefined"], [f"-max_total_time={seconds}", "-max_len=2048", str(corpus)]),
+        "clang": (
+            ["-fsanitize=fuzzer,address,undefined"],
+            [f"-max_total_time={seconds}", "-max_len=2048", str(corpus)],
+        ),
         "gcc": (["-fsanitize=address,undefined", "-DOWN_LOOP"], [seconds]),
     }
-    flags = ["-std=gnu11", "-O0", "-g", "-fno-sanitize-recover=all", "-DFUZZ", f"-I{include_dir()}", "-Wall", "-Wextra", "-Werror"]
+    flags = [
+        "-std=gnu11",
+        "-O0",
+        "-g",
+        "-fno-sanitize-recover=all",
+        "-DFUZZ",
+        f"-I{include_dir()}",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+    ]
     for compiler, (sanitize, words) in ways.items():
         if shutil.which(compiler) is None:
             continue
         program = str(tmp_path / "fuzz")
-        built = subprocess.run([compiler, *flags, *sanitize, *map(str, PARTS), "-o", program], capture_output=True, text=True)
+        built = subprocess.run(
+            [compiler, *flags, *sanitize, *map(str, PARTS), "-o", program], capture_output=True, text=True
+        )
         if built.returncode != 0 and "cannot find" in built.stderr:
             continue
         assert built.returncode == 0, built.stderr

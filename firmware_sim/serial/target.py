@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from metabit.firmware_sim.board import CORES, Board, Core, Region, load_board
-from metabit.firmware_sim.build.toolchain import FIRMWARE
+from metabit.firmware_sim.build.native import FIRMWARE
 from metabit.firmware_sim.errors import BoardError
 from metabit.firmware_sim.serial.line import BAUD
 from metabit.firmware_sim.toml_files import Table, read_table
@@ -15,6 +15,9 @@ SOURCES = FIRMWARE.parent / "serial"
 _TARGETS = Path(__file__).parent / "targets"
 _RISCV = Core("rv32imc", "RV32IMC", "riscv32-freestanding-none", "generic_rv32+m+c", (), "", False, False)
 _CORES = {**CORES, "m0": replace(CORES["m0plus"], name="m0plus", title="Cortex-M0"), _RISCV.name: _RISCV}
+_FIELDS = (
+    "board", "core", "description", "note", "sources", "defines", "flash", "ram", "uart", "nor", "reset", "qemu", "uf2",
+)  # fmt: skip
 _AIRCR, _SYSRESETREQ = 0xE000_ED0C, 0x05FA_0004
 
 
@@ -35,8 +38,8 @@ class Nor:
 class Target:
     """A checked target file. board.flash ends where the flash begins that the program writes.
 
-    sources: C files of build/serial. more: macros of their own, NAME=VALUE. qemu: the words of its command, () for real chips. uf2: family of
-    UF2 files, 0 for none. note: what is known of it, one sentence.
+    sources: C files of build/serial. more: macros of their own, NAME=VALUE. qemu: the words of its command, () for real chips.
+    uf2: family of UF2 files, 0 for none. note: what is known of it, one sentence.
     """
 
     name: str
@@ -94,19 +97,23 @@ def load_target(name: str | Path) -> Target:
     if path.suffix != ".toml":
         if str(name) not in targets():
             known = ", ".join(targets())
-            raise BoardError(f"no program can be written for board {str(name)!r}; known: {known}, or the path of a .toml file")
+            raise BoardError(
+                f"no program can be written for board {str(name)!r}; known: {known}, or the path of a .toml file"
+            )
         path = _TARGETS / f"{name}.toml"
     return _parse(read_table(path), path.stem)
 
 
 def _parse(table: Table, name: str) -> Target:
-    table.only(("board", "core", "description", "note", "sources", "defines", "flash", "ram", "uart", "nor", "reset", "qemu", "uf2"))
+    table.only(_FIELDS)
     uart = table.table("uart")
     uart.only(("base", "irq", "clock_hz", "baud"))
     board = load_board(table.text("board")) if "board" in table else _machine(table, name)
     nor = _nor(table.table("nor")) if "nor" in table else None
     if nor:
-        begin = min([region.origin for region in (nor.store, nor.spare) if region.origin in board.flash] or [board.flash.end])
+        begin = min(
+            [region.origin for region in (nor.store, nor.spare) if region.origin in board.flash] or [board.flash.end]
+        )
         board = replace(board, flash=replace(board.flash, size=begin - board.flash.origin))
     sources = table.words("sources")
     for source in sources:
