@@ -25,6 +25,8 @@ COMMANDS = {
     "tune": "Search the learning settings that suit a stream.",
     "sources": "Write the C runtime and an image for a firmware project.",
     "package": "Write the C runtime as a package for Arduino, Zephyr, ESP-IDF and others.",
+    "firmware": "Write a program to flash: image, runtime and serial line.",
+    "device": "Talk to a device over its serial line: predict, learn, read out, update.",
     "verify": "Compare every engine, integer by integer.",
     "boards": "List the boards that can be emulated.",
     "sweep": "Train with every combination of settings, in parallel.",

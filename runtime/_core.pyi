@@ -8,6 +8,8 @@ FORMAT_MAJOR: int
 VECTORS: list[str]
 VECTORS_HERE: list[str]
 
+def strerror(status: int) -> str: ...
+
 class Fault(ValueError): ...
 
 class Model:

@@ -87,9 +87,9 @@ def compile_elf(
     sources: Sequence[Path],
     board: Board,
     *,
-    apart: Mapping[Path, Mapping[str, int]] | None = None,
+    apart: Mapping[Path, Mapping[str, int | str]] | None = None,
     include_dirs: Sequence[Path] = (),
-    defines: Mapping[str, int] | None = None,
+    defines: Mapping[str, int | str] | None = None,
     files: Mapping[str, bytes] | None = None,
     stack_size: int | None = None,
     opt: str = "-Os",
@@ -150,7 +150,7 @@ def compile_command(board: Board, compiler: Compiler = "zig", opt: str = "-Os") 
     return [*zig(), *target, *_ZIG_OPT.get(opt, (opt,)), "-fno-sanitize=undefined", *_COMMON, *by_hand]
 
 
-def _defines(values: Mapping[str, int]) -> list[str]:
+def _defines(values: Mapping[str, int | str]) -> list[str]:
     return [f"-D{name}={value}" for name, value in values.items()]
 
 
@@ -227,6 +227,8 @@ def _linker_script(board: Board, stack_size: int) -> str:
         board=board.name,
         flash_origin=f"{board.flash.origin + board.flash.boot:#010x}",
         flash_size=board.flash.usable,
+        boot_origin=f"{board.flash.origin:#010x}",
+        boot_size=board.flash.boot,
         ram_origin=f"{board.ram.origin:#010x}",
         ram_size=board.ram.size,
         stack_size=stack_size,

@@ -89,7 +89,8 @@ typedef enum mb_status {
     MB_E_STORE = -30,      /* a function of the store's driver failed (metabit_store.h) */
     MB_E_STORE_SIZE = -31, /* a store with too few pages, or with pages or programs of an impossible size */
     MB_E_NO_SNAPSHOT = -32, /* a store that holds no whole snapshot */
-    MB_E_IDENTITY = -33    /* a state that grew from another image */
+    MB_E_IDENTITY = -33,   /* a state that grew from another image */
+    MB_E_FRAME = -35       /* a request over the serial line that cannot be done (metabit_serial.h) */
 } mb_status;
 
 /* Returns one English sentence for a code, "unknown status" for a number that is no code. Never NULL. */

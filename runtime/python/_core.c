@@ -424,10 +424,20 @@ static int core_exec(PyObject *module)
     return added ? PyModule_AddIntConstant(module, "FORMAT_MAJOR", MB_FORMAT_MAJOR) : -1;
 }
 
+/* strerror(status) -> sentence */
+static PyObject *core_strerror(PyObject *module, PyObject *status)
+{
+    (void)module;
+    const long code = PyLong_AsLong(status);
+    return code == -1 && PyErr_Occurred() ? NULL : PyUnicode_FromString(mb_strerror((mb_status)code));
+}
+
+static PyMethodDef core_methods[] = {{"strerror", core_strerror, METH_O, NULL}, {NULL, NULL, 0, NULL}};
 static PyModuleDef_Slot core_slots[] = {{Py_mod_exec, core_exec}, {0, NULL}};
 
 static struct PyModuleDef core_module = {
-    PyModuleDef_HEAD_INIT, .m_name = "_core", .m_doc = "Binding of the metabit C runtime.", .m_slots = core_slots,
+    PyModuleDef_HEAD_INIT, .m_name = "_core", .m_doc = "Binding of the metabit C runtime.", .m_methods = core_methods,
+    .m_slots = core_slots,
 };
 
 PyMODINIT_FUNC PyInit__core(void);
