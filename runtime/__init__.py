@@ -25,11 +25,12 @@ from metabit.runtime.amalgamate import field_sources, include_dir, sources, writ
 from metabit.runtime.c_header import model_header
 from metabit.runtime.inputs import InputError, Inputs, as_uint8, learner
 from metabit.runtime.parts import left_out
-from metabit.runtime.states import States
+from metabit.runtime.states import Merged, States
 from metabit.runtime.telling import ModelError
 
 __all__ = [
-    "InputError", "Model", "ModelError", "Step", "Steps", "as_uint8", "field_sources", "include_dir", "left_out", "model_header",
+    "InputError", "Merged", "Model", "ModelError", "Step", "Steps", "as_uint8", "field_sources", "include_dir", "left_out",
+    "model_header",
     "sources", "write_sources",
 ]  # fmt: skip
 

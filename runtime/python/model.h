@@ -29,5 +29,6 @@ void take_turn(Model *self);                      /* takes step; without the int
 
 PyObject *model_snapshot(Model *self, PyObject *ignored);
 PyObject *model_adopt(Model *self, PyObject *args);
+PyObject *model_merge(Model *self, PyObject *learned);
 
 #endif
