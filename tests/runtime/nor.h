@@ -24,7 +24,7 @@ enum torn {
 
 typedef struct nor {
     uint8_t *bytes;
-    uint8_t *used; /* [units] bit 0: programmed since the last erase; bit 1: cannot be read */
+    uint8_t *used; /* [units] 0 if blank; bit 0: programmed since the last erase; bit 1: cannot be read; bit 2: by somebody before */
     uint32_t page_size, pages, unit;
     uint64_t operations, programs, erases; /* programs, in bytes */
     uint64_t cut;                          /* number of the operation in which power goes; 0 for never */
