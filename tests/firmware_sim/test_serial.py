@@ -162,7 +162,7 @@ def test_an_image_is_pushed_whole_or_not_at_all(library: ctypes.CDLL) -> None:
     assert pushing(bytes(damaged), zlib.crc32(damaged)) in (-6, -7, -8)  # mb_open refuses it
     with pytest.raises(SerialError, match="in another order"):
         device._request(6, (64).to_bytes(4, "little") + bytes(64))
-    large = image(9, "visits")
+    large = image(9, "large")
     with pytest.raises(SerialError) as room:
         device.push(large)
     assert room.value.status in (-20, -21, -29)
