@@ -1,22 +1,9 @@
 /* The Python binding: memory, buffers and exceptions around metabit.h. It does no arithmetic. */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
-#include "metabit.h"
-#include "wide.h"
+#include "model.h"
 
 static PyObject *RuntimeFault; /* metabit.runtime._core.Fault(code, sentence); the Python side turns it into its own exception */
 
-typedef struct {
-    PyObject_HEAD
-    mb_model model;
-    void *image, *state, *arena, *wide;
-    int busy;                /* 1 during a batch, which runs without the interpreter lock; read and set only with that lock */
-    PyThread_type_lock step; /* held while steps change the state and while it is copied; taken without the interpreter lock */
-    PyThread_type_lock next; /* held by the one thread that waits for step, so that the next turn is that thread's */
-} Model;
-
-static PyObject *fail(mb_status status)
+PyObject *fail(mb_status status)
 {
     PyObject *args = Py_BuildValue("(is)", (int)status, mb_strerror(status));
     if (args != NULL) {
@@ -112,11 +99,10 @@ static void model_dealloc(Model *self)
 
 /// Use ///
 
-/* Both batch calls let other threads run, and check for Ctrl-C, after this many samples. Steps made before Ctrl-C stay
- * learnt. */
+/* Batch calls let other threads run, and check for Ctrl-C, after this many samples. Steps made before Ctrl-C stay learnt. */
 enum { SAMPLES_AT_A_TIME = 16 };
 
-static int enter(Model *self)
+int enter(Model *self)
 {
     if (self->busy) {
         PyErr_SetString(PyExc_RuntimeError, "this model is in use by another thread: one Model a thread");
@@ -126,17 +112,16 @@ static int enter(Model *self)
     return 1;
 }
 
-/* Waits until no step is under way. Without next, a thread that learns could take step again before a waiting one wakes. */
-static void take_turn(Model *self)
+/* Without next, a thread that learns could take step again before a waiting one wakes. */
+void take_turn(Model *self)
 {
     PyThread_acquire_lock(self->next, WAIT_LOCK);
     PyThread_acquire_lock(self->step, WAIT_LOCK);
     PyThread_release_lock(self->next);
 }
 
-static int sample_count(const Model *self, const Py_buffer *x, Py_ssize_t *n)
+int sample_count(const Py_buffer *x, Py_ssize_t size, Py_ssize_t *n)
 {
-    const Py_ssize_t size = mb_input_size(&self->model);
     if (x->len % size != 0) {
         PyErr_Format(PyExc_ValueError, "inputs have %zd bytes, not a multiple of %zd", x->len, size);
         return 0;
@@ -145,8 +130,7 @@ static int sample_count(const Model *self, const Py_buffer *x, Py_ssize_t *n)
     return 1;
 }
 
-/* Ends a batch call: lets go of the model, if this call entered it, and of three buffers. ok: 0 if an exception is set. */
-static PyObject *leave(Model *self, int entered, Py_buffer **buffers, int ok, mb_status status)
+PyObject *leave(Model *self, int entered, Py_buffer **buffers, int ok, mb_status status)
 {
     self->busy = entered ? 0 : self->busy;
     for (int i = 0; i < 3; i++) {
@@ -155,16 +139,16 @@ static PyObject *leave(Model *self, int entered, Py_buffer **buffers, int ok, mb
     return !ok ? NULL : status == MB_OK ? Py_NewRef(Py_None) : fail(status);
 }
 
-/* predict_many(x, scores, labels): x n*input_size bytes; scores int32 n*classes and labels uint16 n are filled */
-static PyObject *model_predict_many(Model *self, PyObject *args)
+PyObject *predict_each(Model *self, PyObject *args, Py_ssize_t size,
+                       mb_status (*predict)(const mb_model *, const void *, int32_t *, uint16_t *))
 {
     Py_buffer x, scores, labels;
     if (!PyArg_ParseTuple(args, "y*w*w*", &x, &scores, &labels)) {
         return NULL;
     }
-    const Py_ssize_t size = mb_input_size(&self->model), classes = mb_classes(&self->model);
+    const Py_ssize_t classes = mb_classes(&self->model);
     Py_ssize_t n = 0;
-    int ok = sample_count(self, &x, &n);
+    int ok = sample_count(&x, size, &n);
     if (ok && (scores.len != n * classes * 4 || labels.len != n * 2)) {
         PyErr_SetString(PyExc_ValueError, "scores or labels do not fit the inputs");
         ok = 0;
@@ -176,8 +160,8 @@ static PyObject *model_predict_many(Model *self, PyObject *args)
         const Py_ssize_t end = i + SAMPLES_AT_A_TIME < n ? i + SAMPLES_AT_A_TIME : n;
         Py_BEGIN_ALLOW_THREADS
         for (; status == MB_OK && i < end; i++) {
-            status = mb_predict(&self->model, (const char *)x.buf + i * size, (int32_t *)scores.buf + i * classes,
-                                (uint16_t *)labels.buf + i);
+            status = predict(&self->model, (const char *)x.buf + i * size, (int32_t *)scores.buf + i * classes,
+                             (uint16_t *)labels.buf + i);
         }
         Py_END_ALLOW_THREADS
         ok = PyErr_CheckSignals() == 0;
@@ -185,16 +169,20 @@ static PyObject *model_predict_many(Model *self, PyObject *args)
     return leave(self, mine, (Py_buffer *[]){&x, &scores, &labels}, ok, status);
 }
 
-/* learn_many(x, labels, info): labels uint16 n; info uint32 n*5 (predicted, skipped, visited, moved, flipped) is filled */
-static PyObject *model_learn_many(Model *self, PyObject *args)
+/* predict_many(x, scores, labels): x n*input_size bytes; scores int32 n*classes and labels uint16 n are filled */
+static PyObject *model_predict_many(Model *self, PyObject *args)
+{
+    return predict_each(self, args, mb_input_size(&self->model), mb_predict);
+}
+
+PyObject *learn_each(Model *self, PyObject *args, Py_ssize_t size, learn_step learn, void *with)
 {
     Py_buffer x, labels, info;
     if (!PyArg_ParseTuple(args, "y*y*w*", &x, &labels, &info)) {
         return NULL;
     }
-    const Py_ssize_t size = mb_input_size(&self->model);
     Py_ssize_t n = 0;
-    int ok = sample_count(self, &x, &n);
+    int ok = sample_count(&x, size, &n);
     if (ok && (labels.len != n * 2 || info.len != n * 20)) {
         PyErr_SetString(PyExc_ValueError, "labels or info do not fit the inputs");
         ok = 0;
@@ -208,7 +196,7 @@ static PyObject *model_learn_many(Model *self, PyObject *args)
         take_turn(self);
         for (; status == MB_OK && i < end; i++) {
             mb_learn_info done;
-            status = mb_learn(&self->model, (const char *)x.buf + i * size, ((const uint16_t *)labels.buf)[i], &done);
+            status = learn(with, &self->model, (const char *)x.buf + i * size, ((const uint16_t *)labels.buf)[i], &done);
             if (status == MB_OK) {
                 const uint32_t row[5] = {done.predicted, done.skipped, done.visited, done.moved, done.flipped};
                 memcpy((char *)info.buf + i * (Py_ssize_t)sizeof row, row, sizeof row);
@@ -219,6 +207,17 @@ static PyObject *model_learn_many(Model *self, PyObject *args)
         ok = PyErr_CheckSignals() == 0;
     }
     return leave(self, mine, (Py_buffer *[]){&x, &labels, &info}, ok, status);
+}
+
+static mb_status learn_input(void *with, mb_model *m, const void *input, uint16_t label, mb_learn_info *info)
+{
+    return (void)with, mb_learn(m, input, label, info);
+}
+
+/* learn_many(x, labels, info): labels uint16 n; info uint32 n*5, as Steps in tickets.py, is filled */
+static PyObject *model_learn_many(Model *self, PyObject *args)
+{
+    return learn_each(self, args, mb_input_size(&self->model), learn_input, NULL);
 }
 
 /* export(): the learned image, as it is between two steps. Another thread may be learning. */
@@ -269,12 +268,15 @@ static PyObject *get_number(Model *self, void *which)
 {
     const mb_model *m = &self->model;
     return PyLong_FromSize_t((const size_t[]){mb_input_size(m), mb_classes(m), m->image_size, mb_state_size(m),
-        mb_arena_size(m, MB_INFER), mb_arena_size(m, MB_LEARN), mb_identity(m)}[(uintptr_t)which]);
+        mb_arena_size(m, MB_INFER), mb_arena_size(m, MB_LEARN), mb_identity(m), mb_ticket_size(m)}[(uintptr_t)which]);
 }
 
 static PyMethodDef model_methods[] = {
     {"predict_many", (PyCFunction)model_predict_many, METH_VARARGS, NULL},
     {"learn_many", (PyCFunction)model_learn_many, METH_VARARGS, NULL},
+    {"ticket_many", (PyCFunction)model_ticket_many, METH_VARARGS, NULL},
+    {"predict_tickets", (PyCFunction)model_predict_tickets, METH_VARARGS, NULL},
+    {"learn_tickets", (PyCFunction)model_learn_tickets, METH_VARARGS, NULL},
     {"export", (PyCFunction)model_export, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -289,6 +291,7 @@ static PyGetSetDef model_properties[] = {
     {"arena_infer", (getter)get_number, NULL, NULL, (void *)4},
     {"arena_learn", (getter)get_number, NULL, NULL, (void *)5},
     {"identity", (getter)get_number, NULL, NULL, (void *)6},
+    {"ticket_size", (getter)get_number, NULL, NULL, (void *)7},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
