@@ -33,6 +33,7 @@ const char *mb_strerror(mb_status status)
     case MB_E_LEARNS: return "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning, or a head is not";
     case MB_E_ABSENT: return "the image needs a part that this build of the library leaves out (MB_WITHOUT_...)";
     case MB_E_GRADED: return "mb_novelty was taken out: rank predictions by mb_margin";
+    case MB_E_GUARD: return "the guard data are damaged or of another image: export them again with this one";
     case MB_E_TICKET: return "the ticket was not made by this image: it holds a value that the network cannot give";
     case MB_E_FROZEN: return "nothing to learn: no layer learns, or the model was attached without state or with an arena for inference";
     }
