@@ -44,7 +44,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # Installs again when the build or a C file changes. Python files are used where they lie.
-$(INSTALLED): $(VENV)/bin/python pyproject.toml CMakeLists.txt runtime/CMakeLists.txt $(wildcard runtime/src/* runtime/host/* runtime/include/* runtime/python/* train/rule/native/*)
+$(INSTALLED): $(VENV)/bin/python pyproject.toml CMakeLists.txt runtime/CMakeLists.txt $(wildcard runtime/src/* runtime/field/* runtime/host/* runtime/include/* runtime/python/* train/rule/native/*)
 	$(BIN)/python -m pip install -q --disable-pip-version-check "torch>=2.6,<2.14"
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[test]"
 	touch $@

@@ -7,7 +7,7 @@ The C runtime (``src/``, C99, freestanding) does the work. This module gives it 
     model.learn_one(x, y)              # in place
     model.save("learned.mbit")
 
-`sources`, `include_dir` and `write_sources` are for people who compile the C themselves.
+`sources`, `field_sources`, `include_dir` and `write_sources` are for people who compile the C themselves.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metabit.runtime import _core
-from metabit.runtime.amalgamate import include_dir, sources, write_sources
+from metabit.runtime.amalgamate import field_sources, include_dir, sources, write_sources
 from metabit.runtime.c_header import model_header
 from metabit.runtime.inputs import InputError, Inputs, as_uint8, learner
 from metabit.runtime.telling import ModelError
 from metabit.runtime.tickets import Step, Steps, Tickets
 
 __all__ = [
-    "InputError", "Model", "ModelError", "Step", "Steps", "as_uint8", "include_dir", "model_header", "sources", "write_sources",
+    "InputError", "Model", "ModelError", "Step", "Steps", "as_uint8", "field_sources", "include_dir", "model_header", "sources",
+    "write_sources",
 ]  # fmt: skip
 
 _TAKEN_OUT = {"sse2": "words", "avx512vbmi2": "avx512"}

@@ -9,7 +9,7 @@ import pytest
 from compilers import run
 
 ROOT = Path(__file__).parents[1] / "runtime"
-FILES = sorted(p for room in ("include", "src", "host") for p in (ROOT / room).iterdir())
+FILES = sorted(p for room in ("include", "src", "field", "host") for p in (ROOT / room).iterdir())
 Graph = dict[str, set[str]]
 
 
@@ -45,7 +45,7 @@ def test_no_file_includes_itself_by_way_of_others() -> None:
 
 def test_the_library_knows_nothing_of_the_host() -> None:
     host = {path.name for path in (ROOT / "host").iterdir()}
-    for path in (ROOT / "src").iterdir():
+    for path in (*(ROOT / "src").iterdir(), *(ROOT / "field").iterdir()):
         assert not includes(path) & host, path.name
         assert not re.search(r"\bmb_wid|\bmb_vectors|\bhost/", path.read_text()), path.name
 
@@ -64,7 +64,7 @@ def test_a_template_says_which_macros_it_takes() -> None:
 
 @pytest.mark.parametrize("host", [False, True], ids=["device", "host"])
 def test_no_object_needs_itself_by_way_of_others(tmp_path: Path, host: bool) -> None:
-    rooms = ("src", "host") if host else ("src",)
+    rooms = ("src", "field", "host") if host else ("src", "field")
     flags = ["-std=gnu99", "-Os", *(["-DMB_WIDE"] * host), *(f"-I{ROOT / room}" for room in ("include", *rooms))]
     sources = [path for path in FILES if path.suffix == ".c" and path.parent.name in rooms]
     owner: dict[str, str] = {}

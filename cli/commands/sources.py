@@ -23,7 +23,10 @@ def command(
     from metabit.runtime import write_sources
 
     written = write_sources(folder, single_file=single_file, image=image)
-    facts = [(path.name, path.stat().st_size, len(path.read_text("utf-8").splitlines())) for path in written]
+    facts = [
+        (path.relative_to(folder).as_posix(), path.stat().st_size, len(path.read_text("utf-8").splitlines()))
+        for path in written
+    ]
     if json:
         files = [dict(zip(("name", "bytes", "lines"), fact, strict=True)) for fact in facts]
         show.emit({"folder": str(folder), "files": files})

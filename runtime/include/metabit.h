@@ -70,6 +70,10 @@ typedef enum mb_status {
     MB_E_LEARNS = -27,     /* a convolution, a layer on bytes or one beside a graded layer is marked as learning, or a head is not */
     MB_E_GRADED = -28,     /* mb_novelty was taken out; use mb_margin */
     MB_E_ABSENT = -29,     /* the image needs a part that this build leaves out */
+    MB_E_STORE = -30,      /* a function of the store's driver failed (metabit_store.h) */
+    MB_E_STORE_SIZE = -31, /* a store with too few pages, or with pages or programs of an impossible size */
+    MB_E_NO_SNAPSHOT = -32, /* a store that holds no whole snapshot */
+    MB_E_IDENTITY = -33,   /* a state that grew from another image */
     MB_E_GUARD = -34,      /* guard data damaged, or of another image (metabit_guard.h) */
     MB_E_TICKET = -36      /* a ticket that this image did not make */
 } mb_status;

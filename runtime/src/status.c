@@ -32,6 +32,10 @@ const char *mb_strerror(mb_status status)
     case MB_E_WINDOW: return "a convolution's window, stride, padding or pool does not fit its image, or the image is too large";
     case MB_E_LEARNS: return "a convolution, a layer on 8-bit inputs or one beside a graded layer is marked as learning, or a head is not";
     case MB_E_ABSENT: return "the image needs a part that this build of the library leaves out (MB_WITHOUT_...)";
+    case MB_E_STORE: return "a function of the store's driver failed: to read, program or erase";
+    case MB_E_STORE_SIZE: return "the store has too few pages for this state, a page that is no multiple of its programs, or programs that are not 1, 2, 4, 8, 16 or 32 bytes";
+    case MB_E_NO_SNAPSHOT: return "the store holds no whole snapshot: nothing was saved yet";
+    case MB_E_IDENTITY: return "the state grew from another image";
     case MB_E_GRADED: return "mb_novelty was taken out: rank predictions by mb_margin";
     case MB_E_GUARD: return "the guard data are damaged or of another image: export them again with this one";
     case MB_E_TICKET: return "the ticket was not made by this image: it holds a value that the network cannot give";

@@ -6,7 +6,7 @@
 #include "images.h"
 #include "metabit.h"
 
-enum { LAST = MB_E_ABSENT }; /* the lowest code */
+enum { LAST = MB_E_IDENTITY }; /* the lowest code */
 
 #define CHECK(condition)                                                        \
     do {                                                                        \

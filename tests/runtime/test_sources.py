@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from compilers import WARNINGS, run, shared
 
-from metabit.runtime import include_dir, sources
+from metabit.runtime import field_sources, include_dir, sources
 
 
 def objects(folder: Path, *options: str) -> list[Path]:
     made = []
-    for source in sources():
+    for source in (*sources(), *field_sources()):
         made.append(folder / f"{source.stem}.o")
         run("gcc", "-std=c99", "-ffreestanding", "-fno-stack-protector", *WARNINGS, *options, f"-I{include_dir()}", "-c", source,
             "-o", made[-1])  # fmt: skip
@@ -27,11 +27,15 @@ def without_comments(text: str) -> str:
 
 
 def files() -> list[Path]:
-    return sorted(path for folder in (include_dir(), sources()[0].parent) for path in folder.iterdir())
+    folders = (include_dir(), sources()[0].parent, field_sources()[0].parent)
+    return sorted(path for folder in folders for path in folder.iterdir())
 
 
 def test_the_sources_are_there() -> None:
-    assert sources() == sorted((Path(__file__).parents[2] / "runtime" / "src").glob("*.c"))
+    runtime = Path(__file__).parents[2] / "runtime"
+    assert sources() == sorted((runtime / "src").glob("*.c")) and field_sources() == sorted(
+        (runtime / "field").glob("*.c")
+    )
     assert (include_dir() / "metabit.h").is_file()
 
 
@@ -53,7 +57,7 @@ def test_margin_of_the_header_is_best_less_second(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [("-Os",), ("-O0",), ("-O3", "-DMB_PROFILE")], ids=" ".join)
 def test_they_compile_without_a_warning(tmp_path: Path, options: tuple[str, ...]) -> None:
-    assert len(objects(tmp_path, *options)) == len(sources())
+    assert len(objects(tmp_path, *options)) == len(sources()) + len(field_sources())
 
 
 @pytest.mark.parametrize("level", ["-Os", "-O2", "-O3"])
@@ -75,8 +79,8 @@ def test_they_need_three_functions_of_libc_and_no_global_memory(tmp_path: Path, 
 def test_the_header_is_also_cpp(tmp_path: Path, standard: str) -> None:
     unit = tmp_path / "unit.cpp"
     unit.write_text(
-        "#include <metabit.h>\n#include <metabit.h>\n#include <metabit_float.h>\n#include <metabit_float.h>\n"
-        "mb_status f(mb_model &m, const void *x) { uint16_t label; return mb_predict(&m, x, nullptr, &label); }\n"
+        "".join(f"#include <{path.name}>\n" for path in sorted(include_dir().glob("*.h")) * 2)
+        + "mb_status f(mb_model &m, const void *x) { uint16_t label; return mb_predict(&m, x, nullptr, &label); }\n"
     )
     run("g++", f"-std={standard}", *WARNINGS, f"-I{include_dir()}", "-c", unit, "-o", tmp_path / "unit.o")
     assert "mb_predict\n" in run("nm", "-u", tmp_path / "unit.o")  # with C's name, not C++'s
