@@ -22,14 +22,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from metabit.runtime import _core
 from metabit.runtime.amalgamate import field_sources, include_dir, sources, write_sources
-from metabit.runtime.c_header import model_header
+from metabit.runtime.c_header import guard_header, model_header
+from metabit.runtime.guard import Guard, Report
 from metabit.runtime.inputs import InputError, Inputs, as_uint8, learner
 from metabit.runtime.telling import ModelError
 from metabit.runtime.tickets import Step, Steps, Tickets
 
 __all__ = [
-    "InputError", "Model", "ModelError", "Step", "Steps", "as_uint8", "field_sources", "include_dir", "model_header", "sources",
-    "write_sources",
+    "Guard", "InputError", "Model", "ModelError", "Report", "Step", "Steps", "as_uint8", "field_sources", "guard_header",
+    "include_dir", "model_header", "sources", "write_sources",
 ]  # fmt: skip
 
 _TAKEN_OUT = {"sse2": "words", "avx512vbmi2": "avx512"}

@@ -46,6 +46,14 @@ def image_header(path: Path, mark: str) -> str:
     return _file("MODEL_IMAGE_H", f"the image {path.name}", data, note, [*_defines(model), *array])
 
 
+def guard_header(data: bytes) -> str:
+    """The header `model_guard.h`: guard data as an array of bytes, for mb_guard_open (metabit_guard.h)."""
+    rows = ["    " + " ".join(f"0x{byte:02X}," for byte in data[i : i + 16]) for i in range(0, len(data), 16)]
+    array = [f"static const uint8_t model_guard[{len(data)}] = {{", *rows, "};"]
+    note = "Include it in one file only: the array is part of it."
+    return _file("MODEL_GUARD_H", "the guard data model.guard.bin", data, note, array)
+
+
 def _file(guard: str, what: str, image: bytes, note: str, lines: Iterable[str]) -> str:
     digest = hashlib.sha256(image).hexdigest()
     head = f"/* metabit {version('metabit')}: {what}, sha256 {digest}.\n * {note} */\n"
@@ -62,6 +70,7 @@ def _defines(model: Model) -> list[str]:
         "FEATURES": (takes.values, "numbers of one input"),
         "FEATURE_TYPE": ("int16_t" if takes.dtype.itemsize == 2 else "uint8_t", "of such a number"),
         "CLASSES": (model.classes, "scores, mb_classes"),
+        "TICKET_BYTES": (model.ticket_size, "of one ticket, mb_ticket_size"),
         "STATE_WORDS": (model.state_size // 4, "state memory, mb_state_size"),
         "ARENA_WORDS": (model.arena_size("learn") // 4, "arena to predict and learn"),
         "ARENA_WORDS_PREDICT": (model.arena_size("infer") // 4, "arena to predict only"),

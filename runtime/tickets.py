@@ -64,7 +64,7 @@ class Tickets(Telling):
         It is what the lowest layer that learns takes, or the input itself where that is smaller: `ticket_size` bytes. It stays good
         however much is learnt meanwhile, and belongs to images of one `identity`.
         """
-        return self.tickets(np.asarray(x)[None])[0].tobytes()
+        return bytes(self.tickets(np.asarray(x)[None])[0])
 
     def tickets(self, x: ArrayLike) -> NDArray[np.uint8]:
         """Returns a ticket, uint8 (n, ticket_size), of each of the inputs (n, features)."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 CHECKPOINT = Path("out/checkpoint.safetensors")
-HEAD, PAPER, LEVELS = "A head", "Networks of the paper", "Learning"
+HEAD, PAPER, LEVELS, GUARD = "A head", "Networks of the paper", "Learning", "A guard"
 
 
 def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
@@ -54,6 +54,13 @@ Backward = Annotated[
     _option(PAPER, "How errors pass hidden layers: ternary (random signs), or exact, for more cycles; ternary."),
 ]
 
+Samples = Annotated[
+    int | None, _option(GUARD, "Samples on which a device that learns tests itself; 64 is a good number.", "--guard")
+]
+GuardData = Annotated[
+    str | None, _option(GUARD, "Dataset whose training part they come from; that of the training.", "--data")
+]
+
 
 def command(
     source: Annotated[Path, Argument(help="checkpoint.safetensors from metabit train, or a (learned) .mbit image.")] = CHECKPOINT,
@@ -69,6 +76,8 @@ def command(
     visits: Visits = None,
     margin: Margin = None,
     backward: Backward = None,
+    guard: Samples = None,
+    data: GuardData = None,
     formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite; by default all that can hold it.")] = None,
     seed: show.Seed = 1,
     json: show.Json = False,
@@ -82,10 +91,15 @@ def command(
     training left it, which learns on in half a KB; none. Learners of the paper's networks: visits, of sign units; votes, of graded
     units; none.
 
+    With --guard also model.guard.bin and model_guard.h, for learning that stops or goes back where it does harm.
+
     Example: [bold]metabit export out/checkpoint.safetensors --spare-classes 2[/]
     """
     from metabit import export
-    from metabit.runtime import Model, model_header
+    from metabit.runtime import Model, guard_header, model_header
+
+    if data is not None and guard is None:
+        raise UsageError("--data names the dataset of the guard samples: add --guard 64")
 
     options = {
         "learner": learner, "m": m, "spare-classes": spare, "rows": rows, "memory": memory, "prior": prior, "bits": bits,
@@ -93,7 +107,8 @@ def command(
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        frozen, data = _frozen(source, output, given, seed)
+        frozen, known = _frozen(source, output, given, seed)
+        guarded = None if guard is None else _guard(frozen, data or known, guard, seed, quiet=json)
     except export.ExportError as wrong:
         raise UsageError(_named(str(wrong))) from None
     wanted = _formats(formats, frozen)
@@ -103,7 +118,10 @@ def command(
         formats=wanted,
         device=lambda image, x: Model(image).scores(x),
         header=model_header,
-        provenance={"command": show.command_line(), "seed": seed, "data": data},
+        beside=None
+        if guarded is None
+        else lambda _: {"model.guard.bin": guarded, "model_guard.h": guard_header(guarded).encode()},
+        provenance={"command": show.command_line(), "seed": seed, "data": known},
     )
     image = Model.open((output or source.parent) / "model.mbit") if "mbit" in wanted else None
     if json:
@@ -114,7 +132,21 @@ def command(
     if image is not None:
         arena = image.arena_size("infer" if image.learner == "none" else "learn")
         show.say(f"learner {image.learner}: {image.state_size:,} bytes of state and {arena:,} bytes of arena in RAM")
+    if guarded is not None:
+        show.say(f"guard: {len(guarded):,} bytes of flash")
     show.say(f"{', '.join(written.engines)}: equal integer scores on {written.inputs} inputs")
+
+
+def _guard(frozen: Frozen, data: str | None, samples: int, seed: int, quiet: bool) -> bytes:
+    """The guard data, from the training part of a dataset."""
+    from metabit import export
+    from metabit.experiments.guarding import guard_of
+
+    if data is None:
+        raise UsageError(f"--guard {samples} needs samples: give data of the old task by --data")
+    task = datasets.opened([data], frozen, seed, quiet)[data]
+    options = export.GuardOptions(samples=samples, seed=seed)
+    return guard_of(frozen, export.write_image(frozen), task.x_train, task.y_train, options)
 
 
 def _formats(formats: str | None, frozen: Frozen) -> list[str]:

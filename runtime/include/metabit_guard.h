@@ -57,7 +57,7 @@ typedef struct mb_guard {
     const uint8_t *data;
     mb_guard_keep keep;
     uint8_t status, reason;  /* mb_guard_status, mb_guard_reason */
-    uint8_t run, repeats;    /* labels and inputs that were the same as the one before, without a break, at most 255 */
+    uint32_t same[2];        /* inputs, and labels, that were the same as the one before, without a break */
     uint16_t right, right_now; /* guard samples that were right in the last whole test, and so far in this one */
     uint16_t next, last_label; /* guard sample that is tested next */
     uint32_t slow, fast;     /* running accuracy of the last 128 and 32 labelled samples, in 1/65536 */
@@ -65,15 +65,15 @@ typedef struct mb_guard {
     uint32_t apart;          /* steps since the last save */
     uint32_t last_input;     /* checksum */
     uint32_t learnt, refused, tests, saves, ends; /* counts: steps, refused ones, whole tests, saves, and how often learning ended */
-    mb_status error;         /* of the last save or restore that failed; MB_OK if none did */
+    mb_status error;         /* of the last save or restore */
 } mb_guard;
 
 /* Checks the guard data, and saves the state of now if there is a `save`.
  *
  * m          attached for learning
- * data       len bytes from `metabit export --guard`, 4-byte aligned; must stay readable
+ * data       len bytes from `metabit export --guard`, any alignment; must stay readable
  * keep       is copied; NULL: learning only stops
- * returns    MB_OK; MB_E_NULL; MB_E_ALIGN; MB_E_DETACHED; MB_E_FROZEN; MB_E_GUARD if the data are damaged or of another image; or the
+ * returns    MB_OK; MB_E_NULL; MB_E_FROZEN if it cannot learn; MB_E_GUARD if the data are damaged or of another image; or the
  *            error of the save. After an error mb_guard_learn returns MB_E_GUARD. */
 mb_status mb_guard_open(mb_guard *g, const mb_model *m, const void *data, size_t len, const mb_guard_keep *keep);
 

@@ -1,6 +1,7 @@
 /* The Python binding: memory, buffers and exceptions around metabit.h. It does no arithmetic. */
 #include "model.h"
 
+PyTypeObject *ModelType;
 static PyObject *RuntimeFault; /* metabit.runtime._core.Fault(code, sentence); the Python side turns it into its own exception */
 
 PyObject *fail(mb_status status)
@@ -28,11 +29,16 @@ static int choose(const char *name, mb_vectors *vectors)
     return 0;
 }
 
-/* Allocates bytes, at least one. Returns 0 and sets MemoryError if there are none. */
-static int allocate(void **memory, size_t size)
+int allocate(void **memory, size_t size)
 {
     *memory = PyMem_Malloc(size != 0 ? size : 1);
     return *memory != NULL || PyErr_NoMemory() != NULL;
+}
+
+mb_status widen(Model *self, mb_vectors vectors)
+{
+    const uintptr_t at = ((uintptr_t)self->wide + MB_WIDE_ALIGN - 1) & ~(uintptr_t)(MB_WIDE_ALIGN - 1);
+    return mb_widen(&self->model, vectors, (void *)at, mb_wide_size(&self->model, vectors));
 }
 
 /* Opens a copy of the image in memories of its own. Returns 0 with an exception set if it cannot. */
@@ -57,8 +63,7 @@ static int open_copy(Model *self, const Py_buffer *image, mb_vectors vectors)
         return 0;
     }
     if (status == MB_OK) {
-        const uintptr_t at = ((uintptr_t)self->wide + MB_WIDE_ALIGN - 1) & ~(uintptr_t)(MB_WIDE_ALIGN - 1);
-        status = mb_widen(&self->model, vectors, (void *)at, wide);
+        status = widen(self, vectors);
     }
     return status == MB_OK || fail(status) != NULL;
 }
@@ -99,9 +104,6 @@ static void model_dealloc(Model *self)
 
 /// Use ///
 
-/* Batch calls let other threads run, and check for Ctrl-C, after this many samples. Steps made before Ctrl-C stay learnt. */
-enum { SAMPLES_AT_A_TIME = 16 };
-
 int enter(Model *self)
 {
     if (self->busy) {
@@ -118,106 +120,6 @@ void take_turn(Model *self)
     PyThread_acquire_lock(self->next, WAIT_LOCK);
     PyThread_acquire_lock(self->step, WAIT_LOCK);
     PyThread_release_lock(self->next);
-}
-
-int sample_count(const Py_buffer *x, Py_ssize_t size, Py_ssize_t *n)
-{
-    if (x->len % size != 0) {
-        PyErr_Format(PyExc_ValueError, "inputs have %zd bytes, not a multiple of %zd", x->len, size);
-        return 0;
-    }
-    *n = x->len / size;
-    return 1;
-}
-
-PyObject *leave(Model *self, int entered, Py_buffer **buffers, int ok, mb_status status)
-{
-    self->busy = entered ? 0 : self->busy;
-    for (int i = 0; i < 3; i++) {
-        PyBuffer_Release(buffers[i]);
-    }
-    return !ok ? NULL : status == MB_OK ? Py_NewRef(Py_None) : fail(status);
-}
-
-PyObject *predict_each(Model *self, PyObject *args, Py_ssize_t size,
-                       mb_status (*predict)(const mb_model *, const void *, int32_t *, uint16_t *))
-{
-    Py_buffer x, scores, labels;
-    if (!PyArg_ParseTuple(args, "y*w*w*", &x, &scores, &labels)) {
-        return NULL;
-    }
-    const Py_ssize_t classes = mb_classes(&self->model);
-    Py_ssize_t n = 0;
-    int ok = sample_count(&x, size, &n);
-    if (ok && (scores.len != n * classes * 4 || labels.len != n * 2)) {
-        PyErr_SetString(PyExc_ValueError, "scores or labels do not fit the inputs");
-        ok = 0;
-    }
-    mb_status status = MB_OK;
-    ok = ok && enter(self);
-    const int mine = ok;
-    for (Py_ssize_t i = 0; ok && status == MB_OK && i < n;) {
-        const Py_ssize_t end = i + SAMPLES_AT_A_TIME < n ? i + SAMPLES_AT_A_TIME : n;
-        Py_BEGIN_ALLOW_THREADS
-        for (; status == MB_OK && i < end; i++) {
-            status = predict(&self->model, (const char *)x.buf + i * size, (int32_t *)scores.buf + i * classes,
-                             (uint16_t *)labels.buf + i);
-        }
-        Py_END_ALLOW_THREADS
-        ok = PyErr_CheckSignals() == 0;
-    }
-    return leave(self, mine, (Py_buffer *[]){&x, &scores, &labels}, ok, status);
-}
-
-/* predict_many(x, scores, labels): x n*input_size bytes; scores int32 n*classes and labels uint16 n are filled */
-static PyObject *model_predict_many(Model *self, PyObject *args)
-{
-    return predict_each(self, args, mb_input_size(&self->model), mb_predict);
-}
-
-PyObject *learn_each(Model *self, PyObject *args, Py_ssize_t size, learn_step learn, void *with)
-{
-    Py_buffer x, labels, info;
-    if (!PyArg_ParseTuple(args, "y*y*w*", &x, &labels, &info)) {
-        return NULL;
-    }
-    Py_ssize_t n = 0;
-    int ok = sample_count(&x, size, &n);
-    if (ok && (labels.len != n * 2 || info.len != n * 20)) {
-        PyErr_SetString(PyExc_ValueError, "labels or info do not fit the inputs");
-        ok = 0;
-    }
-    mb_status status = MB_OK;
-    ok = ok && enter(self);
-    const int mine = ok;
-    for (Py_ssize_t i = 0; ok && status == MB_OK && i < n;) {
-        const Py_ssize_t end = i + SAMPLES_AT_A_TIME < n ? i + SAMPLES_AT_A_TIME : n;
-        Py_BEGIN_ALLOW_THREADS
-        take_turn(self);
-        for (; status == MB_OK && i < end; i++) {
-            mb_learn_info done;
-            status = learn(with, &self->model, (const char *)x.buf + i * size, ((const uint16_t *)labels.buf)[i], &done);
-            if (status == MB_OK) {
-                const uint32_t row[5] = {done.predicted, done.skipped, done.visited, done.moved, done.flipped};
-                memcpy((char *)info.buf + i * (Py_ssize_t)sizeof row, row, sizeof row);
-            }
-        }
-        PyThread_release_lock(self->step);
-        Py_END_ALLOW_THREADS
-        ok = PyErr_CheckSignals() == 0;
-    }
-    return leave(self, mine, (Py_buffer *[]){&x, &labels, &info}, ok, status);
-}
-
-static mb_status learn_input(void *with, mb_model *m, const void *input, uint16_t label, mb_learn_info *info)
-{
-    return (void)with, mb_learn(m, input, label, info);
-}
-
-/* learn_many(x, labels, info): labels uint16 n; info uint32 n*5, as Steps in tickets.py, is filled */
-static PyObject *model_learn_many(Model *self, PyObject *args)
-{
-    return learn_each(self, args, mb_input_size(&self->model), learn_input, NULL);
 }
 
 /* export(): the learned image, as it is between two steps. Another thread may be learning. */
@@ -314,14 +216,16 @@ static PyType_Spec model_spec = {
 
 static int core_exec(PyObject *module)
 {
-    PyObject *type = PyType_FromSpec(&model_spec);
+    PyObject *type = PyType_FromSpec(&model_spec), *guard = PyType_FromSpec(&guard_spec);
+    ModelType = (PyTypeObject *)type;
     RuntimeFault = PyErr_NewException("metabit.runtime._core.Fault", PyExc_ValueError, NULL);
-    if (type == NULL || RuntimeFault == NULL || PyModule_AddObjectRef(module, "Model", type) != 0 ||
-        PyModule_AddObjectRef(module, "Fault", RuntimeFault) != 0) {
+    if (type == NULL || guard == NULL || RuntimeFault == NULL || PyModule_AddObjectRef(module, "Model", type) != 0 ||
+        PyModule_AddObjectRef(module, "Guard", guard) != 0 || PyModule_AddObjectRef(module, "Fault", RuntimeFault) != 0) {
         Py_XDECREF(type);
+        Py_XDECREF(guard);
         return -1;
     }
-    Py_DECREF(type);
+    Py_DECREF(guard); /* ModelType keeps the other one */
     PyObject *known = PyList_New(0), *here = PyList_New(0); /* names of all vectors, and of those that this processor runs */
     for (int v = 0; known != NULL && here != NULL && v < MB_VECTORS; v++) {
         PyObject *name = PyUnicode_FromString(mb_vectors_name((mb_vectors)v));

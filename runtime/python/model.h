@@ -19,25 +19,28 @@ typedef struct {
 
 /// _core.c ///
 
-PyObject *fail(mb_status status); /* sets Fault and returns NULL */
-int enter(Model *self);           /* 0 and RuntimeError if another thread uses the model */
-void take_turn(Model *self);      /* takes step; without the interpreter lock */
-int sample_count(const Py_buffer *x, Py_ssize_t size, Py_ssize_t *n); /* 0 and ValueError if x is not n samples of size bytes */
+extern PyTypeObject *ModelType;
+PyObject *fail(mb_status status);                 /* sets Fault and returns NULL */
+int allocate(void **memory, size_t size);         /* at least one byte; 0 and MemoryError if there are none */
+mb_status widen(Model *self, mb_vectors vectors); /* runs on these vectors again, after an mb_attach */
+int enter(Model *self);                           /* 0 and RuntimeError if another thread uses the model */
+void take_turn(Model *self);                      /* takes step; without the interpreter lock */
 
-/* Ends a batch call: lets go of the model, if this call entered it, and of three buffers. ok: 0 if an exception is set. */
-PyObject *leave(Model *self, int entered, Py_buffer **buffers, int ok, mb_status status);
+/// _batch.c ///
 
 typedef mb_status (*learn_step)(void *with, mb_model *m, const void *input, uint16_t label, mb_learn_info *info);
 
-/* The arguments of predict_many and learn_many, for samples of `size` bytes. */
-PyObject *predict_each(Model *self, PyObject *args, Py_ssize_t size,
-                       mb_status (*predict)(const mb_model *, const void *, int32_t *, uint16_t *));
+/* The arguments of learn_many, for samples of `size` bytes. */
 PyObject *learn_each(Model *self, PyObject *args, Py_ssize_t size, learn_step learn, void *with);
 
-/// _tickets.c ///
-
+PyObject *model_predict_many(Model *self, PyObject *args);
+PyObject *model_learn_many(Model *self, PyObject *args);
 PyObject *model_ticket_many(Model *self, PyObject *args);
 PyObject *model_predict_tickets(Model *self, PyObject *args);
 PyObject *model_learn_tickets(Model *self, PyObject *args);
+
+/// _guard.c ///
+
+extern PyType_Spec guard_spec;
 
 #endif

@@ -87,7 +87,9 @@ def test_hostile_tickets_are_refused_or_harmless(name: str) -> None:
         except InputError as wrong:
             refused += "ticket" in str(wrong)
             assert model.image() == before
-    assert refused == (sum((np.abs(row.view(np.int8)) > 8).any() or (row == 128).any() for row in tickets) if of_levels else 0)
+    assert refused == (
+        sum((np.abs(row.view(np.int8)) > 8).any() or (row == 128).any() for row in tickets) if of_levels else 0
+    )
     assert Model(model.image()).classes == model.classes  # the state that they left is a sound one
 
 
