@@ -1,4 +1,4 @@
-"""What a guard costs and saves: docs/results/guard/README.md from results/guard.jsonl.
+"""Costs and savings of a guard: docs/results/guard/README.md from results/guard.jsonl.
 
     METABIT_DATA_DIR=... python benchmarks/guard.py head others samples
 
@@ -131,8 +131,8 @@ def table(name: str) -> str:
 INTRODUCTION = """# A guard for a device that learns
 
 A device that knows an old task meets a stream. Shuffled and sorted by class: the new task, with right labels. Wrong labels: half
-of them are replaced by others, on the new task or on the old one. Stuck sensor: all features stay at the values of the first sample,
-under the labels of the new task. One class: samples of one class of the old task. Half of the features stuck: labels are right, but
+of them are replaced by others, on the new task or on the old one. Stuck sensor: all features stay at the values of the first
+sample, under the labels of the new task. One class: samples of one class of the old task. Half of the features stuck: labels are right, but
 half of the features stay at their first values. Streams that do harm have 2,000 samples or more.
 """
 
