@@ -37,6 +37,7 @@ from metabit.export.frozen_layers import (
     DenseLayer,
     Encode,
     GradedLayer,
+    Kept,
     Layer,
     LevelsRule,
     OutputLayer,
@@ -49,7 +50,7 @@ from metabit.export.frozen_triples import TriplesLayer
 __all__ = [
     "BATCHES", "CERTAIN", "COUNT_FLOOR", "COUNT_LIMIT", "FREE", "LOWEST", "MAX_IMAGE", "MAX_VOTES", "PASSES",
     "ConvGeometry", "ConvLayer", "Counters", "Cuts", "DenseLayer", "Encode", "Frozen", "GatesLayer", "GradedLayer",
-    "HeadLayer", "HeadRows", "HeadScale", "HeadSettings", "Integers", "Layer", "LevelsLayer", "LevelsRule", "Notes",
+    "HeadLayer", "HeadRows", "HeadScale", "HeadSettings", "Integers", "Kept", "Layer", "LevelsLayer", "LevelsRule", "Notes",
     "OutputLayer", "Rule", "Takes", "TriplesLayer", "Votes",
 ]  # fmt: skip
 

@@ -92,6 +92,20 @@ class Votes(Rule):
 
 
 @dataclass(frozen=True)
+class Kept:
+    """The last samples in which some unit of a graded layer voted, at most a batch; not every input has counted their votes.
+
+    slot: 0..batch-1, the slot that the next sample takes.
+    bits: bool (batch, P * K), the input bits of the sample in each slot.
+    votes: int8 (batch, N), 1..3 votes up, -1..-3 votes down, 0 for a unit that does not vote; all 0 in an empty slot.
+    """
+
+    slot: int
+    bits: NDArray[np.bool_]
+    votes: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
 class ConvGeometry:
     """Sizes of a convolution (docs/learning-rule.md, "Images").
 
@@ -234,6 +248,7 @@ class GradedLayer(Layer):
     theta: int32 (N,), subtracted twice from the doubled accumulator (docs/learning-rule.md, "Graded layer").
     low, high: 0 <= low < high <= 2047, in 1/256 of the layer's mean |V|. A unit's grade is 8 up to low and -8 from high on.
     planes: P, 1..8.
+    kept: samples whose votes are still to be counted; None without one. Only a layer that learns keeps samples.
     """
 
     takes: Takes = field(default="bits", init=False)
@@ -242,6 +257,7 @@ class GradedLayer(Layer):
     high: int
     planes: int
     rule: Votes | None = None
+    kept: Kept | None = None
 
     kind = "graded"
     gives = "grades"

@@ -148,6 +148,8 @@ def _check_graded(i: int, layer: f.GradedLayer) -> None:
          f"that rises within 0..{MAX_RAMP}")  # fmt: skip
     if layer.rule is not None:
         _check_votes(i, layer.rule, layer.planes)
+    if layer.kept is not None:
+        _check_kept(i, layer, layer.kept)
 
 
 def _check_output(i: int, layer: f.OutputLayer) -> None:
@@ -191,6 +193,17 @@ def _check_votes(i: int, votes: f.Votes, planes: int) -> None:
         1 <= votes.chance_per_vote <= 65535, f"layer {i} has chance_per_vote {votes.chance_per_vote}, outside 1..65535"
     )
     need(votes.passes in f.PASSES, f"layer {i} has {votes.passes} passes, the format holds 4 or 8")
+
+
+def _check_kept(i: int, layer: f.GradedLayer, kept: f.Kept) -> None:
+    batch = layer.rule.batch if layer.rule is not None else 0
+    shapes = kept.bits.shape, kept.votes.shape
+    need(shapes == ((batch, layer.values), (batch, layer.units)),
+         f"layer {i} keeps samples of shapes {shapes}, a batch of {batch} needs {((batch, layer.values), (batch, layer.units))}: "
+         "take out what it keeps")  # fmt: skip
+    need(0 <= kept.slot < batch, f"layer {i} has slot {kept.slot} next, outside 0..{batch - 1}")
+    most = int(np.abs(kept.votes.astype(np.int64)).max())
+    need(most <= f.MAX_VOTES, f"layer {i} keeps {most} votes of one unit, the format holds {f.MAX_VOTES}")
 
 
 def _way_out(frozen: f.Frozen, i: int) -> str:

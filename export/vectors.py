@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from metabit.export.bits import pack_rows
 from metabit.export.errors import ExportError
 from metabit.export.files.image import sections, write_image
-from metabit.export.frozen import LOWEST, Counters, Frozen, Layer
+from metabit.export.frozen import LOWEST, Counters, Frozen, GradedLayer, Layer
 from metabit.export.oracle import Oracle
 
 
-def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: int = 0) -> bytes:
+def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: int = 0, crc32: bool = False) -> bytes:
     """The file `vectors.npz`, as bytes.
 
     features       uint8 (n, input bytes), inputs of mb_predict, each of another density, so that sums cross every power of two;
@@ -31,7 +31,7 @@ def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: in
     state_changes  uint8 (1 + steps, S), the whole state section before the first step, then the bits that each step changes:
                    np.bitwise_xor.accumulate gives every state. The three learn arrays are absent if no layer learns
 
-    inputs: n, at least 1. steps: at least 0. Raises ExportError otherwise.
+    inputs: n, at least 1. steps: at least 0. Raises ExportError otherwise. crc32: of the image that `write_image` writes so.
     """
     if inputs < 1 or steps < 0:
         raise ExportError(f"vectors of {inputs} inputs and {steps} steps: at least 1 input and 0 steps")
@@ -51,10 +51,10 @@ def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: in
         arrays[f"layer{i - 1}"] = np.array([run[0][i] for run in runs], np.int8)
     if any(layer.learns for layer in frozen.layers) and steps:
         labels = rng.integers(0, frozen.classes, steps)
-        info, states = [], [np.frombuffer(state_of(frozen, oracle), np.uint8)]
+        info, states = [], [np.frombuffer(state_of(frozen, oracle, crc32=crc32), np.uint8)]
         for s, label in enumerate(labels):
             info.append(oracle.learn(given[s % inputs], int(label)))
-            states.append(np.frombuffer(state_of(frozen, oracle), np.uint8))
+            states.append(np.frombuffer(state_of(frozen, oracle, crc32=crc32), np.uint8))
         changes = np.concatenate([states[:1], np.bitwise_xor(states[1:], states[:-1])])
         arrays |= {"learn_labels": labels, "learn_info": np.array(info, np.int64), "state_changes": changes}
     file = io.BytesIO()
@@ -63,19 +63,20 @@ def write_vectors(frozen: Frozen, *, inputs: int = 64, steps: int = 32, seed: in
 
 
 def learned(frozen: Frozen, oracle: Oracle) -> Frozen:
-    """The network with the levels, the head, the generator and the counters that the oracle has now."""
+    """The network with the levels, the head, the kept samples, the generator and the counters that the oracle has now."""
     layers: tuple[Layer, ...] = tuple(
         replace(layer, hidden=h.copy()) for layer, h in zip(frozen.layers, oracle.levels, strict=True)
     )
+    layers = tuple(replace(layer, kept=oracle.kept()) if isinstance(layer, GradedLayer) else layer for layer in layers)
     if oracle.head is not None:
         layers = (*layers[:-1], oracle.head.frozen())
     counters = Counters(oracle.steps, oracle.moved, oracle.flipped)
     return replace(frozen, layers=layers, generator=oracle.generator, counters=counters)
 
 
-def state_of(frozen: Frozen, oracle: Oracle) -> bytes:
-    """The oracle's state as the bytes of the device's state section."""
-    image = write_image(learned(frozen, oracle))
+def state_of(frozen: Frozen, oracle: Oracle, *, crc32: bool = False) -> bytes:
+    """The oracle's state as the bytes of the device's state section. crc32: of the image that `write_image` writes so."""
+    image = write_image(learned(frozen, oracle), crc32=crc32)
     _, (at, size) = sections(image)
     return image[at : at + size]
 

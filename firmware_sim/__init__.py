@@ -20,28 +20,35 @@ image). It is executed instruction by instruction, and every access outside the 
 
 Instruction counts are exact and repeatable. Cycles and milliseconds are estimates for memory without wait states
 (price/cycles.toml) and always come with the name and the error band of their model.
+
+A name is loaded at its first use: the emulator process needs few of them.
 """
 
 from __future__ import annotations
 
-from metabit.firmware_sim.board import Board, boards, load_board
-from metabit.firmware_sim.budgets import Budgets, Check, breaches, check, load_budgets
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from metabit.firmware_sim.build.toolchain import build
-from metabit.firmware_sim.errors import (
-    BoardError,
-    BuildError,
-    DeviceLost,
-    DoesNotFit,
-    FirmwareError,
-    FirmwareFault,
-    MissingExtra,
-    StackUnbounded,
-)
-from metabit.firmware_sim.price.stack import StackBound, stack_bound
-from metabit.firmware_sim.report.cost import Cost
-from metabit.firmware_sim.report.measure import Measurement, Meter, measure
-from metabit.firmware_sim.report.page import Chapter, Comparison, Deployment, Line, Provenance, Report, write_report
-from metabit.firmware_sim.run.emulate import Device, Replies, Reply
+
+if TYPE_CHECKING:
+    from metabit.firmware_sim.board import Board, boards, load_board
+    from metabit.firmware_sim.budgets import Budgets, Check, breaches, check, load_budgets
+    from metabit.firmware_sim.errors import (
+        BoardError,
+        BuildError,
+        DeviceLost,
+        DoesNotFit,
+        FirmwareError,
+        FirmwareFault,
+        MissingExtra,
+        StackUnbounded,
+    )
+    from metabit.firmware_sim.price.stack import StackBound, stack_bound
+    from metabit.firmware_sim.report.cost import Cost
+    from metabit.firmware_sim.report.measure import Measurement, Meter, measure
+    from metabit.firmware_sim.report.page import Chapter, Comparison, Deployment, Line, Provenance, Report, write_report
+    from metabit.firmware_sim.run.emulate import Device, Replies, Reply
 
 __all__ = [
     "Board", "BoardError", "Budgets", "BuildError", "Chapter", "Check", "Comparison", "Cost", "Deployment", "Device",
@@ -49,3 +56,31 @@ __all__ = [
     "Provenance", "Replies", "Reply", "Report", "StackBound", "StackUnbounded", "boards", "breaches", "build",
     "check", "load_board", "load_budgets", "measure", "stack_bound", "write_report",
 ]  # fmt: skip
+
+_MODULES = {
+    "board": ("Board", "boards", "load_board"),
+    "budgets": ("Budgets", "Check", "breaches", "check", "load_budgets"),
+    "errors": (
+        "BoardError", "BuildError", "DeviceLost", "DoesNotFit", "FirmwareError", "FirmwareFault", "MissingExtra",
+        "StackUnbounded",
+    ),
+    "price.stack": ("StackBound", "stack_bound"),
+    "report.cost": ("Cost",),
+    "report.measure": ("Measurement", "Meter", "measure"),
+    "report.page": ("Chapter", "Comparison", "Deployment", "Line", "Provenance", "Report", "write_report"),
+    "run.emulate": ("Device", "Replies", "Reply"),
+}  # fmt: skip
+_HOME = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
+"""Public name -> its module; `build`, which is also the name of a folder, is imported at once."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

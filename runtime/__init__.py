@@ -26,7 +26,7 @@ from metabit.runtime.c_header import guard_header, model_header
 from metabit.runtime.guard import Guard, Report
 from metabit.runtime.inputs import InputError, Inputs, as_uint8, learner
 from metabit.runtime.telling import ModelError
-from metabit.runtime.tickets import Step, Steps, Tickets
+from metabit.runtime.tickets import Step, Steps, Tickets, step_error
 
 __all__ = [
     "Guard", "InputError", "Model", "ModelError", "Report", "Step", "Steps", "as_uint8", "field_sources", "guard_header",
@@ -190,8 +190,12 @@ class Model(Tickets):
     # Verbs
 
     def predict_one(self, x: ArrayLike) -> int:
-        """Returns the class of one input, numbers (features,)."""
-        return int(self.predict_many(np.asarray(x)[None])[0])
+        """Returns the class of one input, numbers (features,).
+
+        It is fastest for an array of the device's integers, or of float32 or float64 where the image has a scale.
+        """
+        label = self._core.predict_one(x)
+        return int(self.predict_many(np.asarray(x)[None])[0]) if label is None else label
 
     def predict_many(self, x: ArrayLike) -> NDArray[np.uint16]:
         """Returns classes, uint16 (n,), of inputs (n, features); uint8 (n, input_size) is taken as the device's bytes."""
@@ -207,6 +211,12 @@ class Model(Tickets):
 
     def learn_one(self, x: ArrayLike, y: int) -> Step:
         """Makes one learning step in place on one input, numbers (features,), and its label."""
+        try:
+            told = self._core.learn_one(x, y)
+        except _core.Fault as fault:
+            raise step_error(fault) from None
+        if told is not None:
+            return tuple.__new__(Step, told)
         return self.learn_many(np.asarray(x)[None], [y]).first
 
     def learn_many(self, x: ArrayLike, y: ArrayLike) -> Steps:
@@ -215,8 +225,7 @@ class Model(Tickets):
         All inputs and labels are checked before the first step. Ctrl-C raises KeyboardInterrupt between two steps, and
         the steps before it stay learned.
         """
-        inputs = self._takes.device(x)
-        return self._learnt(self._core.learn_many, inputs, y)
+        return self._learnt(self._core.learn_many, self._takes.device(x), y)
 
 
 def _model_error(fault: _core.Fault) -> ModelError:

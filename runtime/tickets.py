@@ -16,6 +16,12 @@ from metabit.runtime.telling import Telling
 _FROZEN = "nothing to learn: no layer of this image learns; export it with a learner, metabit export --learner"
 
 
+def step_error(fault: _core.Fault) -> InputError:
+    """The error of a step, from the binding's."""
+    code, sentence = fault.args
+    return InputError(_FROZEN if code == -24 else str(sentence))
+
+
 class Step(NamedTuple):
     """The result of one learning step: the class predicted before it, and the synapses visited, moved and flipped."""
 
@@ -128,7 +134,7 @@ class Tickets(Telling):
         try:
             learn(samples, labels, info)
         except _core.Fault as fault:
-            raise InputError(_FROZEN if fault.args[0] == -24 else str(fault.args[1])) from None
+            raise step_error(fault) from None
         return Steps(info[:, 0], info[:, 1].astype(np.bool_), info[:, 2], info[:, 3], info[:, 4])
 
     def _labels(self, y: ArrayLike, n: int) -> NDArray[np.uint16]:

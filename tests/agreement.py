@@ -35,12 +35,12 @@ def agree_while_learning(frozen: Frozen, x: np.ndarray, labels: np.ndarray) -> t
     return oracle, model
 
 
-def replay_vector(frozen: Frozen, inputs: int, steps: int, seed: int) -> bytes:
+def replay_vector(frozen: Frozen, inputs: int, steps: int, seed: int, crc32: bool = False) -> bytes:
     """The vectors that tests/runtime/replay.c reads: inputs, their scores, and the whole state after each step."""
-    with np.load(io.BytesIO(write_vectors(frozen, inputs=inputs, steps=steps, seed=seed))) as v:
+    with np.load(io.BytesIO(write_vectors(frozen, inputs=inputs, steps=steps, seed=seed, crc32=crc32))) as v:
         x, labels = v["features"], v["learn_labels"] if "learn_labels" in v else []
         states = np.bitwise_xor.accumulate(v["state_changes"])[1:] if len(labels) else []
-        state_size = len(state_of(frozen, Oracle(frozen)))
+        state_size = len(state_of(frozen, Oracle(frozen), crc32=crc32))
         parts = [struct.pack("<5I", len(x), frozen.classes, x.shape[1], len(labels), state_size)]
         parts += [x.tobytes(), v["scores"].astype("<i4").tobytes()]
         infos = v["learn_info"] if len(labels) else []

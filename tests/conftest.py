@@ -22,6 +22,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # One thread for each process: threads of torch that share a core with another test cost three times the CPU in waiting.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Hundreds of tests start a Python program. Each finds the modules that another one compiled, else its start takes twice the time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 for helpers in (".", "export"):  # networks.py; frozen_reference.py. pytest's importlib mode leaves sys.path alone.
     sys.path.insert(0, str(Path(__file__).parent / helpers))
 

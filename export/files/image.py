@@ -11,6 +11,7 @@ from metabit.export.counters import fold_constants
 from metabit.export.errors import ExportError
 from metabit.export.files import image_layout as layout
 from metabit.export.files.image_gates import cuts_record, gates_record, head_record, levels_record, notes_bytes
+from metabit.export.files.image_kept import kept_words
 from metabit.export.files.image_parts import ABSENT, Record, Section
 from metabit.export.files.image_reader import read_image
 from metabit.export.files.image_triples import triples_record
@@ -46,7 +47,9 @@ def sections(image: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
 def write_image(frozen: Frozen, *, crc32: bool = False) -> bytes:
     """The device image of a network. Raises ExportError if a layer exceeds a limit of the format.
 
-    crc32: write the lowest version before 1.5 that holds the network, with the checksums that a device of that time can read.
+    It has version 1.6 if a layer learns by votes, else 1.5.
+    crc32: write the lowest version before 1.5 that holds the network, with the checksums that a device of that time can read. It
+        has no place for the samples that a graded layer keeps: they are left out.
     """
     check_limits(frozen)
     count, c = len(frozen.layers) + (frozen.encode is not None), frozen.counters
@@ -57,7 +60,7 @@ def write_image(frozen: Frozen, *, crc32: bool = False) -> bytes:
         records.append(cuts_record(frozen.encode, constants))
     elif frozen.encode is not None:
         records.append(_encode_record(frozen.encode, constants))
-    records += [_record(layer, constants, state) for layer in frozen.layers]
+    records += [_record(layer, constants, state, keeps=not crc32) for layer in frozen.layers]
     notes = b"" if frozen.notes is None else notes_bytes(frozen.notes)
     notes_offset = constants.add(np.frombuffer(notes, np.uint8))[0] if notes else 0
 
@@ -67,7 +70,8 @@ def write_image(frozen: Frozen, *, crc32: bool = False) -> bytes:
         for head, places, end in records
     )
 
-    minor = _oldest_minor(frozen) if crc32 else layout.MINOR
+    votes = any(isinstance(layer.rule, Votes) for layer in frozen.layers)
+    minor = _oldest_minor(frozen) if crc32 else layout.MINOR_OF_KEPT if votes else layout.MINOR_OF_WORDS
 
     def header(own_sum: int) -> bytes:
         return HEADER.pack(
@@ -102,7 +106,7 @@ def _encode_record(encode: Encode, constants: Section) -> Record:
     return head, [*[ABSENT] * 5, constants.add(encode.thresholds)], (0, 0, encode.channels, *[0] * 6)
 
 
-def _record(layer: Layer, constants: Section, state: Section) -> Record:
+def _record(layer: Layer, constants: Section, state: Section, *, keeps: bool) -> Record:
     if isinstance(layer, GatesLayer):
         return gates_record(layer, constants)
     if isinstance(layer, LevelsLayer):
@@ -111,10 +115,10 @@ def _record(layer: Layer, constants: Section, state: Section) -> Record:
         return head_record(layer, constants, state)
     if isinstance(layer, TriplesLayer):
         return triples_record(layer, constants)
-    return _layer_record(layer, constants, state)
+    return _layer_record(layer, constants, state, keeps=keeps)
 
 
-def _layer_record(layer: Layer, constants: Section, state: Section) -> Record:
+def _layer_record(layer: Layer, constants: Section, state: Section, *, keeps: bool) -> Record:
     lanes, rule = layout.lanes_of(layer.kind == "output", layer.units), layer.rule
     planes = window = 0
     home = state if layer.learns else constants
@@ -131,6 +135,8 @@ def _layer_record(layer: Layer, constants: Section, state: Section) -> Record:
         places[3] = constants.add(np.stack([rule.strengthen, rule.weaken]).astype("<u2"))
     if isinstance(layer, OutputLayer):
         places[4] = constants.add(np.stack([layer.mul, layer.add]).astype("<i4"))
+    if isinstance(layer, GradedLayer) and layer.learns and keeps:
+        places[4] = state.add(kept_words(layer))
     if isinstance(rule, Votes):
         places[5] = constants.add(rule.votes_needed.astype("<u2"))
     head = (

@@ -13,12 +13,14 @@ from metabit.export.errors import ExportError
 from metabit.export.frozen import Integers, Takes
 
 MAGIC = b"MBIT"
-MAJOR, MINOR = 1, 5
+MAJOR, MINOR = 1, 6
 HEADER = struct.Struct("<4sHHIIIIIIIIHHHHHHII4x")
 RECORD = struct.Struct("<BBBBHHBBHIIIIIIIHHHBBBBBB12x")
 STATE = struct.Struct("<IIII")
 MINOR_OF_WORDS = 5
 """First minor version whose checksums are of words, not CRC-32."""
+MINOR_OF_KEPT = 6
+"""First minor version in which the samples of a batch lie in the state."""
 ENCODE, DENSE, OUTPUT, CONV, GRADED, TERNARY = 1, 2, 3, 4, 5, 6
 CUTS, GATES, LEVELS, HEAD, TRIPLES = 7, 8, 9, 10, 11
 KINDS = {"dense": DENSE, "output": OUTPUT, "conv": CONV, "graded": GRADED}

@@ -11,6 +11,7 @@ from metabit.export.counters import PLANES
 from metabit.export.errors import ExportError
 from metabit.export.files import image_layout as layout
 from metabit.export.files.image_gates import READERS, read_cuts, read_notes
+from metabit.export.files.image_kept import read_kept, word_count
 from metabit.export.files.image_parts import Parts
 from metabit.export.files.image_triples import read_triples
 from metabit.export.frozen import Frozen, Layer, Rule, Votes
@@ -88,6 +89,11 @@ class _Reader(Parts):
         fold_home = home if takes == "signs" else "constant"
         fold = self.array(fold_home, fold_at, "<u4", -(-units // 32), planes)
         strengthen, weaken = self.array("constant", tables_at, "<u2", 2, 2 ** (k - 1) if learns else 0)
+        kept = None
+        if graded and learns and scores_at:
+            size = depth * inputs, units, 32 * slots
+            kept = read_kept(self.array("state", scores_at, "<u4", word_count(*size)), *size)
+            scores_at = 0
         mul, add = self.array("constant", scores_at, "<i4", 2, units if kind == layout.OUTPUT else 0)
         needed = self.array(
             "constant", needed_at, "<u2", frozen.MAX_VOTES * 32 * slots * depth + 1 if graded and learns else 0
@@ -109,6 +115,6 @@ class _Reader(Parts):
             return frozen.ConvLayer(hidden, k, takes, theta, geometry)
         if graded:
             votes = Votes(strengthen, weaken, dose, needed, chance, passes, 32 * slots) if learns else None
-            return frozen.GradedLayer(hidden, k, theta, low, high, depth, votes)
+            return frozen.GradedLayer(hidden, k, theta, low, high, depth, votes, kept)
         ste_window = 2 * window if takes == "signs" else window
         return frozen.DenseLayer(hidden, k, takes, theta, ste_window, rule, kind == layout.TERNARY)

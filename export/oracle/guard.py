@@ -80,7 +80,6 @@ class Guard:
             self.ends += 1
             if self.kept is not None:
                 self.network = copy.deepcopy(self.kept)
-                self.network.kept, self.network.voted = [], 0  # the samples of a batch are no part of the state
             ended = STOPPED if self.kept is None else ROLLED_BACK
             self.begin(0, ended, LABELS if self.low > self.patience else FORGOT)
         elif (

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
-from metabit.export.frozen import Frozen, GradedLayer
-from metabit.export.oracle.forward import Ints, grades, planes_on, signs, unsure
+from metabit.export.frozen import Frozen, GradedLayer, Kept
+from metabit.export.oracle.forward import Ints, grades, signs, unsure
 from metabit.export.oracle.network import Gates
 from metabit.export.oracle.visits import Done, softmax_error
 
@@ -24,25 +24,26 @@ class Step(NamedTuple):
     flipped: int
 
 
-class Kept(NamedTuple):
-    """A sample whose votes have not yet been counted for every input."""
-
-    on: Ints
-    """(K,), 0..P planes on for each input of the graded layer."""
-    votes: Ints
-    """(N,), 1..3 votes up, -1..-3 votes down, 0 for a unit that does not vote."""
-
-
 class Oracle(Gates):
     """A network that predicts and learns exactly as the device does, by whatever rule it has.
 
-    ``kept``: the last samples in which some unit voted, at most a batch. ``voted``: number of all such samples, modulo the batch.
+    ``slot``, ``bits`` and ``votes`` are those of `Kept`, bool (0, 0) and int8 (0, 0) where no layer learns by votes.
     """
 
     def __init__(self, frozen: Frozen) -> None:
         super().__init__(frozen)
-        self.kept: list[Kept] = []
-        self.voted = 0
+        self.slot, self.bits, self.votes = 0, np.zeros((0, 0), np.bool_), np.zeros((0, 0), np.int8)
+        for layer in frozen.layers:
+            if isinstance(layer, GradedLayer) and layer.rule is not None:
+                batch, kept = layer.rule.batch, layer.kept
+                self.slot = kept.slot if kept else 0
+                self.bits = kept.bits.copy() if kept else np.zeros((batch, layer.values), np.bool_)
+                self.votes = kept.votes.copy() if kept else np.zeros((batch, layer.units), np.int8)
+
+    def kept(self) -> Kept | None:
+        """The samples whose votes are still to be counted; None without one."""
+        some = self.slot or self.votes.any() or self.bits.any()
+        return Kept(self.slot, self.bits.copy(), self.votes.copy()) if some else None
 
     def learn(self, features: NDArray[Any], label: int) -> Step:
         """Learns one sample, in place. features: as `forward`; label: 0..C-1.
@@ -117,16 +118,18 @@ class Oracle(Gates):
         for i in np.flatnonzero(error):
             votes[i] = -np.sign(error[i]) * ((3 * int(rates[i]) + self.draw()) >> 16)
         if votes.any():
-            self.kept = [*self.kept, Kept(planes_on(layer, x), votes)][-rule.batch :]
-            self.count(index, np.arange(self.voted, layer.inputs, rule.batch), done)
-            self.voted = (self.voted + 1) % rule.batch
+            self.bits[self.slot], self.votes[self.slot] = x > 0, votes
+            self.count(index, np.arange(self.slot, layer.inputs, rule.batch), done)
+            self.slot = (self.slot + 1) % rule.batch
         return True
 
     def count(self, index: int, inputs: Ints, done: Done) -> None:
         """Counts the votes of all kept samples for these inputs, ascending, and visits synapses."""
         layer = self.net.layers[index]
         assert isinstance(layer, GradedLayer) and layer.rule is not None
-        on, votes = (np.array(part) for part in zip(*self.kept, strict=True))  # (kept, K), (kept, N)
+        some = self.votes.any(1)  # slots with a sample
+        on = self.bits[some].reshape(-1, layer.planes, layer.inputs).sum(1, dtype=np.int64)  # (samples, K)
+        votes = self.votes[some].astype(np.int64)  # (samples, N)
         number, up = np.abs(votes).T @ on[:, inputs], votes.T @ on[:, inputs]
         beyond = np.minimum(16 * np.abs(up) - layer.rule.votes_needed[number], 65535)
         for first in range(0, len(beyond), 32):

@@ -5,30 +5,27 @@ The compiler is zig's clang, which the `firmware` extra brings along, or arm-non
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
 import shutil
 import string
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from metabit import runtime
-from metabit.export import Cuts, DenseLayer, Frozen, read_image
 from metabit.firmware_sim.board import Board
 from metabit.firmware_sim.budgets import load_budgets
 from metabit.firmware_sim.build.cache import cache_dir, digest, write_whole
 from metabit.firmware_sim.build.elf import Program
-from metabit.firmware_sim.errors import BoardError, BuildError, DoesNotFit, require
+from metabit.firmware_sim.build.native import FIRMWARE, run_compiler, zig, zig_version
+from metabit.firmware_sim.errors import BoardError, BuildError, DoesNotFit
+
+if TYPE_CHECKING:
+    from metabit.export import Frozen
 
 Compiler = Literal["zig", "gcc"]
 
-FIRMWARE = Path(__file__).parent / "firmware"
 _GCC = "arm-none-eabi-gcc"
 _COMMON = (
     "-std=c99", "-g", "-ffreestanding", "-ffunction-sections", "-fdata-sections", "-fomit-frame-pointer",
@@ -66,6 +63,8 @@ def build(
     Raises:
         ModelError: the image is damaged. DoesNotFit: the board has too little memory. BuildError: the compiler failed.
     """
+    from metabit import runtime
+
     blob = image if isinstance(image, bytes) else Path(image).read_bytes()
     model = runtime.Model(blob)
     sizes = {
@@ -90,6 +89,8 @@ def build(
 
 def left_out(image: bytes | Frozen, mode: Literal["learn", "infer"] = "learn") -> tuple[str, ...]:
     """Return the macros (metabit.h, "Build") of the library parts that an image does not need."""
+    from metabit.export import Cuts, DenseLayer, Frozen, read_image
+
     network = image if isinstance(image, Frozen) else read_image(image)
     layers = network.layers
     kinds = {layer.kind for layer in layers}
@@ -138,10 +139,9 @@ def compile_elf(
     own = {source: _defines(given) for source, given in (apart or {}).items()}
     headers = [path for directory in include_dirs for path in sorted(directory.glob("*.h"))]
     siblings = [path for directory in {s.parent for s in sources} for path in sorted(directory.glob("*.[hi]*"))]
-    key = digest(
-        version, *command, *(flag for given in own.values() for flag in given), _linker_script(board, stack_size),
-        *(path.read_bytes() for path in (*sources, *headers, *siblings)), *(files or {}).values(),
-    )  # fmt: skip
+    library = digest(version, *command, *(path.read_bytes() for path in (*sources, *headers, *siblings)))
+    flags = (flag for given in own.values() for flag in given)
+    key = digest(library, *flags, _linker_script(board, stack_size), *(files or {}).values())
     target = cache_dir() / "elf" / f"{board.name}-{key[:20]}.elf"
     if not target.exists():
         includes = [f"-I{path}" for path in include_dirs]
@@ -149,35 +149,16 @@ def compile_elf(
             place = Path(temporary)
             for name, blob in (files or {}).items():
                 (place / name).write_bytes(blob)
-            _link([*command, *includes], sources, own, board, stack_size, place, compiler)
+            _link([*command, *includes], sources, own, board, stack_size, place, compiler, library)
             Program.read(place / "firmware.elf").check(board, floats)
             write_whole(target, (place / "firmware.elf").read_bytes())
-    return target
-
-
-def host_library(source: Path, headers: Sequence[Path] = ()) -> Path:
-    """Compile one C file that needs no libc into a shared library for this machine, with zig."""
-    require("ziglang")
-    system = {"darwin": "macos", "win32": "windows"}.get(sys.platform, "linux")
-    machine = {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
-    flags = ["-target", f"{machine}-{system}-none", "-O2", "-std=c99", "-shared", "-fPIC", "-nostdlib", "-fno-builtin"]
-    flags += ["-fno-sanitize=undefined", "-fno-stack-protector", "-Wall", "-Wextra"]
-    suffix = {"macos": ".dylib", "windows": ".dll"}.get(system, ".so")
-    key = digest(importlib.metadata.version("ziglang"), *flags, *(p.read_bytes() for p in (source, *headers)))
-    target = cache_dir() / "host" / f"{source.stem}-{key[:20]}{suffix}"
-    if not target.exists():
-        with tempfile.TemporaryDirectory(prefix="metabit-") as temporary:
-            output = Path(temporary) / target.name
-            _run([*_zig(), *flags, str(source), "-o", str(output)], Path(temporary))
-            write_whole(target, output.read_bytes())
     return target
 
 
 def compiler_version(compiler: Compiler = "zig") -> str:
     """Return name and version of a compiler. Raises BuildError or MissingExtra if it is not installed."""
     if compiler == "zig":
-        require("ziglang")
-        return "zig " + importlib.metadata.version("ziglang")
+        return f"zig {zig_version()}"
     if shutil.which(_GCC) is None:
         raise BuildError(f"{_GCC} is not on PATH; the default compiler, zig, comes with metabit's firmware extra")
     done = subprocess.run([_GCC, "-dumpfullversion"], capture_output=True, text=True, check=True)
@@ -192,11 +173,7 @@ def compile_command(board: Board, compiler: Compiler = "zig", opt: str = "-Os") 
         return [_GCC, *core.gcc_flags, opt, *_COMMON, *by_hand]
     target = ["-target", core.zig_target, f"-mcpu={core.zig_cpu}"]
     # zig turns UBSan on by default; its calls would need a library that the firmware does not have.
-    return [*_zig(), *target, *_ZIG_OPT.get(opt, (opt,)), "-fno-sanitize=undefined", *_COMMON, *by_hand]
-
-
-def _zig() -> list[str]:
-    return [sys.executable, "-m", "ziglang", "cc"]
+    return [*zig(), *target, *_ZIG_OPT.get(opt, (opt,)), "-fno-sanitize=undefined", *_COMMON, *by_hand]
 
 
 def _defines(values: Mapping[str, int]) -> list[str]:
@@ -211,24 +188,34 @@ def _link(
     stack_size: int,
     place: Path,
     compiler: Compiler,
+    key: str,
 ) -> None:
-    """Write place/firmware.elf. apart: flags of the sources that have flags of their own."""
-    objects: list[str] = []
+    """Write place/firmware.elf. apart: flags of the sources that have flags of their own. key: of what all others depend on."""
+    shared = [source for source in sources if source.suffix != ".S" and source not in apart]
+    by_name = compiler == "gcc" and len({source.stem for source in shared}) == len(shared)
+    made = _gcc_objects(command, shared, key, place) if by_name else {source: source for source in shared}
     for source in sources:
-        if source.suffix == ".S" or source in apart:
+        if source not in made:
             # Compiled by itself: its include path names this image, so the compiler's cache could not be used for the others.
-            objects.append(str(place / f"{source.stem}.o"))
-            _run([*command, f"-I{place}", *apart.get(source, ()), "-c", str(source), "-o", objects[-1]], place)
-        else:
-            objects.append(str(source))
+            made[source] = place / f"{source.stem}.o"
+            words = [*command, f"-I{place}", *apart.get(source, ()), "-c", str(source), "-o", str(made[source])]
+            run_compiler(words, place)
+    objects = [str(made[source]) for source in sources]
     # -n: without it GNU ld places the ELF header below the vector table, where the boot loader lies.
-    libraries = ["-nostdlib", "-lgcc", "-Wl,-n"] if compiler == "gcc" else []
+    libraries = ["-nostdlib", *(["-lgcc", "-Wl,-n"] if compiler == "gcc" else [])]
 
     def link(target: Board) -> None:
         script = place / "link.ld"
         script.write_text(_linker_script(target, stack_size), encoding="utf-8")
-        linker = ["-Wl,--gc-sections", "-Wl,-e,Reset_Handler", "-T", str(script)]
-        _run([*command, *linker, *objects, *libraries, "-o", str(place / "firmware.elf")], place)
+        words = [*command, "-Wl,--gc-sections", "-Wl,-e,Reset_Handler", "-T", str(script), *objects]
+        output = ["-o", str(place / "firmware.elf")]
+        try:
+            run_compiler([*words, *libraries, *output], place)
+        except BuildError as error:
+            if compiler == "gcc" or "undefined symbol" not in str(error):
+                raise
+            # The core lacks an instruction. zig's library has a function for it, but takes seconds to compile the first time.
+            run_compiler([*words, *output], place)
 
     try:
         link(board)
@@ -238,6 +225,16 @@ def _link(
         # Link again without limits, to name the memory that the program needs.
         link(replace(board, flash=replace(board.flash, size=_UNLIMITED), ram=replace(board.ram, size=_UNLIMITED)))
         raise _does_not_fit(Program.read(place / "firmware.elf"), board) from None
+
+
+def _gcc_objects(command: list[str], sources: Sequence[Path], key: str, place: Path) -> dict[Path, Path]:
+    """Compile sources, or find their objects in the cache: unlike zig, gcc has none of its own."""
+    objects = {source: cache_dir() / "gcc" / key[:20] / f"{source.stem}.o" for source in sources}
+    if not all(path.exists() for path in objects.values()):
+        run_compiler([*command, "-c", *map(str, sources)], place)
+        for path in objects.values():
+            write_whole(path, (place / path.name).read_bytes())
+    return objects
 
 
 def _does_not_fit(program: Program, board: Board) -> DoesNotFit:
@@ -260,13 +257,3 @@ def _linker_script(board: Board, stack_size: int) -> str:
         ram_size=board.ram.size,
         stack_size=stack_size,
     )
-
-
-def _run(command: list[str], cwd: Path) -> None:
-    cache = cache_dir()
-    places = {"ZIG_GLOBAL_CACHE_DIR": str(cache / "zig"), "ZIG_LOCAL_CACHE_DIR": str(cache / "zig-local")}
-    done = subprocess.run(command, cwd=cwd, env={**os.environ, **places}, capture_output=True, text=True)
-    if done.returncode != 0:
-        lines = done.stderr.splitlines()
-        errors = [line for line in lines if "error" in line or "overflowed" in line]
-        raise BuildError("the compiler refused:\n" + "\n".join((errors or lines)[:20]))

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from metabit.firmware_sim.board import Board
 from metabit.firmware_sim.budgets import Budgets, load_budgets
+from metabit.firmware_sim.build.native import hook_library
 from metabit.firmware_sim.errors import DeviceLost, FirmwareError, FirmwareFault, require_installed
 from metabit.firmware_sim.run.protocol import LEARN, PREDICT, REPLY, receive, send
 from metabit.runtime import InputError, as_uint8
@@ -127,6 +128,7 @@ class Device:
         try:
             answer, _ = self._ask(
                 {
+                    "hook": str(hook_library()),
                     "unicorn_cpu": board.core.unicorn_cpu,
                     "dsp": board.core.dsp,
                     "cycle_model": board.cycle_model,

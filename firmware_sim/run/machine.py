@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import ctypes as c
 import mmap
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabit.firmware_sim.build.elf import Program
-from metabit.firmware_sim.build.toolchain import FIRMWARE, host_library
 from metabit.firmware_sim.errors import FirmwareFault, require
 from metabit.firmware_sim.price.cycles import Pricer, load_model
 from metabit.firmware_sim.run import structs
 from metabit.firmware_sim.run.protocol import LEARN, PHASES, REPLY
 from metabit.firmware_sim.run.structs import Block, DeviceState
 
-_HOOK = Path(__file__).parent / "hook.c"
 _SYSTEM_CONTROL, _CPACR = 0xE000E000, 0xD88
 _PORT_EXCEPTION = 0xDEAD  # PORT_EXCEPTION of port.h
 _BLOCKS = 1 << 16
@@ -62,7 +59,7 @@ class Machine:
         self._keep: list[Any] = []  # memory and callbacks that native code points to must stay alive
         self._unicorn, self._arm = require("unicorn"), require("unicorn.arm_const")
         self._pricer = Pricer(load_model(spec["cycle_model"]))
-        self._hook = c.CDLL(str(host_library(_HOOK, [_HOOK.with_suffix(".h"), FIRMWARE / "port_registers.h"])))
+        self._hook = c.CDLL(spec["hook"])
         structs.check_layout(self._hook)
         self.uc = self._unicorn.Uc(
             self._unicorn.UC_ARCH_ARM, self._unicorn.UC_MODE_THUMB, getattr(self._arm, spec["unicorn_cpu"])

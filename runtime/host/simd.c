@@ -10,49 +10,39 @@
 #define PORTABLE_FULL_ADD(high, low, a, b, c) MB_FULL_ADD_OF(LANES, high, low, a, b, c)
 #define PORTABLE_EIGHT(...) MB_ADD_EIGHT_OF(LANES, __VA_ARGS__)
 #define VECTOR(bytes) __attribute__((vector_size(bytes), may_alias))
-#define BASELINE /* no attribute: every processor of this architecture runs it */
 
 static const uint64_t ALL[2] = {0, ~(uint64_t)0}; /* ALL[b]: bit b in every lane, by one load */
 
 #define LANES uint64_t
-#define TARGET BASELINE
+#define TARGET MB_BASELINE
 #define NAME(x) x##_words
 #define FULL_ADD PORTABLE_FULL_ADD
 #define ADD_EIGHT PORTABLE_EIGHT
 #include "dense.inc"
 
-#if defined(__GNUC__) && defined(__x86_64__)
-#define X86 1
-#include <immintrin.h>
-#elif defined(__GNUC__) && defined(__ARM_NEON)
-#define NEON 1
-#endif
-
-#ifdef NEON
+#ifdef MB_NEON_CODE
 typedef uint64_t v16 VECTOR(16);
 #define LANES v16
-#define TARGET BASELINE
+#define TARGET MB_BASELINE
 #define NAME(x) x##_neon
 #define FULL_ADD PORTABLE_FULL_ADD
 #define ADD_EIGHT PORTABLE_EIGHT
 #include "dense.inc"
 #endif
 
-#ifdef X86
-#define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt")))
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi2,avx512vpopcntdq,bmi,bmi2,popcnt")))
+#ifdef MB_X86
 typedef uint64_t v16 VECTOR(16);
 typedef uint64_t v32 VECTOR(32);
 typedef uint64_t v64 VECTOR(64);
 
 #define LANES v16
-#define TARGET AVX2
+#define TARGET MB_AVX2_CODE
 #define NAME(x) x##_avx2_16
 #define FULL_ADD PORTABLE_FULL_ADD
 #define ADD_EIGHT PORTABLE_EIGHT
 #include "dense.inc"
 #define LANES v32
-#define TARGET AVX2
+#define TARGET MB_AVX2_CODE
 #define NAME(x) x##_avx2_32
 #define FULL_ADD PORTABLE_FULL_ADD
 #define ADD_EIGHT PORTABLE_EIGHT
@@ -80,19 +70,19 @@ typedef uint64_t v64 VECTOR(64);
     } while (0)
 
 #define LANES v16
-#define TARGET AVX512
+#define TARGET MB_AVX512_CODE
 #define NAME(x) x##_avx512_16
 #define FULL_ADD(high, low, a, b, c) TERNARY(_mm_ternarylogic_epi64, __m128i, high, low, a, b, c)
 #define ADD_EIGHT TERNARY_EIGHT
 #include "dense.inc"
 #define LANES v32
-#define TARGET AVX512
+#define TARGET MB_AVX512_CODE
 #define NAME(x) x##_avx512_32
 #define FULL_ADD(high, low, a, b, c) TERNARY(_mm256_ternarylogic_epi64, __m256i, high, low, a, b, c)
 #define ADD_EIGHT TERNARY_EIGHT
 #include "dense.inc"
 #define LANES v64
-#define TARGET AVX512
+#define TARGET MB_AVX512_CODE
 #define NAME(x) x##_avx512_64
 #define FULL_ADD(high, low, a, b, c) TERNARY(_mm512_ternarylogic_epi64, __m512i, high, low, a, b, c)
 #define ADD_EIGHT TERNARY_EIGHT
@@ -110,11 +100,11 @@ static uint16_t *list_bits(const uint32_t *bits, uint32_t words, const uint16_t 
     return list;
 }
 
-#ifdef X86
+#ifdef MB_X86
 typedef uint16_t v8 VECTOR(16);
 
 /* Appends the bits of one byte at a time. A branch for each bit would often be mispredicted. */
-AVX2 static uint16_t *list_bits_popcnt(const uint32_t *bits, uint32_t words, const uint16_t *bytes, uint16_t *list)
+MB_AVX2_CODE static uint16_t *list_bits_popcnt(const uint32_t *bits, uint32_t words, const uint16_t *bytes, uint16_t *list)
 {
     v8 base = {0};
     for (uint32_t i = 0; i < words; i++) {
@@ -133,7 +123,7 @@ AVX2 static uint16_t *list_bits_popcnt(const uint32_t *bits, uint32_t words, con
     return list;
 }
 
-AVX512 static uint16_t *list_bits_compress(const uint32_t *bits, uint32_t words, const uint16_t *bytes, uint16_t *list)
+MB_AVX512_CODE static uint16_t *list_bits_compress(const uint32_t *bits, uint32_t words, const uint16_t *bytes, uint16_t *list)
 {
     (void)bytes;
     const __m512i step = _mm512_set1_epi16(32);
@@ -150,9 +140,9 @@ AVX512 static uint16_t *list_bits_compress(const uint32_t *bits, uint32_t words,
 
 /// Scores ///
 
-#ifdef X86
+#ifdef MB_X86
 /* x [pitch] = the activations as a row. Returns how many of them are on. */
-AVX2 static uint32_t make_row(const mb_wide_layer *c, const uint32_t *bits, uint64_t *x)
+MB_AVX2_CODE static uint32_t make_row(const mb_wide_layer *c, const uint32_t *bits, uint64_t *x)
 {
     const uint32_t words = MB_WORDS(c->of->inputs);
     uint64_t active = 0;
@@ -175,7 +165,7 @@ static inline int32_t score(const mb_wide_layer *c, uint32_t unit, uint64_t both
     return a * l->own.scores[unit] + l->own.scores[l->units + unit];
 }
 
-AVX2 static void scores_popcnt(const mb_wide_layer *c, const uint32_t *bits, uint64_t *x, int32_t *scores)
+MB_AVX2_CODE static void scores_popcnt(const mb_wide_layer *c, const uint32_t *bits, uint64_t *x, int32_t *scores)
 {
     const uint32_t active = make_row(c, bits, x);
     const uint64_t *row = (const uint64_t *)(const void *)c->sign;
@@ -189,7 +179,7 @@ AVX2 static void scores_popcnt(const mb_wide_layer *c, const uint32_t *bits, uin
     }
 }
 
-AVX512 static void scores_vpopcnt(const mb_wide_layer *c, const uint32_t *bits, uint64_t *x, int32_t *scores)
+MB_AVX512_CODE static void scores_vpopcnt(const mb_wide_layer *c, const uint32_t *bits, uint64_t *x, int32_t *scores)
 {
     const uint32_t active = make_row(c, bits, x);
     const uint64_t *row = (const uint64_t *)(const void *)c->sign;
@@ -205,86 +195,29 @@ AVX512 static void scores_vpopcnt(const mb_wide_layer *c, const uint32_t *bits, 
 }
 #endif
 
-/// Input bits ///
-
-/* As mb_encode, for features that are one pixel. GE32(x, t): bit f is x[f] >= t[f], for 32 features. */
-#define ENCODER(name, target, GE32)                                                             \
-    target static void name(const mb_layer *l, const uint8_t *features, uint32_t *bits)         \
-    {                                                                                           \
-        uint64_t word = 0; /* its low `lane` bits are not stored yet */                                \
-        uint32_t lane = 0;                                                                      \
-        for (uint32_t plane = 0; plane < l->units; plane += l->inputs) {                        \
-            const uint8_t *t = l->own.thresholds + plane;                                           \
-            uint32_t f = 0;                                                                     \
-            for (; f + 32u <= l->inputs; f += 32u) {                                            \
-                word |= (uint64_t)GE32(features + f, t + f) << lane;                            \
-                *bits++ = (uint32_t)word;                                                       \
-                word >>= 32;                                                                    \
-            }                                                                                   \
-            for (; f < l->inputs; f++) {                                                        \
-                word |= (uint64_t)(features[f] >= t[f]) << lane;                                \
-                if (++lane == 32u) {                                                            \
-                    *bits++ = (uint32_t)word;                                                   \
-                    word = 0;                                                                   \
-                    lane = 0;                                                                   \
-                }                                                                               \
-            }                                                                                   \
-        }                                                                                       \
-        if (lane != 0) {                                                                        \
-            *bits = (uint32_t)word;                                                             \
-        }                                                                                       \
-    }
-
-/* Bit f is x[f] >= t[f], for 8 bytes. Where the high bits differ they decide; elsewhere the low seven bits do, by a borrow. */
-static inline uint32_t ge_8(const uint8_t *x, const uint8_t *t)
-{
-    const uint64_t high = 0x8080808080808080u;
-    uint64_t a, b;
-    memcpy(&a, x, 8);
-    memcpy(&b, t, 8);
-    const uint64_t ge = ((a & ~b) | (~(a ^ b) & ((a | high) - (b & ~high)))) & high;
-    return (uint32_t)(((ge >> 7) * 0x0102040810204080u) >> 56);
-}
-
-static inline uint32_t ge_32_words(const uint8_t *x, const uint8_t *t)
-{
-    return ge_8(x, t) | ge_8(x + 8, t + 8) << 8 | ge_8(x + 16, t + 16) << 16 | ge_8(x + 24, t + 24) << 24;
-}
-
-ENCODER(encode_words, BASELINE, ge_32_words)
-
-#ifdef X86
-/* x >= t exactly where max(x, t) is x. */
-AVX2 static inline uint32_t ge_32_avx2(const uint8_t *x, const uint8_t *t)
-{
-    const __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)x);
-    const __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)t);
-    return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(a, b), a));
-}
-
-ENCODER(encode_avx2, AVX2, ge_32_avx2)
-#endif
-
 /// Sets ///
 
-#define ABSENT {NULL, NULL, NULL, NULL}, NULL, NULL, NULL
-
 const mb_kernels mb_kernel_sets[MB_VECTORS] = {
-    [MB_NO_VECTORS] = {"none", ABSENT},
-    [MB_VECTORS_U64] = {"words", {dense_words, NULL, NULL, NULL}, list_bits, NULL, encode_words},
-#ifdef NEON
-    [MB_NEON] = {"neon", {NULL, dense_neon, NULL, NULL}, list_bits, NULL, encode_words},
-#else
-    [MB_NEON] = {"neon", ABSENT},
+    [MB_NO_VECTORS] = {.name = "none"},
+    [MB_VECTORS_U64] = {.name = "words", .dense = {dense_words}, .sums = {sums_words}, .list = list_bits, MB_FINISH_OF(words, words)},
+    [MB_NEON] = {.name = "neon",
+#ifdef MB_NEON_CODE
+                 .dense = {NULL, dense_neon}, .sums = {NULL, sums_neon}, .list = list_bits, MB_FINISH_OF(words, neon)
 #endif
-#ifdef X86
-    [MB_AVX2] = {"avx2", {NULL, dense_avx2_16, dense_avx2_32, NULL}, list_bits_popcnt, scores_popcnt, encode_avx2},
-    [MB_AVX512] = {"avx512", {NULL, dense_avx512_16, dense_avx512_32, dense_avx512_64}, list_bits_compress, scores_vpopcnt,
-                   encode_avx2},
-#else
-    [MB_AVX2] = {"avx2", ABSENT},
-    [MB_AVX512] = {"avx512", ABSENT},
+    },
+    [MB_AVX2] = {.name = "avx2",
+#ifdef MB_X86
+                 .dense = {NULL, dense_avx2_16, dense_avx2_32}, .sums = {NULL, sums_avx2_16, sums_avx2_32}, .list = list_bits_popcnt,
+                 .scores = scores_popcnt, MB_FINISH_OF(avx2, avx2)
 #endif
+    },
+    [MB_AVX512] = {.name = "avx512",
+#ifdef MB_X86
+                   .dense = {NULL, dense_avx512_16, dense_avx512_32, dense_avx512_64},
+                   .sums = {NULL, sums_avx512_16, sums_avx512_32, sums_avx512_64}, .list = list_bits_compress,
+                   .scores = scores_vpopcnt, MB_FINISH_OF(avx2, avx512)
+#endif
+    },
 };
 
 const char *mb_vectors_name(mb_vectors vectors)
@@ -297,7 +230,7 @@ int mb_vectors_runs(mb_vectors vectors)
     if (vectors != MB_NO_VECTORS && mb_kernel_sets[vectors].list == NULL) {
         return 0;
     }
-#ifdef X86
+#ifdef MB_X86
     __builtin_cpu_init();
     const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
                      __builtin_cpu_supports("popcnt");

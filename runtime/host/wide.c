@@ -1,6 +1,7 @@
 /* Copies of the weights for a host's vectors, and the functions that the library calls for them. */
 #include <string.h>
 
+#include "head.h"
 #include "simd.h"
 
 /// Memory ///
@@ -12,6 +13,7 @@ struct mb_wide {
     uint16_t *bytes; /* [256][8]: for each byte the positions of its set bits */
     uint16_t *list;  /* as the arena's, and SLACK entries */
     void *carry;     /* [max K / 16 + 8] vectors; also one row of an output layer */
+    uint32_t *planes; /* [MB_PLANES_MAX] vectors: sums of a block of gates */
     mb_layer layers[MB_MAX_LAYERS];
     mb_wide_layer copies[MB_MAX_LAYERS];
 };
@@ -24,34 +26,58 @@ static void *take(uint8_t *memory, size_t *used, size_t bytes)
     return p;
 }
 
-/* Chooses a layer's kernels and takes memory for its copy. Returns 1 if the set runs this layer, 0 if the library does. A dense
- * layer gets the widest vectors, or the narrowest that hold all its units. */
+/* Takes a layer's copy, with the widest vectors, or the narrowest that hold all its units. rows: vectors of folded constants. */
+static void take_vectors(const mb_kernels *set, const mb_layer *l, mb_wide_layer *c, uint32_t rows, uint8_t *memory, size_t *used)
+{
+    c->vector = 0;
+    for (unsigned w = 4u; w-- > 0;) {
+        const uint32_t bytes = 8u << w, bits = 8u * bytes;
+        if (set->dense[w] != NULL && (c->vector == 0 || l->units <= bits)) {
+            c->vector = bytes;
+            c->dense = set->dense[w];
+            c->sums = set->sums[w];
+        }
+    }
+    const size_t blocks = (l->units + 8u * c->vector - 1u) / (8u * c->vector);
+    c->sign = take(memory, used, blocks * (l->inputs + 1u) * c->vector);
+    c->fold = take(memory, used, blocks * rows * c->vector);
+}
+
+/* Chooses a layer's kernels and takes memory for its copy. Returns 1 if the set runs this layer, 0 if the library does. */
 static int plan_layer(const mb_kernels *set, const mb_layer *l, mb_wide_layer *c, uint8_t *memory, size_t *used)
 {
-    if (l->input != MB_ON_OFF && l->input != MB_PLUS_MINUS) {
-        return 0;
-    }
-    if (l->kind == MB_DENSE) {
-        c->vector = 0;
-        for (unsigned w = 4u; w-- > 0;) {
-            const uint32_t bytes = 8u << w, bits = 8u * bytes;
-            if (set->dense[w] != NULL && (c->vector == 0 || l->units <= bits)) {
-                c->vector = bytes;
-                c->dense = set->dense[w];
-            }
-        }
-        const size_t blocks = (l->units + 8u * c->vector - 1u) / (8u * c->vector);
-        c->sign = take(memory, used, blocks * (l->inputs + 1u) * c->vector);
-        c->fold = take(memory, used, blocks * l->planes * c->vector);
+    const int bits = l->input == MB_ON_OFF || l->input == MB_PLUS_MINUS;
+    switch (l->kind) {
+    case MB_CUTS:
+        c->sign = l->shared ? take(memory, used, (size_t)l->units << l->input) : NULL;
         return 1;
-    }
-    if (l->kind == MB_OUTPUT && set->scores != NULL) {
+    case MB_GATES:
+        take_vectors(set, l, c, 0, memory, used);
+        c->pitch = (l->units + 31u) & ~31u;
+        c->fold = take(memory, used, 6u * sizeof(int32_t) * c->pitch);
+        return 1;
+    case MB_LEVELS:
+        c->sign = take(memory, used, l->units * l->inputs);
+        c->fold = take(memory, used, l->units * sizeof(int32_t));
+        return 1;
+    case MB_HEAD:
+        return 1;
+    case MB_DENSE:
+        if (bits) {
+            take_vectors(set, l, c, l->planes, memory, used);
+        }
+        return bits;
+    case MB_OUTPUT:
+        if (!bits || set->scores == NULL) {
+            return 0;
+        }
         c->pitch = (l->inputs + 64u * ROW - 1u) / (64u * ROW) * ROW;
         c->sign = take(memory, used, (size_t)l->units * c->pitch * 8u);
         c->fold = take(memory, used, (size_t)l->units * 4u);
         return 1;
+    default:
+        return l->kind == MB_ENCODE && l->channels == 0;
     }
-    return l->kind == MB_ENCODE && set->encode != NULL && l->channels == 0;
 }
 
 /// Copies ///
@@ -90,12 +116,71 @@ static void copy_word(const mb_wide_layer *c, uint32_t r, uint32_t j)
     ((mb_word *)(void *)c->sign)[(r / words * (l->inputs + 1u) + j) * words + r % words] = w;
 }
 
+/* Copies level [unit][input] of an output of levels; the last of a row is the offset. */
+static void copy_level(const mb_wide_layer *c, uint32_t unit, uint32_t input)
+{
+    const mb_layer *l = c->of;
+    const mb_word *const stream = (const mb_word *)(const void *)l->levels;
+    mb_level_reader reader = mb_levels_from(stream, (unit * (l->inputs + 1u) + input) * l->bits);
+    const int32_t level = mb_next_level(&reader, l->bits);
+    if (input == l->inputs) {
+        ((int32_t *)(void *)c->fold)[unit] = 32 * level;
+    } else {
+        ((int8_t *)c->sign)[unit * l->inputs + input] = (int8_t)level;
+    }
+}
+
+/* Copies the constants of gates, and those of a head that follows. */
+static void copy_constants(const mb_wide_layer *c)
+{
+    const mb_layer *const l = c->of, *const next = l + 1;
+    int32_t *const to = (int32_t *)(void *)c->fold;
+    const mb_short *const mul = (const mb_short *)(const void *)l->tables, *const scale = (const mb_short *)(const void *)next->tables;
+    for (uint32_t i = 0; i < l->units; i++) {
+        to[i] = mul[i];
+        to[c->pitch + i] = (int32_t)l->fold[i];
+        for (uint32_t n = 0; next->kind == MB_HEAD && n < 3u; n++) { /* gate_mul, gate_add, z_mul */
+            to[(n + 2u) * c->pitch + i] = scale[n * l->units + i];
+        }
+        to[5u * c->pitch + i] = next->kind == MB_HEAD ? (int32_t)next->fold[i] : 0;
+    }
+}
+
+static void copy_layer(const mb_wide_layer *c)
+{
+    const mb_layer *l = c->of;
+    if (l->kind == MB_CUTS && c->sign != NULL) {
+        for (uint32_t i = 0; i < l->units << l->input; i++) {
+            c->sign[i] = l->own.thresholds[((i >> l->input) / l->inputs << l->input) + (i & l->input)];
+        }
+    } else if (l->kind == MB_LEVELS) {
+        for (uint32_t i = 0; i < l->units * (l->inputs + 1u); i++) {
+            copy_level(c, i / (l->inputs + 1u), i % (l->inputs + 1u));
+        }
+    } else if (l->kind == MB_DENSE || l->kind == MB_OUTPUT || l->kind == MB_GATES) {
+        const uint32_t lanes = l->lanes16 ? 16u : 32u;
+        for (uint32_t r = 0; lanes * r < l->units; r++) {
+            if (l->kind != MB_GATES) {
+                copy_fold(c, r);
+            }
+            for (uint32_t j = 0; j < l->inputs; j++) {
+                copy_word(c, r, j);
+            }
+        }
+        if (l->kind == MB_GATES) {
+            copy_constants(c);
+        }
+    }
+}
+
 /// Functions for the library ///
 
-static void flip(const mb_layer *l, uint32_t unit, uint32_t input)
+static void changed(const mb_layer *l, uint32_t unit, uint32_t input)
 {
     const mb_wide_layer *c = (const mb_wide_layer *)(const void *)l->host;
-    if (l->kind == MB_OUTPUT) {
+    if (l->kind == MB_LEVELS) {
+        copy_level(c, unit, input);
+    } else if (l->kind == MB_OUTPUT) {
         ((mb_word *)(void *)c->sign)[2u * unit * c->pitch + (input >> 5)] ^= 1u << (input & 31u);
         copy_fold(c, l->lanes16 ? unit >> 4 : unit >> 5);
     } else {
@@ -104,30 +189,80 @@ static void flip(const mb_layer *l, uint32_t unit, uint32_t input)
     }
 }
 
+/* Levels or values of all gates, from the `active` inputs listed. */
+static void gates(const mb_wide_layer *c, const mb_kernels *set, uint32_t active)
+{
+    const struct mb_wide *wide = c->wide;
+    const uint32_t step = c->vector / 4u, units = c->of->units;
+    for (uint32_t block = 0; 32u * step * block < units; block++) {
+        c->sums(c, block, wide->list, active, wide->planes, wide->carry);
+        for (uint32_t word = 0; word < step && 32u * (step * block + word) < units; word++) {
+            set->gates(c, 32u * (step * block + word), wide->planes + word, step, active, wide->host.arena.values);
+        }
+    }
+}
+
+/* As mb_head_scores. */
+static void head_scores(const mb_layer *l, const mb_kernels *set, const int8_t *x, int32_t *scores)
+{
+    mb_head h;
+    int32_t sums[MB_HEAD_MOST];
+    mb_head_at(l, &h);
+    set->rows(h.weights, h.rows, x, h.values, sums);
+    for (uint32_t c = 0; c < h.classes; c++) {
+        scores[c] = INT32_MIN;
+    }
+    for (uint32_t r = 0; r < h.rows; r++) {
+        const uint32_t c = h.owner != NULL ? h.owner[r] : r;
+        if (c < h.classes) {
+            const int32_t score = mb_head_row_score(&h, r, (uint32_t)sums[r]);
+            scores[c] = score > scores[c] ? score : scores[c];
+        }
+    }
+}
+
 static void forward(const mb_layer *l, const uint8_t *input, int learning)
 {
     const mb_wide_layer *c = (const mb_wide_layer *)(const void *)l->host;
     const struct mb_wide *wide = c->wide;
+    const mb_arena *arena = &wide->host.arena;
     const mb_kernels *set = &mb_kernel_sets[wide->vectors];
-    if (l->kind == MB_ENCODE) {
-        set->encode(l, input, l[1].in);
+    if (l->kind == MB_ENCODE || l->kind == MB_CUTS) {
+        mb_encode_kernel *const kernel = l->kind == MB_ENCODE ? set->encode : set->cut[l->input];
+        kernel(l, c->sign != NULL ? c->sign : l->own.thresholds, input, l[1].in);
+        return;
+    }
+    if (l->kind == MB_LEVELS) {
+        set->rows((const int8_t *)c->sign, l->units, arena->values, l->inputs, arena->scores);
+        for (uint32_t unit = 0; unit < l->units; unit++) {
+            arena->scores[unit] += ((const int32_t *)(const void *)c->fold)[unit];
+        }
+        return;
+    }
+    if (l->kind == MB_HEAD) {
+        head_scores(l, set, arena->values, arena->scores);
         return;
     }
     if (l == wide->layers) {
         mb_unpack(l, input, l->in);
     }
     if (l->kind == MB_OUTPUT) {
-        set->scores(c, l->in, wide->carry, wide->host.arena.scores);
+        set->scores(c, l->in, wide->carry, arena->scores);
         return;
     }
     uint16_t *end = set->list(l->in, MB_WORDS(l->inputs), wide->bytes, wide->list);
     for (unsigned n = 0; n < 15u; n++) {
         end[n] = (uint16_t)l->inputs; /* the zero row */
     }
-    c->dense(c, wide->list, (uint32_t)(end - wide->list), l[1].in, learning ? l->mask : NULL, wide->carry);
+    const uint32_t active = (uint32_t)(end - wide->list);
+    if (l->kind == MB_GATES) {
+        gates(c, set, active);
+    } else {
+        c->dense(c, wide->list, active, l[1].in, learning ? l->mask : NULL, wide->carry);
+    }
 }
 
-static const mb_host_ops OPS = {forward, flip};
+static const mb_host_ops OPS = {forward, changed};
 
 /// Public ///
 
@@ -149,6 +284,7 @@ size_t mb_wide_size(const mb_model *m, mb_vectors vectors)
     (void)take(NULL, &used, 256u * 8u * sizeof(uint16_t));
     (void)take(NULL, &used, 2u * (most_inputs + 8u + SLACK));
     (void)take(NULL, &used, (most_inputs / 16u + 8u) * (size_t)64u);
+    (void)take(NULL, &used, MB_PLANES_MAX * (size_t)64u);
     return used;
 }
 
@@ -187,19 +323,12 @@ mb_status mb_widen(mb_model *m, mb_vectors vectors, void *memory, size_t len)
     for (unsigned i = 0; i < arena->count; i++) {
         mb_wide_layer *c = &wide->copies[i];
         mb_layer *l = &wide->layers[i];
-        *c = (mb_wide_layer){{&OPS}, l, wide, NULL, 0, 0, NULL, NULL};
+        *c = (mb_wide_layer){.host = {&OPS}, .of = l, .wide = wide};
         most_inputs = l->inputs > most_inputs ? l->inputs : most_inputs;
-        if (!plan_layer(&mb_kernel_sets[vectors], l, c, memory, &used)) {
-            continue;
+        if (plan_layer(&mb_kernel_sets[vectors], l, c, memory, &used)) {
+            copy_layer(c);
+            l->host = &c->host;
         }
-        const uint32_t lanes = l->lanes16 ? 16u : 32u;
-        for (uint32_t r = 0; l->kind != MB_ENCODE && lanes * r < l->units; r++) {
-            copy_fold(c, r);
-            for (uint32_t j = 0; j < l->inputs; j++) {
-                copy_word(c, r, j);
-            }
-        }
-        l->host = &c->host;
     }
     wide->bytes = take(memory, &used, 256u * 8u * sizeof(uint16_t));
     for (uint32_t i = 0; i < 256u; i++) {
@@ -207,6 +336,7 @@ mb_status mb_widen(mb_model *m, mb_vectors vectors, void *memory, size_t len)
     }
     wide->list = take(memory, &used, 2u * (most_inputs + 8u + SLACK));
     wide->carry = take(memory, &used, (most_inputs / 16u + 8u) * (size_t)64u);
+    wide->planes = take(memory, &used, MB_PLANES_MAX * (size_t)64u);
     m->host = &wide->host;
     return MB_OK;
 }

@@ -5,10 +5,10 @@
  * C99, freestanding: no heap, no globals, no floats, no recursion. The caller owns three memories, each 4-byte aligned:
  *
  *   image   const, read in place (flash). mb_open checks every byte that any later call relies on.
- *   state   mb_state_size() bytes of RAM, which learning changes: the generator, the counters, and k bits a synapse or a head.
- *   arena   mb_arena_size() bytes of scratch RAM. Other code may use it between calls, except in a network that learns by
- *           votes: there it holds the last samples, at most one batch, whose votes are not counted yet. To lend that arena, copy
- *           the state away; later call mb_attach and copy the state back. Only those votes are lost.
+ *   state   mb_state_size() bytes of RAM, which learning changes: the generator, the counters, and k bits a synapse or a head; by
+ *           votes also the last samples, at most one batch. It is all that the next step depends on: save it, and nothing is lost.
+ *   arena   mb_arena_size() bytes of scratch RAM. Other code may use it between calls, except with an image before format 1.6 that
+ *           learns by votes: there the samples lie in the arena, and mb_attach and mb_reattach clear them.
  *
  * `metabit inspect` prints both sizes before anything is flashed; a program can compare them with mb_state_size and mb_arena_size
  * at start. A call takes less than 1 KiB of stack at -Os, 1.25 at -O2 and -O3, 3 at -O0. All calls on one model share its
@@ -32,7 +32,7 @@ extern "C" {
 #endif
 
 #define MB_FORMAT_MAJOR 1 /* images of another major version are refused */
-#define MB_FORMAT_MINOR 5 /* images of a later minor version are accepted; what it adds is ignored */
+#define MB_FORMAT_MINOR 6 /* images of a later minor version are accepted; what it adds is ignored */
 #define MB_MAX_LAYERS 16
 #define MB_MAX_UNITS 16384 /* inputs or outputs of one layer; of a convolution, of one window */
 

@@ -50,7 +50,7 @@ typedef struct mb_guard_keep {
 } mb_guard_keep;
 
 mb_status mb_guard_copy(void *copy, const mb_model *m);
-mb_status mb_guard_take_back(void *copy, mb_model *m); /* also clears the kept samples of a network that learns by votes */
+mb_status mb_guard_take_back(void *copy, mb_model *m);
 
 /* Read it; the functions below change it. */
 typedef struct mb_guard {

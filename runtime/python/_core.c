@@ -1,6 +1,8 @@
 /* The Python binding: memory, buffers and exceptions around metabit.h. It does no arithmetic. */
 #include "model.h"
 
+#include "metabit_float.h"
+
 PyTypeObject *ModelType;
 static PyObject *RuntimeFault; /* metabit.runtime._core.Fault(code, sentence); the Python side turns it into its own exception */
 
@@ -58,6 +60,9 @@ static int open_copy(Model *self, const Py_buffer *image, mb_vectors vectors)
         }
         status = mb_attach(&self->model, self->state, state, self->arena, arena);
     }
+    if (status == MB_OK && !allocate(&self->input, 5u * ((mb_input_size(&self->model) + 3u) & ~(size_t)3u))) {
+        return 0;
+    }
     const size_t wide = status == MB_OK ? mb_wide_size(&self->model, vectors) : 0;
     if (wide != 0 && !allocate(&self->wide, wide + MB_WIDE_ALIGN)) {
         return 0;
@@ -92,6 +97,7 @@ static void model_dealloc(Model *self)
     PyMem_Free(self->state);
     PyMem_Free(self->arena);
     PyMem_Free(self->wide);
+    PyMem_Free(self->input);
     if (self->step != NULL) {
         PyThread_free_lock(self->step);
     }
@@ -120,6 +126,85 @@ void take_turn(Model *self)
     PyThread_acquire_lock(self->next, WAIT_LOCK);
     PyThread_acquire_lock(self->step, WAIT_LOCK);
     PyThread_release_lock(self->next);
+}
+
+/// One sample. These calls keep the interpreter lock: most steps take less time than letting go of it. ///
+
+/* Finds the device's bytes of one sample in the buffer of x, where that needs no look at single numbers: its own integers, or floats for
+ * an image with a scale. Returns NULL, without an exception, where inputs.py must convert or refuse them. */
+static const void *one_input(const Model *self, PyObject *x, Py_buffer *view)
+{
+    if (!PyObject_CheckBuffer(x) || PyBytes_Check(x)) {
+        return NULL;
+    }
+    if (PyObject_GetBuffer(x, view, PyBUF_ND | PyBUF_FORMAT) != 0) {
+        PyErr_Clear();
+        return NULL;
+    }
+    const uint8_t *const record = (const uint8_t *)self->image + 64;
+    const int cuts = record[0] == 7 || record[0] == 11, scaled = cuts && (record[32] | record[33] | record[34] | record[35]) != 0;
+    const Py_ssize_t size = mb_input_size(&self->model), features = cuts ? record[4] + 256 * record[5] : size;
+    const char format = view->format != NULL && view->format[1] == 0 ? view->format[0] : 0;
+    if (view->ndim != 1) {
+        return NULL;
+    }
+    if ((format == 'B' && view->len == size) || (!scaled && view->len == size && format == (size != features ? 'h' : '?'))) {
+        return view->buf;
+    }
+    if (!scaled || view->shape[0] != features || (format != 'f' && format != 'd')) {
+        return NULL;
+    }
+    float *const numbers = (float *)(void *)((char *)self->input + ((size + 3) & ~(Py_ssize_t)3)), none = 0;
+    float sum = 0; /* NaN if a number is infinite or NaN */
+    for (Py_ssize_t f = 0; f < features; f++) {
+        numbers[f] = format == 'f' ? ((const float *)view->buf)[f] : (float)((const double *)view->buf)[f];
+        sum += numbers[f] * none;
+    }
+    if (sum != 0) {
+        return NULL;
+    }
+    (void)mb_quantise(&self->model, numbers, self->input);
+    return self->input;
+}
+
+/* predict_one(x): the class, or None where predict_many must look at x */
+static PyObject *model_predict_one(Model *self, PyObject *x)
+{
+    Py_buffer view = {0};
+    uint16_t label = 0;
+    const void *const input = one_input(self, x, &view);
+    const int mine = input != NULL && enter(self);
+    const mb_status status = mine ? mb_predict(&self->model, input, NULL, &label) : MB_OK;
+    self->busy = mine ? 0 : self->busy;
+    PyBuffer_Release(&view);
+    return input == NULL ? Py_NewRef(Py_None) : !mine ? NULL : status != MB_OK ? fail(status) : PyLong_FromLong(label);
+}
+
+/* learn_one(x, label): (predicted, skipped, visited, moved, flipped), or None where learn_many must look at them, or wait */
+static PyObject *model_learn_one(Model *self, PyObject *const *args, Py_ssize_t n)
+{
+    Py_buffer view = {0};
+    mb_learn_info done = {0, 0, 0, 0, 0};
+    if (n != 2) {
+        PyErr_SetString(PyExc_TypeError, "learn_one takes x and a label");
+        return NULL;
+    }
+    const Py_ssize_t label = PyBool_Check(args[1]) || !PyIndex_Check(args[1]) ? -1 : PyNumber_AsSsize_t(args[1], NULL);
+    PyErr_Clear();
+    const void *const input = label >= 0 && label < mb_classes(&self->model) ? one_input(self, args[0], &view) : NULL;
+    const int mine = input != NULL && enter(self), turn = mine && PyThread_acquire_lock(self->step, NOWAIT_LOCK);
+    const mb_status status = turn ? mb_learn(&self->model, input, (uint16_t)label, &done) : MB_OK;
+    if (turn) {
+        PyThread_release_lock(self->step);
+    }
+    self->busy = mine ? 0 : self->busy;
+    PyBuffer_Release(&view);
+    if (input == NULL || (mine && !turn)) {
+        return Py_NewRef(Py_None);
+    }
+    return !mine ? NULL : status != MB_OK ? fail(status)
+         : Py_BuildValue("(INIII)", (unsigned)done.predicted, PyBool_FromLong(done.skipped), (unsigned)done.visited, (unsigned)done.moved,
+                         (unsigned)done.flipped);
 }
 
 /* export(): the learned image, as it is between two steps. Another thread may be learning. */
@@ -176,6 +261,8 @@ static PyObject *get_number(Model *self, void *which)
 static PyMethodDef model_methods[] = {
     {"predict_many", (PyCFunction)model_predict_many, METH_VARARGS, NULL},
     {"learn_many", (PyCFunction)model_learn_many, METH_VARARGS, NULL},
+    {"predict_one", (PyCFunction)model_predict_one, METH_O, NULL},
+    {"learn_one", (PyCFunction)(void (*)(void))model_learn_one, METH_FASTCALL, NULL},
     {"ticket_many", (PyCFunction)model_ticket_many, METH_VARARGS, NULL},
     {"predict_tickets", (PyCFunction)model_predict_tickets, METH_VARARGS, NULL},
     {"learn_tickets", (PyCFunction)model_learn_tickets, METH_VARARGS, NULL},

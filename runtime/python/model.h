@@ -12,6 +12,7 @@ typedef struct {
     PyObject_HEAD
     mb_model model;
     void *image, *state, *arena, *wide;
+    void *input;             /* one input, behind it as many floats as it has features; for calls that take one sample */
     int busy;                /* 1 during a batch, which runs without the interpreter lock; read and set only with that lock */
     PyThread_type_lock step; /* held while steps change the state and while it is copied; taken without the interpreter lock */
     PyThread_type_lock next; /* held by the one thread that waits for step, so that the next turn is that thread's */

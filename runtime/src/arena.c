@@ -32,8 +32,9 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
     uint32_t most_inputs = 16; /* a convolution on bytes pads its window to 32 values */
     uint32_t most_units = 0, most_work = 0, kernel = 0, learn_words = MB_LEARN_WORDS, masks = 0;
     uint32_t gated = 0; /* values that gates give */
-    uint32_t graded = 0, graded_inputs = 0, batch = 0; /* of the graded layer: N; P * K; samples kept, 0 if it does not learn */
-    uint32_t lists = 0;                                /* words of its list of kept samples for one input */
+    uint32_t graded = 0, graded_words = 0, batch = 0; /* of the graded layer: N; words of its input; samples kept, 0 if it does not learn */
+    uint32_t lists = 0, kept = 0; /* words of its list of kept samples for one input, and of the samples themselves in the arena */
+    uint32_t *in_state = NULL;    /* the samples in the state */
     (void)take(&next, 1u + LAYER_ROOM / 4u * count); /* one word more: where pointers have 8 bytes the table is aligned to 8 */
     arena->layers = table;
     arena->count = arena->lowest = count;
@@ -72,11 +73,13 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
             most_work = larger(most_work, MB_WORDS(l->units) * (l->planes + 2u));
         } else if (MB_IS_GRADED(l)) { /* at most one, directly before the output */
             graded = l->units;
-            graded_inputs = values;
+            graded_words = MB_WORDS(values);
             batch = l->learns ? l->batch : 0;
             if (MB_HAS_LEARN && l->learns) {
                 learn_words = MB_FOURS_WORDS;
                 lists = (mb_list_room(l) + 1u) / 2u;
+                in_state = mb_kept(mb_record_at(m->image, i), l);
+                kept = in_state == NULL ? mb_kept_words(l) : 0;
             }
         }
     }
@@ -99,9 +102,10 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
         if (MB_HAS_GRADED && batch != 0) {
             arena->votes.lists = (uint16_t *)(void *)arena->error[0];
             arena->votes.passes = take(&next, larger(4u * graded, lists > 2u * most_units ? lists - 2u * most_units : 0));
-            arena->votes.slot = take(&next, 1);
-            arena->votes.inputs = take(&next, batch * MB_WORDS(graded_inputs));
-            arena->votes.drawn = take(&next, 3u * batch * MB_WORDS(graded));
+            arena->votes.lists_end = take(&next, kept);
+            arena->votes.slot = kept != 0 ? arena->votes.lists_end : in_state;
+            arena->votes.inputs = arena->votes.slot + 1;
+            arena->votes.drawn = arena->votes.inputs + batch * graded_words;
         }
     }
     return (uint32_t)(next - begin);
@@ -145,7 +149,7 @@ MB_MINSIZE MB_NOINLINE mb_status attach(mb_model *m, void *state, size_t state_l
 #if MB_HAS_GRADED && MB_HAS_LEARN
     mb_arena plan;
     mb_arena_plan(m, m->mode, &plan);
-    if (plan.votes.slot != NULL) { /* no sample is kept yet */
+    if (plan.votes.slot != NULL && plan.votes.slot == plan.votes.lists_end) { /* no sample is kept in the arena yet */
         uint8_t *const from = (uint8_t *)plan.votes.slot;
         memset(from, 0, mb_arena_size(m, MB_LEARN) - (size_t)(from - m->arena));
     }

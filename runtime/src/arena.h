@@ -6,13 +6,15 @@
 
 enum { MB_LEARN_WORDS = 128 }; /* room for 8 tables of 16 signed sums, 4 tables of 32, or as many visits */
 
-/* Memory that a layer keeps between calls if it learns by votes. */
+/* Memory of a layer that learns by votes. slot, inputs and drawn are its kept samples, one behind the other: in the state or, before
+ * format 1.6, at the end of the arena, which then keeps them between calls. */
 typedef struct mb_votes {
     int32_t *passes;  /* [4][N]: V of passes with sampled weights */
     uint32_t *slot;   /* number of the slot that the next sample takes; NULL if no layer learns by votes */
     uint32_t *inputs; /* [batch][ceil(P * K / 32)]: input bits of the kept samples */
     uint32_t *drawn;  /* [batch][ceil(N / 32)][3]: which units vote for down; bits 0 and 1 of their number of votes */
     uint16_t *lists;  /* of kept samples, in `error` and `passes`: for all inputs that a step counts, if they fit, else for one */
+    uint32_t *lists_end; /* also the place of `slot` if the samples lie in the arena */
 } mb_votes;
 
 enum { MB_DIGITS = 4 }; /* binary digits of a number of planes, 0 .. 8 */
@@ -54,9 +56,15 @@ void mb_arena_plan(const mb_model *m, mb_mode mode, mb_arena *arena);
 typedef struct mb_host_ops {
     /* Runs a layer, which lies in mb_arena.layers, as mb_forward does. */
     void (*forward)(const mb_layer *l, const uint8_t *input, int learning);
-    /* Called after the weight from `input` to `unit` has flipped. */
-    void (*flip)(const mb_layer *l, uint32_t unit, uint32_t input);
+    /* Called after the weight from `input` to `unit` has flipped, or its level of an output of levels has changed. */
+    void (*changed)(const mb_layer *l, uint32_t unit, uint32_t input);
 } mb_host_ops;
+
+#ifdef MB_WIDE
+#define MB_TELL_HOST(l, unit, input) ((l)->host != NULL ? (l)->host->ops->changed(l, unit, input) : (void)0)
+#else
+#define MB_TELL_HOST(l, unit, input) ((void)0)
+#endif
 
 /* A host's part of a model: mb_model.host points to it. */
 struct mb_host {

@@ -11,9 +11,11 @@ MB_MINSIZE MB_NOINLINE int arrays_fit(const uint8_t *p, const mb_layer *l, uint3
 {
     const uint32_t low_bits = l->bits - 1u, groups = MB_WORDS(l->units);
     const uint32_t row = l->kind == MB_ENCODE ? 0 : l->lanes16 ? 2u : 4u * groups;
+    const uint32_t kept = MB_IS_GRADED(l) && l->learns && mb_u32_at(p + 32) != 0 ? 4u * mb_kept_words(l) : 0;
     const uint32_t bytes[6] = {row * (l->inputs + 1u), row * l->inputs * low_bits, 4u * groups * l->planes,
-                               l->learns ? 4u << low_bits : 0, l->kind == MB_OUTPUT ? 8u * l->units : 0, last};
-    const unsigned learned = l->input == MB_PLUS_MINUS ? 3u : 2u; /* sign and levels; fold too if a flip changes it */
+                               l->learns ? 4u << low_bits : 0, l->kind == MB_OUTPUT ? 8u * l->units : kept, last};
+    /* sign, levels and kept samples; fold too if a flip changes it */
+    const unsigned learned = l->input == MB_PLUS_MINUS ? 7u : MB_IS_GRADED(l) ? 19u : 3u;
     return mb_arrays_fit(p, bytes, l->learns ? learned : 0, left);
 }
 
@@ -55,6 +57,24 @@ static int rule_of_votes(const mb_layer *l)
                      : l->gain == 0 && l->draws == 0 && l->batch == 0;
 }
 
+/* Checks the samples that a graded layer keeps in the state: a slot of the batch, no bit behind the last input or unit, no unit that
+ * votes for down without a vote. post: nothing that votes.c counts depends on more. */
+static mb_status check_kept(const mb_layer *l, const uint32_t *kept)
+{
+    const uint32_t words = MB_WORDS(mb_values(l)), rows = MB_WORDS(l->units), *input = kept, *drawn = kept + 1u + l->batch * words;
+    uint32_t bits = 0;
+    MB_REFUSE(MB_E_RULE, *kept >= l->batch);
+    for (uint32_t b = 0; b < l->batch; b++) {
+        input += words; /* the last word of sample b */
+        bits |= *input & ~mb_last_mask(mb_values(l));
+        for (uint32_t r = 1; r <= rows; r++, drawn += 3) {
+            const uint32_t spare = r == rows ? ~mb_last_mask(l->units) : 0, any = drawn[1] | drawn[2];
+            bits |= (any & spare) | (drawn[0] & ~any);
+        }
+    }
+    return bits == 0 ? MB_OK : MB_E_PADDING;
+}
+
 /* True if no score can overflow. |a| <= 2^planes + 1 whatever the folded constants say; on grades the deviations of learning
  * must fit as well. */
 static int scores_fit(const mb_layer *l, int grades)
@@ -94,7 +114,8 @@ MB_MINSIZE MB_NOINLINE mb_status check_weights(const uint8_t *p, const mb_layer 
         MB_REFUSE(MB_E_RULE, l->own.need[n - 1u] > l->own.need[n]);
     }
     MB_REFUSE(MB_E_SCORES, is_output && !scores_fit(l, grades));
-    return mb_padding_is_zero(l) ? MB_OK : MB_E_PADDING;
+    MB_REFUSE(MB_E_PADDING, !mb_padding_is_zero(l));
+    return needs != 0 && mb_u32_at(p + 32) != 0 ? check_kept(l, mb_kept(p, l)) : MB_OK;
 }
 
 /* Checks each layer, and that each fits the one before: (encode | cuts)? conv* dense* graded? output, or cuts? gates (levels | head). */

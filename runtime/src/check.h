@@ -22,7 +22,7 @@ int mb_minor_is_known(const mb_model *m);
 int mb_padding_is_zero(const mb_layer *l);
 
 /* True if the arrays of a record lie where they should; it takes them from the free rest. bytes [6]: their sizes, 0 for an array
- * that the layer does not have, whose offset must be 0. The first `in_state` of them lie in the state. */
+ * that the layer does not have, whose offset must be 0. Bit n of `in_state`: array n lies in the state. */
 int mb_arrays_fit(const uint8_t *p, const uint32_t *bytes, unsigned in_state, mb_section *left);
 
 /* Checks all about a layer of cuts, gates, levels, head or triples. before: kind of the layer before. given: values that it gives;

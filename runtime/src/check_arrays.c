@@ -53,7 +53,7 @@ MB_MINSIZE int mb_arrays_fit(const uint8_t *p, const uint32_t *bytes, unsigned i
 {
     for (unsigned n = 0; n < 6u; n++) {
         const uint32_t offset = mb_u32_at(p + 16u + 4u * n);
-        if (bytes[n] == 0 ? offset != 0 : !mb_take_array(left + (n < in_state), offset, bytes[n])) {
+        if (bytes[n] == 0 ? offset != 0 : !mb_take_array(left + ((in_state >> n) & 1u), offset, bytes[n])) {
             return 0;
         }
     }

@@ -56,14 +56,6 @@ MB_MINSIZE int32_t mb_head_prior(const mb_head *h, uint32_t row, uint32_t most)
     return n == 0 ? 0 : (int32_t)((h->prior ? natural_log(counted) : 0) + 8192u * h->values / n);
 }
 
-/* |32 W x| <= 32 * 128 * 128 * 128 = 2^26. |b| <= 2^25 and prior < 2^21 in a state that mb_open has checked, so a score fits; with other
- * bits in RAM it wraps. The prior of a row is 0 exactly where its count is. */
-MB_INLINE int32_t row_score(const mb_head *h, uint32_t row, uint32_t sum)
-{
-    const uint32_t prior = (uint32_t)h->priors[row];
-    return prior == 0 ? INT32_MIN : (int32_t)((uint32_t)h->offsets[row] + 32u * sum + prior);
-}
-
 /* Each row raises the score of its class. */
 void mb_head_scores(const mb_layer *l, const int8_t *x, int32_t *scores)
 {
@@ -84,7 +76,7 @@ void mb_head_scores(const mb_layer *l, const int8_t *x, int32_t *scores)
         }
         const uint32_t c = h.owner != NULL ? h.owner[r] : r;
         if (c < h.classes) { /* else nobody's row */
-            const int32_t score = row_score(&h, r, sum);
+            const int32_t score = mb_head_row_score(&h, r, sum);
             scores[c] = score > scores[c] ? score : scores[c];
         }
     }
@@ -145,7 +137,7 @@ MB_MINSIZE static uint32_t row_of(const mb_head *h, const mb_layer *l, const int
         } else if (h->owner[r] == label) {
             const int8_t *const w = h->weights + r * h->values;
             owned++;
-            own = row_score(h, r, (uint32_t)mb_head_products(w, w, x, h->values)) == best ? r : own;
+            own = mb_head_row_score(h, r, (uint32_t)mb_head_products(w, w, x, h->values)) == best ? r : own;
         }
     }
     for (uint32_t c = 0; c < h->classes; c++) {

@@ -36,6 +36,14 @@ int32_t mb_head_offset(const mb_head *h, uint32_t row);
 int32_t mb_head_prior(const mb_head *h, uint32_t row, uint32_t most);
 uint32_t mb_head_largest_count(const mb_head *h);
 
+/* Score of a row from sum = W x. |32 W x| <= 32 * 128 * 128 * 128 = 2^26. |b| <= 2^25 and prior < 2^21 in a state that mb_open has checked, so a score fits; with other
+ * bits in RAM it wraps. The prior of a row is 0 exactly where its count is. */
+MB_INLINE int32_t mb_head_row_score(const mb_head *h, uint32_t row, uint32_t sum)
+{
+    const uint32_t prior = (uint32_t)h->priors[row];
+    return prior == 0 ? INT32_MIN : (int32_t)((uint32_t)h->offsets[row] + 32u * sum + prior);
+}
+
 /// Inner loops (head_loops.c). H is even, and each row begins at an even address ///
 
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__) && defined(__ARM_FEATURE_UNALIGNED)

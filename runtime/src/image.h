@@ -162,12 +162,26 @@ void mb_layer_at(const mb_model *m, unsigned index, mb_layer *layer);
  * (check.c) */
 mb_status mb_check(const mb_model *m, size_t image_len, uint32_t seal);
 
+/* Returns the samples that a learning graded layer keeps in the state, or NULL if it keeps them in the arena: FORMAT.md, "Kept
+ * samples". record: the layer's. */
+static inline uint32_t *mb_kept(const uint8_t *record, const mb_layer *l)
+{
+    const uint32_t at = mb_u32_at(record + 32); /* the levels lie in the state as well */
+    return at == 0 ? NULL : (uint32_t *)((uintptr_t)l->levels + at - mb_u32_at(record + 20));
+}
+
 /// Shapes ///
 
 /* Number of values that a layer takes. */
 static inline uint32_t mb_values(const mb_layer *l)
 {
     return MB_IS_CONV(l) ? (uint32_t)l->height * l->width * l->channels : MB_IS_GRADED(l) ? l->depth * l->inputs : l->inputs;
+}
+
+/* Words of the samples that a graded layer keeps: the slot, the input bits, the votes. */
+static inline uint32_t mb_kept_words(const mb_layer *l)
+{
+    return 1u + l->batch * (MB_WORDS(mb_values(l)) + 3u * MB_WORDS(l->units));
 }
 
 /* Number of values that a head takes: gate and z of each unit, or what the layer before gives. */

@@ -134,6 +134,7 @@ void mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, u
             info->visited++;
             if (after != level) { /* bits that the reader has passed */
                 mb_change_level(stream, at, k, level, after);
+                MB_TELL_HOST(l, c, j);
                 info->moved++;
             }
         }

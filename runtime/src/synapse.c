@@ -13,10 +13,6 @@ void mb_flip(const mb_layer *l, uint32_t unit, uint32_t input)
     if (l->input == MB_PLUS_MINUS) { /* the folded constant holds minus half the weight sum */
         mb_add_one_bit(l->fold + (unit >> 5) * l->planes, l->planes, 1u << (unit & 31u), (int)positive);
     }
-#ifdef MB_WIDE
-    if (l->host != NULL) {
-        l->host->ops->flip(l, unit, input);
-    }
-#endif
+    MB_TELL_HOST(l, unit, input);
 }
 #endif

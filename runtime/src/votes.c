@@ -185,7 +185,7 @@ MB_NOINLINE uint32_t add_votes(const uint16_t *list, const uint32_t *drawn, uint
 MB_NOINLINE void count_votes(const mb_layer *l, const mb_arena *arena, uint32_t slot, uint32_t *generator, mb_learn_info *info)
 {
     const mb_votes *const votes = &arena->votes;
-    const uint32_t rows = MB_WORDS(l->units), least = fewest(l), room = (uint32_t)((uint16_t *)(void *)votes->slot - votes->lists);
+    const uint32_t rows = MB_WORDS(l->units), least = fewest(l), room = (uint32_t)((uint16_t *)(void *)votes->lists_end - votes->lists);
     const int all = room >= mb_counted(l) * mb_list_room(l); /* the lists of all inputs fit, for every row */
     for (uint32_t r = 0; r < rows; r++) {
         uint16_t *list = votes->lists;
@@ -229,7 +229,7 @@ void mb_vote_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_l
     const uint32_t slot = *arena->votes.slot % l->batch;
     if (!info->skipped && draw_votes(l, &arena->votes, slot, arena->error[0], rate, &counters->generator)) {
         count_votes(l, arena, slot, &counters->generator, info);
-        *arena->votes.slot = slot + 1u;
+        *arena->votes.slot = slot + 1u < l->batch ? slot + 1u : 0;
     }
     MB_MARK(MB_DONE, arena->count);
     counters->moved += info->moved;

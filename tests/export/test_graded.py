@@ -23,7 +23,7 @@ from metabit.export.files.image import HEADER, RECORD, read_image, sections, wri
 from metabit.export.files.interchange import facts, named_tensors, rebuild
 from metabit.export.files.onnx_file import write_onnx
 from metabit.export.files.tflite_file import write_tflite
-from metabit.export.frozen import DenseLayer, Frozen, GradedLayer, OutputLayer
+from metabit.export.frozen import DenseLayer, Frozen, GradedLayer, Kept, OutputLayer
 from metabit.export.oracle import Oracle
 
 NETWORK = voting(1, inputs=6, planes=2, units=5, classes=3, k=3)
@@ -54,8 +54,13 @@ def test_what_is_written_comes_back(
     seed: int, inputs: int, planes: int, units: int, classes: int, k: int, learns: bool, source: str, batch: int
 ) -> None:
     frozen = voting(seed, inputs, planes, units, classes, k, learns, 8 if batch > 64 else 4, batch, source)
+    if learns:
+        rng = np.random.default_rng(seed)
+        on, votes = rng.random((batch, planes * inputs)) < 0.5, rng.integers(-3, 4, (batch, units)).astype(np.int8)
+        layer = replace(frozen.layers[0], kept=Kept(int(rng.integers(batch)), on, votes))
+        frozen = replace(frozen, layers=(layer, frozen.layers[1]))
     image = write_image(frozen)
-    assert image[4:8] == bytes([1, 0, 5, 0])
+    assert image[4:8] == bytes([1, 0, 6 if learns else 5, 0])
     again = read_image(image)
     assert write_image(again) == image
     assert_same(again, frozen)
@@ -82,7 +87,7 @@ def test_networks_without_one_stay_as_old_as_they_were() -> None:
     """For readers before 1.5, with crc32."""
     by_age = (network(1), below()["convolution"], voting(6), ternary(network(1)))
     assert [write_image(frozen, crc32=True)[6:8] for frozen in by_age] == [bytes([minor, 0]) for minor in range(4)]
-    assert {write_image(frozen)[6:8] for frozen in by_age} == {bytes([5, 0])}
+    assert [write_image(frozen)[6:8] for frozen in by_age] == [bytes([minor, 0]) for minor in (5, 5, 6, 5)]
 
 
 def test_packed_bits_are_those_of_all_planes() -> None:
@@ -105,7 +110,10 @@ def test_the_record_of_a_graded_layer() -> None:
     assert not any(reserved)
     assert (lo, hi, depth) == (GRADED.low, GRADED.high, 2)
     (_, _), (state, _) = sections(IMAGE)
-    assert state <= sign < levels and fold < tables < need < state and scores == 0
+    assert state <= sign < levels and fold < tables < need < state
+    assert scores == levels + 4 * 6 * 2 and len(IMAGE) == scores + 4 * (
+        1 + 32 * (1 + 3)
+    )  # 12 bits and 5 units: one word each
     assert np.array_equal(np.frombuffer(IMAGE, "<u2", 193, need), rule.votes_needed)
     fold_words = np.frombuffer(IMAGE, "<u4", planes, fold).reshape(1, planes)
     assert np.array_equal(bits.unslice_planes(fold_words, 5), -GRADED.theta.astype(np.int64))

@@ -18,8 +18,7 @@ from metabit.export.frozen import Frozen
 from metabit.export.oracle import Oracle
 from metabit.export.oracle.forward import encode, grades
 from metabit.export.oracle.visits import EXP, Done
-from metabit.export.oracle.votes import Kept
-from metabit.export.vectors import state_of
+from metabit.export.vectors import learned, state_of
 
 # Worked out by hand
 
@@ -109,15 +108,16 @@ def counting(hidden: list[list[int]], needed: int, chance: int, strengthen: list
     )
 
 
+def keep(oracle: Oracle, samples: list[tuple[list[int], list[int]]]) -> None:
+    """Puts samples, input bits (K,) and votes (N,), into the first slots."""
+    for slot, (on, votes) in enumerate(samples):
+        oracle.bits[slot], oracle.votes[slot] = on, votes
+
+
 def test_counting_by_hand() -> None:
     """Votes up less down: unit 0 has 3, 2, 0 for its inputs, unit 1 has 1, 2, -2. Two votes are just enough."""
     oracle = counting([[0, 0, 0], [0, -1, 0]], 31, 65535, [65535] * 4, [65535] * 4)
-    oracle.kept = [
-        Kept(np.array([1, 0, 1]), np.array([1, -1])),
-        Kept(np.array([1, 1, 0]), np.array([1, 1])),
-        Kept(np.array([1, 1, 0]), np.array([1, 1])),
-        Kept(np.array([0, 0, 1]), np.array([-1, -1])),
-    ]
+    keep(oracle, [([1, 0, 1], [1, -1]), ([1, 1, 0], [1, 1]), ([1, 1, 0], [1, 1]), ([0, 0, 1], [-1, -1])])
     before, done = oracle.generator, Done()
     oracle.count(0, np.arange(3), done)
     # x = 16 * 3 - 31 = 17 and 16 * 2 - 31 = 1: shares 65535 and 4095
@@ -132,7 +132,7 @@ def test_counting_by_hand() -> None:
 
 def test_a_level_at_its_end_is_visited_and_stays() -> None:
     oracle = counting([[3], [-4], [3]], 0, 65535, [65535] * 4, [65535] * 4)
-    oracle.kept = [Kept(np.array([1]), np.array([1, -1, -1]))] * 8
+    keep(oracle, [([1], [1, -1, -1])] * 8)
     before, done = oracle.generator, Done()
     oracle.count(0, np.arange(1), done)
     assert oracle.levels[0].tolist() == [[3], [-4], [2]] and (done.visited, done.moved, done.flipped) == (3, 1, 0)
@@ -142,7 +142,7 @@ def test_a_level_at_its_end_is_visited_and_stays() -> None:
 def test_tables_gate_the_votes() -> None:
     """strengthen is 0, so outward moves are never made; weaken is certain, so inward ones are, and the weight flips at zero."""
     oracle = counting([[0, 1, -1]], 0, 65535, [0] * 4, [65535] * 4)
-    oracle.kept = [Kept(np.ones(3, np.int64), np.array([-1]))] * 8
+    keep(oracle, [([1, 1, 1], [-1])] * 8)
     done = Done()
     oracle.count(0, np.arange(3), done)
     assert oracle.levels[0].tolist() == [[-1, 0, -1]] and (done.visited, done.moved, done.flipped) == (3, 2, 1)
@@ -201,21 +201,23 @@ def test_a_sample_that_teaches_nothing_is_drawn_for_and_not_kept() -> None:
     x = inputs(frozen, 1)[0]
     oracle, plain = Oracle(frozen), Oracle(frozen)
     step = oracle.learn(x, 1)
-    assert step.skipped and step[2:] == (0, 0, 0) and oracle.steps == 1 and not oracle.kept
+    assert step.skipped and step[2:] == (0, 0, 0) and oracle.steps == 1 and oracle.kept() is None
     for _ in range(2 * 3 * int(encode(frozen.encode, x).sum())):  # fours of passes, words of units, bits on
         plain.draw32()
     assert oracle.generator == plain.generator
 
 
-def test_kept_samples_are_no_part_of_the_state() -> None:
+def test_kept_samples_are_a_part_of_the_state_from_1_6_on() -> None:
     frozen = voting(11, inputs=6, planes=1, units=5, classes=3)
     oracle = Oracle(frozen)
-    assert oracle.kept == []
     for x in inputs(frozen, 10):
         oracle.learn(x, 0)
-    cleared = deepcopy(oracle)
-    cleared.kept, cleared.voted = [], 0
-    assert oracle.kept and oracle.voted and state_of(frozen, oracle) == state_of(frozen, cleared)
+    cleared, kept = deepcopy(oracle), oracle.kept()
+    cleared.slot, cleared.bits[:], cleared.votes[:] = 0, False, 0
+    assert kept is not None and kept.slot > 0 and cleared.kept() is None
+    assert state_of(frozen, oracle) != state_of(frozen, cleared)
+    assert state_of(frozen, oracle, crc32=True) == state_of(frozen, cleared, crc32=True)
+    assert write_image(learned(frozen, oracle), crc32=True) == write_image(learned(frozen, cleared), crc32=True)
 
 
 def test_five_noisy_pictures_are_learnt_from_nothing() -> None:

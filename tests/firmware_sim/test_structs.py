@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from metabit.firmware_sim import FirmwareError
-from metabit.firmware_sim.build.toolchain import FIRMWARE, host_library
+from metabit.firmware_sim.build.native import hook_library
 from metabit.firmware_sim.run import structs
-
-HOOK = Path(structs.__file__).with_name("hook.c")
 
 
 @pytest.fixture(scope="module")
 def library() -> ctypes.CDLL:
-    return ctypes.CDLL(str(host_library(HOOK, [HOOK.with_suffix(".h"), FIRMWARE / "port_registers.h"])))
+    return ctypes.CDLL(str(hook_library()))
 
 
 def test_both_sides_agree(library: ctypes.CDLL) -> None:

@@ -30,6 +30,8 @@ extern int x[LAYERS + 1][8 * UNITS];      /* x[l]: input of layer l */
 extern int V[LAYERS][UNITS];              /* sums less thresholds */
 extern int score[UNITS];                  /* of the classes */
 extern uint32_t predicted, skipped, visited; /* what the last step did */
+extern int votes[BATCH][UNITS];              /* of each unit in a kept sample: -3..3, positive for up */
+extern int seen[BATCH][8 * UNITS], slot;     /* input bits of the kept samples; slot of the next one */
 
 static inline int weight(const layer *l, int i, int j) { return l->h[i * l->K + j] >= 0 ? 1 : -1; }
 static inline int smaller(int a, int b) { return a < b ? a : b; }

@@ -71,6 +71,39 @@ static void write_levels(const layer *l)
     }
 }
 
+/* The samples that a graded layer keeps in the state, if its record says so. Reads them, or writes them where `write` is 1. */
+static void kept(const layer *l, int write)
+{
+    const int bits = l->P * l->K, words = (bits + 31) / 32, rows = (l->N + 31) / 32;
+    if (l->kind != GRADED || !l->learns || u32(l->record + 32) == 0) {
+        return;
+    }
+    uint8_t *at = state - state_at + u32(l->record + 32);
+    if (write) {
+        memset(at, 0, (size_t)(4 * (1 + l->batch * (words + 3 * rows))));
+        memcpy(at, &slot, 4);
+    }
+    slot = (int)u32(at);
+    at += 4;
+    for (int b = 0; b < l->batch; b++, at += 4 * words) {
+        for (int j = 0; j < bits; j++) {
+            at[j >> 3] = (uint8_t)(at[j >> 3] | (write ? seen[b][j] << (j & 7) : 0));
+            seen[b][j] = at[j >> 3] >> (j & 7) & 1;
+        }
+    }
+    for (int b = 0; b < l->batch; b++) {
+        for (int i = 0; i < l->N; i++) {
+            uint8_t *drawn = at + 12 * (rows * b + i / 32) + i % 32 / 8;
+            const int v = votes[b][i], now[3] = {v < 0, abs(v) & 1, abs(v) >> 1};
+            for (int n = 0; write && n < 3; n++) {
+                drawn[4 * n] = (uint8_t)(drawn[4 * n] | now[n] << (i & 7));
+            }
+            const int size = (drawn[4] >> (i & 7) & 1) + 2 * (drawn[8] >> (i & 7) & 1);
+            votes[b][i] = drawn[0] >> (i & 7) & 1 ? -size : size;
+        }
+    }
+}
+
 static void read_layer(layer *l, const uint8_t *r)
 {
     *l = (layer){r[0], r[1], r[2], r[3], u16(r + 4), u16(r + 6), r[8], r[9], u16(r + 10), 0, 0, 0, 1, 0, 0, u32(r + 12),
@@ -95,6 +128,7 @@ static void read_layer(layer *l, const uint8_t *r)
         l->low = u16(r + 40), l->high = u16(r + 42), l->gain = u16(r + 44);
         l->P = r[46], l->draws = r[47], l->batch = 32 * r[48];
         l->need = (const uint16_t *)(const void *)(image + u32(r + 36));
+        kept(l, 0);
     }
     if (l->kind == GATES) {
         l->slope = (const int16_t *)(const void *)l->strengthen;
@@ -128,6 +162,7 @@ static void write_state(void)
             write_levels(l);
             continue;
         }
+        kept(l, 1);
         for (int i = 0; l->learns && i < l->N; i++) {
             for (int j = 0; j < l->K; j++) {
                 const int h = l->h[i * l->K + j];

@@ -1,8 +1,7 @@
 /* Graded units, and learning by votes, in plain loops: docs/learning-rule.md, "Graded units and votes". */
 #include "reference.h"
 
-static int votes[BATCH][UNITS]; /* of each unit in a kept sample: -3..3, positive for up */
-static int seen[BATCH][8 * UNITS], slot; /* input bits of the kept samples; slot of the next one */
+int votes[BATCH][UNITS], seen[BATCH][8 * UNITS], slot;
 
 /* grade [N] from V [N]; returns low and high. */
 void grade(const layer *l, const int *v, int *low, int *high, int *out)

@@ -174,7 +174,7 @@ def test_what_is_allowed_opens() -> None:
                    (at(HEAD, LAST, 28), "h", -2560)):  # fmt: skip
         assert Model(lie(HEAD, values)).classes == 4
     assert Model(lie(HEAD, (6, "H", 3))).classes == 4  # kinds tell, not the number
-    assert Model(lie(HEAD, (6, "H", 6), (LAST + 52, "B", 1), (GATES + 63, "B", 1), (CUTS + 40, "B", 1))).classes == 4
+    assert Model(lie(HEAD, (6, "H", 7), (LAST + 52, "B", 1), (GATES + 63, "B", 1), (CUTS + 40, "B", 1))).classes == 4
     assert Model(lie(HEAD, (LAST + 42, "H", 0), (SEEN, "H", 64))).classes == 4
     assert Model(lie(HEAD, (52, "I", 0), (56, "I", 0))).classes == 4  # without notes
     assert Model(lie(HEAD, (CUTS + 32, "I", 0))).classes == 4  # without a scale

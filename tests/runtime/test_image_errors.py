@@ -57,6 +57,8 @@ STACKED = write_image(voting(1, planes=2, below=network(2, (9, 12, 3), planes=1,
 TALLER = unchecked(replace(VOTING, layers=VOTING.layers + VOTING.layers[-1:]))  # two outputs
 GRADED, AFTER = FIRST, SECOND
 (VOTES_STATE,) = struct.unpack_from("<I", VOTES, 28)
+(KEPT,) = struct.unpack_from("<I", VOTES, GRADED + 32)
+VOTED = KEPT + 4 * (1 + 32 * 2)  # 40 input bits are two words; then [32][2][3] words of votes
 
 
 def put(at: int, form: str, value: int, image: bytes = IMAGE) -> bytes:
@@ -294,6 +296,8 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
             )),
             field(AFTER, "sign", look(GRADED, "need", VOTES), VOTES), field(AFTER, "sign", look(AFTER, "sign", VOTES) - 4, VOTES),
             *(field(GRADED, name, 0, VOTES) for name in ("sign", "levels", "fold", "tables")),
+            *(field(GRADED, "scores", at, VOTES) for at in (KEPT + 2, KEPT + 4, KEPT - 4, VOTES_STATE + 16, len(VOTES), 2**32 - 4)),
+            field(GRADED, "scores", look(AFTER, "scores", STILL), STILL),
             field(GRADED, "fold", look(GRADED, "levels", VOTES), VOTES), field(GRADED, "sign", look(GRADED, "fold", VOTES), VOTES),
             *(field(GRADED, name, look(AFTER, "sign", VOTES), VOTES) for name in ("tables", "scores")),
             *(field(GRADED, name, look(AFTER, "sign", STILL), STILL) for name in ("tables", "scores", "need")),
@@ -312,6 +316,7 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
          *(fields(VOTES, GRADED, lo=lo, hi=hi) for lo, hi in ((0, 0), (7, 7), (8, 7), (0, 2048), (65535, 2047), (2047, 2047))),
          fields(STILL, GRADED, lo=7, hi=7), fields(STILL, GRADED, lo=0, hi=65535), field(GRADED, "gain", 0, VOTES),
          *(field(GRADED, "draws", draws, VOTES) for draws in (0, 1, 3, 5, 9, 255)),
+         lie(KEPT, "I", 32, VOTES), lie(KEPT, "I", 2**32 - 1, VOTES),
          *(field(GRADED, "batch", batch, VOTES) for batch in (0, 9, 31, 128, 255)),
          *(unchecked(voting(1, batch=batch)) for batch in (16, 288, 512)),
          *(field(GRADED, name, 32, STILL) for name in ("gain", "draws", "batch", "dose")), field(GRADED, "draws", 1, STILL),
@@ -333,7 +338,10 @@ DAMAGES: dict[str, tuple[str, list[bytes]]] = {
          lie(look(64, "sign", CONV) + 4 * 27, "B", 1, CONV), lie(look(64, "sign", CONV) + 4 * 28 + 1, "B", 1, CONV),
          *(set_bit(look(GRADED, "sign", VOTES) + 4 * word, bit, VOTES) for word, bit in ((20, 0), (41, 7), (21, 8), (40, 31))),
          *(set_bit(look(GRADED, "levels", VOTES) + 4 * word, bit, VOTES) for word, bit in ((60, 8), (119, 31))),
-         *(set_bit(look(AFTER, "sign", VOTES) + 2 * word, bit, VOTES) for word, bit in ((0, 10), (39, 15), (40, 0)))],
+         *(set_bit(look(AFTER, "sign", VOTES) + 2 * word, bit, VOTES) for word, bit in ((0, 10), (39, 15), (40, 0))),
+         *(set_bit(KEPT + 4 + 8 * sample + 4, bit, VOTES) for sample, bit in ((0, 8), (7, 31), (31, 8))),  # behind 40 inputs
+         *(set_bit(VOTED + 24 * sample + 12 + 4 * part, bit, VOTES) for sample, part, bit in ((0, 1, 8), (31, 2, 31))),
+         *(set_bit(VOTED + 24 * sample + 12 * row, bit, VOTES) for sample, row, bit in ((0, 0, 0), (31, 1, 7)))],  # down, no vote
     ),
 }  # fmt: skip
 
@@ -381,7 +389,7 @@ def test_what_is_allowed_opens() -> None:
     assert Model(lie(6, "H", 65535)).classes == 5  # any minor version
     assert Model(lie(50, "H", 4096)).classes == 5
     assert Model(lie(6, "H", 0, CONV)).classes == 4  # kinds tell, not the number
-    assert Model(lie(64 + 50, "B", 1, lie(6, "H", 6, CONV))).classes == 4
+    assert Model(lie(64 + 50, "B", 1, lie(6, "H", 7, CONV))).classes == 4
     assert lie(FIRST, "B", 6, lie(SECOND, "B", 6)) == TERNARY and Model(TERNARY).classes == 5
     assert Model(lie(SECOND, "B", 2, TERNARY)).classes == 5  # kinds tell, not the number
     for pool in (2, 3):  # what does not fill a square is dropped
@@ -392,8 +400,9 @@ def test_what_is_allowed_opens() -> None:
     for values in ({"lo": 0, "hi": 2047}, {"lo": 2046, "hi": 2047}, {"gain": 1, "draws": 4, "dose": 1},
                    {"gain": 65535, "draws": 8, "dose": 2**20 - 1}, {"planes": 7}):  # fmt: skip
         assert Model(fields(VOTES, GRADED, **values)).classes == 10
-    assert Model(lie(GRADED + 49, "B", 1, lie(6, "H", 6, VOTES))).classes == 10
+    assert Model(lie(GRADED + 49, "B", 1, lie(6, "H", 7, VOTES))).classes == 10
     assert Model(lie(6, "H", 0, VOTES)).classes == 10
+    assert Model(lie(KEPT, "I", 31, VOTES)).classes == 10
     for image in (reach(335544, 102), reach(-335544, -102), reach(0, 107374182), asks(192, 65535), asks(0, 0)):
         assert Model(image).classes == 10
 

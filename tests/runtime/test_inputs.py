@@ -162,3 +162,77 @@ def test_features_that_never_varied_are_known_with_and_without_a_scale() -> None
 def test_another_shape_or_kind_is_refused(x: Any) -> None:
     with pytest.raises(InputError, match="shape|values|numbers"):
         model_of(Encoder.fit(table("float"))).predict_many(x)
+
+
+def told(verb: Any) -> Any:
+    """The answer, or the kind and text of the error."""
+    try:
+        return verb()
+    except Exception as error:
+        return type(error), str(error)
+
+
+def forms(row: np.ndarray) -> list[Any]:
+    """One sample in every form that a caller may have it in, and some that no model takes."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        dtypes: tuple[Any, ...] = (
+            "u1",
+            "<i2",
+            ">i2",
+            "?",
+            "f4",
+            "f8",
+            ">f4",
+            "f2",
+            "i1",
+            "u2",
+            "i8",
+            "c16",
+            "U3",
+            object,
+        )
+        arrays = [row.astype(dtype) for dtype in dtypes]
+    spread = np.repeat(row.astype("f4"), 2)[::2]
+    odd = np.frombuffer(b"0" + row.astype("f8").tobytes(), "f8", row.size, 1)
+    wrong = [row[:-1].astype("f4"), row.astype("u1")[:-1], row[None].astype("f4"), np.float32(3), None, "text", {}]
+    nothing = [np.where(np.arange(row.size) == 1, bad, row) for bad in (np.nan, np.inf, -1e300, 1e300)]
+    raw = row.astype("<i2").view("u1")
+    return [*arrays, spread, odd, *wrong, *nothing, row.tolist(), raw, raw.tobytes(), bytearray(raw), memoryview(raw)]
+
+
+@pytest.mark.parametrize("learner", ["head", "none"])
+@pytest.mark.parametrize("kind", ["float", "whole", "bytes"])
+def test_one_sample_is_taken_or_refused_as_many_are(kind: str, learner: str) -> None:
+    numbers = table(kind) if kind != "bytes" else np.clip(table(kind), 0, 255)
+    if learner == "head":
+        model = Model(write_image(fresh(numbers, 2, units=8)))
+        many = Model(model.image())
+    else:
+        model = many = model_of(Encoder.fit(numbers))
+    labels = [
+        0,
+        True,
+        np.int64(1),
+        np.uint8(1),
+        np.array(1),
+        2,
+        -1,
+        2**70,
+        1.0,
+        "1",
+        None,
+        [1],
+        np.array([1]),
+        np.float32(1),
+    ]
+    for form, label in zip(forms(numbers[3]), np.resize(np.arange(len(labels)), 40), strict=False):
+        want = told(lambda form=form: int(many.predict_many(np.asarray(form)[None])[0]))
+        assert told(lambda form=form: model.predict_one(form)) == want, form
+        for y in (1, labels[label]):
+            steps = told(lambda form=form, y=y: many.learn_many(np.asarray(form)[None], [y]))
+            step = told(lambda form=form, y=y: model.learn_one(form, y))
+            assert step == (steps if isinstance(steps[0], type) else tuple(int(column[0]) for column in steps)), (
+                form,
+                y,
+            )
+        assert model.state() == many.state()

@@ -11,10 +11,10 @@ from agreement import replay_vector
 from compilers import WARNINGS, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import inputs_of_density, network, voting, windowed
+from networks import gates_network, inputs_of_density, network, voting, windowed
 
 from metabit.export.files.image import write_image
-from metabit.export.frozen import DenseLayer, Frozen, Layer
+from metabit.export.frozen import Cuts, DenseLayer, Frozen, HeadRows, Layer
 from metabit.runtime import Model, _core, include_dir, sources
 
 VECTORS = [name for name in _core.VECTORS_HERE if name != "none"]
@@ -89,6 +89,53 @@ def test_any_network_is_the_same_on_every_width(frozen: Frozen, densities: list[
     all_agree(write_image(frozen), x, np.random.default_rng(seed).integers(0, frozen.classes, len(x)))
 
 
+@st.composite
+def any_gates(draw: st.DrawFn) -> Frozen:
+    """Gates around every width of vector, on features of both kinds or packed bits, before levels and heads of both kinds."""
+    edges = st.sampled_from([1, 2, 31, 32, 33, 63, 64])
+    last, seed = draw(st.sampled_from(["levels", "head"])), draw(st.integers(0, 2**32 - 1))
+    rows = draw(st.sampled_from([None, HeadRows(3, 1, 2)])) if last == "head" else None
+    wide = st.sampled_from([96, 127, 128, 129, 255, 256, 257, 513])
+    units = draw(st.one_of(edges, st.integers(1, 64)) if last == "head" else st.one_of(edges, wide))
+    return gates_network(
+        seed, draw(st.one_of(edges, wide, st.integers(1, 300))), draw(st.sampled_from([0, 1, 1, 2, 5])), units,
+        draw(st.sampled_from([2, 10, 33])), last, draw(st.sampled_from(["uint8", "int16"])), draw(st.integers(2, 8)),
+        draw(st.booleans()), spare=draw(st.integers(0, 1)), rows=rows, row_count=40 if rows else None, shared=draw(st.booleans()),
+    )  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(any_gates(), st.lists(st.sampled_from([0, 0.03, 0.12, 0.5, 0.8, 1]), min_size=6, max_size=6), st.integers(0, 99))
+def test_any_gates_are_the_same_on_every_width(frozen: Frozen, densities: list[float], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = samples(frozen, densities)
+    if isinstance(frozen.encode, Cuts):  # near the cuts as well as far from them
+        near = np.resize(frozen.encode.cuts, (2, frozen.input_bytes // frozen.encode.cuts.itemsize)) + [[0], [1]]
+        x = np.concatenate([x, near.astype(frozen.encode.cuts.dtype).view(np.uint8)])
+    all_agree(write_image(frozen), x, rng.integers(0, frozen.classes, len(x)))
+
+
+@pytest.mark.parametrize("planes", [0, 1, 2])
+@pytest.mark.parametrize("last", ["levels", "head"])
+def test_counts_of_gates_cross_every_power_of_two(last: str, planes: int) -> None:
+    frozen = gates_network(planes, 1030, planes, 60, 12, last, learns=last == "levels")
+    hidden = frozen.layers[0].hidden
+    hidden[:20], hidden[20:30] = 0, -1
+    all_agree(write_image(frozen), samples(frozen, list(np.linspace(0, 1, 101))), np.arange(101) % 12)
+
+
+def test_features_of_gates_lie_at_any_address() -> None:
+    for kind in ("uint8", "int16"):
+        image = write_image(gates_network(3, 70, 2, 40, 5, "levels", kind))
+        size = Model(image).input_size
+        room = np.random.default_rng(1).integers(0, 256, (size + 64, 1)).astype(np.uint8)
+        for start in range(33):
+            x = room[start : start + size].T
+            want = on("none", image).scores(x)
+            for vectors in VECTORS:
+                np.testing.assert_array_equal(on(vectors, image).scores(x), want)
+
+
 @pytest.mark.parametrize("k", [2, 5])
 @pytest.mark.parametrize("planes", [0, 1])
 def test_copies_stay_in_step_through_a_thousand_flips(planes: int, k: int) -> None:
@@ -133,11 +180,16 @@ def test_sanitizers_find_nothing_in_the_widest_kernels(tmp_path: Path) -> None:
     options = ["-std=gnu11", "-O1", "-g", *sanitize, "-DMB_WIDE", *WARNINGS]
     code = [Path(__file__).with_name("replay.c"), *sources(), *sorted(host.glob("*.c"))]
     run("gcc", *options, f"-I{include_dir()}", f"-I{sources()[0].parent}", f"-I{host}", *code, "-o", replay)
+    image, vector = tmp_path / "model.mbit", tmp_path / "model.vec"
     for seed, sizes in enumerate(((70, 513, 129, 10), (401, 65, 700, 33), (515, 3))):
         frozen = network(seed, sizes, 2 + seed, seed, (True,) * (len(sizes) - 1), dose=5000)
-        image, vector = tmp_path / "model.mbit", tmp_path / "model.vec"
         image.write_bytes(write_image(frozen))
         vector.write_bytes(replay_vector(frozen, inputs=8, steps=8, seed=seed))
+        assert run(replay, image, vector, "40").startswith("words: ")
+    for last, kind, units in (("levels", "int16", 161), ("head", "uint8", 64), ("levels", "uint8", 20)):
+        frozen = gates_network(units, 70, 2, units, 11, last, kind, learns=last == "levels")
+        image.write_bytes(write_image(frozen))
+        vector.write_bytes(replay_vector(frozen, inputs=8, steps=8, seed=units))
         assert run(replay, image, vector, "40").startswith("words: ")
 
 

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import numpy as np
 from agreement import replay_vector
-from networks import conv, fresh_network, gates_network, network, ternary, voting, windowed
+from networks import conv, fresh_network, gates_network, inputs, network, ternary, voting, windowed
 
 from metabit.export.files.image import write_image
 from metabit.export.frozen import Frozen, HeadRows, Notes
+from metabit.export.oracle import Oracle
+from metabit.export.vectors import learned
 
 HERE = Path(__file__).parent
 
@@ -58,7 +61,21 @@ WORDS = {
 }  # fmt: skip
 """Images of 1.5, whose checksums are of words. All others are of the version that was the present one when they came."""
 
-STEPS = {"votes-3bit": 80, "gates-none": 0, "gates-head-rows": 60}
+
+def begun(frozen: Frozen, steps: int) -> Frozen:
+    """The network after steps on random inputs, so that it keeps samples."""
+    oracle, x = Oracle(frozen), inputs(frozen, steps, 50)
+    for given, label in zip(
+        frozen.unpack(x), np.random.default_rng(50).integers(0, frozen.classes, steps), strict=True
+    ):
+        oracle.learn(given, int(label))
+    return learned(frozen, oracle)
+
+
+KEPT = {"votes-kept": begun(voting(43, inputs=37, planes=2, units=40, classes=5, k=3, batch=32), 40)}
+"""Images of 1.6, in whose state the samples of a batch lie."""
+
+STEPS = {"votes-3bit": 80, "votes-kept": 60, "gates-none": 0, "gates-head-rows": 60}
 """Every step whose sample votes counts a slice of the inputs: j = slot, slot + batch, ... So many that the 32 slots are filled
 anew, and with 37 inputs that slots count two inputs as well as one."""
 
@@ -75,14 +92,16 @@ def networks() -> Iterator[tuple[str, Frozen]]:
     for seed, (name, settings) in enumerate(FRESH.items()):
         yield name, fresh_network(30 + seed, **settings)
     yield from WORDS.items()
+    yield from KEPT.items()
 
 
 def files() -> dict[str, bytes]:
     """File name -> bytes of every vector."""
     out = {}
     for seed, (name, frozen) in enumerate(networks()):
-        out[f"{name}.mbit"] = write_image(frozen, crc32=name not in WORDS)
-        out[f"{name}.vec"] = replay_vector(frozen, inputs=24, steps=STEPS.get(name, 40), seed=seed)
+        crc32 = name not in WORDS and name not in KEPT
+        out[f"{name}.mbit"] = write_image(frozen, crc32=crc32)
+        out[f"{name}.vec"] = replay_vector(frozen, inputs=24, steps=STEPS.get(name, 40), seed=seed, crc32=crc32)
     return out
 
 
