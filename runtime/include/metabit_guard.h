@@ -21,6 +21,9 @@
  *
  * Then the last good state returns, if there is one. Samples are still predicted, and learning goes on by itself when the running
  * accuracy is good again. */
+/* The guard data, little-endian, without padding: "MBG1"; u32 identity of the image; u32 checksum of all that follows it (FNV-1a); then
+ * u16 samples, bytes of a ticket, allowed, spared, least, good, patience, apart; u8 tests a step, repeats, run, 0; then the samples: u16
+ * label, ticket. docs/learning-rule.md, "Guard", says what the settings do. A program may change them if it mends the checksum. */
 #ifndef METABIT_GUARD_H
 #define METABIT_GUARD_H
 
