@@ -11,6 +11,7 @@ samples: which samples a guard should have, at the seeds by which all its settin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from metabit.experiments import guarding, results
 from metabit.experiments.development_problems import PROBLEMS
 from metabit.experiments.guarding import CLEAN, HALF_STUCK, HARMFUL, STREAMS
 from metabit.experiments.results import Benchmark, Cell, Row
+from metabit.export import GuardOptions
+from metabit.export.guard import RUN, RUN_OF_A_HEAD
 
 PAGE = "docs/results/guard/README.md"
 SEEDS, CHOSEN_AT = (0, 1, 2), (3, 4)
@@ -29,11 +32,22 @@ LIMIT, COST = 2.0, 0.5
 """Most points of the old task that harm may take, and most points of the new task that the guard may cost."""
 
 
+def settings(run: int) -> dict[str, Any]:
+    return asdict(GuardOptions()) | {"run": run}
+
+
 def cells(name: str) -> dict[str, list[Cell]]:
     if name == "others":
         return {
             variant: [
-                {"experiment": name, "learner": learner, "units": units, "problem": about, "seed": seed}
+                {
+                    "experiment": name,
+                    "learner": learner,
+                    "units": units,
+                    "problem": about,
+                    "guard": settings(RUN),
+                    "seed": seed,
+                }
                 for seed in SEEDS
             ]
             for variant, (learner, units, about) in OTHERS.items()
@@ -41,7 +55,15 @@ def cells(name: str) -> dict[str, list[Cell]]:
     units, which, seeds = ((32, 64), ("sure",), SEEDS) if name == "head" else ((32,), WHICH, CHOSEN_AT)
     return {
         f"{n} gates, {about}" if name == "head" else f"{some}, {about}": [
-            {"experiment": name, "learner": "head", "units": n, "problem": about, "samples": some, "seed": seed}
+            {
+                "experiment": name,
+                "learner": "head",
+                "units": n,
+                "problem": about,
+                "samples": some,
+                "guard": settings(RUN_OF_A_HEAD),
+                "seed": seed,
+            }
             for seed in seeds
         ]
         for n in units
@@ -130,10 +152,10 @@ def table(name: str) -> str:
 
 INTRODUCTION = """# A guard for a device that learns
 
-A device that knows an old task meets a stream. Shuffled and sorted by class: the new task, with right labels. Wrong labels: half
-of them are replaced by others, on the new task or on the old one. Stuck sensor: all features stay at the values of the first
-sample, under the labels of the new task. One class: samples of one class of the old task. Half of the features stuck: labels are right, but
-half of the features stay at their first values. Streams that do harm have 2,000 samples or more.
+A device that knows an old task meets a stream. Shuffled and sorted by class: the new task, with right labels. Wrong labels:
+half of them are replaced by others, on the new task or on the old one. Stuck sensor: all features stay at the values of the
+first sample, under the labels of the new task. One class: samples of one class of the old task. Half of the features stuck:
+labels are right, but half of the features stay at their first values. Streams that do harm have 2,000 samples or more.
 """
 
 

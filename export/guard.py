@@ -25,6 +25,7 @@ HEAD = struct.Struct("<4sIIHHHHHHHHBBBx")
 tests of a step, repeats, run. A sample is a label, uint16, and a ticket."""
 MOST = 4096
 """Most samples."""
+RUN_OF_A_HEAD, RUN = 250, 16
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class GuardOptions:
         apart: steps between two saves, 0..65535.
         per_step: guard samples that one step tests, 1..255; None: 4 where only the output learns, else 1.
         repeats: equal inputs that are learnt one after the other; 0 for any number.
-        run: equal labels that are learnt one after the other; 0 for any number; None: 0 of a head, 16 of the other learners, which
-            forget all that they do not see.
+        run: equal labels that are learnt one after the other, 0..255; 0 for any number; None: `RUN_OF_A_HEAD`, or `RUN` of other
+            learners, which forget the classes that they do not see.
         seed: of the draw.
     """
 
@@ -112,7 +113,7 @@ def guard_data(
     tickets = [ticket(oracle, x[row]) for row in rows]
     samples = b"".join(struct.pack("<H", y[row]) + kept for row, kept in zip(rows, tickets, strict=True))
     per_step = (4 if of_output else 1) if o.per_step is None else o.per_step
-    run = (0 if frozen.layers[-1].kind == "head" else 16) if o.run is None else o.run
+    run = (RUN_OF_A_HEAD if frozen.layers[-1].kind == "head" else RUN) if o.run is None else o.run
     try:
         fields = (o.allowed, o.spared, least, good, o.patience, o.apart, per_step, o.repeats, run)
         head = HEAD.pack(MAGIC, identity(image), 0, len(rows), len(tickets[0]), *fields)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from numpy.typing import ArrayLike
 
-from metabit.runtime import _core
+import metabit.runtime._core as _core
 from metabit.runtime.telling import ModelError
 from metabit.runtime.tickets import Steps, Tickets
 
@@ -15,7 +15,7 @@ REASON = ("", "forgot", "labels")
 
 
 class Report(NamedTuple):
-    """What a guard saw.
+    """The report of a guard.
 
     Args:
         status: "watching", "stopped" or "rolled back". In the latter two the model does not learn.
@@ -82,7 +82,7 @@ class Guard:
 
     @property
     def report(self) -> Report:
-        """What it saw until now."""
+        """Status and counts until now."""
         status, reason, learnt, refused, tests, right, saves, ends, slow, fast = self._core.report
         counts = (learnt, refused, tests, right, saves, ends)
         return Report(STATUS[status], REASON[reason], *counts, slow / 2**16, fast / 2**16)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metabit.runtime import _core
+import metabit.runtime._core as _core
 from metabit.runtime.inputs import InputError, Inputs
 from metabit.runtime.telling import Telling
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from metabit.cli import datasets
+from metabit.cli import datasets, guards
 from metabit.cli.errors import UsageError
 from metabit.experiments import show
 from metabit.experiments.demo_settings import RECIPE
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 CHECKPOINT = Path("out/checkpoint.safetensors")
-HEAD, PAPER, LEVELS, GUARD = "A head", "Networks of the paper", "Learning", "A guard"
+HEAD, PAPER, LEVELS = "A head", "Networks of the paper", "Learning"
 
 
 def _option(panel: str, text: str, *names: str, **more: Any) -> Any:
@@ -54,13 +54,6 @@ Backward = Annotated[
     _option(PAPER, "How errors pass hidden layers: ternary (random signs), or exact, for more cycles; ternary."),
 ]
 
-Samples = Annotated[
-    int | None, _option(GUARD, "Samples on which a device that learns tests itself; 64 is a good number.", "--guard")
-]
-GuardData = Annotated[
-    str | None, _option(GUARD, "Dataset whose training part they come from; that of the training.", "--data")
-]
-
 
 def command(
     source: Annotated[Path, Argument(help="checkpoint.safetensors from metabit train, or a (learned) .mbit image.")] = CHECKPOINT,
@@ -76,8 +69,8 @@ def command(
     visits: Visits = None,
     margin: Margin = None,
     backward: Backward = None,
-    guard: Samples = None,
-    data: GuardData = None,
+    guard: guards.Samples = None,
+    data: guards.Data = None,
     formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite; by default all that can hold it.")] = None,
     seed: show.Seed = 1,
     json: show.Json = False,
@@ -108,7 +101,7 @@ def command(
     given = {name: value for name, value in options.items() if value is not None}
     try:
         frozen, known = _frozen(source, output, given, seed)
-        guarded = None if guard is None else _guard(frozen, data or known, guard, seed, quiet=json)
+        guarded = None if guard is None else guards.guard_data(frozen, data or known, guard, seed, quiet=json)
     except export.ExportError as wrong:
         raise UsageError(_named(str(wrong))) from None
     wanted = _formats(formats, frozen)
@@ -135,18 +128,6 @@ def command(
     if guarded is not None:
         show.say(f"guard: {len(guarded):,} bytes of flash")
     show.say(f"{', '.join(written.engines)}: equal integer scores on {written.inputs} inputs")
-
-
-def _guard(frozen: Frozen, data: str | None, samples: int, seed: int, quiet: bool) -> bytes:
-    """The guard data, from the training part of a dataset."""
-    from metabit import export
-    from metabit.experiments.guarding import guard_of
-
-    if data is None:
-        raise UsageError(f"--guard {samples} needs samples: give data of the old task by --data")
-    task = datasets.opened([data], frozen, seed, quiet)[data]
-    options = export.GuardOptions(samples=samples, seed=seed)
-    return guard_of(frozen, export.write_image(frozen), task.x_train, task.y_train, options)
 
 
 def _formats(formats: str | None, frozen: Frozen) -> list[str]:

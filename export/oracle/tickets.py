@@ -54,7 +54,7 @@ def _best(network: Oracle, device_input: NDArray[np.uint8]) -> tuple[int | None,
 
 
 def _packed(takes: str, x: NDArray[Any]) -> bytes | None:
-    """What a layer takes as bytes: bits, or a byte a value; None for bytes and grades, which no ticket holds."""
+    """The values of a layer as bytes: bits, or a byte a value; None for bytes and grades, which no ticket holds."""
     if takes in ("bits", "signs"):
         return pack_rows(x > 0).tobytes()
     return x.astype(np.int8).tobytes() if takes in ("levels", "values") else None

@@ -11,8 +11,8 @@
  *   mb_guard_learn(&guard, &m, features, true_label, NULL);
  *   if (guard.status != MB_GUARD_WATCHING) { ... }      // tell someone: guard.reason says why
  *
- * A step is refused, and teaches nothing, where the input is the same as in the last steps (a stuck sensor) or, for learners that forget
- * by it, the label is. Learning ends in one of two ways:
+ * A step is refused, and teaches nothing, where the input is the same as in the last steps (a stuck sensor), or the label is (one class
+ * only). Learning ends in one of two ways:
  *
  *   MB_GUARD_FORGOT   more guard samples are wrong than the settings allow
  *   MB_GUARD_LABELS   the running accuracy has been below the settings' least for `patience` labelled samples, as it is where half of the

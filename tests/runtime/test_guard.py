@@ -76,7 +76,7 @@ def test_the_device_does_what_the_oracle_does(name: str, keep: bool) -> None:
 
 
 def test_every_way_is_taken() -> None:
-    """What the comparison above relies on: in some network each branch was reached."""
+    """The comparison above relies on it: in some network each branch was reached."""
     reasons, saves = set(), 0
     for frozen in NETWORKS.values():
         guard = Guard(Model(write_image(frozen)), data_of(frozen))
