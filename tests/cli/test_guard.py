@@ -25,7 +25,7 @@ def table(path: Path) -> None:
 
 def test_a_guarded_stream(metabit: Any, tmp_path: Path) -> None:
     table(tmp_path)
-    assert metabit("train", "mine.npz", "-o", "mine", "--set", "steps=200", "--json").code == 0
+    assert metabit("train", "mine.npz", "-o", "mine", "--epochs", 20, "--json").code == 0
     told = metabit("export", "mine/checkpoint.safetensors", "--guard", 20, "--formats", "mbit")
     model = Model.open("mine/model.mbit")
     size = 32 + 20 * (2 + model.ticket_size)
