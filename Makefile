@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo fast test check exact results c-test install clean
+.PHONY: demo fast test pytest check exact results c-test install clean
 
 demo: install
 	$(BIN)/metabit demo -o out/demo
@@ -18,8 +18,12 @@ demo: install
 fast: install
 	$(BIN)/python -m pytest -q -m fast
 
-test: check c-test
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+# All three at once: mypy and the sanitizers' build leave a core idle.
+test: install
+	$(MAKE) -j 3 check c-test pytest
+
+pytest: install
+	$(BIN)/python -m pytest -q -n 2
 
 check: install
 	$(BIN)/ruff check .
@@ -35,7 +39,7 @@ results: install
 # The C library with warnings as errors, then its own tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 c-test: install
 	$(BIN)/cmake -S runtime -B build/c -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DMETABIT_SANITIZE=ON -DMETABIT_TESTS=ON -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
-	$(BIN)/cmake --build build/c
+	$(BIN)/cmake --build build/c -- --quiet
 	$(BIN)/ctest --test-dir build/c --output-on-failure --parallel 2
 
 install: $(INSTALLED)

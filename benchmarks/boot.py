@@ -21,9 +21,9 @@ from metabit import export, firmware_sim
 from metabit.experiments import results
 from metabit.experiments.results import Benchmark, Cell, Row
 from metabit.export import Cuts, Frozen, GatesLayer, LevelsLayer, write_image
-from metabit.firmware_sim.build.toolchain import FIRMWARE, compile_elf, compiler_version, left_out
+from metabit.firmware_sim.build.toolchain import FIRMWARE, compile_elf, compiler_version
 from metabit.firmware_sim.price.cycles import load_model
-from metabit.runtime import Model, include_dir, sources
+from metabit.runtime import Model, include_dir, left_out, sources
 
 PAGE = "docs/results/runtime/boot.md"
 SUMS = {"CRC-32": True, "words": False}
@@ -88,7 +88,7 @@ def measure(asked: Cell) -> Row:
     elf = compile_elf(
         [*sources(), *own, main], board, files={"image.mbit": image}, opt=opt, compiler=compiler,
         apart={main: {"STATE_BYTES": model.state_size, "ARENA_BYTES": model.arena_size("learn")}},
-        include_dirs=[include_dir(), FIRMWARE, FIRMWARE / "freestanding"], defines=dict.fromkeys(left_out(frozen), 1),
+        include_dirs=[include_dir(), FIRMWARE, FIRMWARE / "freestanding"], defines=dict.fromkeys(left_out(image), 1),
     )  # fmt: skip
     ways = np.zeros((len(WAYS), model.input_size), np.uint8)
     ways[:, 0] = range(len(WAYS))

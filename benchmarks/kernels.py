@@ -26,10 +26,10 @@ from metabit.experiments.results import Benchmark, Cell, Row
 from metabit.export.files.image import write_image
 from metabit.export.frozen import ConvGeometry, ConvLayer, DenseLayer, Frozen, Layer, OutputLayer, Rule, Takes
 from metabit.firmware_sim.build.elf import Program
-from metabit.firmware_sim.build.toolchain import compiler_version, left_out
+from metabit.firmware_sim.build.toolchain import compiler_version
 from metabit.firmware_sim.errors import BuildError
 from metabit.firmware_sim.price.cycles import load_model
-from metabit.runtime import Model, sources
+from metabit.runtime import Model, left_out, sources
 
 PAGE = "docs/results/runtime/kernels.md"
 SEED = 0

@@ -8,12 +8,14 @@ from metabit.export.errors import ExportError
 from metabit.export.errors import MissingExtra as ExportExtra
 from metabit.firmware_sim.errors import FirmwareError
 from metabit.runtime import InputError, ModelError
+from metabit.runtime.package import PackageError
 from metabit.train.errors import MissingExtraError, TrainError
 
 __all__ = ["KNOWN", "UsageError", "sentence"]
 
 KNOWN = (
     UsageError, DataError, TrainError, MissingExtraError, ExportError, ExportExtra, ModelError, InputError, FirmwareError,
+    PackageError,
 )  # fmt: skip
 
 

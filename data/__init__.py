@@ -9,6 +9,7 @@ csv_files.py      tables as text
 npz_files.py      .npz archives
 image_folders.py  pictures, one subfolder for each class
 image_sets.py     MNIST, Fashion-MNIST, USPS and CIFAR-10
+features.py       windows of a sensor's samples and their features, as the device computes them
 wrist_imu.py      exercises recorded on a wrist, one person a task
 download.py       public files, fetched once and checked by their hashes
 rows.py           files that are written whole, and tables of JSON lines

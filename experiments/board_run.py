@@ -90,7 +90,7 @@ def run(plan: Plan, progress: Callable[[str], None] = lambda text: None) -> Ran:
     plan = replace(plan, datasets=on_device(plan))
     board, (name, task) = plan.board, plan.stream
     stack = plan.budgets.of(board.name).stack_bytes
-    elf = build(plan.image, board, network=plan.frozen, stack_size=stack, opt=plan.opt)
+    elf = build(plan.image, board, stack_size=stack, opt=plan.opt)
     progress(f"{board.name}: {name}")
     tally, rows = stream.Tally(), np.arange(0)
     with Device(elf, board, budgets=plan.budgets) as device:

@@ -195,7 +195,7 @@ def _first_chapter(
 ) -> tuple[Chapter, dict[str, Measurement]]:
     """The chapter, and the measurement of the board on which it ran. Writes learned.mbit, from the mixed stream."""
     board = firmware_sim.load_board(LEARNS_ON)
-    elf = firmware_sim.build(image, board, network=frozen)
+    elf = firmware_sim.build(image, board)
     bytes_of = Model(image).device_bytes
     x, y, x_test = bytes_of(data.new.x_train), data.new.y_train, bytes_of(data.new.x_test)
     deployments, comparisons, measured = [], {}, {}

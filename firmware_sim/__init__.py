@@ -17,6 +17,9 @@ image). It is executed instruction by instruction, and every access outside the 
     for breach in breaches(check(found)):           # budgets.py     limits of budgets.toml
         print(breach)
     write_report(report, "out")                     # report/page.py report.json, report.html
+    program = build_serial(image, load_target("rp2040"))  # serial/  a program with a serial line, for a chip or for QEMU
+    with SerialDevice("/dev/ttyACM0") as device:    # serial/device.py  the host's end of that line
+        device.learn_many(x, y)
 
 Instruction counts are exact and repeatable. Cycles and milliseconds are estimates for memory without wait states
 (price/cycles.toml) and always come with the name and the error band of their model.
@@ -34,6 +37,7 @@ from metabit.firmware_sim.build.toolchain import build
 if TYPE_CHECKING:
     from metabit.firmware_sim.board import Board, boards, load_board
     from metabit.firmware_sim.budgets import Budgets, Check, breaches, check, load_budgets
+    from metabit.firmware_sim.build.elf import Program
     from metabit.firmware_sim.errors import (
         BoardError,
         BuildError,
@@ -49,12 +53,20 @@ if TYPE_CHECKING:
     from metabit.firmware_sim.report.measure import Measurement, Meter, measure
     from metabit.firmware_sim.report.page import Chapter, Comparison, Deployment, Line, Provenance, Report, write_report
     from metabit.firmware_sim.run.emulate import Device, Replies, Reply
+    from metabit.firmware_sim.serial.device import SerialDevice
+    from metabit.firmware_sim.serial.line import LineError
+    from metabit.firmware_sim.serial.program import build_serial, write_firmware
+    from metabit.firmware_sim.serial.protocol import Info, NoAnswer, Restarted, SerialError
+    from metabit.firmware_sim.serial.qemu import Qemu
+    from metabit.firmware_sim.serial.target import Target, load_target, machines, targets
 
 __all__ = [
     "Board", "BoardError", "Budgets", "BuildError", "Chapter", "Check", "Comparison", "Cost", "Deployment", "Device",
-    "DeviceLost", "DoesNotFit", "FirmwareError", "FirmwareFault", "Line", "Measurement", "Meter", "MissingExtra",
-    "Provenance", "Replies", "Reply", "Report", "StackBound", "StackUnbounded", "boards", "breaches", "build",
-    "check", "load_board", "load_budgets", "measure", "stack_bound", "write_report",
+    "DeviceLost", "DoesNotFit", "FirmwareError", "FirmwareFault", "Info", "Line", "LineError", "Measurement", "Meter",
+    "MissingExtra", "NoAnswer", "Program", "Provenance", "Qemu", "Replies", "Reply", "Report", "Restarted",
+    "SerialDevice", "SerialError", "StackBound", "StackUnbounded", "Target", "boards", "breaches", "build",
+    "build_serial", "check", "load_board", "load_budgets", "load_target", "machines", "measure", "stack_bound",
+    "targets", "write_firmware", "write_report",
 ]  # fmt: skip
 
 _MODULES = {
@@ -69,6 +81,13 @@ _MODULES = {
     "report.measure": ("Measurement", "Meter", "measure"),
     "report.page": ("Chapter", "Comparison", "Deployment", "Line", "Provenance", "Report", "write_report"),
     "run.emulate": ("Device", "Replies", "Reply"),
+    "build.elf": ("Program",),
+    "serial.device": ("SerialDevice",),
+    "serial.protocol": ("Info", "NoAnswer", "Restarted", "SerialError"),
+    "serial.line": ("LineError",),
+    "serial.program": ("build_serial", "write_firmware"),
+    "serial.qemu": ("Qemu",),
+    "serial.target": ("Target", "load_target", "machines", "targets"),
 }  # fmt: skip
 _HOME = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 """Public name -> its module; `build`, which is also the name of a folder, is imported at once."""

@@ -43,6 +43,13 @@ class Table:
         value: str = self._get(key, str, "text", default)
         return value
 
+    def words(self, key: str) -> tuple[str, ...]:
+        """A list of texts."""
+        found = self._get(key, list, "a list of texts")
+        if not all(isinstance(word, str) for word in found):
+            self.refuse(f"{key} = {found!r} must be a list of texts")
+        return tuple(found)
+
     def integer(self, key: str, default: int | None = None, *, least: int = 0, most: int = MOST) -> int:
         value: int = self._get(key, int, "an integer", default)
         self._check(key, value, least, most)

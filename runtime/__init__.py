@@ -25,12 +25,13 @@ from metabit.runtime.amalgamate import field_sources, include_dir, sources, writ
 from metabit.runtime.c_header import guard_header, model_header
 from metabit.runtime.guard import Guard, Report
 from metabit.runtime.inputs import InputError, Inputs, as_uint8, learner
+from metabit.runtime.parts import left_out
 from metabit.runtime.telling import ModelError
 from metabit.runtime.tickets import Step, Steps, Tickets, step_error
 
 __all__ = [
     "Guard", "InputError", "Model", "ModelError", "Report", "Step", "Steps", "as_uint8", "field_sources", "guard_header",
-    "include_dir", "model_header", "sources", "write_sources",
+    "include_dir", "left_out", "model_header", "sources", "write_sources",
 ]  # fmt: skip
 
 _TAKEN_OUT = {"sse2": "words", "avx512vbmi2": "avx512"}
@@ -42,9 +43,11 @@ class Model(Tickets):
 
     An input is ``features`` numbers, the same as in training: floats of any scale where the image has a scale, else whole
     numbers in the range of its integers; or packed bits, uint8, where the first layer takes bits. One thread at a time predicts or
-    learns; a second one gets RuntimeError. While it learns, other threads may call `image`, `state`, `steps` and `save`: each
-    takes the state between two steps.
+    learns; a second one gets RuntimeError. While it learns, other threads may call `image`, `state`, `snapshot`, `restore`, `steps`
+    and `save`: each takes the state between two steps. A copy, and what was pickled, is the image with the state of that moment.
     """
+
+    _core: _core.Model
 
     def __init__(self, image: bytes) -> None:
         """Opens an image. Raises ModelError if it is damaged, with the reason.
@@ -94,10 +97,6 @@ class Model(Tickets):
             return self._core.export()
         except _core.Fault as fault:
             raise _model_error(fault) from None
-
-    def state(self) -> bytes:
-        """Returns the state memory (runtime/FORMAT.md, "State section")."""
-        return self._core.state
 
     @property
     def input_size(self) -> int:
@@ -151,11 +150,6 @@ class Model(Tickets):
     def state_size(self) -> int:
         """Bytes of state memory, which a device keeps in RAM between calls."""
         return self._core.state_size
-
-    @property
-    def identity(self) -> int:
-        """Which image this is, apart from what was learnt, 1..2^32 - 1: images with equal identity can take one another's state."""
-        return self._core.identity
 
     @property
     def vectors(self) -> str:

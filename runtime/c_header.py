@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -10,30 +11,39 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from metabit.runtime.inputs import InputError
+from metabit.runtime.parts import left_out
+
 if TYPE_CHECKING:
     from metabit.runtime import Model
 
+NAME = "model"
+_PARTS = re.compile(r"^/\* It needs none of: (.*) \*/$", re.MULTILINE)
 
-def model_header(image: bytes, name: str = "model.mbit") -> str:
+
+def model_header(image: bytes, name: str = NAME) -> str:
     """The header `model.h`: all that a program can know before the image is flashed.
 
     Macros MODEL_...: bytes of image and input, number and C type of the features, classes, words of state and arena, and
     initialisers of arrays: MODEL_CLASS_NAMES and MODEL_FEATURE_NAMES of strings, where the image has names (a spare class
     has ""), MODEL_LOW and MODEL_STEPS of floats, where `mb_quantise` makes the features from floats.
 
-    Raises ModelError: the image is damaged.
+    Args:
+        name: what all names in the header begin with, in lower case or capitals: `checked_name`.
+
+    Raises:
+        ModelError: the image is damaged. InputError: the name.
     """
     from metabit.runtime import Model
 
-    return _file(
-        "MODEL_H", f"sizes and names of {name}", image, "Several files may include it.", _defines(Model(image))
-    )
+    what = f"sizes and names of {checked_name(name)}.mbit"
+    return _file(name, f"{name}_H", what, image, "Several files may include it.", _defines(Model(image), name))
 
 
-def image_header(path: Path, mark: str) -> str:
+def image_header(path: Path, mark: str, name: str = NAME) -> str:
     """The header `model_image.h`: the macros, and the image as an array of words, which gives it its alignment.
 
-    All cores that run it are little-endian. Raises ModelError: the image is damaged.
+    All cores that run it are little-endian. Raises as `model_header`.
     """
     from metabit.runtime import Model
 
@@ -41,29 +51,60 @@ def image_header(path: Path, mark: str) -> str:
     data = path.read_bytes()[: model.image_size]
     words = [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data), 4)]
     rows = ["    " + " ".join(f"0x{word:08X}u," for word in words[i : i + 8]) for i in range(0, len(words), 8)]
-    array = ["", f"static const uint32_t model_image[{len(words)}] = {{", *rows, "};"]
+    array = ["", f"static const uint32_t {checked_name(name)}_image[{len(words)}] = {{", *rows, "};"]
     note = f"{mark}. Include it in one file only: the array is part of it."
-    return _file("MODEL_IMAGE_H", f"the image {path.name}", data, note, [*_defines(model), *array])
+    return _file(name, f"{name}_IMAGE_H", f"the image {path.name}", data, note, [*_defines(model, name), *array])
 
 
 def guard_header(data: bytes) -> str:
     """The header `model_guard.h`: guard data as an array of bytes, for mb_guard_open (metabit_guard.h)."""
     rows = ["    " + " ".join(f"0x{byte:02X}," for byte in data[i : i + 16]) for i in range(0, len(data), 16)]
+    head = f"/* metabit {version('metabit')}: the guard data model.guard.bin. Include it in one file only. */"
     array = [f"static const uint8_t model_guard[{len(data)}] = {{", *rows, "};"]
-    note = "Include it in one file only: the array is part of it."
-    return _file("MODEL_GUARD_H", "the guard data model.guard.bin", data, note, array)
+    guard = ["#ifndef MODEL_GUARD_H", "#define MODEL_GUARD_H", "", "#include <stdint.h>", ""]
+    return "\n".join([head, *guard, *array, "", "#endif", ""])
 
 
-def _file(guard: str, what: str, image: bytes, note: str, lines: Iterable[str]) -> str:
+def checked_name(name: str) -> str:
+    """The name of a model in C. Raises InputError unless it has lower-case letters, digits and _, a letter first."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise InputError(f"name {name!r}: C needs lower-case letters, digits and _, a letter first, such as gesture_2")
+    return name
+
+
+def not_needed(header: str) -> frozenset[str]:
+    """The macros of library parts that the image of a generated header does not need; none if it does not say."""
+    found = _PARTS.search(header)
+    return frozenset(found[1].split()) if found else frozenset()
+
+
+def _file(name: str, guard: str, what: str, image: bytes, note: str, lines: Iterable[str]) -> str:
     digest = hashlib.sha256(image).hexdigest()
-    head = f"/* metabit {version('metabit')}: {what}, sha256 {digest}.\n * {note} */\n"
-    return head + "\n".join(
-        [f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", "", *lines, "", "#endif", ""]
+    mark, guard = f"{name.upper()}_SHA256", guard.upper()
+    return "\n".join(
+        [
+            f"/* metabit {version('metabit')}: {what}, sha256 {digest}.",
+            f" * {note} */",
+            f"/* It needs none of: {' '.join(left_out(image))} */",
+            f"#if defined({mark}) && {mark} != 0x{digest[:8]}",
+            f'#error "two images have the name {name}: write one of them with metabit sources --name and another name"',
+            "#endif",
+            f"#ifndef {guard}",
+            f"#define {guard}",
+            "",
+            "#include <stdint.h>",
+            "",
+            f"#define {mark} 0x{digest[:8]} /* its first 32 bits */",
+            *lines,
+            "",
+            "#endif",
+            "",
+        ]
     )
 
 
-def _defines(model: Model) -> list[str]:
-    takes = model.inputs
+def _defines(model: Model, name: str) -> list[str]:
+    takes, start = model.inputs, name.upper()
     sizes = {
         "IMAGE_BYTES": (model.image_size, "flash"),
         "INPUT_BYTES": (model.input_size, "of one input, mb_input_size"),
@@ -75,14 +116,15 @@ def _defines(model: Model) -> list[str]:
         "ARENA_WORDS": (model.arena_size("learn") // 4, "arena to predict and learn"),
         "ARENA_WORDS_PREDICT": (model.arena_size("infer") // 4, "arena to predict only"),
     }
-    lines = [f"#define MODEL_{name} {size} /* {what} */" for name, (size, what) in sizes.items()]
+    lines = [f"#define {start}_{name} {size} /* {what} */" for name, (size, what) in sizes.items()]
     if names := takes.classes:
         spare = [""] * (model.classes - len(names))
-        lines.append(_array("CLASS_NAMES", map(_string, [*names, *spare])))
+        lines.append(_array(f"{start}_CLASS_NAMES", map(_string, [*names, *spare])))
     if model.feature_names:
-        lines.append(_array("FEATURE_NAMES", map(_string, model.feature_names)))
+        lines.append(_array(f"{start}_FEATURE_NAMES", map(_string, model.feature_names)))
     if takes.scale is not None:
-        lines += [_array(name, map(_float, row)) for name, row in zip(("LOW", "STEPS"), takes.scale, strict=True)]
+        rows = zip(("LOW", "STEPS"), takes.scale, strict=True)
+        lines += [_array(f"{start}_{name}", map(_float, row)) for name, row in rows]
     return lines
 
 
@@ -94,7 +136,7 @@ def _array(name: str, values: Iterable[str]) -> str:
             lines.append(line)
             line = ""
         line += f"{value}, "
-    return f"#define MODEL_{name} {{ \\\n" + "".join(f"    {line.rstrip()} \\\n" for line in [*lines, line]) + "}"
+    return f"#define {name} {{ \\\n" + "".join(f"    {line.rstrip()} \\\n" for line in [*lines, line]) + "}"
 
 
 def _string(text: str) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import metabit.runtime._core as _core
 from metabit.runtime.inputs import InputError, Inputs
-from metabit.runtime.telling import Telling
+from metabit.runtime.states import States
 
 _FROZEN = "nothing to learn: no layer of this image learns; export it with a learner, metabit export --learner"
 
@@ -48,7 +48,7 @@ class Steps(NamedTuple):
         return Step(predicted, bool(skipped), *counts)
 
 
-class Tickets(Telling):
+class Tickets(States):
     """Base of `Model`: predicting and learning from inputs or from tickets."""
 
     _core: _core.Model

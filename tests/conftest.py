@@ -11,7 +11,9 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +53,7 @@ SLOW: dict[str, tuple[str, ...]] = {
     "cli/test_tune.py": (),
     "data/test_download.py": ("test_the_real_ones",),
     "data/test_encoder.py": ("test_any_numbers",),
+    "data/test_features.py": ("test_the_c_computes_what_python_says",),
     "data/test_scenarios.py": ("test_every_row_makes_tasks_that_fit_its_network",),
     "experiments/test_analyses.py": (),
     "experiments/test_plots.py": (),
@@ -76,6 +79,7 @@ SLOW: dict[str, tuple[str, ...]] = {
     "firmware_sim/test_counts.py": (),
     "firmware_sim/test_device.py": (),
     "firmware_sim/test_faults.py": (),
+    "firmware_sim/test_features.py": (),
     "firmware_sim/test_heads.py": (),
     "firmware_sim/test_kernels.py": (),
     "firmware_sim/test_stack.py": (),
@@ -86,13 +90,17 @@ SLOW: dict[str, tuple[str, ...]] = {
         "test_stream_chart",
         "test_the_port_answers_as_python_does",
         "test_the_port_compiles_for_a_chip",
+        "test_a_sensor_is_read_in_c_as_in_python",
     ),
     "flow/test_porting.py": (),
     "flow/test_readme.py": ("test_the_commands_leave_what_they_say", "test_a_strangers_own_file"),
     "flow/test_results.py": ("test_every_picture_is_drawn_from_the_rows", "test_every_page_belongs_to_a_benchmark"),
     "flow/test_whole_path.py": (),
     "runtime/test_amalgamation.py": (),
+    "runtime/test_config.py": (),
+    "runtime/test_flips.py": (),
     "runtime/test_fuzz.py": (),
+    "runtime/test_packages.py": (),
     "runtime/test_parts.py": (),
     "runtime/test_sources.py": (),
     "runtime/test_votes.py": ("test_slots_wrap_and_inputs_beyond_a_batch_are_counted",),
@@ -121,6 +129,26 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keeps compiled firmware in pytest's cache: later runs and other workers use it, and the user's own cache stays as it is."""
     if "METABIT_CACHE_DIR" not in os.environ and hasattr(config, "cache"):
         os.environ["METABIT_CACHE_DIR"] = str(config.cache.mkdir("metabit"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives each test to the worker that is free, but all tests of a file with a fixture for the whole file to one worker.
+
+    Otherwise both workers would follow README, compile the library without convolutions, and so on.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    @cache
+    def has_fixture(file: str) -> bool:
+        return 'scope="module"' in (config.rootpath / file).read_text()
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if has_fixture(file) else nodeid
+
+    return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -157,7 +185,8 @@ OPTIONAL: dict[str, tuple[Callable[[], bool], str]] = {
     "native training step (_fused)": (lambda: _package("metabit.train.rule._fused")(), r"_fused"),
     "a user who is not root": (lambda: os.name != "posix" or os.geteuid() != 0, r"\broot\b"),
     **{name: (_package(name), rf"\b{name}\b") for name in
-       ("torch", "onnx", "onnxruntime", "flatbuffers", "ai_edge_litert")},
+       ("torch", "onnx", "onnxruntime", "flatbuffers", "ai_edge_litert", "cmake", "ninja", "platformio", "idf_component_manager",
+        "kconfiglib")},
 }  # fmt: skip
 """Optional tool -> True if it is here, and the words by which a skipped test names it."""
 

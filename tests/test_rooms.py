@@ -23,14 +23,14 @@ MAY_IMPORT = {
     "cli": {"data", "train", "export", "runtime", "firmware_sim", "experiments"},
 }
 LIMITS = {".py": 300, ".c": 350, ".h": 350, ".inc": 350}
-RUNTIME_LIMIT, FIELD_LIMIT, HEADER_LIMIT = 5880, 1500, 350
+RUNTIME_LIMIT, FIELD_LIMIT, HEADER_LIMIT = 5900, 1500, 350
 
 FILES = sorted(path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.py"))
 C_FILES = sorted(
     path for room in MAY_IMPORT for path in (ROOT / room).rglob("*") if path.suffix in (".c", ".h", ".inc")
 )
 CORE_HEADERS = ("metabit.h", "metabit_float.h")
-RUNTIME_C = [path for path in C_FILES if path.parent.name == "src" or path.name in CORE_HEADERS]
+RUNTIME_C = [path for path in C_FILES if path.parent == ROOT / "runtime" / "src" or path.name in CORE_HEADERS]
 FIELD_C = [path for path in C_FILES if path.parent.name in ("field", "include") and path.name not in CORE_HEADERS]
 
 
@@ -161,7 +161,7 @@ def test_a_room_has_a_docstring_and_names_its_verbs(room: str) -> None:
 def test_the_c_runtime_includes_only_itself_and_three_headers(path: Path) -> None:
     own = {file.name for file in RUNTIME_C}
     included = set(re.findall(r"^\s*#\s*include\s+[<\"]([^>\"]+)[>\"]", path.read_text(), flags=re.MULTILINE))
-    assert included <= own | {"stddef.h", "stdint.h", "string.h"}
+    assert included <= own | {"stddef.h", "stdint.h", "string.h", "metabit_config.h"}  # the last one is the user's
 
 
 @pytest.mark.parametrize("path", FIELD_C, ids=name)

@@ -141,6 +141,10 @@ class Program:
 
     def check(self, board: Board, floats: bool = False) -> None:
         """Raise BuildError for a wrong entry point, a wrong float ABI, soft floats unless `floats`, or FPU code without an FPU."""
+        if self._elf["e_machine"] != "EM_ARM":
+            if self.entry != board.flash.origin or self.entry != self.symbol("Reset_Handler").address:
+                raise BuildError(f"the program does not begin with Reset_Handler (entry {self.entry:#x})")
+            return
         vectors = next((blob for at, blob in self.segments if at == board.flash.origin + board.flash.boot), b"")
         reset = int.from_bytes(vectors[4:8], "little")
         if reset != self.entry or reset != self.symbol("Reset_Handler").address | 1:

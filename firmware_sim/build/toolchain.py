@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from metabit.firmware_sim.board import Board
 from metabit.firmware_sim.budgets import load_budgets
@@ -20,9 +20,6 @@ from metabit.firmware_sim.build.cache import cache_dir, digest, write_whole
 from metabit.firmware_sim.build.elf import Program
 from metabit.firmware_sim.build.native import FIRMWARE, run_compiler, zig, zig_version
 from metabit.firmware_sim.errors import BoardError, BuildError, DoesNotFit
-
-if TYPE_CHECKING:
-    from metabit.export import Frozen
 
 Compiler = Literal["zig", "gcc"]
 
@@ -43,7 +40,6 @@ def build(
     image: bytes | str | Path,
     board: Board,
     *,
-    network: Frozen | None = None,
     mode: Literal["learn", "infer"] = "learn",
     stack_size: int | None = None,
     opt: str = "-Os",
@@ -54,7 +50,7 @@ def build(
     """Build the firmware around an .mbit image and return the path of its ELF file, which lies in the cache.
 
     Args:
-        image: the image or its path. network: what `read_image` returned for it, if the caller has that already.
+        image: the image or its path.
         mode: "infer" leaves learning out and reserves a smaller arena and no state; every learn command is then refused.
         stack_size: bytes reserved for the stack; None takes stack_bytes of the built-in budgets.
         profile: link a library that reports the boundaries of layers; instruction counts then include these reports.
@@ -72,7 +68,7 @@ def build(
         "ARENA_BYTES": model.arena_size(mode),
         "CLASSES": model.classes,
     }
-    macros = left_out(network or blob, mode) if without is None else without
+    macros = runtime.left_out(blob, mode) if without is None else without
     own = (FIRMWARE / name for name in ("startup.c", "main.c", "memory.c", "port_emulated.c", "image.S"))
     return compile_elf(
         [*runtime.sources(), *own],
@@ -87,35 +83,13 @@ def build(
     )
 
 
-def left_out(image: bytes | Frozen, mode: Literal["learn", "infer"] = "learn") -> tuple[str, ...]:
-    """Return the macros (metabit.h, "Build") of the library parts that an image does not need."""
-    from metabit.export import Cuts, DenseLayer, Frozen, read_image
-
-    network = image if isinstance(image, Frozen) else read_image(image)
-    layers = network.layers
-    kinds = {layer.kind for layer in layers}
-    needed = {
-        "MB_WITHOUT_LEARN": mode == "learn" and any(layer.learns for layer in layers),
-        "MB_WITHOUT_CONV": any(layer.kind == "conv" for layer in layers),
-        "MB_WITHOUT_BYTES": any(layer.takes == "bytes" for layer in layers),
-        "MB_WITHOUT_GRADED": any(layer.kind == "graded" for layer in layers),
-        "MB_WITHOUT_GATES": isinstance(network.encode, Cuts) or bool(kinds & {"gates", "levels", "head"}),
-        "MB_WITHOUT_VISITS": mode == "learn"
-        and "graded" not in kinds
-        and any(layer.learns for layer in layers if layer.kind in ("dense", "output")),
-        "MB_WITHOUT_TERNARY": mode == "learn"
-        and any(isinstance(layer, DenseLayer) and layer.ternary for layer in layers),
-    }
-    return tuple(macro for macro, is_needed in needed.items() if not is_needed)
-
-
 def compile_elf(
     sources: Sequence[Path],
     board: Board,
     *,
-    apart: Mapping[Path, Mapping[str, int]] | None = None,
+    apart: Mapping[Path, Mapping[str, int | str]] | None = None,
     include_dirs: Sequence[Path] = (),
-    defines: Mapping[str, int] | None = None,
+    defines: Mapping[str, int | str] | None = None,
     files: Mapping[str, bytes] | None = None,
     stack_size: int | None = None,
     opt: str = "-Os",
@@ -176,7 +150,7 @@ def compile_command(board: Board, compiler: Compiler = "zig", opt: str = "-Os") 
     return [*zig(), *target, *_ZIG_OPT.get(opt, (opt,)), "-fno-sanitize=undefined", *_COMMON, *by_hand]
 
 
-def _defines(values: Mapping[str, int]) -> list[str]:
+def _defines(values: Mapping[str, int | str]) -> list[str]:
     return [f"-D{name}={value}" for name, value in values.items()]
 
 
@@ -253,6 +227,8 @@ def _linker_script(board: Board, stack_size: int) -> str:
         board=board.name,
         flash_origin=f"{board.flash.origin + board.flash.boot:#010x}",
         flash_size=board.flash.usable,
+        boot_origin=f"{board.flash.origin:#010x}",
+        boot_size=board.flash.boot,
         ram_origin=f"{board.ram.origin:#010x}",
         ram_size=board.ram.size,
         stack_size=stack_size,

@@ -170,7 +170,7 @@ def measure(
     blob = image if isinstance(image, bytes) else Path(image).read_bytes()
     limits, network, count = budgets or load_budgets(), read_image(blob), len(np.asarray(x))
     stack = limits.of(board.name).stack_bytes
-    elf = build(blob, board, network=network, stack_size=stack, opt=opt, compiler=compiler)
+    elf = build(blob, board, stack_size=stack, opt=opt, compiler=compiler)
     told = samples or f"the {count:,} samples given, in their order"
     with Device(elf, board, budgets=limits) as device:
         meter = Meter(device)
@@ -209,7 +209,7 @@ def layer_costs(
     The reports and another code layout add a few percent, so the sum differs a little from the cost of the flashed firmware.
     """
     stack = budgets.of(board.name).stack_bytes
-    elf = build(image, board, network=network, stack_size=stack, opt=opt, compiler=compiler, profile=True)
+    elf = build(image, board, stack_size=stack, opt=opt, compiler=compiler, profile=True)
     names = layer_names(network)
     with Device(elf, board, budgets=budgets) as device:
         runs: list[tuple[str, Replies]] = [("predict", device.predict_many(x_predict))]

@@ -24,12 +24,28 @@
 #ifndef METABIT_H
 #define METABIT_H
 
+#if (defined(__SIZEOF_INT__) && __SIZEOF_INT__ < 4) || (defined(__CHAR_BIT__) && __CHAR_BIT__ != 8)
+#error "metabit needs an int of at least 32 bits and bytes of 8 bits: it does not run on AVR and other 8-bit and 16-bit cores"
+#endif
+
+/* Parts to leave out ("Build" below): in the file that -DMB_CONFIG='"my_config.h"' names, or else in the metabit_config.h that
+ * `metabit sources --image` writes, wherever the compiler finds it. */
+#if defined(MB_CONFIG)
+#include MB_CONFIG
+#elif defined(__has_include)
+#if __has_include("metabit_config.h")
+#include "metabit_config.h"
+#endif
+#endif
+
 #include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+typedef char mb_int_has_at_least_32_bits[sizeof(int) >= 4 ? 1 : -1]; /* for compilers without the macros above */
 
 #define MB_FORMAT_MAJOR 1 /* images of another major version are refused */
 #define MB_FORMAT_MINOR 6 /* images of a later minor version are accepted; what it adds is ignored */
@@ -75,6 +91,7 @@ typedef enum mb_status {
     MB_E_NO_SNAPSHOT = -32, /* a store that holds no whole snapshot */
     MB_E_IDENTITY = -33,   /* a state that grew from another image */
     MB_E_GUARD = -34,      /* guard data damaged, or of another image (metabit_guard.h) */
+    MB_E_FRAME = -35,      /* a request over the serial line that cannot be done (metabit_serial.h) */
     MB_E_TICKET = -36      /* a ticket that this image did not make */
 } mb_status;
 
@@ -128,6 +145,10 @@ mb_status mb_attach(mb_model *m, void *state, size_t state_len, void *arena, siz
 /* mb_attach for a state memory that holds the state already, because sleep spared it or the program read it back: nothing is copied.
  * returns    MB_E_GENERATOR too, if the first word of the state is 0, as in memory that was cleared */
 mb_status mb_reattach(mb_model *m, void *state, size_t state_len, void *arena, size_t arena_len);
+
+/* Checks the opened image again, with the attached state, if there is one, in place of its own: bits may have changed by accident.
+ * returns    MB_OK; MB_E_NULL if nothing is open; or the error that mb_open would return */
+mb_status mb_verify(const mb_model *m);
 
 uint16_t mb_input_size(const mb_model *m); /* bytes of one input: uint8 or int16 features, or packed bits; 0 if nothing is open */
 uint16_t mb_classes(const mb_model *m);    /* number of classes; 0 if nothing is open */
@@ -222,8 +243,8 @@ mb_status mb_learn_ticket(mb_model *m, const void *ticket, uint16_t label, mb_le
 
 /// Build ///
 
-/* Define these for the whole library and for all that includes this header. Each leaves a part out, and mb_open refuses an image
- * that needs it with MB_E_ABSENT. docs/results/runtime/kernels.md has the bytes that each saves.
+/* Define these for the whole library and for all that includes this header, in metabit_config.h or by -D. Each leaves a part out,
+ * and mb_open refuses an image that needs it with MB_E_ABSENT. docs/results/runtime/kernels.md has the bytes that each saves.
  *   MB_WITHOUT_LEARN   mb_learn and mb_export; every layer only predicts
  *   MB_WITHOUT_CONV    convolutions
  *   MB_WITHOUT_BYTES   first layers on 8-bit inputs; a thermometer code is not one of them

@@ -1,8 +1,6 @@
 /* The Python binding: memory, buffers and exceptions around metabit.h. It does no arithmetic. */
 #include "model.h"
 
-#include "metabit_float.h"
-
 PyTypeObject *ModelType;
 static PyObject *RuntimeFault; /* metabit.runtime._core.Fault(code, sentence); the Python side turns it into its own exception */
 
@@ -31,6 +29,7 @@ static int choose(const char *name, mb_vectors *vectors)
     return 0;
 }
 
+/* Allocates bytes, at least one. Returns 0 and sets MemoryError if there are none. */
 int allocate(void **memory, size_t size)
 {
     *memory = PyMem_Malloc(size != 0 ? size : 1);
@@ -120,91 +119,12 @@ int enter(Model *self)
     return 1;
 }
 
-/* Without next, a thread that learns could take step again before a waiting one wakes. */
+/* Waits until no step is under way. Without next, a thread that learns could take step again before a waiting one wakes. */
 void take_turn(Model *self)
 {
     PyThread_acquire_lock(self->next, WAIT_LOCK);
     PyThread_acquire_lock(self->step, WAIT_LOCK);
     PyThread_release_lock(self->next);
-}
-
-/// One sample. These calls keep the interpreter lock: most steps take less time than letting go of it. ///
-
-/* Finds the device's bytes of one sample in the buffer of x, where that needs no look at single numbers: its own integers, or floats for
- * an image with a scale. Returns NULL, without an exception, where inputs.py must convert or refuse them. */
-static const void *one_input(const Model *self, PyObject *x, Py_buffer *view)
-{
-    if (!PyObject_CheckBuffer(x) || PyBytes_Check(x)) {
-        return NULL;
-    }
-    if (PyObject_GetBuffer(x, view, PyBUF_ND | PyBUF_FORMAT) != 0) {
-        PyErr_Clear();
-        return NULL;
-    }
-    const uint8_t *const record = (const uint8_t *)self->image + 64;
-    const int cuts = record[0] == 7 || record[0] == 11, scaled = cuts && (record[32] | record[33] | record[34] | record[35]) != 0;
-    const Py_ssize_t size = mb_input_size(&self->model), features = cuts ? record[4] + 256 * record[5] : size;
-    const char format = view->format != NULL && view->format[1] == 0 ? view->format[0] : 0;
-    if (view->ndim != 1) {
-        return NULL;
-    }
-    if ((format == 'B' && view->len == size) || (!scaled && view->len == size && format == (size != features ? 'h' : '?'))) {
-        return view->buf;
-    }
-    if (!scaled || view->shape[0] != features || (format != 'f' && format != 'd')) {
-        return NULL;
-    }
-    float *const numbers = (float *)(void *)((char *)self->input + ((size + 3) & ~(Py_ssize_t)3)), none = 0;
-    float sum = 0; /* NaN if a number is infinite or NaN */
-    for (Py_ssize_t f = 0; f < features; f++) {
-        numbers[f] = format == 'f' ? ((const float *)view->buf)[f] : (float)((const double *)view->buf)[f];
-        sum += numbers[f] * none;
-    }
-    if (sum != 0) {
-        return NULL;
-    }
-    (void)mb_quantise(&self->model, numbers, self->input);
-    return self->input;
-}
-
-/* predict_one(x): the class, or None where predict_many must look at x */
-static PyObject *model_predict_one(Model *self, PyObject *x)
-{
-    Py_buffer view = {0};
-    uint16_t label = 0;
-    const void *const input = one_input(self, x, &view);
-    const int mine = input != NULL && enter(self);
-    const mb_status status = mine ? mb_predict(&self->model, input, NULL, &label) : MB_OK;
-    self->busy = mine ? 0 : self->busy;
-    PyBuffer_Release(&view);
-    return input == NULL ? Py_NewRef(Py_None) : !mine ? NULL : status != MB_OK ? fail(status) : PyLong_FromLong(label);
-}
-
-/* learn_one(x, label): (predicted, skipped, visited, moved, flipped), or None where learn_many must look at them, or wait */
-static PyObject *model_learn_one(Model *self, PyObject *const *args, Py_ssize_t n)
-{
-    Py_buffer view = {0};
-    mb_learn_info done = {0, 0, 0, 0, 0};
-    if (n != 2) {
-        PyErr_SetString(PyExc_TypeError, "learn_one takes x and a label");
-        return NULL;
-    }
-    const Py_ssize_t label = PyBool_Check(args[1]) || !PyIndex_Check(args[1]) ? -1 : PyNumber_AsSsize_t(args[1], NULL);
-    PyErr_Clear();
-    const void *const input = label >= 0 && label < mb_classes(&self->model) ? one_input(self, args[0], &view) : NULL;
-    const int mine = input != NULL && enter(self), turn = mine && PyThread_acquire_lock(self->step, NOWAIT_LOCK);
-    const mb_status status = turn ? mb_learn(&self->model, input, (uint16_t)label, &done) : MB_OK;
-    if (turn) {
-        PyThread_release_lock(self->step);
-    }
-    self->busy = mine ? 0 : self->busy;
-    PyBuffer_Release(&view);
-    if (input == NULL || (mine && !turn)) {
-        return Py_NewRef(Py_None);
-    }
-    return !mine ? NULL : status != MB_OK ? fail(status)
-         : Py_BuildValue("(INIII)", (unsigned)done.predicted, PyBool_FromLong(done.skipped), (unsigned)done.visited, (unsigned)done.moved,
-                         (unsigned)done.flipped);
 }
 
 /* export(): the learned image, as it is between two steps. Another thread may be learning. */
@@ -267,6 +187,8 @@ static PyMethodDef model_methods[] = {
     {"predict_tickets", (PyCFunction)model_predict_tickets, METH_VARARGS, NULL},
     {"learn_tickets", (PyCFunction)model_learn_tickets, METH_VARARGS, NULL},
     {"export", (PyCFunction)model_export, METH_NOARGS, NULL},
+    {"snapshot", (PyCFunction)model_snapshot, METH_NOARGS, NULL},
+    {"adopt", (PyCFunction)model_adopt, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -330,10 +252,20 @@ static int core_exec(PyObject *module)
     return added ? PyModule_AddIntConstant(module, "FORMAT_MAJOR", MB_FORMAT_MAJOR) : -1;
 }
 
+/* strerror(status) -> sentence */
+static PyObject *core_strerror(PyObject *module, PyObject *status)
+{
+    (void)module;
+    const long code = PyLong_AsLong(status);
+    return code == -1 && PyErr_Occurred() ? NULL : PyUnicode_FromString(mb_strerror((mb_status)code));
+}
+
+static PyMethodDef core_methods[] = {{"strerror", core_strerror, METH_O, NULL}, {NULL, NULL, 0, NULL}};
 static PyModuleDef_Slot core_slots[] = {{Py_mod_exec, core_exec}, {0, NULL}};
 
 static struct PyModuleDef core_module = {
-    PyModuleDef_HEAD_INIT, .m_name = "_core", .m_doc = "Binding of the metabit C runtime.", .m_slots = core_slots,
+    PyModuleDef_HEAD_INIT, .m_name = "_core", .m_doc = "Binding of the metabit C runtime.", .m_methods = core_methods,
+    .m_slots = core_slots,
 };
 
 PyMODINIT_FUNC PyInit__core(void);

@@ -14,7 +14,7 @@ typedef struct {
     void *image, *state, *arena, *wide;
     void *input;             /* one input, behind it as many floats as it has features; for calls that take one sample */
     int busy;                /* 1 during a batch, which runs without the interpreter lock; read and set only with that lock */
-    PyThread_type_lock step; /* held while steps change the state and while it is copied; taken without the interpreter lock */
+    PyThread_type_lock step; /* held while steps use the state and while it is copied; taken without the interpreter lock */
     PyThread_type_lock next; /* held by the one thread that waits for step, so that the next turn is that thread's */
 } Model;
 
@@ -36,6 +36,8 @@ PyObject *learn_each(Model *self, PyObject *args, Py_ssize_t size, learn_step le
 
 PyObject *model_predict_many(Model *self, PyObject *args);
 PyObject *model_learn_many(Model *self, PyObject *args);
+PyObject *model_predict_one(Model *self, PyObject *x);
+PyObject *model_learn_one(Model *self, PyObject *const *args, Py_ssize_t n);
 PyObject *model_ticket_many(Model *self, PyObject *args);
 PyObject *model_predict_tickets(Model *self, PyObject *args);
 PyObject *model_learn_tickets(Model *self, PyObject *args);
@@ -43,5 +45,10 @@ PyObject *model_learn_tickets(Model *self, PyObject *args);
 /// _guard.c ///
 
 extern PyType_Spec guard_spec;
+
+/// _state.c ///
+
+PyObject *model_snapshot(Model *self, PyObject *ignored);
+PyObject *model_adopt(Model *self, PyObject *args);
 
 #endif

@@ -237,6 +237,11 @@ uint32_t mb_identity(const mb_model *m)
     return m == NULL || m->image == NULL ? 0 : mb_header_sum(m->image, 0) | 1u; /* the header holds the sum of the constants */
 }
 
+mb_status mb_verify(const mb_model *m)
+{
+    return m == NULL || m->image == NULL ? MB_E_NULL : mb_check(m, m->image_size, 0);
+}
+
 mb_status mb_open(mb_model *m, const void *image, size_t image_len)
 {
     return mb_reopen(m, image, image_len, 0);

@@ -36,6 +36,7 @@ const char *mb_strerror(mb_status status)
     case MB_E_STORE_SIZE: return "the store has too few pages for this state, a page that is no multiple of its programs, or programs that are not 1, 2, 4, 8, 16 or 32 bytes";
     case MB_E_NO_SNAPSHOT: return "the store holds no whole snapshot: nothing was saved yet";
     case MB_E_IDENTITY: return "the state grew from another image";
+    case MB_E_FRAME: return "a request over the serial line cannot be done";
     case MB_E_GRADED: return "mb_novelty was taken out: rank predictions by mb_margin";
     case MB_E_GUARD: return "the guard data are damaged or of another image: export them again with this one";
     case MB_E_TICKET: return "the ticket was not made by this image: it holds a value that the network cannot give";

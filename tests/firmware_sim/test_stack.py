@@ -13,9 +13,9 @@ from probes import compile_probe
 from metabit import runtime
 from metabit.firmware_sim import Board, Device, StackUnbounded, build, load_board, stack_bound
 from metabit.firmware_sim.build.elf import Program
-from metabit.firmware_sim.build.toolchain import FIRMWARE, compile_command, left_out
+from metabit.firmware_sim.build.toolchain import FIRMWARE, compile_command
 from metabit.firmware_sim.price.stack import Stack
-from metabit.runtime import Model
+from metabit.runtime import Model, left_out
 
 GCC = pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="arm-none-eabi-gcc is not on PATH")
 COMPILERS = ["zig", pytest.param("gcc", marks=GCC)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -81,3 +83,34 @@ def test_the_port_compiles_for_a_chip(port: Path) -> None:
 def test_the_port_is_the_one_of_the_page(name: str) -> None:
     page = (ROOT / "docs" / "porting.md").read_text()
     assert f"```c\n{(EXAMPLES / 'port' / name).read_text()}```" in page
+
+
+SENSORS = {"gesture": "gesture", "keyword": "keywords", "predictive_maintenance": "maintenance"}
+
+
+@pytest.mark.parametrize("name", SENSORS)
+def test_a_sensor_is_read_in_c_as_in_python(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A small training; then the page's own command compiles the C program, which answers the stream as Python did."""
+    if name == "gesture" and "METABIT_DATA_DIR" not in os.environ:
+        pytest.skip("the recordings are in METABIT_DATA_DIR")
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / name / f"{SENSORS[name]}.py")
+    assert spec is not None and spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    program.main(tmp_path / "out" / name, quick=True)
+    said = capsys.readouterr().out
+    for learner in ("metabit", "not learning", "majority class", "softmax SGD", "nearest class mean", "SLDA"):
+        assert re.search(rf"^\| {learner} \| [\d,]+ \|", said, re.MULTILINE), said
+    assert float(re.findall(r"([\d.]+) % right", said)[-1]) > 40
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc")
+    page = (EXAMPLES / name / "README.md").read_text()
+    (compiled,) = re.findall(r"^gcc .*$", page, re.MULTILINE)
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    warnings = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    ran = subprocess.run([*shlex.split(compiled), *warnings, "-O1"], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    folder = tmp_path / "out" / name
+    answer = subprocess.run([folder / "try"], input=(folder / "stream.bin").read_bytes(), capture_output=True)
+    assert answer.returncode == 0 and answer.stdout == (folder / "labels.txt").read_bytes()
+    assert len(set(answer.stdout.split())) > 2

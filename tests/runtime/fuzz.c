@@ -8,6 +8,7 @@
 
 #include "images.h"
 #include "metabit.h"
+#include "metabit_snapshot.h"
 #include "wide.h"
 
 enum { MAX_IMAGE = 1 << 17, MAX_ARENA = 1 << 23 };
@@ -147,6 +148,17 @@ static void run(const uint8_t *image, size_t n)
     MUST(mb_reopen(&again, image, n, mb_seal(&m)) == MB_OK && mb_reopen(&again, image, n, below(2)) == MB_OK);
     MUST(mb_reattach(&again, state, state_len, arena, learn) == MB_OK);
     use(&again, x, scores);
+
+    uint8_t *const sent = memory(state_len, 0); /* a state that anybody may have made: refused, or safe */
+    memcpy(sent, state, state_len);
+    break_state(sent, (uint32_t)state_len);
+    const mb_status adopted = mb_adopt(&again, sent, state_len);
+    MUST(adopted == MB_OK ? memcmp(sent, state, state_len) == 0 : adopted == MB_E_PADDING || adopted == MB_E_GENERATOR || adopted == MB_E_RULE);
+    if (adopted == MB_OK) {
+        use(&again, x, scores);
+        MUST(mb_export(&again, out, size) == MB_OK);
+    }
+    free(sent);
 
     break_state(state, (uint32_t)state_len);
     use(&m, x, scores);

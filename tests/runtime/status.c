@@ -6,7 +6,7 @@
 #include "images.h"
 #include "metabit.h"
 
-enum { LAST = MB_E_GUARD }; /* the lowest code of those without a gap */
+enum { LAST = MB_E_TICKET }; /* the lowest code */
 
 #define CHECK(condition)                                                        \
     do {                                                                        \
@@ -35,7 +35,6 @@ static void sentences(void)
             CHECK(strcmp(text, mb_strerror((mb_status)b)) != 0);
         }
     }
-    CHECK(strcmp(mb_strerror(MB_E_TICKET), mb_strerror((mb_status)(LAST - 1))) != 0);
     CHECK(mb_strerror((mb_status)1) != NULL && mb_strerror((mb_status)-1000) != NULL);
 }
 

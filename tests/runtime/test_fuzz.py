@@ -22,7 +22,7 @@ from networks import gates_network, inputs, network, seal, voting, windowed
 
 from metabit.export.files.image import write_image
 from metabit.export.frozen import HeadRows
-from metabit.runtime import InputError, Model, ModelError, include_dir, sources
+from metabit.runtime import InputError, Model, ModelError, field_sources, include_dir, sources
 
 NETWORKS = {
     "all kinds of layers": network(1, (6, 33, 18, 5), k=3, planes=2),
@@ -218,7 +218,10 @@ def test_mutated_images_under_sanitizers(tmp_path: Path) -> None:
     }
     flags = ["-std=gnu11", "-O1", "-g", "-fno-sanitize-recover=all", "-DMB_WIDE", "-Wall", "-Wextra", "-Werror"]
     folders = [f"-I{folder}" for folder in (include_dir(), include_dir().parent / "src", host)]
-    files = [str(path) for path in (*sources(), *sorted(host.glob("*.c")), Path(__file__).with_name("fuzz.c"))]
+    files = [
+        str(path)
+        for path in (*sources(), *field_sources(), *sorted(host.glob("*.c")), Path(__file__).with_name("fuzz.c"))
+    ]
     for compiler, (sanitize, words) in ways.items():
         if shutil.which(compiler) is None:
             continue

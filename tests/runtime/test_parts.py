@@ -10,8 +10,7 @@ import pytest
 from compilers import shared
 
 from metabit.export import read_image
-from metabit.firmware_sim.build.toolchain import left_out
-from metabit.runtime import Model, include_dir, sources
+from metabit.runtime import Model, include_dir, left_out, sources
 from metabit.runtime.inputs import Inputs
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))

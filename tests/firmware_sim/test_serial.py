@@ -1,0 +1,298 @@
+"""The serial protocol: the C of runtime/field in this process, damaged lines, hostile frames; and programs on machines of QEMU."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import shutil
+import struct
+import subprocess
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from compilers import shared
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from serial_lines import Damage, LocalLine, Proxy, both, image
+
+from metabit.export.files.image import with_state
+from metabit.firmware_sim.errors import FirmwareError
+from metabit.firmware_sim.serial import frames
+from metabit.firmware_sim.serial.device import SerialDevice
+from metabit.firmware_sim.serial.line import LineError, open_line
+from metabit.firmware_sim.serial.program import build_serial
+from metabit.firmware_sim.serial.protocol import NoAnswer, Restarted, SerialError
+from metabit.firmware_sim.serial.qemu import PACKAGES, Qemu
+from metabit.firmware_sim.serial.target import load_target, machines
+from metabit.runtime import InputError, Model, field_sources, include_dir, sources
+
+ROOT = Path(__file__).parents[2]
+PARTS = (*sources(), *field_sources(), ROOT / "tests" / "serial_device.c")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    options = ("-O0", f"-I{include_dir()}")
+    return shared(tmp_path_factory.mktemp("serial") / "device.so", *PARTS, options=options)
+
+
+# Frames
+
+
+@given(st.binary(max_size=700), st.integers(0, 600), st.binary(max_size=3))
+def test_a_frame_returns_what_it_was_given(raw: bytes, zeros: int, noise: bytes) -> None:
+    for data in (raw, raw.replace(b"\0", b"\1"), raw + bytes(zeros % 5), b"\7" * zeros):
+        sent = frames.encode(data)
+        assert sent[0] == sent[-1] == 0 and 0 not in sent[1:-1] and len(sent) <= len(data) + 7 + len(data) // 254 + 1
+        reader = frames.Reader()
+        found = reader.feed(noise.replace(b"\0", b"\1") + sent[:5]) + reader.feed(sent[5:] + sent)
+        assert found[-2:] == [data, data]
+
+
+@settings(max_examples=300)
+@given(st.binary(min_size=1, max_size=300), st.randoms(use_true_random=False))
+def test_a_damaged_frame_is_no_frame_and_the_next_one_is_whole(raw: bytes, chance: random.Random) -> None:
+    sent = bytearray(frames.encode(raw))
+    at = chance.randrange(1, len(sent) - 1)
+    sent[at : at + 1] = chance.choice(
+        [b"", bytes([sent[at] ^ chance.randrange(1, 256)]), bytes([sent[at], chance.randrange(256)])]
+    )
+    found = frames.Reader().feed(bytes(sent) + frames.encode(raw))
+    assert found[-1] == raw and all(one in (None, raw) for one in found)
+
+
+# The device in this process
+
+
+@pytest.mark.parametrize("learner", ["votes", "head", "visits"])
+def test_the_device_does_what_the_host_does(library: ctypes.CDLL, learner: str) -> None:
+    start = image(1, learner)
+    model = Model(start)
+    device = SerialDevice(LocalLine(library, start), chunk=64)
+    told = device.info
+    assert (told.input_size, told.classes, told.identity) == (model.input_size, model.classes, model.identity)
+    assert (told.state_size, told.image_size, told.core) == (model.state_size, len(start), "this computer")
+    assert told.learns and told.saves and told.push_most > len(start) and told.state_sum == zlib.crc32(model.state())
+    both(device, model, 40, seed=2)
+    assert device.state() == model.state() and device.refresh().steps == model.steps == 80
+    assert device.image() == start and device.model().image() == model.image() == device.model(start).image()
+    assert device.resent == 0
+
+
+@pytest.mark.parametrize("share", [0.01, 0.03])
+def test_a_line_that_damages_bytes_changes_nothing_but_the_time(library: ctypes.CDLL, share: float) -> None:
+    start = image(2)
+    model, there, back = Model(start), Damage(share, 3), Damage(share, 4)
+    device = SerialDevice(LocalLine(library, start, there=there, back=back), chunk=32, timeout=0, tries=50)
+    both(device, model, 150, seed=5)
+    assert device.state() == model.state() and device.refresh().steps == 300
+    assert there.hits + back.hits > 200 and device.resent > 100
+    other = image(3)
+    assert device.push(other).identity == Model(other).identity
+    assert device.state() == Model(other).state()
+
+
+def test_a_repeated_frame_is_not_learnt_twice(library: ctypes.CDLL) -> None:
+    start = image(4)
+    line = LocalLine(library, start)
+    device, x = SerialDevice(line), bytes(12)
+    frame = frames.encode(struct.pack("<BbHH", 3, 0, device._session, 77) + x + b"\1\0")
+    answers = []
+    for _ in range(3):
+        line.write(frame)
+        answers += frames.Reader().feed(line.read(0))
+    assert len(answers) == 3 and len(set(answers)) == 1 and device.refresh().steps == 1
+
+
+def test_a_device_that_restarted_says_so(library: ctypes.CDLL) -> None:
+    start = image(5)
+    line = LocalLine(library, start)
+    device, x = SerialDevice(line), np.zeros((3, 12), np.uint8)
+    device.learn_many(x, [0, 1, 2])
+    line.cut()
+    with pytest.raises(Restarted, match="has restarted: what it learnt since it was last saved is gone"):
+        device.learn_many(x, [0, 1, 2])
+    assert device.connect().steps == 0
+
+
+def test_what_is_saved_survives_power_cuts(library: ctypes.CDLL) -> None:
+    start = image(6)
+    line, model = LocalLine(library, start), Model(start)
+    device = SerialDevice(line)
+    with pytest.raises(SerialError) as nothing:
+        device.restore()
+    assert nothing.value.status == -32
+    both(device, model, 10, seed=1)
+    assert device.save() == 20
+    saved = model.state()
+    both(device, model, 5, seed=2)
+    line.cut()
+    assert device.connect().steps == 20 and device.state() == saved
+    assert device.reset() == 0 and device.state() == Model(start).state()
+    assert device.restore() == 20 and device.state() == saved
+    device.learn_many(np.zeros((1, 12), np.uint8), [0])
+    device.save()
+    assert device.restore(older=True) == 20 and device.state() == saved
+    assert device.restart().steps == 21
+
+
+def test_an_image_is_pushed_whole_or_not_at_all(library: ctypes.CDLL) -> None:
+    start, other = image(7), image(8)
+    line = LocalLine(library, start)
+    device = SerialDevice(line)
+    device.learn_many(np.zeros((4, 12), np.uint8), [0, 1, 2, 0])
+    before = device.state()
+
+    def pushing(data: bytes, said: int, upto: int | None = None) -> int:
+        device._request(5, struct.pack("<II", len(data), said))
+        for at in range(0, len(data) if upto is None else upto, 64):
+            device._request(6, at.to_bytes(4, "little") + data[at : at + 64])
+        with pytest.raises(SerialError) as wrong:
+            device._request(7)
+        return wrong.value.status
+
+    damaged = bytearray(other)
+    damaged[200] ^= 1
+    assert pushing(other, zlib.crc32(other), 128) == -35  # not whole
+    assert pushing(other, 1) == -35  # not the one that was announced
+    assert pushing(bytes(damaged), zlib.crc32(damaged)) in (-6, -7, -8)  # mb_open refuses it
+    with pytest.raises(SerialError, match="in another order"):
+        device._request(6, (64).to_bytes(4, "little") + bytes(64))
+    large = image(9, "visits")
+    with pytest.raises(SerialError) as room:
+        device.push(large)
+    assert room.value.status in (-20, -21, -29)
+    assert device.state() == before and device.refresh().identity == Model(start).identity
+    line.cut()
+    assert device.connect().identity == Model(start).identity
+    # two pushes one after the other, each found again after a cut; the second is a learned state of the same image
+    for learned in (other, with_state(other, _learned(other))):
+        assert device.push(learned).identity == Model(other).identity
+        line.cut()
+        device.connect()
+        assert device.state() == Model(learned).state() and device.image() == learned
+
+
+def _learned(start: bytes) -> bytes:
+    model = Model(start)
+    model.learn_many(np.zeros((5, 12), np.uint8), [0, 1, 2, 1, 0])
+    return model.state()
+
+
+def test_errors_are_one_sentence(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = SerialDevice(LocalLine(library, image(10)), timeout=0, tries=2)
+    with pytest.raises(InputError, match=r"inputs are float64 \(2, 12\), the device takes uint8 \(n, 12\)"):
+        device.predict_many(np.zeros((2, 12)))
+    with pytest.raises(InputError, match=r"label 3 is outside 0\.\.2"):
+        device.learn_many(np.zeros((2, 12), np.uint8), [1, 3])
+    with pytest.raises(SerialError, match="does not know this command"):
+        device._request(99)
+    with pytest.raises(SerialError, match="refused the length"):
+        device._request(2, bytes(11))
+    with pytest.raises(SerialError, match="give the image that was flashed"):
+        device.model(image(11))
+    monkeypatch.setattr(device.line, "write", lambda data: None)
+    with pytest.raises(NoAnswer, match="no answer in 2 tries of 0 s: check that the device"):
+        device.refresh()
+    for address in ("tcp://nowhere", "tcp://127.0.0.1:99999"):
+        with pytest.raises(LineError, match="no address: write tcp://HOST:NUMBER"):
+            open_line(address)
+    with pytest.raises(FirmwareError, match=r"cannot open /dev/none|pip install 'metabit\[device\]'"):
+        open_line("/dev/none")
+
+
+def test_hostile_frames_under_sanitizers(tmp_path: Path) -> None:
+    """libFuzzer where clang brings it, else gcc and a loop of its own. METABIT_FUZZ_SECONDS sets how long."""
+    (tmp_path / "a.mbit").write_bytes(image(12))
+    seconds = os.environ.get("METABIT_FUZZ_SECONDS", "2")
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    requests = [struct.pack("<HBBbHH", 6 + len(p), 3, c, 0, 0, i) + p for i, (c, p) in enumerate(
+        [(1, b""), (2, bytes(12)), (3, bytes(14)), (4, struct.pack("<BIH", 0, 0, 64)), (5, struct.pack("<II", 64, 5)),
+         (6, bytes(68)), (7, b""), (8, b""), (9, b"\0"), (9, b"\1"), (10, b"\0"), (10, b"\1")])]  # fmt: skip
+    (corpus / "all").write_bytes(b"".join(requests))
+    ways = {
+        "clang": (
+            ["-fsanitize=fuzzer,address,undefined"],
+            [f"-max_total_time={seconds}", "-max_len=2048", str(corpus)],
+        ),
+        "gcc": (["-fsanitize=address,undefined", "-DOWN_LOOP"], [seconds]),
+    }
+    flags = [
+        "-std=gnu11",
+        "-O0",
+        "-g",
+        "-fno-sanitize-recover=all",
+        "-DFUZZ",
+        f"-I{include_dir()}",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+    ]
+    for compiler, (sanitize, words) in ways.items():
+        if shutil.which(compiler) is None:
+            continue
+        program = str(tmp_path / "fuzz")
+        built = subprocess.run(
+            [compiler, *flags, *sanitize, *map(str, PARTS), "-o", program], capture_output=True, text=True
+        )
+        if built.returncode != 0 and "cannot find" in built.stderr:
+            continue
+        assert built.returncode == 0, built.stderr
+        told = {**os.environ, "METABIT_IMAGE": str(tmp_path / "a.mbit")}
+        done = subprocess.run([program, *words], cwd=tmp_path, env=told, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-4000:]
+        counts = done.stderr.rpartition("fuzz: ")[2].split()
+        assert int(counts[0]) > 1000 and int(counts[2]) > 100, done.stderr[-300:]
+        return
+    pytest.skip("no clang or gcc with AddressSanitizer")
+
+
+# QEMU
+
+
+QUICK = ("mps2-an386", "lm3s6965evb", "virt-riscv32")
+"""One of each instruction set; METABIT_ALL_MACHINES=1 runs the others too."""
+
+
+@pytest.fixture(params=machines() if "METABIT_ALL_MACHINES" in os.environ else QUICK)
+def machine(request: pytest.FixtureRequest) -> Iterator[str]:
+    program = load_target(request.param).qemu[0]
+    if shutil.which(program) is None:
+        pytest.skip(f"no {program} (apt-get install {PACKAGES[program]})")
+    yield request.param
+
+
+def test_every_machine_learns_is_cut_and_remembers(machine: str) -> None:
+    start, target = image(13), load_target(machine)
+    model = Model(start)
+    with Qemu(build_serial(start, target), target) as running, SerialDevice(running.url, timeout=20) as device:
+        assert machine in device.info.core
+        both(device, model, 3, seed=7)
+        assert device.save() == 6
+        saved = model.state()
+        both(device, model, 2, seed=8)
+        assert device.state() == model.state()
+        assert device.restart().steps == 6 and device.state() == saved
+        other = image(14)
+        device.push(other)
+        assert device.restart().identity == Model(other).identity and device.state() == Model(other).state()
+
+
+def test_a_machine_behind_a_bad_line_ends_in_the_hosts_state() -> None:
+    if shutil.which("qemu-system-arm") is None:
+        pytest.skip("no qemu-system-arm (apt-get install qemu-system-arm)")
+    start, target = image(13), load_target("mps2-an386")
+    model, there, back = Model(start), Damage(0.01, 1), Damage(0.01, 2)
+    with Qemu(build_serial(start, target), target) as running, Proxy(running.url, there, back) as proxy:
+        with SerialDevice(proxy.url, timeout=1.0, tries=20, chunk=64) as device:
+            rng = np.random.default_rng(0)
+            x, y = rng.integers(0, 256, (100, 12)).astype(np.uint8), rng.integers(0, 3, 100)
+            assert (device.predict_many(x).scores == model.scores(x)).all()
+            device.learn_many(x, y)
+            model.learn_many(x, y)
+            assert device.state() == model.state() and device.refresh().steps == 100 and device.resent > 20

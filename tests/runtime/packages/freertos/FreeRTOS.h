@@ -1,0 +1,2 @@
+/* All that the ESP-IDF example needs of FreeRTOS. */
+#include <stdlib.h>
