@@ -27,6 +27,7 @@ NAMES = (
     "telling",
     "levels",
     "fresh",
+    "guard",
     "train_step",
     "kernels",
     "boot",

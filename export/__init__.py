@@ -5,6 +5,7 @@
     freeze/          the makers of Frozen: from a checkpoint, from nothing, from another Frozen
     oracle/          prediction and learning in NumPy, which every engine must equal
     bits.py          packing of bits, the only shifts that pack them in Python
+    guard.py         the samples on which a device tests itself while it learns
     files/           Frozen <-> model.mbit (runtime/FORMAT.md), model.onnx, model.tflite
     vectors.py       Frozen -> vectors.npz, the numbers that every engine must reproduce
     bundle.py        all files of one network, read back and compared before they are written
@@ -55,15 +56,16 @@ from metabit.export.frozen import (
     TriplesLayer,
     Votes,
 )
+from metabit.export.guard import GuardOptions, guard_data
 from metabit.export.oracle import Oracle
 
 __all__ = [
     "FORMATS", "VOTES_AFTER_TRAINING", "ConvGeometry", "ConvLayer", "Counters", "Cuts", "DenseLayer", "Encode", "ExportError",
-    "Frozen", "GateOptions", "GatesArrays", "GatesLayer", "GatesSource", "GradedLayer", "HeadLayer", "HeadRows", "HeadScale",
-    "HeadSettings", "Layer", "LevelsLayer", "LevelsRule", "MissingExtra", "Notes", "Oracle", "OutputLayer", "Rule",
+    "Frozen", "GateOptions", "GatesArrays", "GatesLayer", "GatesSource", "GradedLayer", "GuardOptions", "HeadLayer", "HeadRows",
+    "HeadScale", "HeadSettings", "Layer", "LevelsLayer", "LevelsRule", "MissingExtra", "Notes", "Oracle", "OutputLayer", "Rule",
     "TriplesLayer", "VisitOptions", "VoteOptions", "Votes", "Written", "check_bundle", "export_all", "freeze", "freeze_gates",
-    "freeze_graded", "fresh", "fresh_votes", "interchangeable", "learner_of", "read_image", "retune", "sample_of_ranges",
-    "tunable_settings", "write_image",
+    "freeze_graded", "fresh", "fresh_votes", "guard_data", "interchangeable", "learner_of", "read_image", "retune",
+    "sample_of_ranges", "tunable_settings", "write_image",
 ]  # fmt: skip
 
 _RENAMED = {

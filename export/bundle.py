@@ -71,6 +71,7 @@ def export_all(
     formats: Sequence[str] = tuple(FORMATS),
     device: Engine | None = None,
     header: Callable[[bytes], str] | None = None,
+    beside: Callable[[bytes], dict[str, bytes]] | None = None,
     inputs: int = 64,
     steps: int = 32,
     provenance: dict[str, Any] | None = None,
@@ -82,6 +83,7 @@ def export_all(
     after the other. manifest.json holds the sha256 of the other files; `check_bundle` compares them.
 
     header: makes the text of model.h, the sizes and names for a C program, from the image; None leaves that file out.
+    beside: makes further files from the image, name -> bytes.
     inputs, steps: of `write_vectors`. provenance: JSON-ready, added to the manifest.
 
     Raises:
@@ -100,6 +102,7 @@ def export_all(
     files, engines = {"vectors.npz": vectors}, ["numpy"]
     if header is not None:
         files[HEADER_FILE] = header(image).encode()
+    files |= beside(image) if beside is not None else {}
     for name in formats:
         form = FORMATS[name]
         data = form.write(frozen)

@@ -15,53 +15,31 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metabit.runtime import _core
 from metabit.runtime.amalgamate import field_sources, include_dir, sources, write_sources
-from metabit.runtime.c_header import model_header
+from metabit.runtime.c_header import guard_header, model_header
+from metabit.runtime.guard import Guard, Report
 from metabit.runtime.inputs import InputError, Inputs, as_uint8, learner
 from metabit.runtime.parts import left_out
-from metabit.runtime.states import Merged, States
+from metabit.runtime.states import Merged
 from metabit.runtime.telling import ModelError
+from metabit.runtime.tickets import Step, Steps, Tickets, step_error
 
 __all__ = [
-    "InputError", "Merged", "Model", "ModelError", "Step", "Steps", "as_uint8", "field_sources", "include_dir", "left_out",
-    "model_header",
-    "sources", "write_sources",
+    "Guard", "InputError", "Merged", "Model", "ModelError", "Report", "Step", "Steps", "as_uint8", "field_sources", "guard_header",
+    "include_dir", "left_out", "model_header", "sources", "write_sources",
 ]  # fmt: skip
-
-_FROZEN = "nothing to learn: no layer of this image learns; export it with a learner, metabit export --learner"
-
 
 _TAKEN_OUT = {"sse2": "words", "avx512vbmi2": "avx512"}
 """Removed vector sets, each with its replacement."""
 
 
-class Step(NamedTuple):
-    """The result of one learning step: the class predicted before it, and the synapses visited, moved and flipped."""
-
-    predicted: int
-    skipped: bool
-    visited: int
-    moved: int
-    flipped: int
-
-
-class Steps(NamedTuple):
-    """The results of n learning steps: predicted, visited, moved and flipped are uint32 (n,), skipped is bool (n,)."""
-
-    predicted: NDArray[np.uint32]
-    skipped: NDArray[np.bool_]
-    visited: NDArray[np.uint32]
-    moved: NDArray[np.uint32]
-    flipped: NDArray[np.uint32]
-
-
-class Model(States):
+class Model(Tickets):
     """A network on the host, with the same integers as on the device.
 
     An input is ``features`` numbers, the same as in training: floats of any scale where the image has a scale, else whole
@@ -224,22 +202,17 @@ class Model(States):
 
     def _predict(self, x: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
         """Returns scores, int32 (n, classes), and labels, uint16 (n,)."""
-        inputs = self._takes.device(x)
-        scores = np.empty((len(inputs), self.classes), np.int32)
-        labels = np.empty(len(inputs), np.uint16)
-        self._core.predict_many(inputs, scores, labels)
-        return scores, labels
+        return self._predicted(self._core.predict_many, self._takes.device(x))
 
     def learn_one(self, x: ArrayLike, y: int) -> Step:
         """Makes one learning step in place on one input, numbers (features,), and its label."""
         try:
             told = self._core.learn_one(x, y)
         except _core.Fault as fault:
-            raise _step_error(fault) from None
+            raise step_error(fault) from None
         if told is not None:
             return tuple.__new__(Step, told)
-        s = self.learn_many(np.asarray(x)[None], [y])
-        return Step(int(s.predicted[0]), bool(s.skipped[0]), int(s.visited[0]), int(s.moved[0]), int(s.flipped[0]))
+        return self.learn_many(np.asarray(x)[None], [y]).first
 
     def learn_many(self, x: ArrayLike, y: ArrayLike) -> Steps:
         """Makes one learning step for each sample, in order: inputs (n, features), labels (n,) in 0..classes-1.
@@ -247,32 +220,7 @@ class Model(States):
         All inputs and labels are checked before the first step. Ctrl-C raises KeyboardInterrupt between two steps, and
         the steps before it stay learned.
         """
-        inputs = self._takes.device(x)
-        labels = self._labels(y, len(inputs))
-        info = np.empty((len(inputs), 5), np.uint32)
-        try:
-            self._core.learn_many(inputs, labels, info)
-        except _core.Fault as fault:
-            raise _step_error(fault) from None
-        return Steps(info[:, 0], info[:, 1].astype(np.bool_), info[:, 2], info[:, 3], info[:, 4])
-
-    # Checks
-
-    def _labels(self, y: ArrayLike, n: int) -> NDArray[np.uint16]:
-        a = np.asarray(y)
-        if a.shape != (n,):
-            raise InputError(f"labels have shape {a.shape}, {n} inputs need ({n},)")
-        if n and (a.dtype.kind not in "iu"):
-            raise InputError(f"labels are {a.dtype}, they must be integers 0..{self.classes - 1}")
-        if n and (int(a.min()) < 0 or int(a.max()) >= self.classes):
-            wrong = int(a.min()) if int(a.min()) < 0 else int(a.max())
-            raise InputError(f"label {wrong} is outside 0..{self.classes - 1}: this model has {self.classes} classes")
-        return np.ascontiguousarray(a, np.uint16)
-
-
-def _step_error(fault: _core.Fault) -> InputError:
-    code, sentence = fault.args
-    return InputError(_FROZEN if code == -24 else str(sentence))
+        return self._learnt(self._core.learn_many, self._takes.device(x), y)
 
 
 def _model_error(fault: _core.Fault) -> ModelError:

@@ -56,6 +56,15 @@ def image_header(path: Path, mark: str, name: str = NAME) -> str:
     return _file(name, f"{name}_IMAGE_H", f"the image {path.name}", data, note, [*_defines(model, name), *array])
 
 
+def guard_header(data: bytes) -> str:
+    """The header `model_guard.h`: guard data as an array of bytes, for mb_guard_open (metabit_guard.h)."""
+    rows = ["    " + " ".join(f"0x{byte:02X}," for byte in data[i : i + 16]) for i in range(0, len(data), 16)]
+    head = f"/* metabit {version('metabit')}: the guard data model.guard.bin. Include it in one file only. */"
+    array = [f"static const uint8_t model_guard[{len(data)}] = {{", *rows, "};"]
+    guard = ["#ifndef MODEL_GUARD_H", "#define MODEL_GUARD_H", "", "#include <stdint.h>", ""]
+    return "\n".join([head, *guard, *array, "", "#endif", ""])
+
+
 def checked_name(name: str) -> str:
     """The name of a model in C. Raises InputError unless it has lower-case letters, digits and _, a letter first."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
@@ -102,6 +111,7 @@ def _defines(model: Model, name: str) -> list[str]:
         "FEATURES": (takes.values, "numbers of one input"),
         "FEATURE_TYPE": ("int16_t" if takes.dtype.itemsize == 2 else "uint8_t", "of such a number"),
         "CLASSES": (model.classes, "scores, mb_classes"),
+        "TICKET_BYTES": (model.ticket_size, "of one ticket, mb_ticket_size"),
         "STATE_WORDS": (model.state_size // 4, "state memory, mb_state_size"),
         "ARENA_WORDS": (model.arena_size("learn") // 4, "arena to predict and learn"),
         "ARENA_WORDS_PREDICT": (model.arena_size("infer") // 4, "arena to predict only"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from metabit.cli import datasets
+from metabit.cli import datasets, guards
 from metabit.cli.errors import UsageError
 from metabit.experiments import show
 from metabit.experiments.demo_settings import RECIPE
@@ -69,6 +69,8 @@ def command(
     visits: Visits = None,
     margin: Margin = None,
     backward: Backward = None,
+    guard: guards.Samples = None,
+    data: guards.Data = None,
     formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite; by default all that can hold it.")] = None,
     seed: show.Seed = 1,
     json: show.Json = False,
@@ -82,10 +84,15 @@ def command(
     training left it, which learns on in half a KB; none. Learners of the paper's networks: visits, of sign units; votes, of graded
     units; none.
 
+    With --guard also model.guard.bin and model_guard.h, for learning that stops or goes back where it does harm.
+
     Example: [bold]metabit export out/checkpoint.safetensors --spare-classes 2[/]
     """
     from metabit import export
-    from metabit.runtime import Model, model_header
+    from metabit.runtime import Model, guard_header, model_header
+
+    if data is not None and guard is None:
+        raise UsageError("--data names the dataset of the guard samples: add --guard 64")
 
     options = {
         "learner": learner, "m": m, "spare-classes": spare, "rows": rows, "memory": memory, "prior": prior, "bits": bits,
@@ -93,7 +100,8 @@ def command(
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        frozen, data = _frozen(source, output, given, seed)
+        frozen, known = _frozen(source, output, given, seed)
+        guarded = None if guard is None else guards.guard_data(frozen, data or known, guard, seed, quiet=json)
     except export.ExportError as wrong:
         raise UsageError(_named(str(wrong))) from None
     wanted = _formats(formats, frozen)
@@ -103,7 +111,10 @@ def command(
         formats=wanted,
         device=lambda image, x: Model(image).scores(x),
         header=model_header,
-        provenance={"command": show.command_line(), "seed": seed, "data": data},
+        beside=None
+        if guarded is None
+        else lambda _: {"model.guard.bin": guarded, "model_guard.h": guard_header(guarded).encode()},
+        provenance={"command": show.command_line(), "seed": seed, "data": known},
     )
     image = Model.open((output or source.parent) / "model.mbit") if "mbit" in wanted else None
     if json:
@@ -114,6 +125,8 @@ def command(
     if image is not None:
         arena = image.arena_size("infer" if image.learner == "none" else "learn")
         show.say(f"learner {image.learner}: {image.state_size:,} bytes of state and {arena:,} bytes of arena in RAM")
+    if guarded is not None:
+        show.say(f"guard: {len(guarded):,} bytes of flash")
     show.say(f"{', '.join(written.engines)}: equal integer scores on {written.inputs} inputs")
 
 

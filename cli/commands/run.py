@@ -33,6 +33,9 @@ def command(
     limit: datasets.Limit = None,
     also: datasets.Also = None,
     no_rivals: datasets.NoRivals = False,
+    guard: Annotated[
+        Path | None, typer.Option(help="Learn with this model.guard.bin of metabit export --guard.")
+    ] = None,
     save: Annotated[Path | None, typer.Option(help="Write the learned image here.")] = None,
     seed: show.Seed = 0,
     json: show.Json = False,
@@ -49,8 +52,10 @@ def command(
     """
     from metabit.export import read_image
     from metabit.firmware_sim import Comparison, Line
-    from metabit.runtime import Model
+    from metabit.runtime import Guard, Model
 
+    if guard is not None and not learn:
+        raise UsageError("--guard watches learning: add --learn")
     if save is not None and not learn:
         raise UsageError("--save without --learn would write the image unchanged: add --learn")
     datasets.check_stream(learn, limit, passes, shuffle)
@@ -65,6 +70,7 @@ def command(
     def tested() -> dict[str, Confusion]:
         return {name: Confusion.of(model.scores(t.x_test), t.y_test, t.labels) for name, t in tasks.items()}
 
+    watched = None if guard is None else Guard(model, guard.read_bytes())
     before, tally, interrupted = tested(), stream.Tally(), False
     order = stream.order_of(tasks[data].y_train, shuffle)
     if learn:
@@ -73,7 +79,7 @@ def command(
         try:
             with show.bar(f"learning {data}", stream.chunk_count(count, passes, limit, CHUNK)) as bar:
                 for piece in stream.chunks(count, passes, limit, seed, CHUNK, shuffle):
-                    steps = model.learn_many(task.x_train[piece], task.y_train[piece])
+                    steps = (watched or model).learn_many(task.x_train[piece], task.y_train[piece])
                     tally.learned(len(piece), steps)
                     tally.predicted(steps.predicted, task.y_train[piece])
                     bar.step()
@@ -105,11 +111,14 @@ def command(
                 "samples": tally.samples, "order": order if learn else None, "interrupted": interrupted,
                 "per_sample": tally.per_sample(),
                 "prequential": tally.prequential if learn else None, "prequential_curve": tally.curve,
+                "guard": watched.report._asdict() if watched else None,
                 "rivals": beside.facts(compared), "saved": str(save) if save else None,
             }
         )  # fmt: skip
     else:
         _tell(str(image), data, before, after if learn else None, tally, order + ", interrupted" * interrupted)
+        if watched is not None:
+            show.say(f"guard: {watched.report.sentence}")
         if compared is not None:
             beside.tell(compared)
         if save is not None:

@@ -90,7 +90,9 @@ typedef enum mb_status {
     MB_E_STORE_SIZE = -31, /* a store with too few pages, or with pages or programs of an impossible size */
     MB_E_NO_SNAPSHOT = -32, /* a store that holds no whole snapshot */
     MB_E_IDENTITY = -33,   /* a state that grew from another image */
-    MB_E_FRAME = -35       /* a request over the serial line that cannot be done (metabit_serial.h) */
+    MB_E_GUARD = -34,      /* guard data damaged, or of another image (metabit_guard.h) */
+    MB_E_FRAME = -35,      /* a request over the serial line that cannot be done (metabit_serial.h) */
+    MB_E_TICKET = -36      /* a ticket that this image did not make */
 } mb_status;
 
 /* Returns one English sentence for a code, "unknown status" for a number that is no code. Never NULL. */
@@ -220,6 +222,23 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
  *            image_len is too small, or the error of mb_open where bits of the state (MB_E_GENERATOR, MB_E_PADDING) or of the
  *            opened image have changed by accident. After an error nothing was written. */
 mb_status mb_export(const mb_model *m, void *image, size_t image_len);
+#endif
+
+/// Tickets: labels that come late ///
+
+/* A ticket is all that a learning step needs of one sample: what the lowest layer that learns takes, or the input itself where that is
+ * smaller. The layers before never change, so a ticket of any age is as good as the input: mb_learn_ticket leaves the same bytes of
+ * state as mb_learn, and mb_predict_ticket gives the same scores as mb_predict, often in less time. A ticket belongs to one image
+ * (mb_identity): another's is refused or teaches nonsense, and cannot do more.
+ *
+ * ticket     mb_ticket_size() bytes, any alignment
+ * returns    as mb_predict and mb_learn; or MB_E_TICKET, and nothing has changed. mb_ticket_size: bytes, at most those of an input, the
+ *            same in every build; 0 if nothing is open */
+uint16_t mb_ticket_size(const mb_model *m);
+mb_status mb_ticket(const mb_model *m, const void *input, void *ticket);
+mb_status mb_predict_ticket(const mb_model *m, const void *ticket, int32_t *scores, uint16_t *label);
+#ifndef MB_WITHOUT_LEARN
+mb_status mb_learn_ticket(mb_model *m, const void *ticket, uint16_t label, mb_learn_info *info);
 #endif
 
 /// Build ///

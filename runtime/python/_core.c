@@ -1,7 +1,7 @@
 /* The Python binding: memory, buffers and exceptions around metabit.h. It does no arithmetic. */
-#include "metabit_float.h"
 #include "model.h"
 
+PyTypeObject *ModelType;
 static PyObject *RuntimeFault; /* metabit.runtime._core.Fault(code, sentence); the Python side turns it into its own exception */
 
 PyObject *fail(mb_status status)
@@ -109,11 +109,7 @@ static void model_dealloc(Model *self)
 
 /// Use ///
 
-/* Both batch calls let other threads run, and check for Ctrl-C, after this many samples. Steps made before Ctrl-C stay
- * learnt. */
-enum { SAMPLES_AT_A_TIME = 16 };
-
-static int enter(Model *self)
+int enter(Model *self)
 {
     if (self->busy) {
         PyErr_SetString(PyExc_RuntimeError, "this model is in use by another thread: one Model a thread");
@@ -129,180 +125,6 @@ void take_turn(Model *self)
     PyThread_acquire_lock(self->next, WAIT_LOCK);
     PyThread_acquire_lock(self->step, WAIT_LOCK);
     PyThread_release_lock(self->next);
-}
-
-static int sample_count(const Model *self, const Py_buffer *x, Py_ssize_t *n)
-{
-    const Py_ssize_t size = mb_input_size(&self->model);
-    if (x->len % size != 0) {
-        PyErr_Format(PyExc_ValueError, "inputs have %zd bytes, not a multiple of %zd", x->len, size);
-        return 0;
-    }
-    *n = x->len / size;
-    return 1;
-}
-
-/* Ends a batch call: lets go of the model, if this call entered it, and of three buffers. ok: 0 if an exception is set. */
-static PyObject *leave(Model *self, int entered, Py_buffer **buffers, int ok, mb_status status)
-{
-    self->busy = entered ? 0 : self->busy;
-    for (int i = 0; i < 3; i++) {
-        PyBuffer_Release(buffers[i]);
-    }
-    return !ok ? NULL : status == MB_OK ? Py_NewRef(Py_None) : fail(status);
-}
-
-/* predict_many(x, scores, labels): x n*input_size bytes; scores int32 n*classes and labels uint16 n are filled */
-static PyObject *model_predict_many(Model *self, PyObject *args)
-{
-    Py_buffer x, scores, labels;
-    if (!PyArg_ParseTuple(args, "y*w*w*", &x, &scores, &labels)) {
-        return NULL;
-    }
-    const Py_ssize_t size = mb_input_size(&self->model), classes = mb_classes(&self->model);
-    Py_ssize_t n = 0;
-    int ok = sample_count(self, &x, &n);
-    if (ok && (scores.len != n * classes * 4 || labels.len != n * 2)) {
-        PyErr_SetString(PyExc_ValueError, "scores or labels do not fit the inputs");
-        ok = 0;
-    }
-    mb_status status = MB_OK;
-    ok = ok && enter(self);
-    const int mine = ok;
-    for (Py_ssize_t i = 0; ok && status == MB_OK && i < n;) {
-        const Py_ssize_t end = i + SAMPLES_AT_A_TIME < n ? i + SAMPLES_AT_A_TIME : n;
-        Py_BEGIN_ALLOW_THREADS
-        take_turn(self);
-        for (; status == MB_OK && i < end; i++) {
-            status = mb_predict(&self->model, (const char *)x.buf + i * size, (int32_t *)scores.buf + i * classes,
-                                (uint16_t *)labels.buf + i);
-        }
-        PyThread_release_lock(self->step);
-        Py_END_ALLOW_THREADS
-        ok = PyErr_CheckSignals() == 0;
-    }
-    return leave(self, mine, (Py_buffer *[]){&x, &scores, &labels}, ok, status);
-}
-
-/* learn_many(x, labels, info): labels uint16 n; info uint32 n*5 (predicted, skipped, visited, moved, flipped) is filled */
-static PyObject *model_learn_many(Model *self, PyObject *args)
-{
-    Py_buffer x, labels, info;
-    if (!PyArg_ParseTuple(args, "y*y*w*", &x, &labels, &info)) {
-        return NULL;
-    }
-    const Py_ssize_t size = mb_input_size(&self->model);
-    Py_ssize_t n = 0;
-    int ok = sample_count(self, &x, &n);
-    if (ok && (labels.len != n * 2 || info.len != n * 20)) {
-        PyErr_SetString(PyExc_ValueError, "labels or info do not fit the inputs");
-        ok = 0;
-    }
-    mb_status status = MB_OK;
-    ok = ok && enter(self);
-    const int mine = ok;
-    for (Py_ssize_t i = 0; ok && status == MB_OK && i < n;) {
-        const Py_ssize_t end = i + SAMPLES_AT_A_TIME < n ? i + SAMPLES_AT_A_TIME : n;
-        Py_BEGIN_ALLOW_THREADS
-        take_turn(self);
-        for (; status == MB_OK && i < end; i++) {
-            mb_learn_info done;
-            status = mb_learn(&self->model, (const char *)x.buf + i * size, ((const uint16_t *)labels.buf)[i], &done);
-            if (status == MB_OK) {
-                const uint32_t row[5] = {done.predicted, done.skipped, done.visited, done.moved, done.flipped};
-                memcpy((char *)info.buf + i * (Py_ssize_t)sizeof row, row, sizeof row);
-            }
-        }
-        PyThread_release_lock(self->step);
-        Py_END_ALLOW_THREADS
-        ok = PyErr_CheckSignals() == 0;
-    }
-    return leave(self, mine, (Py_buffer *[]){&x, &labels, &info}, ok, status);
-}
-
-/// One sample. These calls keep the interpreter lock: most steps take less time than letting go of it. ///
-
-/* Finds the device's bytes of one sample in the buffer of x, where that needs no look at single numbers: its own integers, or floats for
- * an image with a scale. Returns NULL, without an exception, where inputs.py must convert or refuse them. */
-static const void *one_input(const Model *self, PyObject *x, Py_buffer *view)
-{
-    if (!PyObject_CheckBuffer(x) || PyBytes_Check(x)) {
-        return NULL;
-    }
-    if (PyObject_GetBuffer(x, view, PyBUF_ND | PyBUF_FORMAT) != 0) {
-        PyErr_Clear();
-        return NULL;
-    }
-    const uint8_t *const record = (const uint8_t *)self->image + 64;
-    const int cuts = record[0] == 7 || record[0] == 11, scaled = cuts && (record[32] | record[33] | record[34] | record[35]) != 0;
-    const Py_ssize_t size = mb_input_size(&self->model), features = cuts ? record[4] + 256 * record[5] : size;
-    const char format = view->format != NULL && view->format[1] == 0 ? view->format[0] : 0;
-    if (view->ndim != 1) {
-        return NULL;
-    }
-    if ((format == 'B' && view->len == size) || (!scaled && view->len == size && format == (size != features ? 'h' : '?'))) {
-        return view->buf;
-    }
-    if (!scaled || view->shape[0] != features || (format != 'f' && format != 'd')) {
-        return NULL;
-    }
-    float *const numbers = (float *)(void *)((char *)self->input + ((size + 3) & ~(Py_ssize_t)3)), none = 0;
-    float sum = 0; /* NaN if a number is infinite or NaN */
-    for (Py_ssize_t f = 0; f < features; f++) {
-        numbers[f] = format == 'f' ? ((const float *)view->buf)[f] : (float)((const double *)view->buf)[f];
-        sum += numbers[f] * none;
-    }
-    if (sum != 0) {
-        return NULL;
-    }
-    (void)mb_quantise(&self->model, numbers, self->input);
-    return self->input;
-}
-
-/* predict_one(x): the class, or None where predict_many must look at x, or wait */
-static PyObject *model_predict_one(Model *self, PyObject *x)
-{
-    Py_buffer view = {0};
-    uint16_t label = 0;
-    const void *const input = one_input(self, x, &view);
-    const int mine = input != NULL && enter(self), turn = mine && PyThread_acquire_lock(self->step, NOWAIT_LOCK);
-    const mb_status status = turn ? mb_predict(&self->model, input, NULL, &label) : MB_OK;
-    if (turn) {
-        PyThread_release_lock(self->step);
-    }
-    self->busy = mine ? 0 : self->busy;
-    PyBuffer_Release(&view);
-    if (input == NULL || (mine && !turn)) {
-        return Py_NewRef(Py_None);
-    }
-    return !mine ? NULL : status != MB_OK ? fail(status) : PyLong_FromLong(label);
-}
-
-/* learn_one(x, label): (predicted, skipped, visited, moved, flipped), or None where learn_many must look at them, or wait */
-static PyObject *model_learn_one(Model *self, PyObject *const *args, Py_ssize_t n)
-{
-    Py_buffer view = {0};
-    mb_learn_info done = {0, 0, 0, 0, 0};
-    if (n != 2) {
-        PyErr_SetString(PyExc_TypeError, "learn_one takes x and a label");
-        return NULL;
-    }
-    const Py_ssize_t label = PyBool_Check(args[1]) || !PyIndex_Check(args[1]) ? -1 : PyNumber_AsSsize_t(args[1], NULL);
-    PyErr_Clear();
-    const void *const input = label >= 0 && label < mb_classes(&self->model) ? one_input(self, args[0], &view) : NULL;
-    const int mine = input != NULL && enter(self), turn = mine && PyThread_acquire_lock(self->step, NOWAIT_LOCK);
-    const mb_status status = turn ? mb_learn(&self->model, input, (uint16_t)label, &done) : MB_OK;
-    if (turn) {
-        PyThread_release_lock(self->step);
-    }
-    self->busy = mine ? 0 : self->busy;
-    PyBuffer_Release(&view);
-    if (input == NULL || (mine && !turn)) {
-        return Py_NewRef(Py_None);
-    }
-    return !mine ? NULL : status != MB_OK ? fail(status)
-         : Py_BuildValue("(INIII)", (unsigned)done.predicted, PyBool_FromLong(done.skipped), (unsigned)done.visited, (unsigned)done.moved,
-                         (unsigned)done.flipped);
 }
 
 /* export(): the learned image, as it is between two steps. Another thread may be learning. */
@@ -353,7 +175,7 @@ static PyObject *get_number(Model *self, void *which)
 {
     const mb_model *m = &self->model;
     return PyLong_FromSize_t((const size_t[]){mb_input_size(m), mb_classes(m), m->image_size, mb_state_size(m),
-        mb_arena_size(m, MB_INFER), mb_arena_size(m, MB_LEARN), mb_identity(m)}[(uintptr_t)which]);
+        mb_arena_size(m, MB_INFER), mb_arena_size(m, MB_LEARN), mb_identity(m), mb_ticket_size(m)}[(uintptr_t)which]);
 }
 
 static PyMethodDef model_methods[] = {
@@ -361,6 +183,9 @@ static PyMethodDef model_methods[] = {
     {"learn_many", (PyCFunction)model_learn_many, METH_VARARGS, NULL},
     {"predict_one", (PyCFunction)model_predict_one, METH_O, NULL},
     {"learn_one", (PyCFunction)(void (*)(void))model_learn_one, METH_FASTCALL, NULL},
+    {"ticket_many", (PyCFunction)model_ticket_many, METH_VARARGS, NULL},
+    {"predict_tickets", (PyCFunction)model_predict_tickets, METH_VARARGS, NULL},
+    {"learn_tickets", (PyCFunction)model_learn_tickets, METH_VARARGS, NULL},
     {"export", (PyCFunction)model_export, METH_NOARGS, NULL},
     {"snapshot", (PyCFunction)model_snapshot, METH_NOARGS, NULL},
     {"adopt", (PyCFunction)model_adopt, METH_VARARGS, NULL},
@@ -378,6 +203,7 @@ static PyGetSetDef model_properties[] = {
     {"arena_infer", (getter)get_number, NULL, NULL, (void *)4},
     {"arena_learn", (getter)get_number, NULL, NULL, (void *)5},
     {"identity", (getter)get_number, NULL, NULL, (void *)6},
+    {"ticket_size", (getter)get_number, NULL, NULL, (void *)7},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -400,14 +226,16 @@ static PyType_Spec model_spec = {
 
 static int core_exec(PyObject *module)
 {
-    PyObject *type = PyType_FromSpec(&model_spec);
+    PyObject *type = PyType_FromSpec(&model_spec), *guard = PyType_FromSpec(&guard_spec);
+    ModelType = (PyTypeObject *)type;
     RuntimeFault = PyErr_NewException("metabit.runtime._core.Fault", PyExc_ValueError, NULL);
-    if (type == NULL || RuntimeFault == NULL || PyModule_AddObjectRef(module, "Model", type) != 0 ||
-        PyModule_AddObjectRef(module, "Fault", RuntimeFault) != 0) {
+    if (type == NULL || guard == NULL || RuntimeFault == NULL || PyModule_AddObjectRef(module, "Model", type) != 0 ||
+        PyModule_AddObjectRef(module, "Guard", guard) != 0 || PyModule_AddObjectRef(module, "Fault", RuntimeFault) != 0) {
         Py_XDECREF(type);
+        Py_XDECREF(guard);
         return -1;
     }
-    Py_DECREF(type);
+    Py_DECREF(guard); /* ModelType keeps the other one */
     PyObject *known = PyList_New(0), *here = PyList_New(0); /* names of all vectors, and of those that this processor runs */
     for (int v = 0; known != NULL && here != NULL && v < MB_VECTORS; v++) {
         PyObject *name = PyUnicode_FromString(mb_vectors_name((mb_vectors)v));

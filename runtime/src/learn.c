@@ -60,7 +60,7 @@ MB_NOINLINE void visit_step(const mb_model *m, const mb_arena *arena, uint16_t l
 
 #endif
 
-mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info *info)
+mb_status mb_learn_from(mb_model *m, unsigned first, const void *input, uint16_t label, mb_learn_info *info)
 {
     mb_arena arena;
     mb_learn_info mine = {0, 0, 0, 0, 0};
@@ -71,7 +71,7 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
     mb_arena_plan(m, MB_LEARN, &arena);
     MB_REFUSE(MB_E_FROZEN, arena.lowest == arena.count);
     const mb_layer *const last = arena.layers + arena.count - 1;
-    mb_forward(&arena, input, 1);
+    mb_forward(&arena, first, arena.count, input, 1);
     if (MB_IS_HEAD(last)) {
         const mb_status status = mb_head_step(m, &arena, label, &mine);
         MB_REFUSE(status, status != MB_OK);
@@ -88,5 +88,10 @@ mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info
         *info = mine;
     }
     return MB_OK;
+}
+
+mb_status mb_learn(mb_model *m, const void *input, uint16_t label, mb_learn_info *info)
+{
+    return mb_learn_from(m, 0, input, label, info);
 }
 #endif

@@ -3,10 +3,16 @@
 
 #include "layers.h"
 
-void mb_forward(const mb_arena *arena, const uint8_t *input, int learning)
+void mb_forward(const mb_arena *arena, unsigned first, unsigned end, const uint8_t *input, int learning)
 {
     uint32_t active = 0;
-    for (unsigned i = 0; i < arena->count; i++) {
+    const mb_layer *const begun = arena->layers + first;
+    if (first != 0 && begun->input >= MB_GATED) {
+        memcpy(arena->values, input, MB_IS_HEAD(begun) ? mb_head_values(begun) : begun->inputs);
+    } else if (first != 0) {
+        mb_unpack(begun, input, begun->in);
+    }
+    for (unsigned i = first; i < end; i++) {
         const mb_layer *const l = arena->layers + i;
 #ifdef MB_WIDE
         if (l->host != NULL) {
@@ -21,7 +27,7 @@ void mb_forward(const mb_arena *arena, const uint8_t *input, int learning)
         }
         if (MB_IS_CUTS(l)) {
             active = mb_cut(l, input, arena->active);
-            if (!MB_IS_GATES(l + 1)) {
+            if (!MB_IS_GATES(l + 1) || i + 1u == end) {
                 mb_pack_list(arena->active, active, l[1].in, l->units);
             }
             continue;
@@ -51,7 +57,7 @@ void mb_forward(const mb_arena *arena, const uint8_t *input, int learning)
             mb_slice_bytes(input, l->inputs, l->in);
             mb_dense_bytes(l, arena, l->in, l[1].in);
         } else {
-            if (!MB_IS_GATES(l) || i == 0) { /* else the cuts have listed them */
+            if (!MB_IS_GATES(l) || i == first) { /* else the cuts have listed them */
                 active = mb_active_inputs(l->in, l->inputs, arena->active);
             }
             if (l->kind == MB_DENSE) {
@@ -66,13 +72,13 @@ void mb_forward(const mb_arena *arena, const uint8_t *input, int learning)
     MB_MARK(MB_DONE, arena->count);
 }
 
-mb_status mb_predict(const mb_model *m, const void *input, int32_t *scores, uint16_t *label)
+mb_status mb_predict_from(const mb_model *m, unsigned first, const void *input, int32_t *scores, uint16_t *label)
 {
     mb_arena arena;
     MB_REFUSE(MB_E_NULL, m == NULL || input == NULL);
     MB_REFUSE(MB_E_DETACHED, m->arena == NULL);
     mb_arena_plan(m, MB_INFER, &arena);
-    mb_forward(&arena, input, 0);
+    mb_forward(&arena, first, arena.count, input, 0);
     const uint32_t classes = mb_u16_at(m->image + MB_AT_CLASSES);
     if (scores != NULL) {
         memcpy(scores, arena.scores, sizeof(int32_t) * classes);
@@ -81,4 +87,9 @@ mb_status mb_predict(const mb_model *m, const void *input, int32_t *scores, uint
         *label = mb_best_class(arena.scores, classes);
     }
     return MB_OK;
+}
+
+mb_status mb_predict(const mb_model *m, const void *input, int32_t *scores, uint16_t *label)
+{
+    return mb_predict_from(m, 0, input, scores, label);
 }

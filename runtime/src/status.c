@@ -38,6 +38,8 @@ const char *mb_strerror(mb_status status)
     case MB_E_IDENTITY: return "the state grew from another image";
     case MB_E_FRAME: return "a request over the serial line cannot be done";
     case MB_E_GRADED: return "mb_novelty was taken out: rank predictions by mb_margin";
+    case MB_E_GUARD: return "the guard data are damaged or of another image: export them again with this one";
+    case MB_E_TICKET: return "the ticket was not made by this image: it holds a value that the network cannot give";
     case MB_E_FROZEN: return "nothing to learn: no layer learns, or the model was attached without state or with an arena for inference";
     }
     return "unknown status";

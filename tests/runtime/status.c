@@ -6,7 +6,7 @@
 #include "images.h"
 #include "metabit.h"
 
-enum { LAST = MB_E_IDENTITY }; /* the lowest code */
+enum { LAST = MB_E_TICKET }; /* the lowest code */
 
 #define CHECK(condition)                                                        \
     do {                                                                        \
@@ -318,6 +318,33 @@ static void surviving(const uint8_t *image, size_t image_len)
     free(state);
 }
 
+/// Tickets ///
+
+static void tickets(const uint8_t *image, size_t image_len)
+{
+    mb_model m;
+    CHECK(mb_ticket_size(NULL) == 0 && mb_open(&m, image, image_len) == MB_OK);
+    const size_t size = mb_ticket_size(&m), state_len = mb_state_size(&m), learn = mb_arena_size(&m, MB_LEARN);
+    CHECK(size > 0 && size <= mb_input_size(&m));
+    uint8_t *const x = calloc(mb_input_size(&m), 1), *const ticket = malloc(size);
+    uint32_t *const state = malloc(state_len), *const other = malloc(state_len), *const arena = malloc(learn);
+    CHECK(x != NULL && ticket != NULL && state != NULL && other != NULL && arena != NULL);
+    CHECK(mb_ticket(&m, x, ticket) == MB_E_DETACHED && mb_predict_ticket(&m, x, NULL, NULL) == MB_E_DETACHED);
+    CHECK(mb_learn_ticket(&m, x, 0, NULL) == MB_E_DETACHED);
+    CHECK(mb_attach(&m, other, state_len, arena, learn) == MB_OK && mb_learn(&m, x, 0, NULL) == MB_OK);
+    CHECK(mb_attach(&m, state, state_len, arena, learn) == MB_OK);
+    CHECK(mb_ticket(NULL, x, ticket) == MB_E_NULL && mb_ticket(&m, NULL, ticket) == MB_E_NULL && mb_ticket(&m, x, NULL) == MB_E_NULL);
+    CHECK(mb_predict_ticket(NULL, ticket, NULL, NULL) == MB_E_NULL && mb_predict_ticket(&m, NULL, NULL, NULL) == MB_E_NULL);
+    CHECK(mb_learn_ticket(NULL, ticket, 0, NULL) == MB_E_NULL && mb_learn_ticket(&m, NULL, 0, NULL) == MB_E_NULL);
+    CHECK(mb_ticket(&m, x, ticket) == MB_OK && mb_learn_ticket(&m, ticket, mb_classes(&m), NULL) == MB_E_LABEL);
+    CHECK(mb_learn_ticket(&m, ticket, 0, NULL) == MB_OK && memcmp(state, other, state_len) == 0);
+    free(x);
+    free(ticket);
+    free(state);
+    free(other);
+    free(arena);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -332,6 +359,7 @@ int main(int argc, char **argv)
     using(image, image_len);
     exporting_damage(image, image_len);
     reopening(image, image_len);
+    tickets(image, image_len);
     surviving(image, image_len);
     free(image);
     return 0;
