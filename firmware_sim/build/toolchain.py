@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from metabit import runtime
-from metabit.export import Cuts, DenseLayer, Frozen, read_image
+from metabit.export import Cuts, DenseLayer, Frozen, HeadLayer, read_image
 from metabit.firmware_sim.board import Board
 from metabit.firmware_sim.budgets import load_budgets
 from metabit.firmware_sim.build.cache import cache_dir, digest, write_whole
@@ -93,17 +93,22 @@ def left_out(image: bytes | Frozen, mode: Literal["learn", "infer"] = "learn") -
     network = image if isinstance(image, Frozen) else read_image(image)
     layers = network.layers
     kinds = {layer.kind for layer in layers}
+    learns = mode == "learn"
     needed = {
-        "MB_WITHOUT_LEARN": mode == "learn" and any(layer.learns for layer in layers),
-        "MB_WITHOUT_CONV": any(layer.kind == "conv" for layer in layers),
+        "MB_WITHOUT_LEARN": learns and any(layer.learns for layer in layers),
+        "MB_WITHOUT_CONV": "conv" in kinds,
         "MB_WITHOUT_BYTES": any(layer.takes == "bytes" for layer in layers),
-        "MB_WITHOUT_GRADED": any(layer.kind == "graded" for layer in layers),
+        "MB_WITHOUT_GRADED": "graded" in kinds,
         "MB_WITHOUT_GATES": isinstance(network.encode, Cuts) or bool(kinds & {"gates", "levels", "head"}),
-        "MB_WITHOUT_VISITS": mode == "learn"
+        "MB_WITHOUT_VISITS": learns
         and "graded" not in kinds
         and any(layer.learns for layer in layers if layer.kind in ("dense", "output")),
-        "MB_WITHOUT_TERNARY": mode == "learn"
-        and any(isinstance(layer, DenseLayer) and layer.ternary for layer in layers),
+        "MB_WITHOUT_TERNARY": learns and any(isinstance(layer, DenseLayer) and layer.ternary for layer in layers),
+        "MB_WITHOUT_DENSE": not kinds & {"gates", "triples"},
+        "MB_WITHOUT_LEVELS": "levels" in kinds,
+        "MB_WITHOUT_HEAD": "head" in kinds,
+        "MB_WITHOUT_ROWS": any(isinstance(layer, HeadLayer) and layer.rows.per_class > 1 for layer in layers),
+        "MB_WITHOUT_TRIPLES": "triples" in kinds,
     }
     return tuple(macro for macro, is_needed in needed.items() if not is_needed)
 
