@@ -31,10 +31,11 @@ PARTS = (
 OF_GATES = PARTS[7:]
 BUILDS = [(part,) for part in PARTS]
 REFUSED = set(PARTS) - {"MB_WITHOUT_VISITS"}  # layers that learn by visits still predict
+MOST = (*PARTS[:6], *OF_GATES)  # MB_WITHOUT_GATES and MB_WITHOUT_DENSE together leave no layer
 BUILDS += [
-    PARTS,
+    MOST,
     ("MB_WITHOUT_LEARN",),
-    (*PARTS, "MB_WITHOUT_LEARN"),
+    (*MOST, "MB_WITHOUT_LEARN"),
     ("MB_WITHOUT_CHECKS",),
     ("MB_WITHOUT_CHECKS", "MB_WITHOUT_LEARN"),
     ("MB_WITHOUT_DENSE", "MB_WITHOUT_LEVELS", "MB_WITHOUT_ROWS", "MB_WITHOUT_TRIPLES"),
