@@ -109,10 +109,13 @@ SLOW: dict[str, tuple[str, ...]] = {
     "runtime/test_amalgamation.py": (),
     "runtime/test_config.py": (),
     "runtime/test_flips.py": (),
+    "runtime/test_cuts.py": (),
+    "runtime/test_flash_life.py": ("test_the_c_programs_what_python_computes",),
     "runtime/test_fuzz.py": (),
     "runtime/test_packages.py": (),
     "runtime/test_parts.py": (),
     "runtime/test_sources.py": (),
+    "runtime/test_store_drivers.py": (),
     "runtime/test_votes.py": ("test_slots_wrap_and_inputs_beyond_a_batch_are_counted",),
     "runtime/test_wide.py": (),
     "runtime/test_windows.py": (
