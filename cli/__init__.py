@@ -21,6 +21,7 @@ COMMANDS = {
     "fresh": "Make an image without training that learns on the device from the first sample.",
     "inspect": "Show the layers, levels and memory of an image.",
     "run": "Predict or learn on this computer with the C runtime.",
+    "merge": "Update a learned model: a new image takes over what still fits.",
     "simulate": "Predict or learn on an emulated board: memory, time, budgets.",
     "tune": "Search the learning settings that suit a stream.",
     "sources": "Write the C runtime and an image for a firmware project.",

@@ -1,4 +1,4 @@
-"""What the subcommands of `metabit device` share: the line, the model at its other end, samples for it."""
+"""Shared by the subcommands of `metabit device`: the line, the model at its other end, samples for it."""
 
 from __future__ import annotations
 

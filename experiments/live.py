@@ -56,6 +56,8 @@ class Chart:
         rows, shown = [self.title], self.columns()[-_MOST:]
         for name, top in (("accuracy", 1.0), ("skipped", 1.0), ("moved", None), ("flipped", None)):
             values = [column[name] for column in shown]
+            if name != "accuracy" and not any(values):
+                continue  # a head moves no levels
             most = top if top is not None else max(values, default=0.0)
             last = values[-1] if values else 0.0
             told = f"{last:.0%}" if name == "accuracy" else f"{last:.1f} a sample, at most {most:.1f}"

@@ -26,11 +26,12 @@ from metabit.runtime.c_header import guard_header, model_header
 from metabit.runtime.guard import Guard, Report
 from metabit.runtime.inputs import InputError, Inputs, as_uint8, learner
 from metabit.runtime.parts import left_out
+from metabit.runtime.states import Merged
 from metabit.runtime.telling import ModelError
 from metabit.runtime.tickets import Step, Steps, Tickets, step_error
 
 __all__ = [
-    "Guard", "InputError", "Model", "ModelError", "Report", "Step", "Steps", "as_uint8", "field_sources", "guard_header",
+    "Guard", "InputError", "Merged", "Model", "ModelError", "Report", "Step", "Steps", "as_uint8", "field_sources", "guard_header",
     "include_dir", "left_out", "model_header", "sources", "write_sources",
 ]  # fmt: skip
 

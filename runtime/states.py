@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from metabit.runtime.telling import ModelError, Telling
 
@@ -13,8 +13,23 @@ VERSION = 1
 _TRUNCATED, _VERSION, _DAMAGED, _SIZE, _IDENTITY = -3, -5, -8, -20, -33
 
 
+class Merged(NamedTuple):
+    """What `Model.merge` took over."""
+
+    what: str
+    """"all", "classes", or "nothing"."""
+    reason: str
+    """One sentence."""
+    kept: int
+    """Classes of the new model whose learnt part was taken over."""
+    fresh: int
+    """Classes of the new model that are as its image has them."""
+    gone: int
+    """Classes of the learned model that the new one lacks; all if nothing was taken over."""
+
+
 class Core(Protocol):
-    """The part of `metabit.runtime._core.Model` that is used here. adopt raises Fault(code, sentence), a ValueError."""
+    """The part of `metabit.runtime._core.Model` that is used here. Its functions raise Fault(code, sentence), a ValueError."""
 
     identity: int
     state_size: int
@@ -22,6 +37,7 @@ class Core(Protocol):
 
     def snapshot(self) -> bytes: ...
     def adopt(self, state: bytes) -> None: ...
+    def merge(self, learned: Any) -> tuple[int, str, int, int, int]: ...
 
 
 class States(Telling):
@@ -54,6 +70,18 @@ class States(Telling):
             self._core.adopt(state)
         except ValueError as fault:
             raise ModelError(self._refused(bytes(state), *fault.args), int(fault.args[0])) from None
+
+    def merge(self, learned: States) -> Merged:
+        """Takes over what fits of what another model learnt, and says what: `runtime/include/metabit_merge.h` has the rules.
+
+        This model is of the new image, which makes all that does not learn. Classes are equal by name, without names by number.
+        Nothing changes if nothing fits. Raises ModelError if bits of the learned model have changed by accident.
+        """
+        try:
+            result, reason, kept, fresh, gone = self._core.merge(learned._core)
+        except ValueError as fault:
+            raise ModelError(str(fault.args[1]), int(fault.args[0])) from None
+        return Merged(("all", "classes")[result] if result < 2 else "nothing", reason, kept, fresh, gone)
 
     def __reduce__(self) -> tuple[type[Any], tuple[bytes]]:
         """Copies and pickles are the image with the present state, opened again."""

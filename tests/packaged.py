@@ -104,11 +104,12 @@ def talk(image: Path, learns: bool = True, samples: int = 40) -> tuple[list[str]
     typed += [
         "",
         f"p {numbers} 1",
+        f"l 0.5 {numbers}",
         f"p {numbers[:-1]}x",
         "hello",
         f"l {model.classes} {numbers}" if learns else "p 1 2 3 4 5",
     ]
-    said += [wrong, wrong, wrong, f"? {NO_SUCH_CLASS}" if learns else wrong]
+    said += [wrong, wrong, wrong, wrong, f"? {NO_SUCH_CLASS}" if learns else wrong]
     return typed, said
 
 

@@ -126,6 +126,7 @@ def image(seed: int = 5, learner: str = "votes") -> bytes:
     makers = {
         "votes": lambda: voting(seed, inputs=12, units=32, classes=3, k=4),
         "head": lambda: gates_network(seed, features=12, units=33, classes=3),
+        "large": lambda: network(seed, (12, 512, 3), k=5, planes=0),
         "visits": lambda: network(seed, (12, 32, 3), k=5, planes=0),
     }
     return write_image(makers[learner]())

@@ -72,8 +72,8 @@ def said(voices: list[int], each: int, words: list[str]) -> list[Recording]:
 
 def main(folder: Path, quick: bool = False) -> None:
     names = list(WORDS)
-    old = SENSOR.task("six voices", said(list(range(6)), 8 if quick else 40, names[:-1]), tuple(names[:-1]))
-    recordings = said([7], 8 if quick else 40, names)
+    old = SENSOR.task("six voices", said(list(range(6)), 4 if quick else 40, names[:-1]), tuple(names[:-1]))
+    recordings = said([7], 4 if quick else 40, names)
     new = SENSOR.task("a new voice and word", recordings, tuple(names))
     model = build(folder, SENSOR, old, quick, GateOptions(spare_classes=1))
     right = stream(folder, SENSOR, model, recordings, labelled=0.5)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from xml.sax.saxutils import escape
 
 from metabit.runtime import amalgamate
-from metabit.runtime.package.models import EXAMPLE, PackagedModel, about, read_models
+from metabit.runtime.package.models import EXAMPLE, PackagedModel, PackageError, about, read_models
 from metabit.runtime.package.parts import settings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -75,8 +75,17 @@ KINDS = {
 """Build system -> its package."""
 
 
+def _release() -> str:
+    """The version as three numbers, which every build system takes: that of pyproject.toml without what follows them."""
+    found = re.match(r"\d+(?:\.\d+){0,2}", distribution("metabit").version)
+    assert found, "a version begins with a number"
+    return ".".join([*found[0].split("."), "0", "0"][:3])
+
+
 def contents(kind: str, images: Sequence[Path], url: str) -> dict[str, bytes]:
     """All files of a package, by path. images: of the user, none of them for the example's own."""
+    if not re.fullmatch(r"https?://[^\s\"'<>\\]+", url):
+        raise PackageError(f"url {url!r}: give a web page such as https://example.com/metabit")
     layout, models = KINDS[kind], read_models(images or [EXAMPLE])
     texts = _library(layout)
     texts |= {_at(layout.public if images else layout.example, f"{one.name}_image.h"): one.header for one in models}
@@ -111,7 +120,7 @@ def _filled(template: str, values: Mapping[str, str]) -> str:
 
 
 def _library(layout: Kind) -> dict[str, str]:
-    mark = f"/* metabit {distribution('metabit').version}. SPDX-License-Identifier: Apache-2.0 */\n"
+    mark = f"/* metabit {_release()}. SPDX-License-Identifier: Apache-2.0 */\n"
     folders = [(amalgamate.include_dir(), layout.public), (amalgamate.HERE / "field", layout.optional)]
     folders += [(amalgamate.HERE / "src", layout.core)] if layout.core is not None else []
     texts = {
@@ -126,7 +135,7 @@ def _library(layout: Kind) -> dict[str, str]:
 def _values(
     layout: Kind, texts: Mapping[str, str], models: Sequence[PackagedModel], url: str, own: bool
 ) -> dict[str, str]:
-    release = distribution("metabit").version
+    release = _release()
     sources = [path for path in texts if path.endswith(".c")]
     headers = [
         name for name in texts if PurePosixPath(name).parent == PurePosixPath(layout.public) and name.endswith(".h")
@@ -135,6 +144,7 @@ def _values(
     return {
         "version": release,
         "url": url,
+        "url_xml": escape(url),
         "author": "metabit authors",
         "sentence": f"{distribution('metabit').metadata['Summary']}.",
         "paragraph": _PARAGRAPH,
@@ -171,7 +181,7 @@ def _components(layout: Kind, texts: Mapping[str, str], models: Sequence[Package
         return [path for path in texts if PurePosixPath(path).parent.name == folder and path.endswith(suffix)]
 
     images = [f"{model.name}_image.h" for model in models] if own else []
-    release = distribution("metabit").version
+    release = _release()
     rows = [_file("header", path) for path in inside("include", ".h") if PurePosixPath(path).name not in images]
     rows += [f'<file category="header" name="{layout.config}" attr="config" version="{release}"/>']
     rows += [_file("source", path, 'language="c"') for path in inside("src", ".c")]
@@ -196,7 +206,7 @@ def _component(name: str, text: str, rows: Sequence[str], needs_core: bool = Fal
     return "\n".join(
         [
             f'    <component Cclass="Machine Learning" Cgroup="metabit" Csub="{name}" '
-            f'Cversion="{distribution("metabit").version}"{condition}>',
+            f'Cversion="{_release()}"{condition}>',
             f"      <description>{escape(text)}</description>",
             "      <files>",
             *(f"        {row}" for row in rows),

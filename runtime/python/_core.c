@@ -189,6 +189,7 @@ static PyMethodDef model_methods[] = {
     {"export", (PyCFunction)model_export, METH_NOARGS, NULL},
     {"snapshot", (PyCFunction)model_snapshot, METH_NOARGS, NULL},
     {"adopt", (PyCFunction)model_adopt, METH_VARARGS, NULL},
+    {"merge", (PyCFunction)model_merge, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

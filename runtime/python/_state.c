@@ -1,4 +1,5 @@
-/* The binding of metabit_snapshot.h. */
+/* The binding of metabit_snapshot.h and metabit_merge.h. */
+#include "metabit_merge.h"
 #include "metabit_snapshot.h"
 #include "model.h"
 
@@ -56,4 +57,36 @@ PyObject *model_adopt(Model *self, PyObject *args)
     Py_END_ALLOW_THREADS
     PyMem_Free(copy);
     return status == MB_OK ? Py_NewRef(Py_None) : fail(status);
+}
+
+/* merge(learned): takes over what fits of another model -> (result, sentence, kept, fresh, gone) */
+PyObject *model_merge(Model *self, PyObject *learned)
+{
+    if (!PyObject_TypeCheck(learned, Py_TYPE(self)) || learned == (PyObject *)self) {
+        PyErr_SetString(PyExc_TypeError, "merge takes another model");
+        return NULL;
+    }
+    Model *const other = (Model *)learned;
+    const size_t size = mb_state_size(&other->model);
+    void *copy;
+    if (!allocate(&copy, size)) {
+        return NULL;
+    }
+    mb_merged told;
+    mb_status status;
+    Py_BEGIN_ALLOW_THREADS
+    take_turn(other);
+    memcpy(copy, other->state, size);
+    PyThread_release_lock(other->step);
+    take_turn(self);
+    const mb_vectors vectors = mb_widened(&self->model);
+    status = mb_merge(&self->model, &other->model, copy, &told);
+    if (status == MB_OK) {
+        status = widen(self, vectors);
+    }
+    PyThread_release_lock(self->step);
+    Py_END_ALLOW_THREADS
+    PyMem_Free(copy);
+    return status != MB_OK ? fail(status)
+                           : Py_BuildValue("(isHHH)", (int)told.result, mb_merge_sentence(told.result), told.kept, told.fresh, told.gone);
 }

@@ -50,5 +50,6 @@ extern PyType_Spec guard_spec;
 
 PyObject *model_snapshot(Model *self, PyObject *ignored);
 PyObject *model_adopt(Model *self, PyObject *args);
+PyObject *model_merge(Model *self, PyObject *learned);
 
 #endif

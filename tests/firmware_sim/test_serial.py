@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import json
 import os
 import random
 import shutil
 import struct
 import subprocess
+import threading
+import tty
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import command_line
 import numpy as np
 import pytest
 from compilers import shared
@@ -162,7 +168,7 @@ def test_an_image_is_pushed_whole_or_not_at_all(library: ctypes.CDLL) -> None:
     assert pushing(bytes(damaged), zlib.crc32(damaged)) in (-6, -7, -8)  # mb_open refuses it
     with pytest.raises(SerialError, match="in another order"):
         device._request(6, (64).to_bytes(4, "little") + bytes(64))
-    large = image(9, "visits")
+    large = image(9, "large")
     with pytest.raises(SerialError) as room:
         device.push(large)
     assert room.value.status in (-20, -21, -29)
@@ -203,6 +209,48 @@ def test_errors_are_one_sentence(library: ctypes.CDLL, monkeypatch: pytest.Monke
             open_line(address)
     with pytest.raises(FirmwareError, match=r"cannot open /dev/none|pip install 'metabit\[device\]'"):
         open_line("/dev/none")
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
+def test_the_commands_over_a_serial_port(
+    library: ctypes.CDLL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """pyserial at one end of a pseudo-terminal, the C at the other."""
+    pytest.importorskip("serial", reason="no pyserial")
+    monkeypatch.chdir(tmp_path)
+    start = image(15, "head")
+    Path("a.mbit").write_bytes(start)
+    x = np.random.default_rng(0).integers(0, 256, (40, 12)).astype(np.uint8)
+    np.savez("my.npz", x=x, y=np.arange(40) % 3)
+    line = LocalLine(library, start)
+    far, near = os.openpty()
+    tty.setraw(near)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while data := os.read(far, 4096):
+                line.write(data)
+                os.write(far, line.read(0))
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+
+    def told(*words: str) -> dict[str, Any]:
+        assert command_line.run("device", os.ttyname(near), *words, "--json") == 0, words
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    assert told("info")["core"] == "this computer"
+    assert told("predict", "--data", "my.npz", "--model", "a.mbit")["samples"] > 0
+    columns = told("watch", "--data", "my.npz", "--model", "a.mbit", "--limit", "15", "--window", "10")["columns"]
+    assert [column["samples"] for column in columns] == [10, 5]
+    assert told("verify", "--data", "my.npz", "--learn", "--limit", "3")["equal"]
+    assert told("pull", "b.mbst", "--snapshot", "--model", "a.mbit")["steps"] == 18
+    assert told("reset")["steps"] == 0 and told("push", "b.mbst")["steps"] == 18
+    assert Model.open("a.mbit").identity == int(told("pull", "b.mbit")["identity"], 16)
+    assert command_line.run("device", os.ttyname(near), "push", "my.npz") == 1
+    assert "my.npz: not a metabit image" in capsys.readouterr().err
+    os.close(far)
 
 
 def test_hostile_frames_under_sanitizers(tmp_path: Path) -> None:

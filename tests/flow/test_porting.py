@@ -8,14 +8,17 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cores import FLAGS
+from networks import gates_network
 
+from metabit.export import Notes, write_image
 from metabit.firmware_sim.build.toolchain import cache_dir
-from metabit.runtime import Model
+from metabit.runtime import Model, field_sources, include_dir, sources
 
 PAGE = (Path(__file__).parents[2] / "docs" / "porting.md").read_text()
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-Os")
@@ -100,7 +103,7 @@ def test_the_program_answers_as_python_does(project: Path) -> None:
 
 @pytest.mark.parametrize("core", ["m0plus", "m4f"])
 def test_every_file_compiles_for_a_chip(project: Path, tmp_path: Path, core: str) -> None:
-    for name in ("main.c", "timed.c", "wake.c", "image.S"):
+    for name in ("main.c", "timed.c", "wake.c", "update.c", "signed.c", "image.S"):
         flags = WARNINGS if name.endswith(".c") else ()
         run(project, *ZIG, *FLAGS[core].zig, *flags, "-Iport", "-Ibare", "-c", name, "-o", tmp_path / f"{name}.o")
     image = (project / "out/model.mbit").read_bytes()
@@ -130,6 +133,26 @@ def test_what_the_library_needs_is_what_the_page_says(project: Path, tmp_path: P
         helpers = needed - {"memcpy", "memset"}
         assert all(re.match(r"__aeabi_(u?idiv(mod)?|lmul|llsl|llsr)$|__gnu_thumb1_case", name) for name in helpers)
         assert bool(helpers) == (core == "m0plus")
+
+
+def test_new_firmware_takes_over_what_was_learnt(project: Path, tmp_path: Path) -> None:
+    """update.c, and signed.c with a verifier that is no signature, as the page has them."""
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc")
+    frozen = gates_network(22, features=9, planes=5, units=7, classes=4, kind="int16", spare=1)
+    images = [replace(frozen, notes=Notes(("still", "walk", "run", *more), ())) for more in ((), ("jump",))]
+    old, new = (Model(write_image(image)) for image in images)
+    for name, model in (("old", old), ("new", new)):
+        model.save(tmp_path / f"{name}.mbit")
+    files = [project / name for name in ("update.c", "signed.c")]
+    files += [Path(__file__).with_name("update_main.c"), *sources(), *field_sources()]
+    run(project, "gcc", "-std=c99", "-O0", f"-I{include_dir()}", *files, "-o", tmp_path / "update")
+    factory = new.state()
+    steps = np.arange(50)[:, None] * 37 + np.arange(old.input_size) * 11
+    old.learn_many(steps.astype(np.uint8), np.arange(50) % 3)
+    assert new.merge(old).what == "classes" and new.steps == 50
+    for keep, state in (("1", new.state()), ("0", factory)):
+        assert run(tmp_path, "./update", "old.mbit", "new.mbit", keep) == 2 * state, keep
 
 
 def test_every_error_it_names_is_one() -> None:

@@ -8,6 +8,7 @@
 
 #include "images.h"
 #include "metabit.h"
+#include "metabit_merge.h"
 #include "metabit_snapshot.h"
 #include "wide.h"
 
@@ -72,7 +73,7 @@ static void *memory(size_t size, uint8_t fill)
     return p;
 }
 
-static unsigned long opened, refused, learned, damaged;
+static unsigned long opened, refused, learned, damaged, merged[7];
 static uint8_t last[MAX_IMAGE]; /* the last image that opened */
 static size_t last_size;
 
@@ -106,6 +107,21 @@ static void break_state(uint8_t *state, uint32_t len)
     }
 }
 
+/* m takes over what fits of the image that opened before it: what comes of it is a state that an image can hold. */
+static void update(mb_model *m, const uint8_t *before, size_t n, uint8_t *x, int32_t *scores)
+{
+    mb_model old;
+    mb_merged told;
+    const size_t size = get(m->image + 8, 4);
+    MUST(mb_open(&old, before, n) == MB_OK && mb_merge(m, &old, NULL, &told) == MB_OK);
+    MUST(told.kept <= mb_classes(m) && told.kept + told.fresh == mb_classes(m) && told.gone <= mb_classes(&old));
+    uint8_t *const out = memory(size, 0);
+    MUST(mb_export(m, out, size) == MB_OK);
+    merged[told.result]++;
+    free(out);
+    use(m, x, scores);
+}
+
 static void run(const uint8_t *image, size_t n)
 {
     mb_model m, again;
@@ -123,6 +139,9 @@ static void run(const uint8_t *image, size_t n)
     if (learn > MAX_ARENA) {
         return;
     }
+    const size_t before_size = last_size;
+    uint8_t *const before = memory(before_size, 0);
+    memcpy(before, last, before_size);
     if (size <= MAX_IMAGE) {
         memcpy(last, image, size);
         last_size = size;
@@ -148,6 +167,12 @@ static void run(const uint8_t *image, size_t n)
     MUST(mb_reopen(&again, image, n, mb_seal(&m)) == MB_OK && mb_reopen(&again, image, n, below(2)) == MB_OK);
     MUST(mb_reattach(&again, state, state_len, arena, learn) == MB_OK);
     use(&again, x, scores);
+
+    if (before_size != 0) {
+        MUST(mb_attach(&again, state, state_len, arena, learn) == MB_OK);
+        update(&again, before, before_size, x, scores);
+    }
+    free(before);
 
     uint8_t *const sent = memory(state_len, 0); /* a state that anybody may have made: refused, or safe */
     memcpy(sent, state, state_len);
@@ -178,8 +203,8 @@ static void run(const uint8_t *image, size_t n)
 
 static void report(void)
 {
-    fprintf(stderr, "fuzz: %lu opened, %lu refused, %lu steps learned, %lu damaged states refused\n", opened, refused, learned,
-            damaged);
+    fprintf(stderr, "fuzz: %lu opened, %lu refused, %lu steps learned, %lu damaged states refused, %lu and %lu merged\n", opened, refused,
+            learned, damaged, merged[MB_MERGED_ALL], merged[MB_MERGED_CLASSES]);
 }
 
 static void run_copy(const uint8_t *data, size_t n)

@@ -6,10 +6,15 @@
 #define NOR_H
 
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "metabit_store.h"
+
+#ifndef NOR_CUT /* a program without an operating system defines both: the end of power, and the end of a program with an error */
+#include <stdlib.h>
+#define NOR_CUT() ((void)0)
+#define NOR_WRONG() abort()
+#endif
 
 enum torn {
     TORN_NOT,      /* nothing was done */
@@ -24,7 +29,7 @@ enum torn {
 
 typedef struct nor {
     uint8_t *bytes;
-    uint8_t *used; /* [units] bit 0: programmed since the last erase; bit 1: cannot be read */
+    uint8_t *used; /* [units] 0 if blank; bit 0: programmed since the last erase; bit 1: cannot be read; bit 2: by somebody before */
     uint32_t page_size, pages, unit;
     uint64_t operations, programs, erases; /* programs, in bytes */
     uint64_t cut;                          /* number of the operation in which power goes; 0 for never */
@@ -47,7 +52,7 @@ static inline int nor_refuses(nor *n, uint32_t at, uint32_t count)
 {
     const uint64_t size = (uint64_t)n->page_size * n->pages;
     if (at > size || count > size - at || (count != 0 && at / n->page_size != (at + count - 1u) / n->page_size)) {
-        abort(); /* outside of the flash, or across the end of a page: an error of the library, whatever the test */
+        NOR_WRONG(); /* outside of the flash, or across the end of a page: an error of the library, whatever the test */
     }
     return n->off || (n->fail != 0 && --n->fail == 0);
 }
@@ -88,7 +93,7 @@ static inline int nor_program(void *context, uint32_t at, const void *bytes, uin
     nor *const n = context;
     const uint8_t *from = bytes;
     if (at % n->unit != 0 || count % n->unit != 0) {
-        abort();
+        NOR_WRONG();
     }
     if (nor_refuses(n, at, count)) {
         return -1;
@@ -101,6 +106,7 @@ static inline int nor_program(void *context, uint32_t at, const void *bytes, uin
         if (++n->operations == n->cut) {
             nor_tear_unit(n, at, from);
             n->off = 1;
+            NOR_CUT();
             return -1;
         }
         for (uint32_t i = 0; i < n->unit; i++) {
@@ -116,7 +122,7 @@ static inline int nor_erase(void *context, uint32_t at)
 {
     nor *const n = context;
     if (at % n->page_size != 0) {
-        abort();
+        NOR_WRONG();
     }
     if (nor_refuses(n, at, n->page_size)) {
         return -1;
@@ -126,17 +132,19 @@ static inline int nor_erase(void *context, uint32_t at)
     n->erases++;
     if (++n->operations == n->cut) {
         n->off = 1;
-        if (n->torn == TORN_NOT) {
-            return -1;
-        }
-        for (uint32_t i = 0; i < n->page_size && n->torn != TORN_DONE; i++) {
+        for (uint32_t i = 0; i < n->page_size; i++) {
             const uint8_t some = (uint8_t)nor_random(n);
             page[i] = n->torn == TORN_BITS ? page[i] | some : n->torn == TORN_NOISE ? some : page[i];
         }
-        memset(used, n->torn == TORN_UNREADABLE ? 3 : n->torn == TORN_DONE ? 0 : 1, units); /* a page half erased takes no program */
+        if (n->torn == TORN_DONE) {
+            memset(used, 0, units);
+        } else if (n->torn != TORN_NOT) {
+            memset(used, n->torn == TORN_UNREADABLE ? 3 : 1, units); /* a page half erased takes no program */
+        }
         if (n->torn == TORN_PART || n->torn == TORN_DONE) {
             memset(page, 0xFF, n->torn == TORN_DONE ? n->page_size : n->page_size / 2u);
         }
+        NOR_CUT();
         return -1;
     }
     memset(page, 0xFF, n->page_size);

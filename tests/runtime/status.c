@@ -59,6 +59,7 @@ static void unopened(const uint8_t *image, size_t image_len)
     CHECK(mb_predict(&m, some, NULL, &label) == MB_E_DETACHED);
     CHECK(mb_learn(&m, some, 0, NULL) == MB_E_DETACHED);
     CHECK(mb_novelty(&m, some) == MB_E_GRADED);
+    CHECK(mb_verify(&m) == MB_E_NULL && mb_verify(NULL) == MB_E_NULL);
     CHECK(mb_export(&m, some, sizeof some) != MB_OK);
     CHECK(label == 7 && some[0] == 0);
     CHECK(mb_state_size(NULL) == 0 && mb_arena_size(NULL, MB_INFER) == 0 && mb_input_size(NULL) == 0 && mb_classes(NULL) == 0);
@@ -198,6 +199,7 @@ static void exporting_damage(uint8_t *image, size_t image_len)
         state[bit / 8] ^= (uint8_t)(1u << bit % 8);
         memset(copy, 0xA5, image_len);
         const mb_status status = mb_export(&m, copy, image_len);
+        CHECK(mb_verify(&m) == status);
         CHECK(status == MB_OK ? mb_open(&again, copy, image_len) == MB_OK
                               : (status == MB_E_PADDING || status == others) && memcmp(copy, blank, image_len) == 0);
         refused += status != MB_OK;

@@ -99,7 +99,7 @@ static nor make_nor(uint32_t page_size, uint32_t pages, uint32_t unit)
     for (size_t i = 0; i < (size_t)page_size * pages; i++) {
         n.bytes[i] = (uint8_t)nor_random(&n); /* what a program before left */
     }
-    memset(n.used, 1, (size_t)page_size * pages / unit);
+    memset(n.used, 4, (size_t)page_size * pages / unit); /* no test's program: bit 0 is 0, and it is not blank */
     return n;
 }
 
@@ -189,14 +189,13 @@ static uint64_t cut_everywhere(device *d, device *again, nor *now, nor *trial, c
             operations = k + 1;
             cuts++;
             nor_power(trial, 0, TORN_NOT);
-            const int is_new = restored_whole(again, &store, h, d->state);
+            (void)restored_whole(again, &store, h, d->state);
             CHECK(mb_save(&d->m, &store) == MB_OK); /* the second attempt; nothing is left of the first */
             start(again);
             CHECK(mb_restore(&again->m, &store) == MB_OK && memcmp(again->state, d->state, d->state_len) == 0);
             if (h->known != 0) {
                 CHECK(mb_restore_older(&again->m, &store) == MB_OK && memcmp(again->state, h->states[0], d->state_len) == 0);
             }
-            (void)is_new;
         }
     }
     return cuts;
@@ -272,6 +271,256 @@ static void random_cuts(const uint8_t *image, size_t image_len, uint32_t unit, u
     drop_device(&d);
 }
 
+/// Damage ///
+
+/* Changes each byte of all records, one at a time: the damaged record and those that build on it are gone, and the state before comes
+ * back. With programs of 4 bytes there is no padding, so every byte counts. */
+static void damage_every_byte(const uint8_t *image, size_t image_len)
+{
+    enum { SAVES = 12 };
+    device d = make_device(image, image_len), again = make_device(image, image_len);
+    nor n = flash_for(&d, 4, 1);
+    const uint32_t size = n.page_size * n.pages, slot = n.pages / 3u * n.page_size;
+    const mb_store store = nor_store(&n);
+    uint8_t *saved[SAVES], *owner = memory(size / 4); /* 1 + the save that programmed a unit; 0: none, or it was erased */
+    unsigned damaged = 0, slot_of[SAVES];
+    unit_now = 4;
+    for (save_now = 0; save_now < SAVES; save_now++) {
+        do { /* a head that has no row left for a class refuses the sample */
+            learn(&d, 1);
+        } while (save_now != 0 && memcmp(d.state, saved[save_now - 1], d.state_len) == 0);
+        CHECK(mb_save(&d.m, &store) == MB_OK);
+        saved[save_now] = memory(d.state_len);
+        memcpy(saved[save_now], d.state, d.state_len);
+        for (uint32_t i = 0; i < size / 4; i++) {
+            if (n.used[i] == 1) {
+                owner[i] = (uint8_t)(save_now + 1);
+                slot_of[save_now] = 4 * i / slot;
+            }
+            owner[i] = n.used[i] == 0 ? 0 : owner[i];
+            n.used[i] |= (uint8_t)((n.used[i] & 1) << 2); /* seen */
+        }
+    }
+    unsigned first = SAVES - 1; /* the save that wrote the newest snapshot; what is older in its slot's pages counts no more */
+    for (; first != 0 && slot_of[first - 1] == slot_of[SAVES - 1]; first--) {
+    }
+    for (uint32_t at = 0; at < size; at++) {
+        const unsigned save = owner[at / 4];
+        const uint8_t whole = n.bytes[at];
+        for (unsigned change = 0; save != 0 && change < 3; change++) {
+            n.bytes[at] ^= (uint8_t)(change == 0 ? 0xFF : change == 1 ? 1u << at % 8 : 1u + nor_random(&n) % 255u);
+            start(&again);
+            const mb_status status = mb_restore(&again.m, &store);
+            const unsigned newest = save - 1 >= first ? save - 1 : SAVES; /* 1 + the save that comes back */
+            if (newest == 0) {
+                CHECK(status == MB_E_NO_SNAPSHOT || status == MB_E_STATE_CRC);
+                CHECK(memcmp(again.state, image + image_len - d.state_len, d.state_len) == 0);
+            } else {
+                CHECK(status == MB_OK && memcmp(again.state, saved[newest - 1], d.state_len) == 0);
+            }
+            n.bytes[at] = whole;
+            damaged++;
+        }
+    }
+    CHECK(damaged > 3u * d.state_len);
+    printf("unit  4: %u damages of a byte\n", damaged);
+    for (unsigned i = 0; i < SAVES; i++) {
+        free(saved[i]);
+    }
+    free(owner);
+    drop_nor(&n);
+    drop_device(&d);
+    drop_device(&again);
+}
+
+/// Failures ///
+
+enum { TRIES = 5 };
+
+static int is_one_of(const device *d, uint8_t *const *states, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (memcmp(d->state, states[i], d->state_len) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Each call of the driver fails once while power stays. A save keeps the state in RAM and loses none in flash. A restore gives a state
+ * that was saved, where bytes that cannot be read count as damaged, or it leaves the attached one, or the factory's. */
+static void failing_driver(const uint8_t *image, size_t image_len)
+{
+    device d = make_device(image, image_len), again = make_device(image, image_len);
+    nor n = flash_for(&d, 8, 2), trial = make_nor(n.page_size, n.pages, 8);
+    const mb_store store = nor_store(&n), tried = nor_store(&trial);
+    uint8_t *saved[TRIES], *others[2] = {memory(d.state_len), memory(d.state_len)}; /* others: its own before, and the factory's */
+    unsigned failures = 0;
+    memcpy(others[1], image + image_len - d.state_len, d.state_len);
+    unit_now = 8;
+    for (save_now = 0; save_now < TRIES; save_now++) {
+        learn(&d, 2);
+        saved[save_now] = memory(d.state_len);
+        memcpy(saved[save_now], d.state, d.state_len);
+        for (uint32_t call = 1, done = 0; !done; call++) {
+            copy_nor(&trial, &n);
+            trial.fail = call;
+            const mb_status status = mb_save(&d.m, &tried);
+            done = trial.fail != 0;
+            failures += !done;
+            trial.fail = 0;
+            CHECK((status == MB_OK || (status == MB_E_STORE && !done)) && is_one_of(&d, saved + save_now, 1));
+            start(&again);
+            const mb_status there = mb_restore(&again.m, &tried);
+            if (there == MB_OK) {
+                CHECK(is_one_of(&again, saved + save_now, 1) || (status != MB_OK && save_now != 0 && is_one_of(&again, saved + save_now - 1, 1)));
+            } else {
+                CHECK(save_now == 0 && there == MB_E_NO_SNAPSHOT && status != MB_OK);
+            }
+        }
+        CHECK(mb_save(&d.m, &store) == MB_OK);
+        for (uint32_t call = 1, done = 0; !done; call++) {
+            start(&again);
+            learn(&again, 1);
+            memcpy(others[0], again.state, d.state_len);
+            n.fail = call;
+            const mb_status status = mb_restore(&again.m, &store);
+            done = n.fail != 0;
+            failures += !done;
+            n.fail = 0;
+            CHECK(status == MB_OK ? is_one_of(&again, saved, save_now + 1) : status == MB_E_STORE && is_one_of(&again, others, 2));
+            CHECK(!done || is_one_of(&again, saved + save_now, 1));
+        }
+    }
+    printf("unit  8: %u failures of the driver\n", failures);
+    for (unsigned i = 0; i < TRIES; i++) {
+        free(saved[i]);
+    }
+    free(others[0]);
+    free(others[1]);
+    drop_nor(&n);
+    drop_nor(&trial);
+    drop_device(&d);
+    drop_device(&again);
+}
+
+/// Refusals ///
+
+static void sizes(const uint8_t *image, size_t image_len)
+{
+    device d = make_device(image, image_len);
+    nor n = flash_for(&d, 8, 2);
+    mb_store store = nor_store(&n);
+    const uint32_t least = mb_store_size(&d.m, &store);
+    mb_model closed = {0};
+    CHECK(least % store.page_size == 0 && least >= 3 * d.state_len && least < 3 * (d.state_len + 64 + store.page_size));
+    CHECK(mb_store_size(NULL, &store) == 0 && mb_store_size(&d.m, NULL) == 0 && mb_store_size(&closed, &store) == 0);
+    CHECK(mb_save(NULL, &store) == MB_E_NULL && mb_save(&d.m, NULL) == MB_E_NULL && mb_save(&closed, &store) == MB_E_DETACHED);
+    CHECK(mb_restore(NULL, &store) == MB_E_NULL && mb_restore(&d.m, NULL) == MB_E_NULL && mb_restore_older(&d.m, NULL) == MB_E_NULL);
+    CHECK(mb_attach(&d.m, NULL, 0, d.arena, d.arena_len) == MB_OK);
+    CHECK(mb_save(&d.m, &store) == MB_E_DETACHED && mb_restore(&d.m, &store) == MB_E_DETACHED);
+    start(&d);
+    store.pages = least / store.page_size - 1;
+    CHECK(mb_save(&d.m, &store) == MB_E_STORE_SIZE && mb_restore(&d.m, &store) == MB_E_STORE_SIZE);
+    store.pages = 0x80000000u / store.page_size + 1u;
+    CHECK(mb_save(&d.m, &store) == MB_E_STORE_SIZE);
+    store.pages = n.pages;
+    static const uint32_t wrong[6] = {0, 3, 12, 33, 64, 0x80000000u};
+    for (unsigned i = 0; i < 6; i++) {
+        store.program_size = wrong[i];
+        CHECK(mb_store_size(&d.m, &store) == 0 && mb_save(&d.m, &store) == MB_E_STORE_SIZE);
+    }
+    store.program_size = 8;
+    static const uint32_t pages[5] = {0, 16, 68, 0xFFFFFFF8u, (1u << 24) + 8u};
+    for (unsigned i = 0; i < 5; i++) {
+        store.page_size = pages[i];
+        CHECK(mb_store_size(&d.m, &store) == 0 && mb_restore(&d.m, &store) == MB_E_STORE_SIZE);
+    }
+    CHECK(n.operations == 0 && memcmp(d.state, image + image_len - d.state_len, d.state_len) == 0);
+    drop_nor(&n);
+    drop_device(&d);
+}
+
+/* Another image's states are refused by name and survive until this one saves; bits that changed by accident are not saved. */
+static void other_images(const uint8_t *image, size_t image_len)
+{
+    uint8_t *const changed = memory(image_len);
+    memcpy(changed, image, image_len);
+    changed[50] ^= 1; /* margin below which a step is skipped */
+    seal(changed, image_len);
+    device a = make_device(image, image_len), b = make_device(changed, image_len);
+    CHECK(mb_identity(&a.m) != mb_identity(&b.m));
+    nor n = flash_for(&a, 8, 2);
+    mb_store store = nor_store(&n);
+    CHECK(mb_restore(&a.m, &store) == MB_E_NO_SNAPSHOT);
+    learn(&a, 3);
+    learn(&b, 3);
+    memcpy(changed, b.state, b.state_len);
+    CHECK(mb_save(&a.m, &store) == MB_OK);
+    CHECK(mb_restore(&b.m, &store) == MB_E_IDENTITY && memcmp(changed, b.state, b.state_len) == 0);
+    CHECK(mb_restore_older(&a.m, &store) == MB_E_NO_SNAPSHOT);
+    const uint64_t before = n.operations;
+    memcpy(changed, a.state, 4);
+    memset(a.state, 0, 4);
+    CHECK(mb_save(&a.m, &store) == MB_E_GENERATOR && n.operations == before);
+    memcpy(a.state, changed, 4);
+    CHECK(mb_save(&b.m, &store) == MB_OK && mb_restore(&b.m, &store) == MB_OK && mb_restore(&a.m, &store) == MB_E_IDENTITY);
+
+    /* a state that is none, by whoever knows the format: identity, size, serial, check, state, seal */
+    uint32_t *const words = memory(a.state_len + 24), count = (uint32_t)a.state_len / 4, sum = 0x3153424Du;
+    words[0] = mb_identity(&a.m);
+    words[1] = (uint32_t)a.state_len;
+    words[2] = 77;
+    memcpy(words + 4, a.state, a.state_len);
+    words[4] = 0; /* the generator */
+    for (uint32_t i = 0; i < 4 + count; i++) {
+        if (i == 3) {
+            words[i] = sum;
+            continue;
+        }
+        sum ^= words[i];
+        sum ^= sum >> 9 ^ sum >> 9 << 5;
+        sum ^= sum << 23 ^ sum << 23 >> 8;
+    }
+    words[4 + count] = sum;
+    words[5 + count] = 0x454C4857u;
+    const uint32_t at = (3u * n.pages / 4u) * n.page_size;
+    memset(n.used + at / 8, 0, (a.state_len + 31) / 8);
+    CHECK(sizeof n.bytes[0] == 1 && at + a.state_len + 24 < n.page_size * n.pages);
+    memcpy(n.bytes + at, words, a.state_len + 24);
+    CHECK(a.state_len % 8 != 0 || mb_restore(&a.m, &store) == MB_E_GENERATOR);
+    CHECK(a.state_len % 8 != 0 || memcmp(a.state, image + image_len - a.state_len, a.state_len) == 0);
+    free(words);
+    free(changed);
+    drop_nor(&n);
+    drop_device(&a);
+    drop_device(&b);
+}
+
+/* A store that was given more pages keeps what it holds. */
+static void growing(const uint8_t *image, size_t image_len)
+{
+    device d = make_device(image, image_len), again = make_device(image, image_len);
+    nor n = flash_for(&d, 4, 1);
+    mb_store store = nor_store(&n);
+    uint8_t *const before = memory(d.state_len);
+    const uint32_t least = mb_store_size(&d.m, &store) / store.page_size;
+    for (store.pages = least; store.pages <= n.pages; store.pages++) {
+        for (save_now = 0; save_now < 7; save_now++) {
+            memcpy(before, d.state, d.state_len);
+            learn(&d, 1);
+            CHECK(mb_save(&d.m, &store) == MB_OK && mb_restore(&again.m, &store) == MB_OK);
+            CHECK(memcmp(d.state, again.state, d.state_len) == 0);
+            CHECK(save_now + store.pages == least || mb_restore_older(&again.m, &store) == MB_OK);
+            CHECK(save_now + store.pages == least || memcmp(before, again.state, d.state_len) == 0);
+        }
+    }
+    free(before);
+    drop_nor(&n);
+    drop_device(&d);
+    drop_device(&again);
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2 || argc > 4) {
@@ -288,6 +537,11 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < 3; i++) {
         exhaustive(image, image_len, units[i], saves, 1, 2);
     }
+    damage_every_byte(image, image_len);
+    failing_driver(image, image_len);
+    sizes(image, image_len);
+    other_images(image, image_len);
+    growing(image, image_len);
     free(image);
     return 0;
 }

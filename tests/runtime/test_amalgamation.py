@@ -18,7 +18,7 @@ from metabit.firmware_sim.build.toolchain import FIRMWARE
 from metabit.runtime import Model, ModelError, amalgamate, field_sources, include_dir, sources, write_sources
 
 HEADERS = {path.name for path in include_dir().glob("*.h")}
-FIELD = {f"field/{path.name}" for path in field_sources()}
+FIELD = {f"field/{path.name}" for path in field_sources()[0].parent.iterdir()}
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
 C99 = ("-std=c99", *WARNINGS, "-ffreestanding")
 
@@ -97,7 +97,7 @@ def test_it_defines_what_the_files_define(pair: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("compiler", [name for name in COMPILERS if not name.startswith("zig-x")])
 def test_what_lies_around_the_core_compiles_beside_the_pair(pair: Path, tmp_path: Path, compiler: str) -> None:
     assert FIELD
-    for name in FIELD:
+    for name in sorted(name for name in FIELD if name.endswith(".c")):
         run(*COMPILERS[compiler], *C99, "-Os", f"-I{pair}", "-c", pair / name, "-o", tmp_path / "part.o")
 
 

@@ -15,7 +15,7 @@ from compilers import run
 from metabit.runtime import write_sources
 
 HERE = Path(__file__).parent
-FLIPS = os.environ.get("METABIT_FLIPS", "12")
+FLIPS = os.environ.get("METABIT_FLIPS", "8")
 NETWORKS = ("gates-head-rows", "gates-levels", "all-4bit", "votes-3bit")
 
 

@@ -36,7 +36,7 @@ from packaged import (
 
 from metabit.runtime import Model, include_dir, left_out
 from metabit.runtime.amalgamate import HERE
-from metabit.runtime.package import KINDS, PackageError, parts, write_package
+from metabit.runtime.package import KINDS, URL, PackageError, parts, write_package
 from metabit.runtime.package.content import contents
 from metabit.runtime.package.models import EXAMPLE, c_name
 
@@ -49,7 +49,7 @@ SPARED = set(left_out(NAMED.read_bytes()))
 
 @functools.cache
 def plain(kind: str) -> dict[str, bytes]:
-    return contents(kind, [], "https://example.com")
+    return contents(kind, [], URL)
 
 
 def keyword(folder: Path) -> Path:
@@ -118,7 +118,9 @@ def test_what_no_model_needs_is_off(kind: str) -> None:
     both = SPARED & set(left_out(votes.read_bytes()))
     assert set() < both < SPARED
     for images, off in (([], set()), ([NAMED], SPARED), ([NAMED, votes], both)):
-        files = {path: data.decode() for path, data in contents(kind, images, "").items() if not path.endswith(".pack")}
+        files = {
+            path: data.decode() for path, data in contents(kind, images, URL).items() if not path.endswith(".pack")
+        }
         if layout.config:
             found = set(re.findall(r"^#define (MB_WITHOUT_\w+) 1$", files[layout.config], re.MULTILINE))
         elif kind == "cmake":
@@ -331,7 +333,7 @@ def test_a_cmsis_pack_names_files_that_exist(tmp_path: Path) -> None:
     assert {one.attrib["condition"] for one in root.iter() if "condition" in one.attrib} <= conditions
     config = [file for file in root.iter("file") if file.attrib.get("attr") == "config"]
     assert [file.attrib["name"] for file in config] == ["config/metabit_config.h"]
-    assert contents("cmsis-pack", [], "") == contents("cmsis-pack", [], "")  # the archive has no dates
+    assert contents("cmsis-pack", [], URL) == contents("cmsis-pack", [], URL)  # the archive has no dates
 
 
 def test_the_single_file_answers_as_python_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,6 +429,17 @@ def test_a_folder_whose_name_the_build_system_refuses(tmp_path: Path, kind: str,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("url", ["", "metabit", 'https://x"', "https://x\nname=y", "javascript:1"])
+def test_a_page_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(PackageError, match="web page"):
+        write_package("arduino", tmp_path / "metabit", url=url)
+    assert list(tmp_path.iterdir()) == []
+    write_package("cmsis-pack", tmp_path / "metabit", url="https://example.com/?a=1&b=2")
+    assert (
+        ElementTree.parse(tmp_path / "metabit/metabit.metabit.pdsc").findtext("url") == "https://example.com/?a=1&b=2"
+    )
+
+
 def test_a_damaged_model_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "bad.mbit").write_bytes(NAMED.read_bytes()[:-4])
     with pytest.raises(ValueError, match="bad.mbit"):
@@ -482,11 +495,13 @@ def test_the_page_s_snippets_are_read(tmp_path: Path) -> None:
         ini["env:pico"]["lib_deps"].startswith("metabit=") and ini["env:pico"]["build_flags"] == "-DMB_WITHOUT_CONV=1"
     )
     (tmp_path / "prj.conf").write_text(blocks("kconfig")[0])
-    (tmp_path / "Kconfig").write_bytes(contents("zephyr", [], "")["zephyr/Kconfig"])
+    (tmp_path / "Kconfig").write_bytes(contents("zephyr", [], URL)["zephyr/Kconfig"])
     on = kconfig(tmp_path / "Kconfig", tmp_path / "prj.conf", tmp_path / "on").read_text()
     assert "CONFIG_METABIT y" in on and "METABIT_CONV" not in on
+    (wanted,) = re.findall(r"find_package\(metabit ([\d.]+) REQUIRED\)", PAGE)
+    assert re.search(rf"project\(metabit VERSION {re.escape(wanted)}\.", plain("cmake")["CMakeLists.txt"].decode())
     (pack,) = (yaml.load(block) for block in blocks("yml"))
-    pdsc = contents("cmsis-pack", [keyword(tmp_path)], "")["metabit.metabit.pdsc"].decode()
+    pdsc = contents("cmsis-pack", [keyword(tmp_path)], URL)["metabit.metabit.pdsc"].decode()
     for one in pack["components"]:
         cclass, group, sub = one["component"].split(":")
         row = f'Cclass="{cclass}" Cgroup="{group}" Csub="{sub.replace("model", "int")}"'

@@ -1,4 +1,4 @@
-/* What the program of main.c needs from a chip. A target file names the C files that have it (firmware_sim/serial/targets). */
+/* The part of a chip that main.c needs. A target file names the C files that have it (firmware_sim/serial/targets). */
 #ifndef METABIT_SERIAL_PORT_H
 #define METABIT_SERIAL_PORT_H
 
@@ -18,7 +18,7 @@ int flash_erase(void *context, uint32_t at);
 
 /* Sleeps until the interrupt UART_IRQ is pending, without a handler: interrupts stay masked, and a masked one wakes the core. Call it
  * where there is nothing to read, then clear the interrupt in the UART, then call irq_done. Nothing is missed: an interrupt that came
- * before the sleep ends it at once. Without UART_IRQ the program asks the UART again and again. */
+ * before the sleep ends it at once. Without UART_IRQ the program reads the status of the UART again and again. */
 #if defined(UART_IRQ) && defined(__arm__)
 static inline void irq_sleep(void)
 {

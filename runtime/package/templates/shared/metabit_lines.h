@@ -106,6 +106,7 @@ static void lines_end_number(void)
         if (lines.command == 'l' && lines.count == 1) {
             lines.bad |= value < 0 || value > 65535;
             lines.label = lines.bad ? 0 : (uint32_t)value;
+            lines.bad |= (lines_wide)lines.label != value; /* a class with a fraction */
         } else if (at < @NAME@_FEATURES) {
             lines.numbers[at] = (lines_number)value;
             lines.bad |= (lines_wide)lines.numbers[at] != value; /* more than the model's integers hold */

@@ -1,0 +1,48 @@
+"""metabit merge"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metabit.cli.errors import UsageError
+from metabit.experiments import show
+
+
+def command(
+    learned: Annotated[Path, typer.Argument(help="The .mbit image that has learnt.")],
+    new: Annotated[Path, typer.Argument(help="The new .mbit image, which is to replace it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The image to write.")] = Path("out/merged.mbit"),
+    state: Annotated[
+        Path | None, typer.Option(help="A state that a device learnt with LEARNED, such as a snapshot read from it.")
+    ] = None,
+    json: show.Json = False,
+) -> None:
+    """Update a learned model: write the new image with what it can take over of the learnt state, and say what that is.
+
+    The whole state is taken over if the images differ only in what was learnt. If only inputs and layers below the learning one are
+    equal, what was learnt about the classes that both have is (equal by name). Else nothing fits, and the new image is
+    written as it is.
+
+    Example: [bold]metabit merge out/learned.mbit out/model.mbit -o out/merged.mbit[/]
+    """
+    from metabit.runtime import Model
+
+    if output.is_dir() or not output.parent.is_dir():
+        raise UsageError(f"--output {output}: give a file in a folder that exists")
+    old, model = Model.open(learned), Model.open(new)
+    if state is not None:
+        old.restore(state.read_bytes())
+    merged = model.merge(old)
+    model.save(output)
+    if json:
+        show.emit(
+            {"learned": str(learned), "new": str(new), "output": str(output), "steps": model.steps, **merged._asdict()}
+        )
+        return
+    show.say(merged.reason)
+    if merged.what == "classes":
+        show.say(f"classes: {merged.kept} taken over, {merged.fresh} as in {new}, {merged.gone} of {learned} are gone")
+    show.say(f"saved as {output}: {model.steps:,} steps learnt")

@@ -1,0 +1,62 @@
+"""metabit merge"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from networks import gates_network
+
+from metabit.export import Frozen, Notes, write_image
+from metabit.runtime import Model
+
+
+def named(*more: str) -> Frozen:
+    """A head of four classes, one of them spare, and names for three or more."""
+    frozen = gates_network(22, features=9, planes=5, units=7, classes=4, kind="int16", spare=1)
+    return replace(frozen, notes=Notes(("still", "walk", "run", *more), ()))
+
+
+def learnt() -> Model:
+    model, rng = Model(write_image(named())), np.random.default_rng(0)
+    model.learn_many(rng.integers(0, 256, (80, model.input_size)).astype(np.uint8), rng.integers(0, 3, 80))
+    return model
+
+
+def test_a_learned_model_is_updated(metabit: Any, tmp_path: Path) -> None:
+    old, model = learnt(), Model(write_image(named("jump")))
+    old.save(tmp_path / "learned.mbit")
+    model.save(tmp_path / "new.mbit")
+    words = ("merge", tmp_path / "learned.mbit", tmp_path / "new.mbit", "-o", tmp_path / "out.mbit")
+    told = metabit(*words, "--json").json()
+    assert (told["what"], told["kept"], told["fresh"], told["gone"], told["steps"]) == ("classes", 3, 1, 1, 80)
+    merged = Model.open(tmp_path / "out.mbit")
+    assert merged.identity == model.identity and merged.steps == 80
+    ran = metabit(*words)
+    assert ran.code == 0 and "3 taken over, 1 as in" in ran.out and "80 steps learnt" in ran.out
+    (tmp_path / "state").write_bytes(old.snapshot())
+    factory = Model(write_image(named()))
+    factory.save(tmp_path / "factory.mbit")
+    same = (
+        "merge",
+        tmp_path / "factory.mbit",
+        tmp_path / "new.mbit",
+        "--state",
+        tmp_path / "state",
+        "-o",
+        tmp_path / "b.mbit",
+    )
+    assert metabit(*same).code == 0 and (tmp_path / "b.mbit").read_bytes() == (tmp_path / "out.mbit").read_bytes()
+    other = metabit(
+        "merge",
+        tmp_path / "new.mbit",
+        tmp_path / "factory.mbit",
+        "--state",
+        tmp_path / "state",
+        "-o",
+        tmp_path / "c.mbit",
+    )
+    assert other.code == 1 and "grew from image" in other.err and not (tmp_path / "c.mbit").exists()
+    assert "folder that exists" in metabit(*words[:-1], tmp_path / "no" / "out.mbit").err
