@@ -55,20 +55,21 @@ def frozen_net(hidden: tuple[int, ...]) -> export.Frozen:
     return export.freeze(checkpoint, export.VisitOptions(bits=BITS, visit_rate=VISITS, backward="exact", seed=SEED))
 
 
-def relu_net() -> Any:
+def relu_net(hidden: tuple[int, ...] = HIDDEN) -> Any:
     """Float32 of the same shape, random weights."""
     import onnx
 
-    rng, sizes, weights = np.random.default_rng(SEED), (784, *HIDDEN, 10), []
+    rng, sizes, weights = np.random.default_rng(SEED), (784, *hidden, 10), []
     for i, (k, n) in enumerate(zip(sizes, sizes[1:], strict=False)):
         weights.append(onnx.numpy_helper.from_array((rng.standard_normal((k, n)) / k**0.5).astype(np.float32), f"w{i}"))
         weights.append(onnx.numpy_helper.from_array((rng.standard_normal(n) / 8).astype(np.float32), f"b{i}"))
-    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["": 18]>
-        relu (float[n, 784] x) => (float[n, 10] scores) {
-            p0 = MatMul(x, w0)   s0 = Add(p0, b0)   h0 = Relu(s0)
-            p1 = MatMul(h0, w1)  s1 = Add(p1, b1)   h1 = Relu(s1)
-            p2 = MatMul(h1, w2)  scores = Add(p2, b2)
-        }""")
+    layer = "p{0} = MatMul({1}, w{0})   {2} = Add(p{0}, b{0})".format
+    steps = [layer(i, f"h{i - 1}" if i else "x", f"s{i}") + f"   h{i} = Relu(s{i})" for i in range(len(hidden))]
+    last = layer(len(hidden), f"h{len(hidden) - 1}", "scores")
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18]> relu (float[n, 784] x) => (float[n, 10] scores) {'
+        + " ".join([*steps, last]) + "}"
+    )  # fmt: skip
     model.graph.initializer.extend(weights)
     onnx.checker.check_model(model)
     return model
@@ -136,6 +137,10 @@ def library() -> ctypes.CDLL:
 
 def in_library(inputs: Inputs, vectors: str, pixels: bool = False) -> Engine:
     image, x = export.write_image(inputs.frozen if pixels else inputs.bare), inputs.images if pixels else inputs.packed
+    return loop_in_library(image, x, vectors)
+
+
+def loop_in_library(image: bytes, x: Bytes, vectors: str) -> Engine:
     model, labels = library().host_open(image, len(image), vectors.encode()), np.zeros(len(x), np.uint16)
     assert model, f"the library does not open with {vectors}"
 
@@ -184,6 +189,69 @@ def in_lce(inputs: Inputs) -> Engine:
     run, rows = lce_runner(lce_file(inputs.bare)), list(inputs.on[:, None, None, None])
     return timed(lambda: [run(row).argmax() for row in rows], len(rows), np.array)
 
+
+# Gates, from pixels
+
+
+def gates_net() -> bytes:
+    """The image of 784-96 gates, trained on MNIST, that only predicts from 8-bit pixels."""
+    from metabit.experiments import learner_streams
+
+    data = learner_streams.pictures("mnist")
+    trained = learner_streams.trained(data, GATES, SEED, True)
+    return export.write_image(export.freeze_gates(trained, options=export.GateOptions(learner="none")))
+
+
+def gates_in_python(image: bytes, x: Bytes, batch: int) -> Engine:
+    model = Model(image)
+    if batch == 1:
+        rows = list(x)
+        return timed(lambda: [model.predict_one(row) for row in rows], len(x), np.array)
+    parts = [x[i : i + batch] for i in range(0, len(x), batch)]
+    return timed(lambda: [model.predict_many(part) for part in parts], len(x), np.concatenate)
+
+
+def relu_in_onnxruntime(image: bytes, x: Bytes, batch: int) -> Engine:
+    import onnxruntime as ort
+
+    options, pixels = ort.SessionOptions(), (x / 255).astype(np.float32)
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    data = int8_net(relu_net((GATES,)), pixels)
+    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    parts = [pixels[i : i + batch] for i in range(0, len(x), batch)]
+    return timed(lambda: [session.run(["scores"], {"x": part})[0] for part in parts], len(x), lambda out: None)
+
+
+def relu_in_torch(image: bytes, x: Bytes, batch: int) -> Engine:
+    """Linear layers by torch's own dynamic quantisation to int8."""
+    import torch
+
+    torch.set_num_threads(1)
+    net = torch.nn.Sequential(torch.nn.Linear(784, GATES), torch.nn.ReLU(), torch.nn.Linear(GATES, 10))
+    quantised = torch.ao.quantization.quantize_dynamic(net, {torch.nn.Linear}, torch.qint8)
+    parts = [torch.from_numpy((x[i : i + batch] / 255).astype(np.float32)) for i in range(0, len(x), batch)]
+
+    def work() -> list[Any]:
+        with torch.inference_mode():
+            return [quantised(part) for part in parts]
+
+    return timed(work, len(x), lambda out: None)
+
+
+GATES = 96
+OF_GATES: dict[str, Callable[[bytes, Bytes], Engine]] = {
+    **{f"metabit, library, {v}": partial(loop_in_library, vectors=v) for v in VECTORS},
+    **{
+        f"{name}, batch {batch}": partial(make, batch=batch)
+        for batch in (1, BATCH)
+        for name, make in (
+            ("metabit, Python", gates_in_python),
+            ("ONNX Runtime, int8 ReLU network", relu_in_onnxruntime),
+            ("torch, int8 ReLU network", relu_in_torch),
+        )
+    },
+}
+"""Engine -> (image, pixels) -> it. The networks of ReLU are 784-96-10, with random weights."""
 
 PACKED, LCE = "metabit's packed file", "Larq Compute Engine"
 ENGINES: dict[str, Callable[[Inputs], Engine]] = {

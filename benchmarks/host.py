@@ -5,7 +5,8 @@
 A network of 784-512-512-10, trained for an epoch on MNIST, with its pixels on or off. Engines that run this network (the C runtime
 with every set of vectors, its ONNX file, Larq Compute Engine where it is installed) must predict the same labels; float32 and int8
 networks of the same shape with ReLU show the cost of the usual alternatives. One thread, batch 1; engines take turns over the same
-images. Then learning, 784-256-10, from Python. "Library" is a loop in C around mb_predict (host.c), compiled as the wheel is.
+images. Then a network of gates from 8-bit pixels, and learning, 784-256-10, from Python. "Library" is a loop in C around mb_predict
+(host.c), compiled as the wheel is.
 """
 
 from __future__ import annotations
@@ -20,7 +21,22 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from engines import BITS, ENGINES, HIDDEN, LCE, SEED, VECTORS, Inputs, frozen_net, mnist
+from engines import (
+    BATCH,
+    BITS,
+    ENGINES,
+    GATES,
+    HIDDEN,
+    LCE,
+    OF_GATES,
+    SEED,
+    VECTORS,
+    Engine,
+    Inputs,
+    frozen_net,
+    gates_net,
+    mnist,
+)  # fmt: skip
 
 from metabit import export
 from metabit.experiments import results
@@ -31,6 +47,8 @@ PAGE = "docs/results/runtime/host.md"
 LEARNER = (256,)
 DIGITS = 1000
 TURNS = 60
+SHORT, SHORT_TURNS = BATCH, 200
+"""Digits and turns of gates: turns so short that some of them are not interrupted on a busy machine."""
 LEARN_TURNS = 10
 
 BEST = str(_core.VECTORS_HERE[-1])
@@ -41,7 +59,7 @@ BEST = str(_core.VECTORS_HERE[-1])
 
 
 def cells(name: str) -> dict[str, list[Cell]]:
-    variants = ENGINES if name == "predict" else VECTORS
+    variants = {"predict": ENGINES, "gates": OF_GATES, "learn": dict.fromkeys(VECTORS)}[name]
     return {variant: [{"experiment": name, "engine": variant}] for variant in variants}
 
 
@@ -50,6 +68,8 @@ def here(asked: Cell) -> bool:
     engine, name = asked["engine"], asked["experiment"]
     if name == "learn":
         return engine in ("none", BEST)
+    if name == "gates":
+        return not engine.startswith("metabit, library") or engine.split(", ")[2] in _core.VECTORS_HERE
     if engine.startswith("metabit, library"):
         vectors = engine.split(", ")[2]
         return vectors == BEST if "8-bit" in engine else vectors in _core.VECTORS_HERE
@@ -57,9 +77,9 @@ def here(asked: Cell) -> bool:
 
 
 def together(asked: Sequence[Cell]) -> list[Row]:
-    about = results.provenance("numpy", "onnxruntime") | {"processor": processor(), "seed": SEED}
+    about = results.provenance("numpy", "onnxruntime", "torch") | {"processor": processor(), "seed": SEED}
     names = [cell["engine"] for cell in asked]
-    measure = predicting if asked[0]["experiment"] == "predict" else learning
+    measure = {"predict": predicting, "gates": gates, "learn": learning}[asked[0]["experiment"]]
     return [row | about for row in measure(names)]
 
 
@@ -69,10 +89,22 @@ def predicting(names: list[str]) -> list[Row]:
     right = Model(export.write_image(frozen)).predict_many(x) == mnist().y_test[:DIGITS]
     on, accuracy = round(float((x >= 128).mean()), 4), round(100 * float(right.mean()), 1)
     about = {"digits": DIGITS, "on": on, "accuracy": accuracy, "turns": TURNS}
-    sides = {name: ENGINES[name](Inputs(frozen, x)) for name in names}
-    times: dict[str, list[float]] = {name: [] for name in names}
+    return in_turns({name: ENGINES[name](Inputs(frozen, x)) for name in names}, about)
+
+
+def gates(names: list[str]) -> list[Row]:
+    """As `predicting`, for the network of gates. Engines take the pixels in the form that they need, made beforehand."""
+    image, task = gates_net(), mnist()
+    right = Model(image).predict_many(task.x_test) == task.y_test
+    about = {"digits": SHORT, "accuracy": round(100 * float(right.mean()), 1), "turns": SHORT_TURNS}
+    x = np.ascontiguousarray(task.x_test[:SHORT])
+    return in_turns({name: OF_GATES[name](image, x) for name in names}, about)
+
+
+def in_turns(sides: dict[str, Engine], about: Row) -> list[Row]:
+    times: dict[str, list[float]] = {name: [] for name in sides}
     want = None
-    for turn in range(TURNS + 1):
+    for turn in range(about["turns"] + 1):
         for name, engine in sides.items():
             took, labels = engine()
             if labels is not None:
@@ -138,6 +170,8 @@ def host_page() -> str:
     ]
     head = ["engine", "µs an image, best turn", "median turn", "best, times the fastest"]
     text = results.page("Prediction of one image at a time on a computer", about, results.markdown(head, rows))
+    if found := BENCHMARK.rows("gates"):
+        text += "\n" + gates_section(found)
     if not learnt:
         return text
     one = learnt[0]
@@ -150,8 +184,26 @@ def host_page() -> str:
     return text + "\n" + results.page("Learning", about, table, level=2)
 
 
+def gates_section(found: list[Row]) -> str:
+    one, least = found[0], min(row["min_us"] for row in found)
+    about = (
+        f"784-{GATES} gates from 8-bit pixels on {one['processor']}, {one['date']}, onnxruntime {one['onnxruntime']}, torch "
+        f"{one['torch']}: {one['digits']} MNIST test images, {one['accuracy']} % of all right, one thread, {one['turns']} turns, "
+        f"engines interleaved. The ReLU networks are 784-{GATES}-10 with random weights and take pixels as float32. Batch {BATCH}: "
+        "as many images in one call. The machine had other work at the same time, which single calls of ONNX Runtime and torch "
+        "suffer from most."
+    )
+    if not any("avx512" in row["engine"] for row in found):
+        about += " This processor has no AVX-512: its functions are compiled here, and were not run."
+    rows = [[r["engine"], f"{r['min_us']:.2f}", f"{r['median_us']:.2f}", f"{r['min_us'] / least:.1f}"] for r in found]
+    head = ["engine", "µs an image, best turn", "median turn", "best, times the fastest"]
+    return results.page("Gates", about, results.markdown(head, rows), level=2)
+
+
 BENCHMARK = Benchmark(
-    __file__, {"predict": "µs an image, engine by engine", "learn": "Samples a second of learn_many"},
+    __file__,
+    {"predict": "µs an image, engine by engine", "gates": "µs an image of gates, engine by engine",
+     "learn": "Samples a second of learn_many"},
     cells, lambda: {PAGE: host_page()} if BENCHMARK.rows("predict") else {}, together=together, here=here,
 )  # fmt: skip
 

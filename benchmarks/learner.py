@@ -52,6 +52,10 @@ HEADS: dict[str, dict[str, Any]] = {
     "64 gates, not learning": {"units": 64, "learner": "none"},
 }
 """Learner -> arguments of `learner_streams.Device`."""
+SWEEPS: dict[str, dict[str, Any]] = {
+    f"{units} gates, a sweep in {n} steps": {"units": units, "sweep_every": n} for units in (32, 64) for n in (2, 4)
+}
+"""As HEADS, in place only."""
 WIDE = tuple(learner for learner in HEADS if learner.startswith("64"))
 ORDERS = ("shuffled", "sorted")
 CLASS_PROBLEMS = ("wisdm", "watch", "digits", "usps-mnist")
@@ -72,13 +76,13 @@ def cells(name: str) -> dict[str, list[Cell]]:
         return {f"784-{n}": [{"experiment": name, "units": n, "seed": seed} for seed in SEEDS] for n in PICTURE_UNITS}
 
     def planned(learner: str, **settings: Any) -> list[Cell]:
-        device = {"device": HEADS[learner]} if learner in HEADS else {}
+        device = {"device": (HEADS | SWEEPS)[learner]} if learner in HEADS | SWEEPS else {}
         return [{"experiment": name, "learner": learner, "seed": seed, **device, **settings} for seed in SEEDS]
 
     if name == "unrelated":
         return {learner: planned(learner) for learner in (*WIDE, *RIVALS)}
-    problems = PROBLEMS if name == "in-place" else CLASS_PROBLEMS
-    return {f"{learner}, {data}": planned(learner, problem=data) for data in problems for learner in (*HEADS, *RIVALS)}
+    problems, learners = (PROBLEMS, (*HEADS, *SWEEPS)) if name == "in-place" else (CLASS_PROBLEMS, (*HEADS,))
+    return {f"{one}, {data}": planned(one, problem=data) for data in problems for one in (*learners, *RIVALS)}
 
 
 def measure(asked: Cell) -> Row:
@@ -166,7 +170,7 @@ def behind(ours: float, best: float, samples: int) -> str:
 
 def in_place() -> list[str]:
     done, rows = BENCHMARK.done("in-place"), []
-    for learner in (*HEADS, *RIVALS):
+    for learner in (*HEADS, *SWEEPS, *RIVALS):
         found = [row for data in PROBLEMS for row in done.get(f"{learner}, {data}", [])]
         if len(found) == len(PROBLEMS) * len(SEEDS):
             size = done[f"{learner}, wisdm"][0]["bytes"]

@@ -104,15 +104,19 @@ class HeadSettings:
         covariance_memory: TMAX, 0 or 64..8192 samples; 0 keeps the covariance as it was before deployment.
         ridge: EPS, 1..32767, added to every variance; 4096 is one variance before deployment.
         prior: whether frequent classes score higher: ln(count), at most ln 4 below the most frequent class.
+        sweep_every: 1, 2, 4, .. 128. Weights follow every so many steps; the first sample of a class, or of a row, moves them always.
     """
 
     memory: int = 255
     covariance_memory: int = 2048
     ridge: int = 410
     prior: bool = True
+    sweep_every: int = 1
 
     def __post_init__(self) -> None:
         """Raises ExportError for a constant out of its range."""
+        if self.sweep_every not in (1, 2, 4, 8, 16, 32, 64, 128):
+            raise ExportError(f"sweep_every={self.sweep_every}: must be 1, 2, 4, 8, 16, 32, 64 or 128 steps")
         if not 1 <= self.memory < COUNT_LIMIT:
             raise ExportError(f"memory={self.memory}: must be from 1 to {COUNT_LIMIT - 1} samples")
         if self.covariance_memory and not 64 <= self.covariance_memory <= 8192:

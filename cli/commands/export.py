@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 CHECKPOINT = Path("out/checkpoint.safetensors")
+HEAD_OPTIONS = {"rows": "rows_per_class", "memory": "memory", "sweep-every": "sweep_every"}
 HEAD, PAPER, LEVELS = "A head", "Networks of the paper", "Learning"
 
 
@@ -39,6 +40,10 @@ Spare = Annotated[int | None, _option(HEAD, "Classes that may still come.", "--s
 Rows = Annotated[int | None, _option(HEAD, "Means that one class may have, 1..8; 1.")]
 Memory = Annotated[int | None, _option(HEAD, "Samples that a class mean remembers, 1..1023; 255, with --rows 1023.")]
 Prior = Annotated[str | None, _option(HEAD, "on: frequent classes score higher, or off; on.")]
+Sweep = Annotated[
+    int | None,
+    _option(HEAD, "Steps from one sweep of weights to the next: 1, 2, 4, .. 128; 1.", "--sweep-every"),
+]
 Bits = Annotated[int | None, _option(PAPER, f"Bits a synapse, 2..8; 1 exports a frozen network; {RECIPE.bits}.")]
 Strengthen = Annotated[
     str | None, _option(PAPER, "certain (the paper), or same: by chance like weakening, for streams; certain.")
@@ -64,6 +69,7 @@ def command(
     rows: Rows = None,
     memory: Memory = None,
     prior: Prior = None,
+    sweep_every: Sweep = None,
     bits: Bits = None,
     strengthen: Strengthen = None,
     visits: Visits = None,
@@ -95,8 +101,8 @@ def command(
         raise UsageError("--data names the dataset of the guard samples: add --guard 64")
 
     options = {
-        "learner": learner, "m": m, "spare-classes": spare, "rows": rows, "memory": memory, "prior": prior, "bits": bits,
-        "strengthen": strengthen, "visits": visits, "margin": margin, "backward": backward,
+        "learner": learner, "m": m, "spare-classes": spare, "rows": rows, "memory": memory, "prior": prior, "sweep-every": sweep_every,
+        "bits": bits, "strengthen": strengthen, "visits": visits, "margin": margin, "backward": backward,
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     try:
@@ -190,7 +196,7 @@ def _gates(checkpoint: GatesCheckpoint, given: dict[str, Any], seed: int) -> Fro
         )
     spare = given.get("spare-classes", 0)
     learner = given.get("learner") or _default_learner(checkpoint, spare)
-    for name in ("spare-classes", "rows", "memory", "prior"):
+    for name in ("spare-classes", "rows", "memory", "prior", "sweep-every"):
         if name in given and learner != "head":
             raise UsageError(
                 f"--{name} is of a head, and the learner is {learner}: give --learner head, or leave it out"
@@ -202,7 +208,7 @@ def _gates(checkpoint: GatesCheckpoint, given: dict[str, Any], seed: int) -> Fro
     if given.get("prior") not in (None, "on", "off"):
         raise UsageError(f"--prior {given['prior']}: must be on or off")
     options: dict[str, Any] = {"learner": learner, "spare_classes": spare, "seed": seed}
-    options |= {to: given[name] for name, to in (("rows", "rows_per_class"), ("memory", "memory")) if name in given}
+    options |= {to: given[name] for name, to in HEAD_OPTIONS.items() if name in given}
     if "prior" in given:
         options["prior"] = given["prior"] == "on"
     if "m" in given:
@@ -232,7 +238,7 @@ def _paper(checkpoint: Checkpoint, given: dict[str, Any], seed: int) -> Frozen:
     votes = checkpoint.spec.units == "graded"
     learner = given.pop("learner", None)
     mine = "votes" if votes else "visits"
-    for name in ("spare-classes", "rows", "memory", "prior"):
+    for name in ("spare-classes", "rows", "memory", "prior", "sweep-every"):
         if name in given:
             raise UsageError(
                 f"--{name} is of a head, which this network of the paper cannot have: train the default network, by metabit "
@@ -288,7 +294,7 @@ def _number(m: str) -> float:
 def _named(text: str) -> str:
     """An error with the names of the options."""
     options = {"visit_rate=": "--visits ", "skip_below=": "--margin ", "spare_classes=": "--spare-classes ",
-               "rows_per_class=": "--rows "}  # fmt: skip
+               "rows_per_class=": "--rows ", "sweep_every=": "--sweep-every "}  # fmt: skip
     for name, option in options.items():
         text = text.replace(name, option)
     return text

@@ -119,6 +119,7 @@ def _learner(model: Model, frozen: Frozen) -> dict[str, Any]:
         found |= {"rows": len(last.hidden), "memory": last.settings.memory}
         found |= {"covariance memory": last.settings.covariance_memory, "ridge": last.settings.ridge}
         found |= {"prior": "on" if last.settings.prior else "off", "rows a class": last.rows.per_class}
+        found["sweep every"] = last.settings.sweep_every
         if last.rows.per_class > 1:
             found |= {"far": last.rows.far, "doubt limit": last.rows.doubt_limit}
     elif isinstance(last, LevelsLayer) and isinstance(last.rule, LevelsRule):

@@ -66,7 +66,7 @@ def write_image(frozen: Frozen, *, crc32: bool = False) -> bytes:
 
     const, tail, state_offset = bytes(constants.data), bytes(state.data), constants.begin + len(constants.data)
     packed = b"".join(
-        RECORD.pack(*head, *(at + state_offset * learned for at, learned in places), *end)
+        RECORD.pack(*head, *(at + state_offset * learned for at, learned in places), *end, *(0,) * (10 - len(end)))
         for head, places, end in records
     )
 
@@ -150,12 +150,12 @@ def _tail(layer: Layer) -> tuple[int, ...]:
     """The end of the record: the geometry of a convolution, the ramp and votes of a graded layer."""
     if isinstance(layer, ConvLayer):
         g = layer.geometry
-        return g.height, g.width, g.channels, g.kernel, g.stride, g.pool, int(g.same), 0, 0
+        return g.height, g.width, g.channels, g.kernel, g.stride, g.pool, int(g.same)
     if isinstance(layer, GradedLayer):
         v = layer.rule
         chance, passes, batch = (v.chance_per_vote, v.passes, v.batch // 32) if v else (0, 0, 0)
-        return layer.low, layer.high, chance, layer.planes, passes, batch, 0, 0, 0
-    return (0,) * 9
+        return layer.low, layer.high, chance, layer.planes, passes, batch
+    return ()
 
 
 def with_state(image: bytes, state: bytes) -> bytes:

@@ -69,7 +69,7 @@ def head_record(layer: HeadLayer, constants: Section, state: Section) -> Record:
         places[3] = constants.add(np.stack([scale.gate_mul, scale.gate_add, scale.z_mul]).astype("<i2"))
     head = (layout.HEAD, layout.INPUTS.index(layer.takes), 8, 0, layer.values, layer.classes, 0, 1, 0, 0)
     tail = (s.memory, s.covariance_memory, s.ridge, int(s.prior), scale.z_shift if scale else 0, len(layer.hidden), rows.per_class,
-            rows.far, rows.doubt_limit)  # fmt: skip
+            rows.far, rows.doubt_limit, s.sweep_every.bit_length() - 1)  # fmt: skip
     return head, places, tail
 
 
@@ -128,10 +128,11 @@ def read_levels(parts: Parts, i: int, record: tuple[int, ...]) -> LevelsLayer:
 
 def read_head(parts: Parts, i: int, record: tuple[int, ...]) -> HeadLayer:
     _, source, k, _, inputs, classes, _, learns, _, _, *_ = record
-    memory, covariance_memory, ridge, prior, z_shift, rows, per_class, far, doubt_limit = record[16:]
+    memory, covariance_memory, ridge, prior, z_shift, rows, per_class, far, doubt_limit, every = record[16:]
     takes = layout.INPUTS[source] if source < len(layout.INPUTS) else None
     need((takes == "levels" or takes == "values") and k == 8 and learns == 1 and prior <= 1,
          f"record {i}: a head has input 4 or 5, 8 bits, learns 1 and prior 0 or 1")  # fmt: skip
+    need(every <= 7, f"record {i}: a head sweeps every 2^{every} steps, the format holds up to 2^7")
     assert takes is not None
     values = 2 * inputs if takes == "levels" else inputs
     need(values % 2 == 0, f"record {i}: a head has {values} values, the format holds an even number")
@@ -150,7 +151,7 @@ def read_head(parts: Parts, i: int, record: tuple[int, ...]) -> HeadLayer:
     told = parts.array("constant", record[13], "<i2", 3, inputs if takes == "levels" else 0).astype(np.int16)
     need(takes == "levels" or z_shift == 0, f"record {i} has z_shift {z_shift}, a head on values has 0")
     layer = HeadLayer(
-        weights, takes, classes, frozen.HeadSettings(memory, covariance_memory, ridge, bool(prior)),
+        weights, takes, classes, frozen.HeadSettings(memory, covariance_memory, ridge, bool(prior), 1 << every),
         frozen.HeadScale(told[0], told[1], told[2], z_add.astype(np.int32), z_shift) if takes == "levels" else None,
         covariance, means, counts, int(counters[0]), int(counters[1]), int(counters[2]),
         frozen.HeadRows(per_class, far, doubt_limit), owners, doubts,

@@ -15,7 +15,7 @@ from metabit.export.frozen import Integers, Takes
 MAGIC = b"MBIT"
 MAJOR, MINOR = 1, 6
 HEADER = struct.Struct("<4sHHIIIIIIIIHHHHHHII4x")
-RECORD = struct.Struct("<BBBBHHBBHIIIIIIIHHHBBBBBB12x")
+RECORD = struct.Struct("<BBBBHHBBHIIIIIIIHHHBBBBBBB11x")
 STATE = struct.Struct("<IIII")
 MINOR_OF_WORDS = 5
 """First minor version whose checksums are of words, not CRC-32."""
@@ -35,7 +35,7 @@ RESERVED = {
     CUTS: (3, *range(8, 32), *range(40, 46), *range(47, 64)),
     GATES: (*range(9, 16), *range(20, 24), *range(32, 46), *range(47, 64)),
     LEVELS: (3, 8, 10, 11, *range(16, 20), *range(24, 28), *range(32, 64)),
-    HEAD: (3, 8, *range(10, 20), *range(32, 40), *range(52, 64)),
+    HEAD: (3, 8, *range(10, 20), *range(32, 40), *range(53, 64)),
     TRIPLES: (3, *range(8, 16), *range(20, 24), *range(40, 64)),
 }
 """Bytes of a record that must be zero. For a kind that is not listed: all from 40 on."""

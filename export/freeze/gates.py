@@ -54,7 +54,7 @@ class GateOptions:
             for each class, or 128.
         far, doubt_limit: of a head with several rows a class: a class gets a row after doubt_limit (1..255) samples, beyond those
             that were not so, for which another class scored more than far (1..63) nats higher.
-        memory, covariance_memory, ridge, prior: of a head, as for `HeadSettings`. A memory of None is 255, or 1023 with several
+        memory, covariance_memory, ridge, prior, sweep_every: of a head, as for `HeadSettings`. A memory of None is 255, or 1023 with several
             rows a class: the further rows take what is new, so the first one may keep what it knows.
         m: >= 0, metaplasticity of output levels that learn: a step toward zero from the highest level counts exp(-m).
         dose: above 0, of output levels that learn: factor of their steps.
@@ -75,6 +75,7 @@ class GateOptions:
     covariance_memory: int = 2048
     ridge: int = 410
     prior: bool = True
+    sweep_every: int = 1
     m: float = 2.0
     dose: float = 1.0
     skip_below: float = 0.0
@@ -94,7 +95,8 @@ class GateOptions:
             need("memory", 1, 1023, "a whole number from 1 to 1023 samples, or left out")
         need("covariance_memory", 0, 8192, "0, or a whole number from 64 to 8192 samples")
         need("ridge", 1, 32767, "a whole number from 1 to 32767")
-        HeadSettings(self.head_memory, self.covariance_memory, self.ridge, self.prior)
+        need("sweep_every", 1, 128, "1, 2, 4, 8, 16, 32, 64 or 128 steps")
+        HeadSettings(self.head_memory, self.covariance_memory, self.ridge, self.prior, self.sweep_every)
         if not isinstance(self.prior, bool):
             raise ExportError(f"prior={self.prior!r}: must be True or False")
         if self.rows is not None:
@@ -290,7 +292,7 @@ def _head(
         raise ExportError(f"{found}: give fewer spare classes or more rows, at most {MAX_ROWS}")
     made = head_values(gates, source.gamma, source.deviation, sums)
     rows = HeadRows(o.rows_per_class, o.far, o.doubt_limit) if several else HeadRows()
-    settings = HeadSettings(o.head_memory, o.covariance_memory, o.ridge, o.prior)
+    settings = HeadSettings(o.head_memory, o.covariance_memory, o.ridge, o.prior, o.sweep_every)
     dither = generator_state(o.seed) & 65535
     values = made.values(sums, gates.levels(sums))
     return head_layer(values, labels, classes, HeadScale(**vars(made)), settings, rows, o.rows, dither)

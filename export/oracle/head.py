@@ -170,8 +170,8 @@ class Head:
 
     # Learning
 
-    def learn(self, x: NDArray[np.int8], row: int) -> None:
-        """One step on values int8 (H,) of a sample whose class has this row."""
+    def learn(self, x: NDArray[np.int8], row: int, step: int = 0) -> None:
+        """One step on values int8 (H,) of a sample whose class has this row. step: number of steps, this one included."""
         count = int(self.counts[row])
         values = x.astype(np.int64)
         if count:
@@ -181,6 +181,9 @@ class Head:
         else:
             self.means[row] = 256 * values
         self._count(row)
+        if count and step % self.settings.sweep_every:
+            self._set_offset(row)
+            return
         self._sweep(row, 1 if count else NEW_ROW_SWEEPS)
         other, self.turn = self.turn, (self.turn + 1) % len(self.counts)
         if other != row and self.counts[other]:

@@ -30,13 +30,13 @@ class ClassHead:
         np.maximum.at(found, self.owners[owned], rows[owned])
         return found
 
-    def learn(self, x: NDArray[np.int8], label: int) -> None:
-        """One step on values int8 (H,) of a sample of class label.
+    def learn(self, x: NDArray[np.int8], label: int, step: int = 0) -> None:
+        """One step on values int8 (H,) of a sample of class label. step: number of steps, this one included.
 
         Raises ExportError if the class has no row and none is free.
         """
         row = label if self.layer.rows.per_class == 1 else self._row(x, label)
-        self.head.learn(x, row)
+        self.head.learn(x, row, step)
         self.owners[row] = label
 
     def frozen(self) -> HeadLayer:

@@ -54,7 +54,7 @@ class Oracle(Gates):
             raise ExportError("this network does not learn: export it with a learner")
         inputs, masks, scores = self.forward(features)
         if self.head is not None:
-            self.head.learn(inputs[-1].astype(np.int8), label)
+            self.head.learn(inputs[-1].astype(np.int8), label, (self.steps + 1) % 2**32)
         self.steps = (self.steps + 1) % 2**32
         done = Done()
         graded = next((i for i, layer in enumerate(self.net.layers) if layer.kind == "graded"), None)

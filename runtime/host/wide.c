@@ -213,7 +213,7 @@ static void head_scores(const mb_layer *l, const mb_kernels *set, const int8_t *
         scores[c] = INT32_MIN;
     }
     for (uint32_t r = 0; r < h.rows; r++) {
-        const uint32_t c = h.owner != NULL ? h.owner[r] : r;
+        const uint32_t c = MB_HEAD_OWNED(&h) ? h.owner[r] : r;
         if (c < h.classes) {
             const int32_t score = mb_head_row_score(&h, r, (uint32_t)sums[r]);
             scores[c] = score > scores[c] ? score : scores[c];

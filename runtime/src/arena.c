@@ -53,17 +53,17 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
             most_units = 0;
             continue;
         }
-        const uint32_t values = mb_values(l), digits = l->kind == MB_DENSE && MB_ON_BYTES(l);
+        const uint32_t values = mb_values(l), digits = MB_HAS_BYTES && l->kind == MB_DENSE && MB_ON_BYTES(l);
         const uint32_t planes = digits ? MB_BYTE_PLANES : l->input <= MB_PLUS_MINUS;
         l->in = take(&next, MB_WORDS(values) * planes);
         /* The signed digits of bytes can list K inputs before the last place adds K more and pads twice. Ten entries beyond that
          * are for the carries. A build at -Os needs less, but one image has one arena size. */
         most_inputs = larger(most_inputs, MB_IS_GRADED(l) ? values : digits ? 2u * l->inputs + 24u : l->inputs);
         most_units = larger(most_units, l->units);
-        if (l->kind == MB_DENSE && arena->lowest != count) {
+        if (MB_HAS_DENSE && l->kind == MB_DENSE && arena->lowest != count) {
             masks += MB_WORDS(l->units);
         }
-        if (l->ternary) {
+        if (MB_HAS_DENSE && l->ternary) {
             learn_words = larger(learn_words, 3u * ((MB_WORDS(l->units) + 7u) & ~7u));
         }
         if (MB_IS_CONV(l)) {
@@ -92,7 +92,7 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
     arena->votes.slot = NULL;
     if (MB_HAS_LEARN && mode == MB_LEARN) { /* last, so that all before lies at the same place in both modes */
         uint32_t *mask = take(&next, masks);
-        for (unsigned i = 0; table != NULL && i < count; i++) {
+        for (unsigned i = 0; MB_HAS_DENSE && table != NULL && i < count; i++) {
             table[i].mask = i >= arena->lowest && table[i].kind == MB_DENSE ? mask : NULL;
             mask += table[i].mask != NULL ? MB_WORDS(table[i].units) : 0;
         }

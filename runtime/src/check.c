@@ -6,6 +6,7 @@
 
 #if MB_HAS_CHECKS
 
+#if MB_HAS_DENSE
 /* True if all arrays lie where they should, of any kind but those of check_gates.c. last: bytes of the last array. */
 MB_MINSIZE MB_NOINLINE int arrays_fit(const uint8_t *p, const mb_layer *l, uint32_t last, mb_section *left)
 {
@@ -117,6 +118,7 @@ MB_MINSIZE MB_NOINLINE mb_status check_weights(const uint8_t *p, const mb_layer 
     MB_REFUSE(MB_E_PADDING, !mb_padding_is_zero(l));
     return needs != 0 && mb_u32_at(p + 32) != 0 ? check_kept(l, mb_kept(p, l)) : MB_OK;
 }
+#endif
 
 /* Checks each layer, and that each fits the one before: (encode | cuts)? conv* dense* graded? output, or cuts? gates (levels | head). */
 static mb_status check_layers(const mb_model *m, mb_section *left)
@@ -127,16 +129,8 @@ static mb_status check_layers(const mb_model *m, mb_section *left)
     uint32_t channels = 0;                      /* channels of an encoder: only a convolution takes bits in their order */
     int learner = 0;                            /* 1 if some layer before learns */
     for (unsigned i = 0; i < count; i++) {
-        const uint8_t *p = mb_record_at(m->image, i);
         mb_layer l;
         mb_layer_at(m, i, &l);
-        if (l.kind == MB_ENCODE) {
-            const mb_status status = check_encode(m, i, &l, left);
-            MB_REFUSE(status, status != MB_OK);
-            channels = l.channels;
-            values = l.units;
-            continue;
-        }
         if (l.kind >= MB_CUTS && l.kind <= MB_TRIPLES) {
             MB_REFUSE(MB_E_ABSENT, !MB_HAS_GATES);
 #if MB_HAS_GATES
@@ -147,6 +141,15 @@ static mb_status check_layers(const mb_model *m, mb_section *left)
             before = l.kind;
             continue;
         }
+#if MB_HAS_DENSE
+        if (l.kind == MB_ENCODE) {
+            const mb_status status = check_encode(m, i, &l, left);
+            MB_REFUSE(status, status != MB_OK);
+            channels = l.channels;
+            values = l.units;
+            continue;
+        }
+        const uint8_t *p = mb_record_at(m->image, i);
         const int is_conv = MB_IS_CONV(&l), is_graded = MB_IS_GRADED(&l);
         MB_REFUSE(MB_E_ABSENT, (MB_HAS_VISITS && !MB_HAS_TERNARY && l.ternary) || (!MB_HAS_CONV && l.kind == MB_CONV) ||
                                (!MB_HAS_GRADED && l.kind == MB_GRADED) || (!MB_HAS_BYTES && l.input == MB_BYTES));
@@ -175,6 +178,10 @@ static mb_status check_layers(const mb_model *m, mb_section *left)
         values = mb_outputs(&l);
         learner |= l.learns;
         before = l.kind;
+#else
+        (void)rows, (void)columns, (void)channels, (void)learner;
+        return l.kind < MB_ENCODE || l.kind > MB_TRIPLES ? MB_E_KIND : MB_E_ABSENT;
+#endif
     }
     return values >= 2u && values == mb_u16_at(m->image + MB_AT_CLASSES) ? MB_OK : MB_E_SHAPE;
 }

@@ -34,7 +34,7 @@ MB_MINSIZE MB_NOINLINE uint32_t spare_lanes(const mb_layer *l, const uint8_t *wo
     const uint32_t rows = MB_WORDS(l->units), spare = ~mb_last_mask(l->units);
     uint32_t bits = 0;
     for (uint32_t at = (rows - 1u) * pitch; spare != 0 && at < rows * pitch; at++) {
-        bits |= mb_lanes_at(words, at, l->lanes16) & spare;
+        bits |= mb_lanes_at(words, at, MB_HAS_DENSE && l->lanes16) & spare;
     }
     return bits;
 }
@@ -42,9 +42,9 @@ MB_MINSIZE MB_NOINLINE uint32_t spare_lanes(const mb_layer *l, const uint8_t *wo
 int mb_padding_is_zero(const mb_layer *l)
 {
     const uint32_t pitch = l->inputs + 1u;
-    uint32_t bits = spare_lanes(l, l->sign, pitch) | spare_lanes(l, l->levels, l->inputs * (l->bits - 1u));
+    uint32_t bits = spare_lanes(l, l->sign, pitch) | (MB_HAS_DENSE ? spare_lanes(l, l->levels, l->inputs * (l->bits - 1u)) : 0);
     for (uint32_t row = 0; 32u * row < l->units; row++) {
-        bits |= mb_lanes_at(l->sign, row * pitch + l->inputs, l->lanes16);
+        bits |= mb_lanes_at(l->sign, row * pitch + l->inputs, MB_HAS_DENSE && l->lanes16);
     }
     return bits == 0;
 }

@@ -5,7 +5,7 @@
 #if MB_HAS_GATES && MB_HAS_CHECKS
 
 /* Bytes of a record that have a meaning, a row for each kind from MB_CUTS to MB_TRIPLES: bit b mod 32 of word b / 32 is byte b. */
-static const uint32_t NAMED[5][2] = {{0xF7u, 0x40FFu}, {0xFF0F01FFu, 0x4000u}, {0xF0F0F2F7u, 0}, {0xFFF002F7u, 0xFFF00u}, {0xFF0F00F7u, 0xFFu}};
+static const uint32_t NAMED[5][2] = {{0xF7u, 0x40FFu}, {0xFF0F01FFu, 0x4000u}, {0xF0F0F2F7u, 0}, {0xFFF002F7u, 0x1FFF00u}, {0xFF0F00F7u, 0xFFu}};
 
 /* True if every byte without a meaning is 0; a later minor version may use those from 40 on. */
 static int rest_is_zero(const uint8_t *p, const uint32_t *named, int known)
@@ -28,16 +28,6 @@ static int words_within(const mb_word *words, uint32_t n, uint32_t limit)
 {
     for (uint32_t i = 0; i < n; i++) {
         if (mb_magnitude((int32_t)words[i]) > limit) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-static int halves_within(const mb_half *halves, uint32_t n, uint32_t limit)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        if (mb_magnitude((int16_t)halves[i]) > limit) {
             return 0;
         }
     }
@@ -73,6 +63,7 @@ static mb_status check_units(const uint8_t *p, const mb_layer *l, uint32_t given
 
 /// Levels ///
 
+#if MB_HAS_LEVELS
 static mb_status check_levels(const uint8_t *p, const mb_layer *l, uint32_t given, mb_section *left)
 {
     MB_REFUSE(MB_E_KIND, l->input != MB_GATED);
@@ -94,8 +85,11 @@ static mb_status check_levels(const uint8_t *p, const mb_layer *l, uint32_t give
     return (stream[(end - 1u) >> 5] & ~mb_last_mask(end)) == 0 ? MB_OK : MB_E_PADDING;
 }
 
+#endif
+
 /// Units from nothing ///
 
+#if MB_HAS_TRIPLES
 static mb_status check_triples(const uint8_t *p, const mb_layer *l, uint32_t given, mb_section *left)
 {
     const uint32_t units = l->units, inputs = l->inputs;
@@ -122,12 +116,25 @@ static mb_status check_triples(const uint8_t *p, const mb_layer *l, uint32_t giv
     return fit ? MB_OK : MB_E_RULE;
 }
 
+#endif
+
 /// Head ///
 
-/* True if the owners fit the counts, and no class has more rows than it may. most: rows_per_class. */
+#if MB_HAS_HEAD
+static int halves_within(const mb_half *halves, uint32_t n, uint32_t limit)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (mb_magnitude((int16_t)halves[i]) > limit) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* True if the owners, if there are any, fit the counts, and no class has more rows than it may. most: rows_per_class. */
 static int owners_fit(const mb_head *h, uint32_t most)
 {
-    for (uint32_t r = 0; r < h->rows; r++) {
+    for (uint32_t r = 0; MB_HEAD_OWNED(h) && r < h->rows; r++) {
         const uint32_t c = h->owner[r];
         uint32_t owned = 0;
         if (h->counts[r] == 0 ? c != MB_HEAD_FREE : c >= h->classes) {
@@ -147,9 +154,9 @@ static int state_fits(const mb_layer *l, uint32_t per_class)
 {
     mb_head h;
     mb_head_at(l, &h);
-    const uint32_t most = mb_head_largest_count(&h), least = MB_HEAD_COUNT_FLOOR, memory = h.covariance_memory;
+    const uint32_t most = mb_head_largest_count(&h), least = MB_HEAD_COUNT_FLOOR, memory = MB_HEAD_COVARIANCE_MEMORY(&h);
     if (most >= MB_HEAD_COUNT_LIMIT || h.counters[MB_HEAD_SEEN] > (memory > least ? memory : least) ||
-        h.counters[MB_HEAD_TURN] >= h.rows || (h.owner != NULL && !owners_fit(&h, per_class))) {
+        h.counters[MB_HEAD_TURN] >= h.rows || !owners_fit(&h, per_class)) {
         return 0;
     }
     for (uint32_t r = 0; r < h.rows; r++) {
@@ -163,15 +170,16 @@ static int state_fits(const mb_layer *l, uint32_t per_class)
 static mb_status check_head(const uint8_t *p, const mb_layer *l, unsigned before, uint32_t given, mb_section *left)
 {
     const uint32_t values = mb_head_values(l), rows = p[48], per_class = p[49], memory = mb_u16_at(p + 42), ridge = mb_u16_at(p + 44);
-    const int several = per_class > 1u, gated = l->input == MB_GATED;
+    const int several = MB_HAS_ROWS && per_class > 1u, gated = l->input == MB_GATED;
     MB_REFUSE(MB_E_KIND, l->input != (before == MB_GATES ? MB_GATED : MB_VALUES));
+    MB_REFUSE(MB_E_ABSENT, !MB_HAS_ROWS && per_class > 1u);
     MB_REFUSE(MB_E_SHAPE, l->inputs != given || !within(values, 2, MB_HEAD_MOST) || (values & 1u) != 0 || !within(rows, 2, MB_HEAD_MOST) ||
                           !within(l->units, 2, rows) || (!several && l->units != rows));
     MB_REFUSE(MB_E_BITS, l->bits != 8);
     MB_REFUSE(MB_E_LEARNS, l->learns != 1);
     MB_REFUSE(MB_E_RULE, !within(mb_u16_at(p + 40), 1, MB_HEAD_COUNT_LIMIT - 1) || (memory != 0 && !within(memory, 64, 8192)) ||
                          !within(ridge, 1, 32767) || p[46] > 1 || (gated ? !within(l->shift, 10, 20) : l->shift != 0) ||
-                         !within(per_class, 1, 8) || (several ? !within(p[50], 1, 63) || p[51] == 0 : (p[50] | p[51]) != 0));
+                         !within(per_class, 1, 8) || (several ? !within(p[50], 1, 63) || p[51] == 0 : (p[50] | p[51]) != 0) || p[52] > 7);
     const uint32_t units = gated ? l->inputs : 0;
     const uint32_t bytes[6] = {0, mb_head_state_size(values, rows, l->units, several), 4u * units, 6u * units, 0, 0};
     MB_REFUSE(MB_E_OFFSET, !mb_arrays_fit(p, bytes, 2, left));
@@ -181,10 +189,14 @@ static mb_status check_head(const uint8_t *p, const mb_layer *l, unsigned before
     return state_fits(l, per_class) ? MB_OK : MB_E_RULE;
 }
 
+#endif
+
 mb_status mb_check_gates(const mb_model *m, unsigned index, const mb_layer *l, unsigned before, uint32_t given, mb_section *left)
 {
     const uint8_t *const p = mb_record_at(m->image, index);
     const int last = index + 1u == mb_layer_count(m);
+    MB_REFUSE(MB_E_ABSENT, (!MB_HAS_LEVELS && l->kind == MB_LEVELS) || (!MB_HAS_HEAD && l->kind == MB_HEAD) ||
+                           (!MB_HAS_TRIPLES && l->kind == MB_TRIPLES));
     MB_REFUSE(MB_E_KIND, !rest_is_zero(p, NAMED[l->kind - MB_CUTS], mb_minor_is_known(m)));
     switch (l->kind) {
     case MB_CUTS:
@@ -194,12 +206,23 @@ mb_status mb_check_gates(const mb_model *m, unsigned index, const mb_layer *l, u
         MB_REFUSE(MB_E_LAYERS, last || (index != 0 && before != MB_CUTS));
         given = index != 0 ? given : given == (l->inputs + 7u) / 8u ? l->inputs : 0; /* packed bits */
         return check_units(p, l, given, left);
+#if MB_HAS_TRIPLES
     case MB_TRIPLES:
         MB_REFUSE(MB_E_LAYERS, last || index != 0);
         return check_triples(p, l, given, left);
+#endif
     default:
         MB_REFUSE(MB_E_LAYERS, !last || (before != MB_GATES && (before != MB_TRIPLES || l->kind != MB_HEAD)));
-        return l->kind == MB_LEVELS ? check_levels(p, l, given, left) : check_head(p, l, before, given, left);
+#if MB_HAS_LEVELS
+        if (l->kind == MB_LEVELS) {
+            return check_levels(p, l, given, left);
+        }
+#endif
+#if MB_HAS_HEAD
+        return check_head(p, l, before, given, left);
+#else
+        return MB_E_ABSENT;
+#endif
     }
 }
 #endif

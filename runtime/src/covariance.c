@@ -2,20 +2,21 @@
  * row p holds the columns 0..p|1, so rows 2n and 2n + 1 are equally long, an even number, and begin at a multiple of four bytes. */
 #include "head.h"
 
-#if MB_HAS_GATES && MB_HAS_LEARN
+#if MB_HAS_HEAD && MB_HAS_LEARN
 
 void mb_head_learn_covariance(const mb_head *h, const int8_t *x, uint32_t row, int32_t *scratch)
 {
     mb_residual *const residuals = (mb_residual *)scratch;
     const mb_short *const mean = h->means + row * h->values;
     uint32_t seen = h->counters[MB_HEAD_SEEN];
-    seen += seen < h->covariance_memory;
+    seen += seen < MB_HEAD_COVARIANCE_MEMORY(h);
     h->counters[MB_HEAD_SEEN] = (uint16_t)seen;
     uint32_t rate = 65536u / (seen < MB_HEAD_COUNT_FLOOR ? (uint32_t)MB_HEAD_COUNT_FLOOR : seen);
     rate = (rate - rate / (h->counts[row] + 1u)) & ~3u;
     for (uint32_t j = 0; j < h->values; j++) {
-        const int32_t r = x[j] - (mean[j] >> 8);
-        residuals[j] = (mb_residual)((r > 90 ? 90 : r < -90 ? -90 : r) * MB_RESIDUAL_UNIT);
+        int32_t r = x[j] - (mean[j] >> 8);
+        r = r > 90 ? 90 : r;
+        residuals[j] = (mb_residual)((r < -90 ? -90 : r) * MB_RESIDUAL_UNIT);
     }
     mb_short *s = h->covariance;
     uint32_t z = h->counters[MB_HEAD_DITHER];
@@ -55,13 +56,14 @@ MB_INLINE uint32_t steps_in(uint32_t over, uint32_t step)
 MB_NOINLINE int16_t nearest(int32_t target, int32_t step, int32_t old)
 {
     step = step < 1 ? 1 : step;
-    const int32_t off = target - step * old;
-    const uint32_t half = (uint32_t)step >> 1, away = mb_magnitude(off);
+    const int32_t off = target - step * old, sign = off >> 31;
+    const uint32_t half = (uint32_t)step >> 1, away = (uint32_t)((off ^ sign) - sign);
     if (away > half) { /* it moves once, and once more for each step beyond half */
         const int32_t moves = 1 + (int32_t)steps_in(away - half - 1u, (uint32_t)step);
-        old += off < 0 ? -moves : moves;
+        old += (moves ^ sign) - sign;
     }
-    return (int16_t)(old > 127 ? 127 : old < -127 ? -127 : old);
+    old = old > 127 ? 127 : old;
+    return (int16_t)(old < -127 ? -127 : old);
 }
 
 /* One Gauss-Seidel sweep of up to two rows of (S + EPS) W = 8 M, two values at a time: value i of a row, then value i + 1.
@@ -77,16 +79,17 @@ static void sweep(const mb_head *h, const mb_short *const *means, uint32_t rows,
         for (uint32_t n = 0; n < 2u * rows; n++) {
             const uint32_t second = n & 1u, place = MB_NEXT_ROW * (n >> 1) + MB_NEXT_VALUE * second;
             const int32_t target = 8 * means[n >> 1][i + second] - sums[n] - s[i + 2u] * w[place ^ MB_NEXT_VALUE];
-            w[place] = nearest(target, s[second * (i + 3u)] + h->ridge, w[place]);
+            w[place] = nearest(target, s[second * (i + 3u)] + MB_HEAD_RIDGE(h), w[place]);
         }
         s += i + 4u;
     }
 }
 
 /* Copies a row of weights to its place among the weights that are swept. */
-MB_NOINLINE void take_row(const int8_t *from, uint32_t values, mb_short *w)
+MB_NOINLINE void take_row(const mb_head *h, uint32_t row, mb_short *w)
 {
-    for (const int8_t *const end = from + values; from != end; w += 4) {
+    const int8_t *from = h->weights + row * h->values;
+    for (const int8_t *const end = from + h->values; from != end; w += 4) {
         w[0] = *from++;
         w[MB_NEXT_VALUE] = *from++;
     }
@@ -108,8 +111,8 @@ void mb_head_sweep(const mb_head *h, uint32_t row, uint32_t other, uint32_t swee
     const uint32_t values = h->values;
     const mb_short *const means[2] = {h->means + row * values, h->means + other * values};
     mb_short *const w = (mb_short *)(void *)scratch;
-    take_row(h->weights + row * values, values, w);
-    take_row(h->weights + other * values, values, w + MB_NEXT_ROW);
+    take_row(h, row, w);
+    take_row(h, other, w + MB_NEXT_ROW);
     for (uint32_t rows = row == other ? 1u : 2u; sweeps-- != 0; rows = 1) {
         sweep(h, means, rows, (mb_word *)scratch);
     }

@@ -36,7 +36,7 @@ uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label)
     return error[label] < 0 ? (uint32_t)-error[label] : 0;
 }
 
-#if MB_HAS_VISITS || MB_HAS_GATES
+#if MB_HAS_VISITS || MB_HAS_LEVELS
 uint32_t mb_begin_step(const mb_model *m, const mb_arena *arena, uint16_t label, int32_t *error, mb_learn_info *info)
 {
     const uint32_t classes = arena->layers[arena->count - 1u].units, temperature = mb_u16_at(m->image + MB_AT_TEMPERATURE);

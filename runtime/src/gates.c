@@ -39,14 +39,16 @@ MB_INLINE void put_levels(const mb_layer *l, uint32_t first, uint32_t n, const u
     }
 }
 
+#if !MB_SMALL
 MB_NOINLINE void put_levels_narrow(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
 {
     put_levels(l, first, n, counts, active, values, 0);
 }
+#endif
 
 MB_NOINLINE void put_levels_wide(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
 {
-    put_levels(l, first, n, counts, active, values, 1);
+    put_levels(l, first, n, counts, active, values, MB_SMALL ? active > 255 : 1);
 }
 
 /* The head's values of n units whose levels are known: one of each unit's level, in place, and one of its sum.
@@ -83,9 +85,14 @@ void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active)
         transpose_counts(v + 1, counts);
         if (active > 255u) {
             transpose_counts(v + 9, counts + 8);
-            put_levels_wide(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
-        } else {
+        }
+#if !MB_SMALL
+        if (active <= 255u) {
             put_levels_narrow(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
+        } else
+#endif
+        {
+            put_levels_wide(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
         }
         if (MB_IS_HEAD(l + 1)) {
             put_values(l + 1, first, n, (const uint8_t *)counts, (int32_t)active, values);

@@ -19,14 +19,21 @@ enum { MB_HEAD_SEEN, MB_HEAD_DITHER, MB_HEAD_TURN }; /* counters: T, z, turn */
  * no sum but those of offset, prior and score, which are made modulo 2^32, passes 32 bits. */
 typedef struct mb_head {
     uint32_t values, rows, classes;             /* H, R, C */
-    uint32_t memory, covariance_memory, prior;  /* N; TMAX; 1: frequent classes score higher */
-    int32_t ridge;                              /* EPS */
+    const uint8_t *record;                      /* its settings: the macros below */
     mb_int *offsets, *priors;                   /* b [R] and prior [R]: they follow from the rest; 2^14 is one nat */
     mb_short *covariance, *means;               /* S [H(H+2)/2], row p holds columns 0..p|1; M [R][H] */
     mb_half *counts, *counters;                 /* n [R]; counters [3] */
     int8_t *weights;                            /* W [R][H] */
-    uint8_t *owner, *doubt;                     /* [R], [C]; owner is NULL where row r is class r */
+    uint8_t *owner;                             /* [R], then the doubts [C]; NULL where row r is class r */
 } mb_head;
+
+/* True if classes may have several rows: else row r is class r. */
+#define MB_HEAD_OWNED(h) (MB_HAS_ROWS && (h)->owner != NULL)
+
+#define MB_HEAD_MEMORY(h) mb_u16_at((h)->record + 40)            /* N */
+#define MB_HEAD_COVARIANCE_MEMORY(h) mb_u16_at((h)->record + 42) /* TMAX */
+#define MB_HEAD_RIDGE(h) ((int32_t)mb_u16_at((h)->record + 44))  /* EPS */
+#define MB_HEAD_PRIOR(h) ((h)->record[46])                       /* 1: frequent classes score higher */
 
 /* Finds the parts of a head's state. pre: the record is checked. */
 void mb_head_at(const mb_layer *l, mb_head *h);

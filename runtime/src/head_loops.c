@@ -5,7 +5,7 @@
  * on the stack; no compiler needs their names. */
 #include "head.h"
 
-#if MB_HAS_GATES
+#if MB_HAS_HEAD
 
 #if defined(MB_HEAD_PAIRS) || defined(MB_HEAD_BY_HAND)
 #define BY_HAND __attribute__((naked))

@@ -53,18 +53,20 @@ uint32_t mb_header_sum(const uint8_t *image, uint32_t state_sum)
 MB_MINSIZE void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
 {
     const uint8_t *p = mb_record_at(m->image, index);
-    l->ternary = p[0] == MB_TERNARY;
+    l->ternary = MB_HAS_DENSE && p[0] == MB_TERNARY;
     l->kind = l->ternary ? MB_DENSE : p[0];
     l->input = p[1];
     l->bits = p[2];
     l->planes = p[3];
-    l->lanes16 = p[8] == 16;
+    l->lanes16 = MB_HAS_DENSE && p[8] == 16;
     l->learns = p[9];
     l->inputs = mb_u16_at(p + 4);
     l->units = mb_u16_at(p + 6);
-    l->window = (uint16_t)mb_u16_at(p + 10);
     l->dose = mb_u32_at(p + 12);
+#if MB_HAS_DENSE
+    l->window = (uint16_t)mb_u16_at(p + 10);
     l->channels = (uint16_t)mb_u16_at(p + 44);
+#endif
     if (MB_IS_CONV(l)) {
         l->height = (uint16_t)mb_u16_at(p + 40);
         l->width = (uint16_t)mb_u16_at(p + 42);
@@ -87,9 +89,9 @@ MB_MINSIZE void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
     const uintptr_t learned = l->learns && m->state != NULL ? (uintptr_t)m->state - mb_u32_at(m->image + MB_AT_STATE) : image;
     l->sign = (uint8_t *)(learned + mb_u32_at(p + 16));
     l->levels = (uint8_t *)(learned + mb_u32_at(p + 20));
-    l->fold = (mb_word *)((l->input == MB_PLUS_MINUS ? learned : image) + mb_u32_at(p + 24));
+    l->fold = (mb_word *)((MB_HAS_DENSE && l->input == MB_PLUS_MINUS ? learned : image) + mb_u32_at(p + 24));
     l->tables = (const mb_half *)(image + mb_u32_at(p + 28));
-    if (l->kind == MB_OUTPUT) {
+    if (MB_HAS_DENSE && l->kind == MB_OUTPUT) {
         l->own.scores = (const mb_int *)(image + mb_u32_at(p + 32));
     } else if (MB_IS_HEAD(l)) {
         l->own.record = p;

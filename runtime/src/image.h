@@ -14,22 +14,27 @@
 #else
 #define MB_HAS_LEARN 1
 #endif
-#ifdef MB_WITHOUT_CONV
+#ifdef MB_WITHOUT_DENSE
+#define MB_HAS_DENSE 0
+#else
+#define MB_HAS_DENSE 1
+#endif
+#if defined(MB_WITHOUT_CONV) || !MB_HAS_DENSE
 #define MB_HAS_CONV 0
 #else
 #define MB_HAS_CONV 1
 #endif
-#ifdef MB_WITHOUT_BYTES
+#if defined(MB_WITHOUT_BYTES) || !MB_HAS_DENSE
 #define MB_HAS_BYTES 0
 #else
 #define MB_HAS_BYTES 1
 #endif
-#ifdef MB_WITHOUT_GRADED
+#if defined(MB_WITHOUT_GRADED) || !MB_HAS_DENSE
 #define MB_HAS_GRADED 0
 #else
 #define MB_HAS_GRADED 1
 #endif
-#if defined(MB_WITHOUT_VISITS) || !MB_HAS_LEARN
+#if defined(MB_WITHOUT_VISITS) || !MB_HAS_LEARN || !MB_HAS_DENSE
 #define MB_HAS_VISITS 0
 #else
 #define MB_HAS_VISITS 1
@@ -44,10 +49,41 @@
 #else
 #define MB_HAS_GATES 1
 #endif
+#if defined(MB_WITHOUT_LEVELS) || !MB_HAS_GATES
+#define MB_HAS_LEVELS 0
+#else
+#define MB_HAS_LEVELS 1
+#endif
+#if defined(MB_WITHOUT_HEAD) || !MB_HAS_GATES
+#define MB_HAS_HEAD 0
+#else
+#define MB_HAS_HEAD 1
+#endif
+#if defined(MB_WITHOUT_ROWS) || !MB_HAS_HEAD
+#define MB_HAS_ROWS 0
+#else
+#define MB_HAS_ROWS 1
+#endif
+#if defined(MB_WITHOUT_TRIPLES) || !MB_HAS_HEAD
+#define MB_HAS_TRIPLES 0
+#else
+#define MB_HAS_TRIPLES 1
+#endif
 #ifdef MB_WITHOUT_CHECKS
 #define MB_HAS_CHECKS 0
 #else
 #define MB_HAS_CHECKS 1
+#endif
+
+#if !MB_HAS_DENSE && !MB_HAS_GATES
+#error "MB_WITHOUT_DENSE and MB_WITHOUT_GATES together leave no layer"
+#endif
+
+/* 1 in a program of gates and a head alone that is compiled for size: bytes count more there than a hundredth of the cycles. */
+#if defined(__OPTIMIZE_SIZE__) && MB_HAS_HEAD && !MB_HAS_DENSE
+#define MB_SMALL 1
+#else
+#define MB_SMALL 0
 #endif
 
 enum { MB_ENCODE = 1, MB_DENSE = 2, MB_OUTPUT = 3, MB_CONV = 4, MB_GRADED = 5, MB_TERNARY = 6,
@@ -77,9 +113,9 @@ typedef struct mb_counters {
 #define MB_IS_GRADED(l) (MB_HAS_GRADED && (l)->kind == MB_GRADED)
 #define MB_IS_CUTS(l) (MB_HAS_GATES && (l)->kind == MB_CUTS)
 #define MB_IS_GATES(l) (MB_HAS_GATES && (l)->kind == MB_GATES)
-#define MB_IS_LEVELS(l) (MB_HAS_GATES && (l)->kind == MB_LEVELS)
-#define MB_IS_HEAD(l) (MB_HAS_GATES && (l)->kind == MB_HEAD)
-#define MB_IS_TRIPLES(l) (MB_HAS_GATES && (l)->kind == MB_TRIPLES)
+#define MB_IS_LEVELS(l) (MB_HAS_LEVELS && (l)->kind == MB_LEVELS)
+#define MB_IS_HEAD(l) (MB_HAS_HEAD && (l)->kind == MB_HEAD)
+#define MB_IS_TRIPLES(l) (MB_HAS_TRIPLES && (l)->kind == MB_TRIPLES)
 #define MB_ON_BYTES(l) (MB_HAS_BYTES && (l)->input == MB_BYTES)
 #define MB_ON_GRADES(l) (MB_HAS_GRADED && (l)->input == MB_GRADES)
 

@@ -73,8 +73,9 @@ mb_status mb_learn_from(mb_model *m, unsigned first, const void *input, uint16_t
     const mb_layer *const last = arena.layers + arena.count - 1;
     mb_forward(&arena, first, arena.count, input, 1);
     if (MB_IS_HEAD(last)) {
-        const mb_status status = mb_head_step(m, &arena, label, &mine);
-        MB_REFUSE(status, status != MB_OK);
+        const int32_t predicted = mb_head_step(last, &arena, label, (mb_counters *)(void *)m->state);
+        MB_REFUSE(MB_E_LABEL, predicted < 0);
+        mine.predicted = (uint16_t)predicted;
     } else if (MB_IS_LEVELS(last)) {
         mb_levels_step(m, &arena, label, &mine);
     } else if (MB_HAS_GRADED && arena.votes.slot != NULL) {

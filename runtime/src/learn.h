@@ -80,10 +80,10 @@ void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, 
 
 /// Levels and heads (levels.c, head.c) ///
 
-/* The step of a network that ends in levels, or in a head, after the forward pass. A head returns MB_E_LABEL if it knows no row of the
- * class and has none left; then nothing has changed. */
+/* The step of a network that ends in levels, or in a head, after the forward pass. A head returns the class predicted before
+ * the step, or MB_E_LABEL if it knows no row of the class and has none left; then nothing has changed. */
 void mb_levels_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info);
-mb_status mb_head_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info);
+int32_t mb_head_step(const mb_layer *l, const mb_arena *arena, uint32_t label, mb_counters *counters);
 
 /* Moves the levels against error [C], whose |.| <= 4096. x: as mb_levels_scores. pre: dose < 2^20; no level is below -top. */
 void mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, uint32_t *generator, mb_learn_info *info);

@@ -2,7 +2,7 @@
 #include "layers.h"
 #include "synapse.h"
 
-#if MB_HAS_GATES
+#if MB_HAS_LEVELS
 
 enum { OFFSET = 32, OFFSET_INPUT = 8 }; /* an offset counts as four inputs of 8; it learns as one of them */
 

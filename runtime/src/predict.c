@@ -21,13 +21,13 @@ void mb_forward(const mb_arena *arena, unsigned first, unsigned end, const uint8
         }
 #endif
         MB_MARK(MB_FORWARD, i);
-        if (l->kind == MB_ENCODE) {
+        if (MB_HAS_DENSE && l->kind == MB_ENCODE) {
             mb_encode(l, input, l[1].in);
             continue;
         }
         if (MB_IS_CUTS(l)) {
             active = mb_cut(l, input, arena->active);
-            if (!MB_IS_GATES(l + 1) || i + 1u == end) {
+            if ((MB_HAS_DENSE && !MB_IS_GATES(l + 1)) || i + 1u == end) {
                 mb_pack_list(arena->active, active, l[1].in, l->units);
             }
             continue;
@@ -60,11 +60,11 @@ void mb_forward(const mb_arena *arena, unsigned first, unsigned end, const uint8
             if (!MB_IS_GATES(l) || i == first) { /* else the cuts have listed them */
                 active = mb_active_inputs(l->in, l->inputs, arena->active);
             }
-            if (l->kind == MB_DENSE) {
-                mb_dense(l, arena->active, active, l[1].in, MB_HAS_LEARN && learning ? l->mask : NULL, arena->carry);
-            } else if (MB_IS_GATES(l)) {
+            if (MB_IS_GATES(l)) {
                 mb_gates(l, arena, active);
-            } else {
+            } else if (MB_HAS_DENSE && l->kind == MB_DENSE) {
+                mb_dense(l, arena->active, active, l[1].in, MB_HAS_LEARN && learning ? l->mask : NULL, arena->carry);
+            } else if (MB_HAS_DENSE) {
                 mb_output(l, arena->active, active, arena->scores, arena->carry);
             }
         }

@@ -1,7 +1,7 @@
 /* Units from nothing: up to three features each, one value for the head. docs/learning-rule.md, "Units from nothing". */
 #include "layers.h"
 
-#if MB_HAS_GATES
+#if MB_HAS_TRIPLES
 
 static int32_t limited(int32_t x, int32_t low, int32_t high)
 {

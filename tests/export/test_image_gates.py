@@ -47,7 +47,8 @@ def of_gates(draw: st.DrawFn) -> Frozen:
         draw(st.integers(0, 2**32 - 1)), features, planes, units, classes, last, draw(st.sampled_from(["uint8", "int16"])),
         draw(st.integers(2, 8)), draw(st.booleans()), draw(st.integers(0, classes - 1)), rows,
         draw(st.integers(classes, 128)), draw(st.sampled_from([0, 1, 7, 60])), draw(st.booleans()), draw(st.booleans()),
-        HeadSettings(draw(st.integers(1, 1023)), cm, draw(st.integers(1, 32767)), draw(st.booleans())),
+        HeadSettings(draw(st.integers(1, 1023)), cm, draw(st.integers(1, 32767)), draw(st.booleans()),
+                     draw(st.sampled_from([1, 2, 128]))),
     )  # fmt: skip
     counters = Counters(*draw(st.tuples(*[st.integers(0, 2**32 - 1)] * 3)))
     named = Notes(
@@ -270,7 +271,8 @@ LIES: dict[str, tuple[Frozen, Callable[[bytearray], None], str]] = {
     "ridge 0": (HEAD, lambda image: struct.pack_into("<H", image, at(2, 44), 0), "ridge=0: must be from 1 to 32767"),
     "rows 1": (HEAD, byte(at(2, 48), 1), "a head has 1 rows: must be from 2 to 128"),
     "far alone": (HEAD, byte(at(2, 50), 1), "one row a class: leave far"),
-    "byte 52": (HEAD, byte(at(2, 52), 1), "byte 52 of record 2 is 1"),
+    "sweep_every": (HEAD, byte(at(2, 52), 8), "sweeps every 2^8 steps"),
+    "byte 53": (HEAD, byte(at(2, 53), 1), "byte 53 of record 2 is 1"),
     "offset": (HEAD, word(2, 20, 0, "<i", 77777777), "offsets or priors that do not follow"),
     "prior": (HEAD, word(2, 20, 12, "<i", 1), "offsets or priors that do not follow"),
     "z_shift 9": (HEAD, byte(at(2, 47), 9), "z_shift 9, outside 10..20"),

@@ -24,7 +24,7 @@ class CHead(ctypes.Structure):
     """mb_head of tests/reference/head.h."""
 
     _fields_ = [
-        *[(name, ctypes.c_uint16) for name in ("values", "rows", "memory", "covariance_memory", "ridge", "prior")],
+        *[(name, ctypes.c_uint16) for name in ("values", "rows", "memory", "covariance_memory", "ridge", "prior", "sweep_every")],
         *[(name, ctypes.c_void_p) for name in POINTERS],
     ]
 
@@ -42,7 +42,7 @@ class Reference:
             "counters": np.array([head.seen, head.dither, head.turn], np.uint16),
         }  # fmt: skip
         s = head.settings
-        numbers = (values, rows, s.memory, s.covariance_memory, s.ridge, int(s.prior))
+        numbers = (values, rows, s.memory, s.covariance_memory, s.ridge, int(s.prior), s.sweep_every)
         self.head = CHead(*numbers, *(self.arrays[name].ctypes.data for name in POINTERS))
         self.scores, self.residual = np.zeros(rows, np.int32), np.zeros(values, np.int16)
         library.mb_head_derive(ctypes.byref(self.head))
@@ -52,10 +52,11 @@ class Reference:
             self.c.mb_head_predict(ctypes.byref(self.head), x.ctypes.data_as(ctypes.c_void_p), _pointer(self.scores))
         )
 
-    def learn(self, x: NDArray[np.int8], row: int) -> None:
+    def learn(self, x: NDArray[np.int8], row: int, step: int = 0) -> None:
         self.c.mb_head_learn(
-            ctypes.byref(self.head), x.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint16(row), _pointer(self.residual)
-        )
+            ctypes.byref(self.head), x.ctypes.data_as(ctypes.c_void_p), ctypes.c_uint16(row), ctypes.c_uint32(step),
+            _pointer(self.residual),
+        )  # fmt: skip
 
     def assert_equals(self, head: Head) -> None:
         np.testing.assert_array_equal(self.arrays["covariance"], head.covariance[self.at])
@@ -80,19 +81,20 @@ def samples(rng: np.random.Generator, n: int, values: int, classes: int) -> tupl
 
 
 @pytest.mark.parametrize(("values", "rows", "steps"), [(2, 2, 400), (16, 3, 400), (64, 10, 120), (128, 20, 40)])
-@pytest.mark.parametrize("fitted", [False, True])
+@pytest.mark.parametrize(("fitted", "every"), [(False, 1), (True, 1), (False, 2), (True, 4)])
 def test_oracle_and_c_agree_after_every_step(
-    library: ctypes.CDLL, values: int, rows: int, steps: int, fitted: bool
+    library: ctypes.CDLL, values: int, rows: int, steps: int, fitted: bool, every: int
 ) -> None:
     rng = np.random.default_rng(values + rows)
     x, y = samples(rng, 60 + steps, values, max(2, rows - 1))  # the last row stays free where there are three
-    head = Head.fitted(x[:60], y[:60], rows) if fitted else Head.empty(values, rows)
+    rule = HeadSettings(sweep_every=every)
+    head = Head.fitted(x[:60], y[:60], rows, rule) if fitted else Head.empty(values, rows, rule)
     reference = Reference(library, head)
-    for one, label in zip(x[60:], y[60:], strict=True):
+    for step, (one, label) in enumerate(zip(x[60:], y[60:], strict=True)):
         assert reference.predict(one) == head.predict(one)
         np.testing.assert_array_equal(reference.scores, head.scores(one))
-        reference.learn(one, int(label))
-        head.learn(one, int(label))
+        reference.learn(one, int(label), step)
+        head.learn(one, int(label), step)
         reference.assert_equals(head)
 
 
@@ -176,6 +178,7 @@ def test_the_logarithm_is_close() -> None:
     [
         (lambda: HeadSettings(memory=1024), "memory=1024: must be from 1 to 1023 samples"),
         (lambda: HeadSettings(covariance_memory=63), "covariance_memory=63: must be 0, or from 64 to 8192 samples"),
+        (lambda: HeadSettings(sweep_every=3), "sweep_every=3: must be 1, 2, 4, 8, 16, 32, 64 or 128 steps"),
         (lambda: HeadSettings(ridge=0), "ridge=0: must be from 1 to 32767"),
         (lambda: Head.empty(3, 2), "a head has 3 values: must be even, from 2 to 128"),
         (lambda: Head.empty(4, 1), "a head has 1 rows: must be from 2 to 128"),

@@ -183,7 +183,7 @@ static void sweep(const mb_head *h, uint32_t row, uint32_t sweeps)
     set_offset(h, row);
 }
 
-void mb_head_learn(const mb_head *h, const int8_t *x, uint16_t row, int16_t *residual)
+void mb_head_learn(const mb_head *h, const int8_t *x, uint16_t row, uint32_t step, int16_t *residual)
 {
     const uint32_t known = h->counts[row];
     if (known != 0u) {
@@ -195,6 +195,10 @@ void mb_head_learn(const mb_head *h, const int8_t *x, uint16_t row, int16_t *res
             h->means[(uint32_t)row * h->values + j] = (int16_t)(x[j] * 256);
     }
     count(h, row);
+    if (known != 0u && step % h->sweep_every != 0u) {
+        set_offset(h, row);
+        return;
+    }
     sweep(h, row, known ? 1u : 3u);
     const uint16_t other = h->counters[TURN];
     h->counters[TURN] = (uint16_t)(other + 1u == h->rows ? 0u : other + 1u);

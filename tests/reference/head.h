@@ -27,6 +27,7 @@ typedef struct mb_head {
     uint16_t covariance_memory; /* TMAX, 64..8192 samples, or 0 to keep the covariance as it is */
     uint16_t ridge;             /* EPS, 1..32767; 4096 is one variance before deployment */
     uint16_t prior;             /* 1: frequent classes score higher, by at most ln 4 */
+    uint16_t sweep_every;       /* EVERY: weights follow every so many steps; a power of two */
     int16_t *covariance;        /* S [H(H+2)/2], row after row; 4096 is one variance */
     int16_t *means;             /* M [R][H]; 256 is one unit of a value */
     int32_t *offsets;           /* b [R]; 2^14 is one nat */
@@ -43,7 +44,8 @@ void mb_head_derive(const mb_head *h);
  * Returns the row with the highest score, the lowest on a tie. */
 uint16_t mb_head_predict(const mb_head *h, const int8_t *x, int32_t *scores);
 
-/* One learning step on a sample whose class has this row. pre: row < R; x in -127..127. residual: scratch of H int16. */
-void mb_head_learn(const mb_head *h, const int8_t *x, uint16_t row, int16_t *residual);
+/* One learning step on a sample whose class has this row. pre: row < R; x in -127..127. step: number of steps, this one included;
+ * residual: scratch of H int16. */
+void mb_head_learn(const mb_head *h, const int8_t *x, uint16_t row, uint32_t step, int16_t *residual);
 
 #endif

@@ -46,6 +46,10 @@ MACROS: tuple[tuple[str, ...], ...] = (
     ("MB_WITHOUT_VISITS", "MB_WITHOUT_GRADED"),
     ("MB_WITHOUT_TERNARY",),
     ("MB_WITHOUT_CHECKS",),
+    ("MB_WITHOUT_DENSE",),
+    ("MB_WITHOUT_DENSE", "MB_WITHOUT_LEVELS", "MB_WITHOUT_ROWS", "MB_WITHOUT_TRIPLES"),
+    ("MB_WITHOUT_LEVELS",),
+    ("MB_WITHOUT_HEAD",),
 )
 FEW = ("gcc", "clang", "zig-m0plus", "arm-gcc-m0plus")
 

@@ -120,6 +120,20 @@ def test_several_rows_a_class(classes: int, rows: int, per_class: int, spare: in
         assert len(set(owners[owners != 255])) < (owners != 255).sum(), "no class took a second row"
 
 
+@pytest.mark.parametrize("every", [2, 4, 128])
+def test_weights_follow_every_so_many_steps(every: int) -> None:
+    one, rows = HeadSettings(sweep_every=every), HeadRows(2, 1, 2)
+    compare(gates_network(7, units=9, classes=5, spare=1, head=one), 5, 3 * STEPS, chance=True)
+    compare(gates_network(8, units=9, classes=5, spare=1, head=one, rows=rows, row_count=8), 5, 3 * STEPS, chance=True)
+    still = Model(write_image(gates_network(7, units=9, classes=5, head=one)))
+    weights = slice(still.state_size - 5 * 18, still.state_size)
+    before, x = still.state()[weights], near(still.input_size, 5, every, 1)
+    for step in range(every):
+        assert still.state()[weights] == before, step
+        still.learn_one(x[0][step], int(x[1][step]))
+    assert still.state()[weights] != before
+
+
 def test_counts_that_reach_their_limit_halve() -> None:
     frozen = gates_network(3, units=4, classes=3, spare=1)
     head = frozen.layers[-1]

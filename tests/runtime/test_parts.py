@@ -21,15 +21,23 @@ PARTS = (
     "MB_WITHOUT_GATES",
     "MB_WITHOUT_VISITS",
     "MB_WITHOUT_TERNARY",
+    "MB_WITHOUT_DENSE",
+    "MB_WITHOUT_LEVELS",
+    "MB_WITHOUT_HEAD",
+    "MB_WITHOUT_ROWS",
+    "MB_WITHOUT_TRIPLES",
 )
+OF_GATES = PARTS[7:]
 BUILDS = [(part,) for part in PARTS]
 REFUSED = set(PARTS) - {"MB_WITHOUT_VISITS"}  # layers that learn by visits still predict
+MOST = (*PARTS[:6], *OF_GATES)  # MB_WITHOUT_GATES and MB_WITHOUT_DENSE together leave no layer
 BUILDS += [
-    PARTS,
+    MOST,
     ("MB_WITHOUT_LEARN",),
-    (*PARTS, "MB_WITHOUT_LEARN"),
+    (*MOST, "MB_WITHOUT_LEARN"),
     ("MB_WITHOUT_CHECKS",),
     ("MB_WITHOUT_CHECKS", "MB_WITHOUT_LEARN"),
+    ("MB_WITHOUT_DENSE", "MB_WITHOUT_LEVELS", "MB_WITHOUT_ROWS", "MB_WITHOUT_TRIPLES"),
 ]
 ABSENT, FROZEN = -29, -24
 
@@ -94,12 +102,15 @@ def test_a_build_without_learning_has_no_such_function(library: tuple[set[str], 
 
 def test_what_an_image_can_do_without() -> None:
     by_name = {path.stem: path.read_bytes() for path in VECTORS}
-    assert left_out(by_name["all-4bit"]) == (*PARTS[:4], PARTS[5])
-    assert left_out(by_name["all-4bit"], "infer") == ("MB_WITHOUT_LEARN", *PARTS)
-    assert left_out(by_name["votes-3bit"]) == (*PARTS[:2], *PARTS[3:])
-    assert left_out(by_name["conv-uint8"]) == (*PARTS[2:4], PARTS[5])
-    assert left_out(by_name["ternary-4bit"]) == PARTS[:4]
-    for name in ("gates-head", "gates-levels", "fresh-head"):
-        assert left_out(by_name[name]) == (*PARTS[:3], *PARTS[4:])
+    assert left_out(by_name["all-4bit"]) == (*PARTS[:4], PARTS[5], *OF_GATES)
+    assert left_out(by_name["all-4bit"], "infer") == ("MB_WITHOUT_LEARN", *PARTS[:6], *OF_GATES)
+    assert left_out(by_name["votes-3bit"]) == (*PARTS[:2], *PARTS[3:6], *OF_GATES)
+    assert left_out(by_name["conv-uint8"]) == (*PARTS[2:4], PARTS[5], *OF_GATES)
+    assert left_out(by_name["ternary-4bit"]) == (*PARTS[:4], *OF_GATES)
+    gates = (*PARTS[:3], *PARTS[4:7])
+    for name, own in (("gates-head", "HEAD"), ("gates-levels", "LEVELS")):
+        assert left_out(by_name[name]) == (*gates, *(part for part in OF_GATES if not part.endswith(own)))
+    assert left_out(by_name["fresh-head"]) == (*gates, "MB_WITHOUT_LEVELS", "MB_WITHOUT_ROWS")
+    assert left_out(by_name["gates-head-rows"]) == (*gates, "MB_WITHOUT_LEVELS", "MB_WITHOUT_TRIPLES")
     still = by_name["gates-none"]
-    assert left_out(still) == ("MB_WITHOUT_LEARN", *PARTS[:3], *PARTS[4:])
+    assert left_out(still) == ("MB_WITHOUT_LEARN", *gates, *(part for part in OF_GATES if not part.endswith("LEVELS")))

@@ -12,7 +12,7 @@ from agreement import replay_vector
 from networks import conv, fresh_network, gates_network, inputs, network, ternary, voting, windowed
 
 from metabit.export.files.image import write_image
-from metabit.export.frozen import Frozen, HeadRows, Notes
+from metabit.export.frozen import Frozen, HeadRows, HeadSettings, Notes
 from metabit.export.oracle import Oracle
 from metabit.export.vectors import learned
 
@@ -58,6 +58,8 @@ FRESH = {
 WORDS = {
     "words-visits": network(40, (9, 20, 4), 3, 2, (True, False), 9000),
     "words-head": gates_network(41, features=9, planes=2, units=7, classes=3, kind="int16", notes=Notes(("a", "b", "c"), ())),
+    "words-sweeps": gates_network(42, features=11, planes=2, units=8, classes=4, spare=1, rows=HeadRows(2, 1, 2), row_count=6,
+                                  head=HeadSettings(sweep_every=4)),
 }  # fmt: skip
 """Images of 1.5, whose checksums are of words. All others are of the version that was the present one when they came."""
 
