@@ -26,6 +26,7 @@ tests of a step, repeats, run. A sample is a label, uint16, and a ticket."""
 MOST = 4096
 """Most samples."""
 RUN_OF_A_HEAD, RUN = 250, 16
+ALLOWED, ALLOWED_BY_VISITS = 2, 6
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class GuardOptions:
 
     Args:
         samples: 1..4096, how many are wanted; a class with fewer that fit gives fewer.
-        allowed: wrong ones at which learning goes on, 0..65535.
+        allowed: wrong ones at which learning goes on, 0..65535; None: `ALLOWED`, or `ALLOWED_BY_VISITS`, by which more samples
+            change sides.
         spared: wrong ones at which a state may still be kept, 0..65535.
         patience: labelled samples, 0..65535, for which the running accuracy may lie below the least.
         apart: steps between two saves, 0..65535.
@@ -46,7 +48,7 @@ class GuardOptions:
     """
 
     samples: int = 64
-    allowed: int = 2
+    allowed: int | None = None
     spared: int = 1
     patience: int = 512
     apart: int = 128
@@ -114,8 +116,10 @@ def guard_data(
     samples = b"".join(struct.pack("<H", y[row]) + kept for row, kept in zip(rows, tickets, strict=True))
     per_step = (4 if of_output else 1) if o.per_step is None else o.per_step
     run = (RUN_OF_A_HEAD if frozen.layers[-1].kind == "head" else RUN) if o.run is None else o.run
+    visits = any(layer.learns and layer.kind in ("dense", "output") for layer in frozen.layers)
+    allowed = (ALLOWED_BY_VISITS if visits else ALLOWED) if o.allowed is None else o.allowed
     try:
-        fields = (o.allowed, o.spared, least, good, o.patience, o.apart, per_step, o.repeats, run)
+        fields = (allowed, o.spared, least, good, o.patience, o.apart, per_step, o.repeats, run)
         head = HEAD.pack(MAGIC, identity(image), 0, len(rows), len(tickets[0]), *fields)
     except struct.error as wrong:
         raise ExportError(f"a setting of the guard is out of range: {wrong}") from None
