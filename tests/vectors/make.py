@@ -58,8 +58,6 @@ FRESH = {
 WORDS = {
     "words-visits": network(40, (9, 20, 4), 3, 2, (True, False), 9000),
     "words-head": gates_network(41, features=9, planes=2, units=7, classes=3, kind="int16", notes=Notes(("a", "b", "c"), ())),
-    "words-sweeps": gates_network(42, features=11, planes=2, units=8, classes=4, spare=1, rows=HeadRows(2, 1, 2), row_count=6,
-                                  head=HeadSettings(sweep_every=4)),
 }  # fmt: skip
 """Images of 1.5, whose checksums are of words. All others are of the version that was the present one when they came."""
 
@@ -73,6 +71,12 @@ def begun(frozen: Frozen, steps: int) -> Frozen:
         oracle.learn(given, int(label))
     return learned(frozen, oracle)
 
+
+SWEEPS = {
+    "words-sweeps": gates_network(42, features=11, planes=2, units=8, classes=4, spare=1, rows=HeadRows(2, 1, 2), row_count=6,
+                                  head=HeadSettings(sweep_every=4)),
+}  # fmt: skip
+"""A head that does not sweep at every step. After all others, whose seeds are their places."""
 
 KEPT = {"votes-kept": begun(voting(43, inputs=37, planes=2, units=40, classes=5, k=3, batch=32), 40)}
 """Images of 1.6, in whose state the samples of a batch lie."""
@@ -95,13 +99,14 @@ def networks() -> Iterator[tuple[str, Frozen]]:
         yield name, fresh_network(30 + seed, **settings)
     yield from WORDS.items()
     yield from KEPT.items()
+    yield from SWEEPS.items()
 
 
 def files() -> dict[str, bytes]:
     """File name -> bytes of every vector."""
     out = {}
     for seed, (name, frozen) in enumerate(networks()):
-        crc32 = name not in WORDS and name not in KEPT
+        crc32 = name not in {**WORDS, **KEPT, **SWEEPS}
         out[f"{name}.mbit"] = write_image(frozen, crc32=crc32)
         out[f"{name}.vec"] = replay_vector(frozen, inputs=24, steps=STEPS.get(name, 40), seed=seed, crc32=crc32)
     return out
