@@ -67,7 +67,16 @@ ROWS = named(
     gates_network(24, features=13, units=8, classes=4, spare=1, rows=HeadRows(3, 1, 2), row_count=9), *NAMES[:3]
 )
 SWEEPS = named(gates_network(25, features=9, units=7, classes=4, spare=1, head=HeadSettings(sweep_every=4)), *NAMES[:3])
-ALL = {"visits": VISITS, "few": FEW, "votes": VOTES, "levels": LEVELS, "head": HEAD, "fresh": FRESH, "rows": ROWS, "sweeps": SWEEPS}
+ALL = {
+    "visits": VISITS,
+    "few": FEW,
+    "votes": VOTES,
+    "levels": LEVELS,
+    "head": HEAD,
+    "fresh": FRESH,
+    "rows": ROWS,
+    "sweeps": SWEEPS,
+}
 
 
 @pytest.mark.parametrize("frozen", ALL.values(), ids=ALL)
