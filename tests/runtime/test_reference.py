@@ -10,7 +10,7 @@ import pytest
 TESTS = Path(__file__).parents[1]
 VECTORS = sorted((TESTS / "vectors").glob("*.mbit"))
 LEFT_OUT = {"conv-bits", "conv-planes", "conv-uint8", "dense-uint8"} | {
-    path.stem for path in VECTORS if "head" in path.stem
+    path.stem for path in VECTORS if "head" in path.stem or "sweeps" in path.stem
 }
 """Vectors with convolutions, first layers on 8-bit inputs or heads, which this program does not have. The head in C,
 tests/reference/head.c, is compared by tests/export/test_oracle_head.py."""
