@@ -1,4 +1,4 @@
-"""What saves cost on a device: the bytes that a store programs, and how long its flash lasts (metabit_store.h)."""
+"""The cost of saves on a device: the bytes that a store programs, and how long its flash lasts (metabit_store.h)."""
 
 from __future__ import annotations
 

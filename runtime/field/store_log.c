@@ -191,6 +191,7 @@ MB_SMALL uint32_t mb_walk_follow(mb_walk *w, uint32_t at, uint32_t window)
         if (!mb_walk_read(w, at, part)) {
             return 0;
         }
+        /* cppcheck-suppress knownConditionTrueFalse -- it does not see that left, and so part, is not 0 here */
         for (uint32_t i = 0; i < part; i++) {
             const uint32_t word = w->chunk[i];
             if (mask == 0) { /* a head: the number of a block, and which of its words follow */
