@@ -25,6 +25,7 @@ COMMANDS = {
     "simulate": "Predict or learn on an emulated board: memory, time, budgets.",
     "tune": "Search the learning settings that suit a stream.",
     "sources": "Write the C runtime and an image for a firmware project.",
+    "store": "Compute what saving on a device costs: flash, bytes a sample, days.",
     "package": "Write the C runtime as a package for Arduino, Zephyr, ESP-IDF and others.",
     "firmware": "Write a program to flash: image, runtime and serial line.",
     "device": "Talk to a device over its serial line: predict, learn, read out, update.",

@@ -104,7 +104,7 @@ class HeadSettings:
         covariance_memory: TMAX, 0 or 64..8192 samples; 0 keeps the covariance as it was before deployment.
         ridge: EPS, 1..32767, added to every variance; 4096 is one variance before deployment.
         prior: whether frequent classes score higher: ln(count), at most ln 4 below the most frequent class.
-        sweep_every: 1, 2, 4, .. 128. Weights follow every so many steps; the first sample of a class, or of a row, moves them always.
+        sweep_every: 1, 2, 4, .. 128. Weights follow every so many steps; the first sample of a row moves them always.
     """
 
     memory: int = 255

@@ -45,7 +45,7 @@ def sources() -> list[Path]:
 
 
 def field_sources() -> list[Path]:
-    """Returns the C files of what a product needs around the core, each optional. They need no header of the core but public ones."""
+    """Returns the C files of what a product needs around the core, each optional. They include public headers only."""
     return sorted((HERE / "field").glob("*.c"))
 
 

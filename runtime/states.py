@@ -14,7 +14,7 @@ _TRUNCATED, _VERSION, _DAMAGED, _SIZE, _IDENTITY = -3, -5, -8, -20, -33
 
 
 class Merged(NamedTuple):
-    """What `Model.merge` took over."""
+    """The result of `Model.merge`."""
 
     what: str
     """"all", "classes", or "nothing"."""

@@ -101,8 +101,8 @@ def command(
         raise UsageError("--data names the dataset of the guard samples: add --guard 64")
 
     options = {
-        "learner": learner, "m": m, "spare-classes": spare, "rows": rows, "memory": memory, "prior": prior, "sweep-every": sweep_every,
-        "bits": bits, "strengthen": strengthen, "visits": visits, "margin": margin, "backward": backward,
+        "learner": learner, "m": m, "spare-classes": spare, "rows": rows, "memory": memory, "prior": prior, "bits": bits,
+        "sweep-every": sweep_every, "strengthen": strengthen, "visits": visits, "margin": margin, "backward": backward,
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     try:

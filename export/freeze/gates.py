@@ -54,8 +54,8 @@ class GateOptions:
             for each class, or 128.
         far, doubt_limit: of a head with several rows a class: a class gets a row after doubt_limit (1..255) samples, beyond those
             that were not so, for which another class scored more than far (1..63) nats higher.
-        memory, covariance_memory, ridge, prior, sweep_every: of a head, as for `HeadSettings`. A memory of None is 255, or 1023 with several
-            rows a class: the further rows take what is new, so the first one may keep what it knows.
+        memory, covariance_memory, ridge, prior, sweep_every: of a head, as for `HeadSettings`. A memory of None is 255, or 1023
+            with several rows a class: the further rows take what is new, so the first one may keep what it knows.
         m: >= 0, metaplasticity of output levels that learn: a step toward zero from the highest level counts exp(-m).
         dose: above 0, of output levels that learn: factor of their steps.
         skip_below: 0..1, of output levels that learn: a sample is skipped where the error of its true class is below this.

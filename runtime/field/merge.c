@@ -224,7 +224,7 @@ static mb_merge_result merge_head(const side *from, const side *to, mb_merged *t
 
 /// Public ///
 
-/* What learns: a head, output levels, votes (graded), or layers by visits. */
+/* The kind that learns: a head, output levels, votes (graded), or layers by visits. */
 static uint32_t rule_of(const side *s)
 {
     const uint32_t kind = s->lowest < s->layers ? record_of(s, s->lowest)[0] : 0;

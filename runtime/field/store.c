@@ -121,7 +121,7 @@ MB_SMALL static int seal(mb_walk *w, uint32_t from, uint32_t bytes, uint32_t bef
 /* Appends the words that changed to the log. Returns 0 if they do not fit or could not be programmed. */
 MB_SMALL static int append(mb_walk *w)
 {
-    const uint32_t before = w->sum, begins = w->end % w->store->page_size == 0;
+    const uint32_t before = w->sum, page = w->store->page_size;
     w->failed = 0;
     make(w);
     const uint32_t words = w->count, bytes = 4u * words + w->seal;
@@ -131,10 +131,9 @@ MB_SMALL static int append(mb_walk *w)
     if (w->begin % w->slot != 0 || w->begin + w->slot < w->end || bytes > w->begin + w->slot - w->end) {
         return 0; /* no room; or the store was smaller once, and slots began elsewhere */
     }
-    (void)mb_walk_read(w, w->end, bytes < 4u * MB_CHUNK ? bytes / 4u : MB_CHUNK);
-    for (uint32_t i = 0; !begins && i < MB_CHUNK && i < bytes / 4u; i++) {
-        if (w->chunk[i] != 0xFFFFFFFFu) {
-            return 0; /* a cut left something here */
+    for (uint32_t at = w->end; at % page != 0 && at < w->end + bytes && at < w->end + 4u * MB_CHUNK; at += 4u) {
+        if (!mb_walk_read(w, at, 1) || w->chunk[0] != 0xFFFFFFFFu) {
+            return 0; /* a cut left something in the first bytes that a save programs at once */
         }
     }
     erase(w, w->end, w->end + bytes);

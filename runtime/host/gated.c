@@ -1,4 +1,4 @@
-/* What follows the sums of gates, on a host's vectors. simd.h has what each function does. */
+/* Levels and values of gates from their sums, and products with rows of weights, on a host's vectors (simd.h). */
 #include <string.h>
 
 #include "simd.h"

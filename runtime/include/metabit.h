@@ -250,8 +250,10 @@ mb_status mb_learn_ticket(mb_model *m, const void *ticket, uint16_t label, mb_le
  *   MB_WITHOUT_BYTES   first layers on 8-bit inputs; a thermometer code is not one of them
  *   MB_WITHOUT_GRADED  graded units, and learning by votes
  *   MB_WITHOUT_GATES   cuts, gates, units from nothing, and the levels or the head after them
- *   MB_WITHOUT_LEVELS, MB_WITHOUT_HEAD, MB_WITHOUT_TRIPLES (units from nothing), MB_WITHOUT_ROWS (several rows a class of a head):
- *                      parts of that
+ *   MB_WITHOUT_LEVELS  output levels; this and the next three are parts of the above
+ *   MB_WITHOUT_HEAD    the head of class means
+ *   MB_WITHOUT_ROWS    several rows a class of a head
+ *   MB_WITHOUT_TRIPLES units from nothing
  *   MB_WITHOUT_DENSE   all layers but those of MB_WITHOUT_GATES
  *   MB_WITHOUT_VISITS  learning by visits; layers that learn by it still predict, and mb_learn refuses them with MB_E_FROZEN
  *   MB_WITHOUT_TERNARY the ternary backward pass; with MB_WITHOUT_LEARN or MB_WITHOUT_VISITS such an image still predicts

@@ -4,7 +4,7 @@
  *   mb_open(&m, new_image, ...); mb_attach(&m, ...);      // the new one begins as it left the factory
  *   status = mb_merge(&m, &old, saved_state, &merged);    // and takes over what the old one learnt
  *
- * All that the new image's computer made is taken from the new image; only its state changes. What is taken over:
+ * All that the new image's computer made is taken from the new image; only its state changes. It takes over:
  *
  *   equal identity                        the whole state
  *   else, if all below the lowest layer that learns is equal:

@@ -7,13 +7,14 @@
  * turn, and writes only what changed since the last save where it can.
  *
  * A power cut at any moment of a save, in the middle of a program or an erase too, leaves the state before the save or the new
- * one, whole; at the next start mb_restore gives it. The state before that one is kept too (mb_restore_older), and mb_attach gives the factory's.
+ * one, whole; at the next start mb_restore gives it. The state before that one is kept too (mb_restore_older), and mb_attach gives the
+ * factory's. Bytes that cannot be read count as damaged: a damaged state does not hide the one before it.
  *
- * A call needs no heap and less than 256 bytes of stack, not counting the driver and mb_verify (1 KiB at -Os). It takes the time of the
- * driver: a save reads the state in flash two to four times, then programs, and erases the pages that it enters.
+ * A call keeps 184 bytes on the stack and needs 420 in all, driver and mb_verify apart (which takes as much as mb_open). Its time is
+ * mostly the driver's: a save reads the newest snapshot four times and, for each 2 KB of the state, its log twice; then it programs,
+ * and erases the pages that it enters.
  *
- * The bytes in flash (numbers are little-endian words of 4 bytes, U is program_size, every part begins at a multiple of U, with 0xFF
- * before it):
+ * The bytes in flash. Numbers are little-endian words of 4 bytes. Every part begins at a multiple of program_size, with 0xFF before it.
  *
  *   snapshot   at the begin of a page
  *     header   identity of the image, bytes of the state, serial (1, 2, ...), checksum of these three
@@ -24,8 +25,8 @@
  *              16 * block + i of the state. A head 0 is empty.
  *     seal     checksum, continued from the seal before; 0x454C4857
  *
- * Checksums are those of FORMAT.md before the last inversion; a header's begins at 0x3153424D, and the state's continues it. An entry without
- * a right seal ends the log. The newest snapshot has the highest serial. A slot is a third of the pages, but at most what two
+ * Checksums are those of FORMAT.md before the last inversion; a header's begins at 0x3153424D, and the state's continues it. An entry
+ * without a right seal ends the log. The newest snapshot has the highest serial. A slot is a third of the pages, but at most what two
  * snapshots need and one page; snapshots begin at the slots in turn. */
 #ifndef METABIT_STORE_H
 #define METABIT_STORE_H
@@ -36,9 +37,9 @@
 extern "C" {
 #endif
 
-/* A part of flash, and the driver that reaches it. Each function returns 0, or anything else if it failed. Addresses count from the first byte of
- * this part. No call crosses the end of a page. No byte is programmed twice without an erase of its page between, so flash with error
- * correction will do. `program` must fail, or do nothing, where the hardware refuses; the library reads back what it programs. */
+/* A part of flash, and the driver that reaches it. Each function returns 0, or anything else if it failed. Addresses count from the first
+ * byte of this part. No call crosses the end of a page. No byte is programmed twice without an erase of its page in between, so flash
+ * with error correction will do. `program` fails where the hardware refuses; the library reads back what it programs. */
 typedef struct mb_store {
     void *context; /* passed to each function */
     int (*read)(void *context, uint32_t at, void *to, uint32_t count);            /* at, to and count: any */
@@ -63,10 +64,9 @@ mb_status mb_save(const mb_model *m, const mb_store *store);
 /* Makes the newest saved state of this image the attached one: call it after mb_attach.
  *
  * returns    MB_OK; MB_E_NULL, MB_E_DETACHED or MB_E_STORE_SIZE as above; MB_E_NO_SNAPSHOT if nothing was saved, or no save was
- *            finished; MB_E_IDENTITY if another image has saved, and this one has not; MB_E_STATE_CRC if all that was saved is damaged, where one damaged
- *            state does not hide the one before it; MB_E_STORE if a read failed and no whole snapshot was found: the attached state is
- *            unchanged. MB_E_STORE if a read failed later, or an error of mb_verify if a state was saved that is none: the attached state is
- *            the factory's. */
+ *            finished; MB_E_IDENTITY if another image has saved, and this one has not; MB_E_STATE_CRC if all that was saved is
+ *            damaged; MB_E_STORE if a read failed and no whole snapshot was found: in all these the attached state is unchanged.
+ *            MB_E_STORE if a read failed later, or an error of mb_verify if the bytes are no state: then it is the factory's */
 mb_status mb_restore(mb_model *m, const mb_store *store);
 
 /* mb_restore for the state of the save before the newest. It stays so until the next mb_save, which makes the attached state the newest.

@@ -24,7 +24,10 @@ class CHead(ctypes.Structure):
     """mb_head of tests/reference/head.h."""
 
     _fields_ = [
-        *[(name, ctypes.c_uint16) for name in ("values", "rows", "memory", "covariance_memory", "ridge", "prior", "sweep_every")],
+        *[
+            (name, ctypes.c_uint16)
+            for name in ("values", "rows", "memory", "covariance_memory", "ridge", "prior", "sweep_every")
+        ],
         *[(name, ctypes.c_void_p) for name in POINTERS],
     ]
 

@@ -103,7 +103,7 @@ def test_the_program_answers_as_python_does(project: Path) -> None:
 
 @pytest.mark.parametrize("core", ["m0plus", "m4f"])
 def test_every_file_compiles_for_a_chip(project: Path, tmp_path: Path, core: str) -> None:
-    for name in ("main.c", "timed.c", "wake.c", "update.c", "signed.c", "image.S"):
+    for name in ("main.c", "timed.c", "wake.c", "keep.c", "update.c", "signed.c", "image.S"):
         flags = WARNINGS if name.endswith(".c") else ()
         run(project, *ZIG, *FLAGS[core].zig, *flags, "-Iport", "-Ibare", "-c", name, "-o", tmp_path / f"{name}.o")
     image = (project / "out/model.mbit").read_bytes()

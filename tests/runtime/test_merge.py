@@ -10,7 +10,7 @@ import pytest
 from networks import fresh_network, gates_network, network, voting
 
 from metabit.export.files.image import read_image, write_image
-from metabit.export.frozen import Encode, Frozen, HeadRows, Layer, Notes
+from metabit.export.frozen import Encode, Frozen, HeadRows, HeadSettings, Layer, Notes
 from metabit.runtime import Merged, Model
 
 NAMES = ("still", "walk", "run", "stairs", "Träume", 'a "b"', "\\")
@@ -66,7 +66,17 @@ FRESH = named(fresh_network(30, features=9, units=24, classes=4, spare=1), *NAME
 ROWS = named(
     gates_network(24, features=13, units=8, classes=4, spare=1, rows=HeadRows(3, 1, 2), row_count=9), *NAMES[:3]
 )
-ALL = {"visits": VISITS, "few": FEW, "votes": VOTES, "levels": LEVELS, "head": HEAD, "fresh": FRESH, "rows": ROWS}
+SWEEPS = named(gates_network(25, features=9, units=7, classes=4, spare=1, head=HeadSettings(sweep_every=4)), *NAMES[:3])
+ALL = {
+    "visits": VISITS,
+    "few": FEW,
+    "votes": VOTES,
+    "levels": LEVELS,
+    "head": HEAD,
+    "fresh": FRESH,
+    "rows": ROWS,
+    "sweeps": SWEEPS,
+}
 
 
 @pytest.mark.parametrize("frozen", ALL.values(), ids=ALL)

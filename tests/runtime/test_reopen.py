@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from networks import conv, fresh_network, gates_network, inputs, network, oracle_input, ternary, voting, windowed
 
 from metabit.export.files.image import read_image, write_image
-from metabit.export.frozen import Frozen, HeadRows
+from metabit.export.frozen import Frozen, HeadRows, HeadSettings
 from metabit.export.oracle import Oracle
 from metabit.export.vectors import learned
 from metabit.runtime import Model
@@ -40,6 +40,9 @@ KINDS = {
     "output levels": gates_network(21, features=21, planes=2, units=33, classes=3, last="levels", k=4, learns=True),
     "head": gates_network(22, features=9, planes=5, units=7, classes=6, kind="int16", spare=2),
     "head with rows": gates_network(24, features=13, units=8, classes=4, spare=1, rows=HeadRows(3, 1, 2), row_count=9),
+    "head whose weights follow every fourth step": gates_network(
+        25, features=9, units=7, classes=4, spare=1, head=HeadSettings(sweep_every=4)
+    ),
     "units from nothing": fresh_network(30, features=9, units=24, classes=4, spare=1),
 }
 STEPS = 70  # the 32 slots of a batch are filled twice
