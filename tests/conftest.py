@@ -89,7 +89,7 @@ SLOW: dict[str, tuple[str, ...]] = {
     ),
     "firmware_sim/test_flash_files.py": (
         "test_a_program_is_the_same_in_every_file",
-        "test_the_sources_of_every_target_compile_without_a_warning",
+        "test_the_sources_of_every_board_compile_without_a_warning",
     ),
     "firmware_sim/test_stack.py": (),
     "flow/test_demo.py": (),

@@ -97,8 +97,8 @@ def test_every_board_has_a_target_and_every_target_says_where_it_ran() -> None:
                 assert region.origin not in target.board.flash and region.origin not in target.board.ram, name
 
 
-@pytest.mark.parametrize("name", targets())
-def test_the_sources_of_every_target_compile_without_a_warning(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", boards())
+def test_the_sources_of_every_board_compile_without_a_warning(name: str, tmp_path: Path) -> None:
     target, sizes = load_target(name), ("STATE_BYTES=400", "ARENA_BYTES=400", "CLASSES=3", "INPUT_BYTES=12")
     defines = [f"-D{macro}" for macro in (*sizes, *(f"{key}={value}" for key, value in target.defines.items()))]
     includes = [f"-I{folder}" for folder in (include_dir(), SOURCES, FIRMWARE, FIRMWARE / "freestanding")]

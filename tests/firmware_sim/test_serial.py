@@ -59,7 +59,7 @@ def test_a_frame_returns_what_it_was_given(raw: bytes, zeros: int, noise: bytes)
         assert found[-2:] == [data, data]
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.binary(min_size=1, max_size=300), st.randoms(use_true_random=False))
 def test_a_damaged_frame_is_no_frame_and_the_next_one_is_whole(raw: bytes, chance: random.Random) -> None:
     sent = bytearray(frames.encode(raw))
