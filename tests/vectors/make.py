@@ -86,10 +86,6 @@ STEPS = {"votes-3bit": 80, "votes-kept": 60, "gates-none": 0, "gates-head-rows":
 anew, and with 37 inputs that slots count two inputs as well as one."""
 
 
-SEEDS = {"votes-kept": 20}
-"""Seed of the inputs, where it is not the place in `networks`: it came at the same time as another."""
-
-
 def networks() -> Iterator[tuple[str, Frozen]]:
     for seed, (name, (sizes, k, planes, learns, dose)) in enumerate(CASES.items()):
         yield name, network(seed, sizes, k, planes, learns, dose)
@@ -109,14 +105,8 @@ def networks() -> Iterator[tuple[str, Frozen]]:
 def files() -> dict[str, bytes]:
     """File name -> bytes of every vector."""
     out = {}
-<<<<<<< HEAD
     for seed, (name, frozen) in enumerate(networks()):
         crc32 = name not in {**WORDS, **KEPT, **SWEEPS}
-=======
-    for number, (name, frozen) in enumerate(networks()):
-        seed = SEEDS.get(name, number)
-        crc32 = name not in WORDS and name not in KEPT
->>>>>>> state
         out[f"{name}.mbit"] = write_image(frozen, crc32=crc32)
         out[f"{name}.vec"] = replay_vector(frozen, inputs=24, steps=STEPS.get(name, 40), seed=seed, crc32=crc32)
     return out
