@@ -39,7 +39,7 @@ results: install
 # The C library with warnings as errors, then its own tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 c-test: install
 	$(BIN)/cmake -S runtime -B build/c -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DMETABIT_SANITIZE=ON -DMETABIT_TESTS=ON -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DCMAKE_C_FLAGS_RELEASE=-O1
-	$(BIN)/cmake --build build/c -- --quiet
+	MAKEFLAGS= $(BIN)/cmake --build build/c -- --quiet
 	$(BIN)/ctest --test-dir build/c --output-on-failure --parallel 2
 
 install: $(INSTALLED)

@@ -191,8 +191,12 @@ static void exporting_damage(uint8_t *image, size_t image_len)
     const size_t state_len = mb_state_size(&m), learn = mb_arena_size(&m, MB_LEARN), state_at = image_len - state_len;
     uint8_t *state = memory(state_len), *arena = memory(learn), *copy = memory(image_len), *blank = memory(image_len);
     CHECK(mb_attach(&m, state, state_len, arena, learn) == MB_OK);
-    const uint8_t last = image[64 + 64 * (image[40] - 1)]; /* kind of the last record */
-    const mb_status others = last == 9 || last == 10 ? MB_E_RULE : MB_E_PADDING; /* levels and heads have states that are no state */
+    mb_status others = MB_E_PADDING; /* levels, heads and kept samples (format 1.6) have states that are no state */
+    for (const uint8_t *record = image + 64; record < image + 64 + 64 * image[40]; record += 64) {
+        uint32_t kept;
+        memcpy(&kept, record + 32, sizeof kept);
+        others = record[0] == 9 || record[0] == 10 || (record[0] == 5 && record[9] != 0 && kept != 0) ? MB_E_RULE : others;
+    }
     size_t refused = 0;
     const size_t stride = 8 * state_len / 3000 | 1;
     for (size_t bit = 0; bit < 8 * state_len; bit += stride) {
