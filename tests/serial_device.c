@@ -16,6 +16,7 @@ static uint32_t *state, *arena, *buffer;
 static uint32_t image[65536], store_words[STORE_PAGES * PAGE / 4], spare_words[SPARE_PAGES * PAGE / 4];
 static uint8_t out[1 << 16];
 static size_t sent;
+static int flash_fails;
 
 static int flash_read(void *context, uint32_t at, void *to, uint32_t count)
 {
@@ -26,7 +27,7 @@ static int flash_read(void *context, uint32_t at, void *to, uint32_t count)
 static int flash_program(void *context, uint32_t at, const void *from, uint32_t count)
 {
     uint8_t *to = (uint8_t *)context + at;
-    if (at % 4 != 0 || count % 4 != 0)
+    if (at % 4 != 0 || count % 4 != 0 || flash_fails)
         return 1;
     for (uint32_t i = 0; i < count; i++) {
         if (to[i] != 0xFF) /* the parts of flash that refuse a second write would lose this */
@@ -38,7 +39,7 @@ static int flash_program(void *context, uint32_t at, const void *from, uint32_t 
 
 static int flash_erase(void *context, uint32_t at)
 {
-    if (at % PAGE != 0)
+    if (at % PAGE != 0 || flash_fails)
         return 1;
     memset((uint8_t *)context + at, 0xFF, PAGE);
     return 0;
@@ -57,6 +58,20 @@ static void send(void *context, uint8_t byte)
 int device_start(const uint8_t *bytes, size_t size, int erase);
 size_t device_take(const uint8_t *in, size_t count, uint8_t *to, size_t room);
 int device_cut(void);
+void device_flash(int fails);
+void device_buffer(uint32_t size);
+
+/* From now on each program and erase fails, or none. */
+void device_flash(int fails)
+{
+    flash_fails = fails;
+}
+
+/* The buffer has so many bytes, not more than before. */
+void device_buffer(uint32_t size)
+{
+    serial.buffer_size = size;
+}
 
 /* Begins as the program of a chip does. Returns the status of the image that runs. */
 int device_cut(void)

@@ -69,7 +69,12 @@ class SerialDevice:
         self._reader, self._number = frames.Reader(), 0
         self._session = 0
         self.resent = 0
-        self.connect()
+        try:
+            self.connect()
+        except BaseException:
+            if isinstance(port, str):
+                self.close()
+            raise
 
     def __enter__(self) -> SerialDevice:
         return self

@@ -159,7 +159,7 @@ static mb_status keep(mb_serial *s, uint32_t command, uint32_t older, mb_serial_
 #endif
 }
 
-/* Bytes that the payload of a command has; of a chunk, at least. */
+/* Bytes that the payload of a command has; of a chunk, at least, and at most chunk_most behind its offset of 4 bytes. */
 static uint32_t payload_of(const mb_serial *s, uint32_t command)
 {
     const uint32_t input = mb_input_size(s->model);
@@ -250,7 +250,7 @@ static mb_serial_event receive(mb_serial *s, uint8_t *frame, uint32_t count)
         send_frame(s, frame, s->kept_size);
     } else if (command == 0 || command > MB_SERIAL_RESET) {
         refuse(s, frame, command, session, number, MB_SERIAL_UNKNOWN);
-    } else if (command == MB_SERIAL_CHUNK ? count < need : count != need) {
+    } else if (command == MB_SERIAL_CHUNK ? count < need || count - 4u > chunk_most(s) : count != need) {
         refuse(s, frame, command, session, number, MB_SERIAL_LENGTH);
     } else {
         return serve(s, frame, count);
@@ -264,8 +264,8 @@ mb_serial_event mb_serial_take(mb_serial *s, uint8_t byte)
 {
     uint8_t *frame = frame_of(s);
     const uint32_t room = room_of(s);
-    if (room < MB_SERIAL_HEAD + 50u + 40u) /* a buffer smaller than MB_SERIAL_BYTES: not even an answer to MB_SERIAL_INFO fits */
-        return MB_SERIAL_QUIET;
+    if (s->buffer_size < MB_SERIAL_BYTES((uint32_t)mb_input_size(s->model), (uint32_t)mb_classes(s->model)))
+        return MB_SERIAL_QUIET; /* the longest answer would not fit */
     if (byte == 0) { /* the end of a frame, and of all that came before */
         const uint32_t length = s->length, begun = s->last_code;
         const uint32_t whole = s->left == 0 && length <= room ? length : 0;

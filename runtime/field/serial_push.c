@@ -96,6 +96,13 @@ static mb_status fail(mb_serial *s, mb_serial_why reason, mb_serial_why *why)
     return MB_E_FRAME;
 }
 
+/* Nothing may be programmed over what the driver left: the host must begin again here too. */
+static mb_status driver_failed(mb_serial *s)
+{
+    s->push_size = s->pushed = 0;
+    return MB_E_STORE;
+}
+
 /* payload: bytes of the image, its CRC-32 */
 mb_status mb_serial_push(mb_serial *s, const uint8_t *payload, uint32_t count, mb_serial_why *why)
 {
@@ -109,10 +116,10 @@ mb_status mb_serial_push(mb_serial *s, const uint8_t *payload, uint32_t count, m
     s->push_size = size;
     s->push_sum = mb_serial_get(payload + 4, 4);
     s->pushed = 0;
-    return s->spare->erase(s->spare->context, s->push_at) == 0 ? MB_OK : MB_E_STORE;
+    return s->spare->erase(s->spare->context, s->push_at) == 0 ? MB_OK : driver_failed(s);
 }
 
-/* payload: offset of the chunk, its bytes; they are 4-byte aligned. All chunks but the last have a multiple of 32 bytes. */
+/* payload: offset of the chunk, at most chunk_most bytes; they are 4-byte aligned. All chunks but the last have a multiple of 32 bytes. */
 mb_status mb_serial_chunk(mb_serial *s, uint8_t *payload, uint32_t count, mb_serial_why *why)
 {
     const mb_store *spare = s->spare;
@@ -123,14 +130,13 @@ mb_status mb_serial_chunk(mb_serial *s, uint8_t *payload, uint32_t count, mb_ser
         return fail(s, MB_SERIAL_LENGTH, why);
     const uint32_t padded = (bytes + PROGRAM_MOST - 1) / PROGRAM_MOST * PROGRAM_MOST;
     const uint32_t at = s->push_at + IMAGE_AT + offset;
-    memset(payload + 4 + bytes, 0xFF, padded - bytes); /* behind a chunk of at most chunk_most bytes there are 31 more */
+    memset(payload + 4 + bytes, 0xFF, padded - bytes); /* serial.c takes at most chunk_most bytes: there are 31 more behind them */
     for (uint32_t done = 0; done < padded;) { /* page by page; a page is erased when the first of its bytes comes, the first one by push */
         const uint32_t in_page = (at + done) % spare->page_size, rest = spare->page_size - in_page;
         const uint32_t part = padded - done < rest ? padded - done : rest;
-        if (in_page == 0 && spare->erase(spare->context, at + done) != 0)
-            return MB_E_STORE;
-        if (spare->program(spare->context, at + done, payload + 4 + done, part) != 0)
-            return MB_E_STORE;
+        if ((in_page == 0 && spare->erase(spare->context, at + done) != 0) ||
+            spare->program(spare->context, at + done, payload + 4 + done, part) != 0)
+            return driver_failed(s);
         done += part;
     }
     s->pushed += bytes;

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import socket
 import struct
 import subprocess
 import threading
@@ -183,10 +184,60 @@ def test_an_image_is_pushed_whole_or_not_at_all(library: ctypes.CDLL) -> None:
         assert device.state() == Model(learned).state() and device.image() == learned
 
 
+def test_a_chunk_longer_than_the_device_takes_is_refused(library: ctypes.CDLL) -> None:
+    device = SerialDevice(LocalLine(library, image(16)))
+    most = device.info.chunk_most
+    device._request(5, struct.pack("<II", most + 33, 0))
+    for count in (most + 1, most + 32, most + 33):
+        with pytest.raises(SerialError, match="refused the length"):
+            device._request(6, bytes(4 + count))
+    device._request(6, bytes(4 + most))
+
+
+def test_a_device_with_too_small_a_buffer_is_silent(library: ctypes.CDLL) -> None:
+    start = image(16)
+    line = LocalLine(library, start)
+    size = (8 * 3 + 12 + 320) // 4 * 4  # MB_SERIAL_BYTES
+    library.device_buffer(size)
+    assert SerialDevice(line, timeout=0, tries=1).info.identity == Model(start).identity
+    library.device_buffer(size - 1)
+    with pytest.raises(NoAnswer):
+        SerialDevice(line, timeout=0, tries=1)
+
+
+def test_after_an_error_of_the_flash_a_push_begins_again(library: ctypes.CDLL) -> None:
+    other = image(17)
+    device = SerialDevice(LocalLine(library, image(16)))
+    announced = struct.pack("<II", len(other), zlib.crc32(other))
+    for requests in ([(5, announced)], [(5, announced), (6, bytes(4) + other[:64])]):
+        *good, last = requests
+        for command, payload in good:
+            device._request(command, payload)
+        library.device_flash(1)
+        with pytest.raises(SerialError) as refused:
+            device._request(*last)
+        library.device_flash(0)
+        assert refused.value.status == -30
+        with pytest.raises(SerialError, match="in another order"):
+            device._request(6, bytes(4) + other[:64])
+    assert device.push(other).identity == Model(other).identity
+
+
 def _learned(start: bytes) -> bytes:
     model = Model(start)
     model.learn_many(np.zeros((5, 12), np.uint8), [0, 1, 2, 1, 0])
     return model.state()
+
+
+def test_a_line_that_was_opened_in_vain_is_closed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with pytest.raises(NoAnswer):
+            SerialDevice(f"tcp://127.0.0.1:{server.getsockname()[1]}", timeout=0.01, tries=1)
+        near, _ = server.accept()
+        with near:
+            near.settimeout(10)
+            while near.recv(100):
+                pass
 
 
 def test_errors_are_one_sentence(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,8 @@ static mb_status boot(void)
     const void *pushed = NULL;
     uint32_t size = 0;
     mb_serial_newest(SPARE, SPARE_BYTES, &pushed, &size);
-    if (pushed == NULL || attach(pushed, size) != MB_OK) {
+    if (pushed == NULL || attach(pushed, size) != MB_OK || /* it may have come to a program with more memory, before this one was flashed */
+        MB_SERIAL_BYTES((uint32_t)mb_input_size(&model), (uint32_t)mb_classes(&model)) > sizeof buffer) {
         const mb_status status = attach(image, (size_t)(image_end - image));
         if (status != MB_OK) {
             return status;
