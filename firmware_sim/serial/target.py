@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,7 +78,13 @@ class Target:
     def command(self, elf: Path) -> str | None:
         """The command that runs a program on QEMU with its serial port at tcp://127.0.0.1:1234; None for a chip."""
         line = "socket,id=line,host=127.0.0.1,port=1234,server=on,wait=off,nodelay=on"
-        words = (*self.qemu, "-display none -monitor none -chardev", line, "-serial chardev:line -kernel", str(elf))
+        words = (
+            *self.qemu,
+            "-display none -monitor none -chardev",
+            line,
+            "-serial chardev:line -kernel",
+            shlex.quote(str(elf)),
+        )
         return " ".join(words) if self.qemu else None
 
 
@@ -119,6 +126,10 @@ def _parse(table: Table, name: str) -> Target:
     for source in sources:
         if not (SOURCES / source).is_file():
             table.refuse(f"sources has {source!r}, which is no file of {SOURCES}")
+    more = table.words("defines") if "defines" in table else ()
+    for word in more:
+        if "=" not in word:
+            table.refuse(f"defines has {word!r}: write NAME=VALUE")
     reset = table.table("reset") if "reset" in table else None
     return Target(
         name=name,
@@ -128,7 +139,7 @@ def _parse(table: Table, name: str) -> Target:
         irq=uart.integer("irq", most=495) if "irq" in uart else None,
         clock=uart.integer("clock_hz", least=1),
         baud=uart.integer("baud", BAUD, least=300),
-        more=table.words("defines") if "defines" in table else (),
+        more=more,
         nor=nor,
         reset=(reset.integer("address"), reset.integer("value")) if reset else (_AIRCR, _SYSRESETREQ),
         qemu=table.words("qemu") if "qemu" in table else (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -90,7 +91,10 @@ def test_every_board_has_a_target_and_every_target_says_where_it_ran() -> None:
     for name in targets():
         target = load_target(name)
         assert target.qemu or "never run on silicon" in target.note, name
-        assert (target.command(Path("a.elf")) is None) == (not target.qemu)
+        elf = Path("my models") / "a.elf"
+        command = target.command(elf)
+        assert (command is None) == (not target.qemu)
+        assert command is None or shlex.split(command)[-2:] == ["-kernel", str(elf)]
         if target.nor:
             for region in (target.nor.store, target.nor.spare):
                 assert region.size % target.nor.page_size == 0 and region.origin % 4 == 0
@@ -117,6 +121,7 @@ def test_target_files_are_checked(tmp_path: Path) -> None:
         ("uart_cmsdk.c", "uart_none.c", "which is no file of"),
         ("page_size", "pagesize", "unknown field 'pagesize'"),
         ('["uart_cmsdk.c", "flash_memory.c"]', '"uart_cmsdk.c"', "must be a list of texts"),
+        ("sources = ", 'defines = ["UART"]\nsources = ', "defines has 'UART': write NAME=VALUE"),
     ):
         own.write_text(text.replace(old, new))
         with pytest.raises(BoardError, match=said):
