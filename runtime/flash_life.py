@@ -34,6 +34,11 @@ class Store:
             raise ValueError(
                 f"{self.pages} pages of {self.page_size} bytes: a state of {self.state_size:,} bytes needs {self.least_pages}"
             )
+        if self.pages * self.page_size > 0x7FFF_FFFF:
+            most = 0x7FFF_FFFF // self.page_size
+            raise ValueError(
+                f"{self.pages} pages of {self.page_size} bytes: a store has less than 2^31 bytes, at most {most} pages"
+            )
 
     def _units(self, count: int) -> int:
         return -(-count // self.program_size) * self.program_size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,14 +46,15 @@ def command(
     else:
         frozen = read_image(image.read_bytes())
         task = datasets.opened([data], frozen, seed, quiet=json)[data]
-        states = [model.state()]
+        entries, before = [], model.state()
         for first in range(0, len(task.y_train) - save_every + 1, save_every):
             piece = slice(first, first + save_every)
             model.learn_many(task.x_train[piece], task.y_train[piece])
-            states.append(model.state())
-        if len(states) == 1:
+            after = model.state()
+            entries.append(store.entry(before, after))
+            before = after
+        if not entries:
             raise UsageError(f"{data} has {len(task.y_train)} samples: give --save-every {save_every} or more of them")
-        entries = [store.entry(before, after) for before, after in pairwise(states)]
     cost = Cost.of(store, entries, endurance)
     days = cost.saves * save_every / samples_a_day
     facts: dict[str, Any] = {

@@ -88,7 +88,7 @@ def test_life_follows_from_what_fits_a_slot() -> None:
     cost = Cost.of(store, [1000, 1056], 10_000)
     assert cost.saves_a_slot == 1 + (3 * 4096 - 2024) // 1028 and cost.saves == 10_000 * 4 * cost.saves_a_slot
     assert Cost.of(store, [], 10).saves_a_slot == 1
-    for wrong in ({"pages": 2}, {"program_size": 3}, {"page_size": 16}, {"page_size": 4100}):
+    for wrong in ({"pages": 2}, {"program_size": 3}, {"page_size": 16}, {"page_size": 4100}, {"pages": 1 << 19}):
         with pytest.raises(ValueError):
             Store(2000, **wrong)
 
