@@ -77,7 +77,7 @@ class Guard:
         return self._model._learnt(self._core.learn_tickets, self._model._checked_tickets(tickets), y)
 
     def resume(self) -> None:
-        """Lets the model learn again, from the state that it has."""
+        """Lets the model learn again, from the state that it has. Raises RuntimeError while another thread learns or predicts."""
         self._core.resume()
 
     @property

@@ -86,7 +86,11 @@ static PyObject *guard_learn_tickets(Guard *self, PyObject *args)
 
 static PyObject *guard_resume(Guard *self, PyObject *Py_UNUSED(ignored))
 {
+    if (!enter(self->model)) {
+        return NULL;
+    }
     mb_guard_resume(&self->guard);
+    self->model->busy = 0;
     return Py_NewRef(Py_None);
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import struct
 from dataclasses import replace
 
@@ -110,6 +112,34 @@ def test_the_state_that_returns_is_one_that_was_kept() -> None:
                 kept = {model.state()}
             if guard.report.ends > before.ends:
                 assert model.state() in kept, name
+
+
+def test_it_is_not_told_to_go_on_in_the_middle_of_a_batch() -> None:
+    frozen = NETWORKS["levels"]
+    guard, (x, y), done = (
+        Guard(Model(write_image(frozen)), data_of(frozen)),
+        given(frozen, 20_000, 12),
+        threading.Event(),
+    )
+
+    def learn() -> None:
+        while not done.is_set():
+            with contextlib.suppress(RuntimeError):  # the other thread resumes
+                guard.learn_many(x, y)
+
+    thread = threading.Thread(target=learn)
+    thread.start()
+    try:
+        while True:  # between two batches it may
+            try:
+                guard.resume()
+            except RuntimeError as error:
+                assert "in use by another thread" in str(error)
+                break
+    finally:
+        done.set()
+        thread.join()
+    guard.resume()
 
 
 def test_learning_goes_on_when_it_is_told_to_or_the_labels_are_good_again() -> None:
