@@ -18,6 +18,11 @@ static uint8_t out[1 << 16];
 static size_t sent;
 static int flash_fails;
 
+static int fails(const void *flash)
+{
+    return flash_fails == 1 || (flash_fails == 2 && flash == store_words);
+}
+
 static int flash_read(void *context, uint32_t at, void *to, uint32_t count)
 {
     memcpy(to, (uint8_t *)context + at, count);
@@ -27,7 +32,7 @@ static int flash_read(void *context, uint32_t at, void *to, uint32_t count)
 static int flash_program(void *context, uint32_t at, const void *from, uint32_t count)
 {
     uint8_t *to = (uint8_t *)context + at;
-    if (at % 4 != 0 || count % 4 != 0 || flash_fails)
+    if (at % 4 != 0 || count % 4 != 0 || fails(context))
         return 1;
     for (uint32_t i = 0; i < count; i++) {
         if (to[i] != 0xFF) /* the parts of flash that refuse a second write would lose this */
@@ -39,7 +44,7 @@ static int flash_program(void *context, uint32_t at, const void *from, uint32_t 
 
 static int flash_erase(void *context, uint32_t at)
 {
-    if (at % PAGE != 0 || flash_fails)
+    if (at % PAGE != 0 || fails(context))
         return 1;
     memset((uint8_t *)context + at, 0xFF, PAGE);
     return 0;
@@ -58,13 +63,13 @@ static void send(void *context, uint8_t byte)
 int device_start(const uint8_t *bytes, size_t size, int erase);
 size_t device_take(const uint8_t *in, size_t count, uint8_t *to, size_t room);
 int device_cut(void);
-void device_flash(int fails);
+void device_flash(int which);
 void device_buffer(uint32_t size);
 
-/* From now on each program and erase fails, or none. */
-void device_flash(int fails)
+/* From now on each program and erase fails: 0 none, 1 all, 2 those of the store. */
+void device_flash(int which)
 {
-    flash_fails = fails;
+    flash_fails = which;
 }
 
 /* The buffer has so many bytes, not more than before. */

@@ -192,7 +192,8 @@ class SerialDevice:
     def push(self, image: bytes, progress: Callable[[float], object] = lambda share: None) -> Info:
         """Send an image, constants and state. The device checks it whole, saves its state, and runs it from then on.
 
-        Raises ModelError here if it is damaged; SerialError with the device's status if that refuses it: nothing has changed then.
+        Raises ModelError here if it is damaged; SerialError with the device's status if that refuses it: nothing has changed then,
+        but where its state could not be saved (-30) the old image begins again with its newest snapshot.
         """
         image = image[: Model(image).image_size]
         if len(image) > self.info.push_most:

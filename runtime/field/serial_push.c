@@ -166,14 +166,17 @@ mb_status mb_serial_apply(mb_serial *s, mb_serial_why *why)
     const mb_status attached = mb_attach(&other, s->state, s->state_size, s->arena, s->arena_size);
     if (attached != MB_OK)
         return attached; /* sizes: nothing has changed */
-    *s->model = other;
 #ifndef MB_WITHOUT_STORE
     if (s->store != NULL && other.state != NULL) { /* otherwise an older snapshot would replace this state at the next start */
         const mb_status saved = mb_save(&other, s->store);
-        if (saved != MB_OK)
+        if (saved != MB_OK) { /* the old image goes on, as after a restart */
+            (void)mb_attach(s->model, s->state, s->state_size, s->arena, s->arena_size);
+            (void)mb_restore(s->model, s->store);
             return saved;
+        }
     }
 #endif
+    *s->model = other;
     memset(words, 0xFF, sizeof words);
     mb_serial_put(mark, MAGIC, 4);
     mb_serial_put(mark + 4, s->push_sequence, 4);

@@ -223,6 +223,26 @@ def test_after_an_error_of_the_flash_a_push_begins_again(library: ctypes.CDLL) -
     assert device.push(other).identity == Model(other).identity
 
 
+def test_the_old_image_goes_on_where_the_new_one_cannot_be_saved(library: ctypes.CDLL) -> None:
+    start, other = image(16), image(17)
+    line, x = LocalLine(library, start), np.zeros((3, 12), np.uint8)
+    device = SerialDevice(line)
+    device.learn_many(x, [0, 1, 2])
+    device.save()
+    saved = device.state()
+    device.learn_many(x, [0, 1, 2])
+    for _ in range(2):
+        library.device_flash(2)
+        with pytest.raises(SerialError) as refused:
+            device.push(other)
+        library.device_flash(0)
+        assert refused.value.status == -30
+        assert device.refresh().identity == Model(start).identity and device.state() == saved
+    line.cut()
+    assert device.connect().identity == Model(start).identity and device.state() == saved
+    assert device.push(other).identity == Model(other).identity and device.state() == Model(other).state()
+
+
 def _learned(start: bytes) -> bytes:
     model = Model(start)
     model.learn_many(np.zeros((5, 12), np.uint8), [0, 1, 2, 1, 0])

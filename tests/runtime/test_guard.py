@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import struct
+import threading
 from dataclasses import replace
 
 import numpy as np
