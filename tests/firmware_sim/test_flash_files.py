@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from flash_readers import read_hex, read_uf2
 from serial_lines import image
 
 from metabit.firmware_sim import (
@@ -19,7 +20,7 @@ from metabit.firmware_sim import (
     targets,
     write_firmware,
 )
-from metabit.firmware_sim.build.flash_files import read_hex, read_uf2, write_hex, write_uf2
+from metabit.firmware_sim.build.flash_files import write_hex, write_uf2
 from metabit.firmware_sim.build.native import FIRMWARE, run_compiler
 from metabit.firmware_sim.build.toolchain import compile_command
 from metabit.firmware_sim.serial.target import SOURCES

@@ -332,7 +332,8 @@ def test_hostile_frames_under_sanitizers(tmp_path: Path) -> None:
     corpus.mkdir()
     requests = [struct.pack("<HBBbHH", 6 + len(p), 3, c, 0, 0, i) + p for i, (c, p) in enumerate(
         [(1, b""), (2, bytes(12)), (3, bytes(14)), (4, struct.pack("<BIH", 0, 0, 64)), (5, struct.pack("<II", 64, 5)),
-         (6, bytes(68)), (7, b""), (8, b""), (9, b"\0"), (9, b"\1"), (10, b"\0"), (10, b"\1")])]  # fmt: skip
+         (6, bytes(68)), (5, struct.pack("<II", 321, 5)), (6, bytes(325)),
+         (7, b""), (8, b""), (9, b"\0"), (9, b"\1"), (10, b"\0"), (10, b"\1")])]  # fmt: skip
     (corpus / "all").write_bytes(b"".join(requests))
     ways = {
         "clang": (
