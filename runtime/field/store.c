@@ -7,8 +7,8 @@
  * 1.06 times the bytes of its state, and costs no erase while it fits. So the store need not know how a network learns: it appends
  * what fits, and writes a snapshot where nothing does.
  *
- * Why no cut makes a mixture. A snapshot goes to a slot that is neither the newest nor the one before, whose pages are erased first,
- * the header's page before all others; an entry goes behind the newest, to bytes that are blank, or in pages that are erased first.
+ * Why no cut makes a mixture. A snapshot goes to a slot that is neither the newest nor the one before, nor, as the first of its image,
+ * the newest of another; its pages are erased first, the header's page before all others; an entry goes behind the newest, to bytes that are blank, or in pages that are erased first.
  * Both count only with their seal, which is programmed last, after all before it was read back and has the right checksum. The
  * checksum of an entry continues that of the snapshot and the entries before it: bytes of an older log never fit. After a cut the next
  * save finds the bytes behind the newest entry not blank, and begins a new slot; where a program left no trace but spoilt the unit,
@@ -143,11 +143,12 @@ MB_SMALL static int append(mb_walk *w)
     return w->count == words && seal(w, w->end, 4u * words, before);
 }
 
-/* Writes a snapshot into the slot behind the newest, or into the first. */
-MB_SMALL static int write_snapshot(mb_walk *w, int found)
+/* Writes a snapshot into the slot behind the newest, or into the first where none follows. Slots of another image have another size, but
+ * at most a third of the flash, and begin at its multiples: where the newest leaves no slot behind it, it begins behind the first. */
+MB_SMALL static int write_snapshot(mb_walk *w)
 {
     const uint32_t slots = w->flash / w->slot, whole = w->size & ~(w->unit - 1u);
-    w->begin = found ? ((w->end - 1u) / w->slot + 1u) % slots * w->slot : 0;
+    w->begin = (w->end + w->slot - 1u) / w->slot % slots * w->slot;
     w->failed = 0;
     erase(w, w->begin, w->begin + w->snapshot);
     w->chunk[0] = w->identity;
@@ -174,8 +175,11 @@ MB_SMALL mb_status mb_save(const mb_model *m, const mb_store *store)
         status = mb_verify(m);
     }
     if (status == MB_OK) {
-        const int found = mb_walk_find(&w, UINT32_MAX);
-        status = (found && append(&w)) || write_snapshot(&w, found) ? MB_OK : MB_E_STORE;
+        const int found = mb_walk_find(&w, UINT32_MAX, 0);
+        if (!found) { /* the first save of this image: the newest state of another stays until this one's is sealed */
+            (void)mb_walk_find(&w, UINT32_MAX, 1);
+        }
+        status = (found && append(&w)) || write_snapshot(&w) ? MB_OK : MB_E_STORE;
     }
     return status;
 }
@@ -189,13 +193,13 @@ MB_SMALL static mb_status restore(mb_model *m, const mb_store *store, int older)
     if (status != MB_OK) {
         return status;
     }
-    int found = mb_walk_find(&w, UINT32_MAX);
+    int found = mb_walk_find(&w, UINT32_MAX, 0);
     uint32_t until = w.end;
     if (found && older) {
         until = w.last;
         w.damaged = w.foreign = 0;
         if (until == 0) { /* the newest is a snapshot without a log: the one before ends the slot before */
-            found = mb_walk_find(&w, w.serial);
+            found = mb_walk_find(&w, w.serial, 0);
             until = w.end;
         }
     }

@@ -30,8 +30,8 @@ typedef struct mb_walk {
     mb_state_word *state;
     uint32_t size, unit, slot, flash; /* bytes of the state, of a program, of a slot, of all pages */
     uint32_t head, seal, snapshot;    /* bytes of a header, of a seal, of a snapshot with both, each rounded up to units */
-    uint32_t serial, begin, top;      /* of the newest whole snapshot; its address; the highest serial, whole or not */
-    uint32_t log, end, last;          /* where its log begins and ends, and where its last entry begins, or 0 if it has none */
+    uint32_t serial, begin, top;      /* of the newest whole snapshot; its address; the highest serial, whole or not, of any image */
+    uint32_t log, end, last;          /* where its log begins and ends, 0 without a snapshot; its last entry, or 0 if it has none */
     uint32_t sum;                     /* checksum of snapshot and log */
     uint32_t count, total;            /* an entry being made: words so far, all its words; total is 0 while they are counted */
     uint32_t fill, at;                /* words of `chunk` that wait to be programmed, and where */
@@ -64,9 +64,9 @@ int mb_walk_read(mb_walk *w, uint32_t at, uint32_t words);
 /* Returns the address behind the seal at `at` if it says that what lies before it is whole, else 0. */
 uint32_t mb_walk_sealed(mb_walk *w, uint32_t at, uint32_t sum);
 
-/* Finds the newest whole snapshot of this image with a serial below the limit, and its log. Returns 0 if there is none. A snapshot that
- * cannot be read is not whole: the next save erases it. */
-int mb_walk_find(mb_walk *w, uint32_t limit);
+/* Finds the newest whole snapshot of this image, or of any, with a serial below the limit, and its log. Returns 0 if there is none. A
+ * snapshot that cannot be read is not whole: the next save erases it. */
+int mb_walk_find(mb_walk *w, uint32_t limit, int any);
 
 /* Marks a word of the window if the state has it otherwise than the flash, else takes its mark away. */
 void mb_walk_mark(mb_walk *w, uint32_t index, uint32_t word);

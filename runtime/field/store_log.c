@@ -125,12 +125,11 @@ MB_SMALL static uint32_t entry_seal(mb_walk *w, uint32_t at)
     return mb_units(at + 4u + 4u * w->chunk[0], w->unit);
 }
 
-/* Reads the snapshot at `begin`, then its log. Returns 1 if the snapshot is whole. sum: of its header. */
-MB_SMALL static int is_whole(mb_walk *w, uint32_t sum)
+/* Reads the snapshot at `begin`, then its log. Returns 1 if the snapshot is whole. size: bytes of its state; sum: of its header. */
+MB_SMALL static int is_whole(mb_walk *w, uint32_t size, uint32_t sum)
 {
-    uint32_t next = mb_walk_sum_flash(w, w->begin + w->head, w->size, &sum)
-                        ? mb_walk_sealed(w, w->begin + w->snapshot - w->seal, sum)
-                        : 0;
+    const uint32_t state = w->begin + w->head;
+    uint32_t next = mb_walk_sum_flash(w, state, size, &sum) ? mb_walk_sealed(w, state + mb_units(size, w->unit), sum) : 0;
     w->log = w->end = next;
     w->last = 0;
     while (next != 0) {
@@ -143,29 +142,31 @@ MB_SMALL static int is_whole(mb_walk *w, uint32_t sum)
     return w->log != 0;
 }
 
-MB_SMALL int mb_walk_find(mb_walk *w, uint32_t limit)
+/* No sum overflows: the rest of the flash and a state in it have less than 2^31 bytes. */
+MB_SMALL int mb_walk_find(mb_walk *w, uint32_t limit, int any)
 {
     do {
-        uint32_t sum = 0;
+        uint32_t sum = 0, size = 0;
         w->serial = 0;
         for (uint32_t at = 0; at < w->flash; at += w->store->page_size) {
             const uint32_t *const header = w->chunk;
             if (!mb_walk_read(w, at, MB_STORE_HEADER / 4) || header[3] != mb_walk_sum(MB_HEADER_SEED, header, 3)) {
                 continue;
             }
-            if (header[0] != w->identity || header[1] != w->size || w->flash - at < w->snapshot) {
+            const uint32_t room = w->flash - at;
+            const int own = header[0] == w->identity && header[1] == w->size;
+            if (header[1] % 4u != 0 || header[1] > room || w->head + mb_units(header[1], w->unit) + w->seal > room || !(own || any)) {
                 w->foreign = 1;
-                continue;
-            }
-            w->top = header[2] > w->top ? header[2] : w->top;
-            if (header[2] < limit && header[2] > w->serial) {
+            } else if (header[2] < limit && header[2] > w->serial) {
                 w->serial = header[2];
                 w->begin = at;
+                size = header[1];
                 sum = header[3];
             }
+            w->top = header[2] > w->top ? header[2] : w->top;
         }
         limit = w->serial;
-        if (limit != 0 && is_whole(w, sum)) {
+        if (limit != 0 && is_whole(w, size, sum)) {
             return 1;
         }
     } while (limit != 0);

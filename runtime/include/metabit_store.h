@@ -8,7 +8,8 @@
  *
  * A power cut at any moment of a save, in the middle of a program or an erase too, leaves the state before the save or the new
  * one, whole; at the next start mb_restore gives it. The state before that one is kept too (mb_restore_older), and mb_attach gives the
- * factory's. Bytes that cannot be read count as damaged: a damaged state does not hide the one before it.
+ * factory's. Bytes that cannot be read count as damaged: a damaged state does not hide the one before it. The first save of a new image
+ * keeps the newest state of the old one, whole, until it is finished; later saves take its pages.
  *
  * A call keeps 184 bytes on the stack and needs 420 in all, driver and mb_verify apart (which takes as much as mb_open). Its time is
  * mostly the driver's: a save reads the newest snapshot four times and, for each 2 KB of the state, its log twice; then it programs,
@@ -17,7 +18,7 @@
  * The bytes in flash. Numbers are little-endian words of 4 bytes. Every part begins at a multiple of program_size, with 0xFF before it.
  *
  *   snapshot   at the begin of a page
- *     header   identity of the image, bytes of the state, serial (1, 2, ...), checksum of these three
+ *     header   identity of the image, bytes of the state, serial (1, 2, ... through all images), checksum of these three
  *     state    as in RAM
  *     seal     checksum of header and state, 0x454C4857
  *   log        behind the snapshot, one entry for each save

@@ -1,6 +1,7 @@
 /* The store on emulated flash: a cut at every operation of many saves, damage of every byte, failures of the driver.
  *
- *   store NAME.mbit [SAVES [RANDOM]]   an image in which some layer learns; saves that are cut everywhere; random cuts in a row
+ *   store NAME.mbit [SAVES [RANDOM [OTHER.mbit]]]   an image in which some layer learns; saves that are cut everywhere; random cuts in a
+ *                                                   row; an image with a state of another size, which follows this one and precedes it
  *
  * After each cut mb_restore must give the state before the save or the new one, and mb_restore_older the one before that. */
 #include "images.h"
@@ -271,6 +272,80 @@ static void random_cuts(const uint8_t *image, size_t image_len, uint32_t unit, u
     drop_device(&d);
 }
 
+/// Images in turn ///
+
+/* The first save of an image, cut at each of its operations in each way: the store gives its state, or has none of it; and the newest
+ * state of the image before it, `kept`, is whole after the cut and after the second attempt. */
+static uint64_t cut_first_save(device *d, device *again, device *before, const uint8_t *kept, const nor *now, nor *trial)
+{
+    uint64_t cuts = 0;
+    for (uint64_t k = 1;; k++) {
+        for (int torn = 0; torn < TORN_KINDS; torn++) {
+            copy_nor(trial, now);
+            const mb_store store = nor_store(trial);
+            nor_power(trial, k, (enum torn)torn);
+            const mb_status status = mb_save(&d->m, &store);
+            const int cut = trial->off;
+            CHECK(status == (cut ? MB_E_STORE : MB_OK));
+            for (int attempts = cut ? 2 : 1; attempts != 0; attempts--) {
+                nor_power(trial, 0, TORN_NOT);
+                start(again);
+                const mb_status there = mb_restore(&again->m, &store);
+                CHECK(there == MB_OK || (attempts == 2 && (there == MB_E_NO_SNAPSHOT || there == MB_E_IDENTITY || there == MB_E_STORE)));
+                CHECK(there != MB_OK || memcmp(again->state, d->state, d->state_len) == 0);
+                start(before);
+                CHECK(mb_restore(&before->m, &store) == MB_OK && memcmp(before->state, kept, before->state_len) == 0);
+                CHECK(attempts == 1 || mb_save(&d->m, &store) == MB_OK);
+            }
+            if (!cut) { /* k is beyond the last operation */
+                return cuts;
+            }
+            cuts++;
+        }
+    }
+}
+
+/* An image saves until its newest state lay in every slot; before each save the next image tries its first one. Then that one saves, and a
+ * third tries: it must keep the second's state, though the first saved more often. */
+static void images_in_turn(const uint8_t *image, size_t image_len, const uint8_t *next, size_t next_len, uint32_t unit)
+{
+    uint8_t *const third = memory(next_len);
+    memcpy(third, next, next_len);
+    third[50] ^= 2; /* margin below which a step is skipped */
+    seal(third, next_len);
+    device a = make_device(image, image_len), b = make_device(next, next_len), c = make_device(third, next_len);
+    device before = make_device(image, image_len), b_again = make_device(next, next_len), c_again = make_device(third, next_len);
+    nor now = flash_for(a.state_len > b.state_len ? &a : &b, unit, 2), trial = make_nor(now.page_size, now.pages, unit);
+    const mb_store store = nor_store(&now);
+    const uint32_t size = now.page_size * now.pages, least = mb_store_size(&a.m, &store) / 3u, most = 2u * least + now.page_size;
+    const uint32_t third_of = now.pages / 3u * now.page_size, slot = third_of < most ? third_of : most;
+    uint64_t cuts = 0;
+    unit_now = unit;
+    save_now = 0;
+    learn(&b, 3);
+    learn(&c, 2);
+    for (uint32_t seen = 0; seen != (1u << size / slot) - 1u; save_now++) {
+        learn(&a, 4);
+        CHECK(save_now < 500 && mb_save(&a.m, &store) == MB_OK);
+        for (uint32_t i = 0; i < size / unit; i++) {
+            seen |= now.used[i] == 1 ? 1u << i * unit / slot : 0;
+            now.used[i] |= (uint8_t)((now.used[i] & 1) << 2); /* of a save before */
+        }
+        cuts += cut_first_save(&b, &b_again, &before, a.state, &now, &trial);
+    }
+    CHECK(mb_save(&b.m, &store) == MB_OK);
+    cuts += cut_first_save(&c, &c_again, &b_again, b.state, &now, &trial);
+    printf("unit %2u, states of %u and %u bytes: %u saves, then another image's first one, %llu cuts\n", unit, (unsigned)a.state_len,
+           (unsigned)b.state_len, save_now, (unsigned long long)cuts);
+    free(third);
+    drop_nor(&now);
+    drop_nor(&trial);
+    device *const devices[6] = {&a, &b, &c, &before, &b_again, &c_again};
+    for (unsigned i = 0; i < 6; i++) {
+        drop_device(devices[i]);
+    }
+}
+
 /// Damage ///
 
 /* Changes each byte of all records, one at a time: the damaged record and those that build on it are gone, and the state before comes
@@ -441,7 +516,7 @@ static void sizes(const uint8_t *image, size_t image_len)
     drop_device(&d);
 }
 
-/* Another image's states are refused by name and survive until this one saves; bits that changed by accident are not saved. */
+/* Another image's states are refused by name, and the newest survives this one's first save; bits that changed by accident are not saved. */
 static void other_images(const uint8_t *image, size_t image_len)
 {
     uint8_t *const changed = memory(image_len);
@@ -464,7 +539,7 @@ static void other_images(const uint8_t *image, size_t image_len)
     memset(a.state, 0, 4);
     CHECK(mb_save(&a.m, &store) == MB_E_GENERATOR && n.operations == before);
     memcpy(a.state, changed, 4);
-    CHECK(mb_save(&b.m, &store) == MB_OK && mb_restore(&b.m, &store) == MB_OK && mb_restore(&a.m, &store) == MB_E_IDENTITY);
+    CHECK(mb_save(&b.m, &store) == MB_OK && mb_restore(&b.m, &store) == MB_OK && mb_restore(&a.m, &store) == MB_OK);
 
     /* a state that is none, by whoever knows the format: identity, size, serial, check, state, seal */
     uint32_t *const words = memory(a.state_len + 24), count = (uint32_t)a.state_len / 4, sum = 0x3153424Du;
@@ -523,8 +598,8 @@ static void growing(const uint8_t *image, size_t image_len)
 
 int main(int argc, char **argv)
 {
-    if (argc < 2 || argc > 4) {
-        fprintf(stderr, "usage: store NAME.mbit [SAVES [RANDOM]]\n");
+    if (argc < 2 || argc > 5) {
+        fprintf(stderr, "usage: store NAME.mbit [SAVES [RANDOM [OTHER.mbit]]]\n");
         return 2;
     }
     size_t image_len;
@@ -537,6 +612,13 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < 3; i++) {
         exhaustive(image, image_len, units[i], saves, 1, 2);
     }
+    size_t other_len;
+    uint8_t *const other = read_file(argv[argc > 4 ? 4 : 1], &other_len);
+    other[50] ^= 1; /* margin below which a step is skipped: another identity, also without OTHER */
+    seal(other, other_len);
+    images_in_turn(image, image_len, other, other_len, 8);
+    images_in_turn(other, other_len, image, image_len, 4);
+    free(other);
     damage_every_byte(image, image_len);
     failing_driver(image, image_len);
     sizes(image, image_len);
