@@ -156,7 +156,9 @@ MB_SMALL static int write_snapshot(mb_walk *w)
     w->chunk[2] = w->top + 1u;
     w->chunk[3] = mb_walk_sum(MB_HEADER_SEED, w->chunk, 3);
     const uint32_t before = w->chunk[3];
-    if (w->failed || !program(w, w->begin, MB_STORE_HEADER / 4) || !mb_walk_move(w, 1, w->begin + w->head, w->state, whole)) {
+    if (w->failed || !program(w, w->begin, MB_STORE_HEADER / 4) || !mb_walk_read(w, w->begin, MB_STORE_HEADER / 4) ||
+        w->chunk[3] != before || mb_walk_sum(MB_HEADER_SEED, w->chunk, 3) != before ||
+        !mb_walk_move(w, 1, w->begin + w->head, w->state, whole)) {
         return 0;
     }
     memcpy(w->chunk, w->state + whole / 4u, w->size - whole);

@@ -33,6 +33,7 @@ typedef struct nor {
     uint32_t page_size, pages, unit;
     uint64_t operations, programs, erases; /* programs, in bytes */
     uint64_t cut;                          /* number of the operation in which power goes; 0 for never */
+    uint64_t worn;                         /* number of the program that leaves bits as `torn` says and succeeds; 0 for none */
     uint32_t fail;                         /* number of the call that fails, while power stays; 0 for never. It counts down */
     enum torn torn;
     int off;
@@ -108,6 +109,10 @@ static inline int nor_program(void *context, uint32_t at, const void *bytes, uin
             n->off = 1;
             NOR_CUT();
             return -1;
+        }
+        if (n->operations == n->worn) {
+            nor_tear_unit(n, at, from);
+            continue;
         }
         for (uint32_t i = 0; i < n->unit; i++) {
             n->bytes[at + i] &= from[i];

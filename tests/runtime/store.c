@@ -122,15 +122,16 @@ static void drop_nor(nor *n)
     free(n->used);
 }
 
-/* A geometry in which this state needs more than one page a snapshot and has a log. */
-static nor flash_for(const device *d, uint32_t unit, uint32_t pages_each)
+/* A geometry in which this state needs `pages_each` pages a snapshot, and has the least store or one with a log. */
+static nor flash_for(const device *d, uint32_t unit, uint32_t pages_each, int least)
 {
     uint32_t page = 64;
     while (page * pages_each < d->state_len + 96) {
         page += 64;
     }
     const mb_store sizes = {NULL, NULL, NULL, NULL, page, 0, unit};
-    return make_nor(page, 2u * mb_store_size(&d->m, &sizes) / page + 1u, unit);
+    const uint32_t pages = mb_store_size(&d->m, &sizes) / page;
+    return make_nor(page, least ? pages : 2u * pages + 1u, unit);
 }
 
 /// Cuts ///
@@ -202,10 +203,10 @@ static uint64_t cut_everywhere(device *d, device *again, nor *now, nor *trial, c
     return cuts;
 }
 
-static uint64_t exhaustive(const uint8_t *image, size_t image_len, uint32_t unit, unsigned saves, unsigned steps, uint32_t pages_each)
+static uint64_t exhaustive(const uint8_t *image, size_t image_len, uint32_t unit, unsigned saves, unsigned steps, uint32_t pages_each, int least)
 {
     device d = make_device(image, image_len), again = make_device(image, image_len);
-    nor now = flash_for(&d, unit, pages_each), trial = make_nor(now.page_size, now.pages, unit);
+    nor now = flash_for(&d, unit, pages_each, least), trial = make_nor(now.page_size, now.pages, unit);
     history h = {{memory(d.state_len), memory(d.state_len), memory(d.state_len)}, 0};
     const mb_store store = nor_store(&now);
     uint64_t cuts = 0;
@@ -234,7 +235,7 @@ static uint64_t exhaustive(const uint8_t *image, size_t image_len, uint32_t unit
 static void random_cuts(const uint8_t *image, size_t image_len, uint32_t unit, unsigned cuts)
 {
     device d = make_device(image, image_len);
-    nor n = flash_for(&d, unit, 2);
+    nor n = flash_for(&d, unit, 2, 0);
     history h = {{memory(d.state_len), memory(d.state_len), memory(d.state_len)}, 0};
     uint8_t *const wanted = memory(d.state_len);
     const mb_store store = nor_store(&n);
@@ -315,7 +316,7 @@ static void images_in_turn(const uint8_t *image, size_t image_len, const uint8_t
     seal(third, next_len);
     device a = make_device(image, image_len), b = make_device(next, next_len), c = make_device(third, next_len);
     device before = make_device(image, image_len), b_again = make_device(next, next_len), c_again = make_device(third, next_len);
-    nor now = flash_for(a.state_len > b.state_len ? &a : &b, unit, 2), trial = make_nor(now.page_size, now.pages, unit);
+    nor now = flash_for(a.state_len > b.state_len ? &a : &b, unit, 2, 0), trial = make_nor(now.page_size, now.pages, unit);
     const mb_store store = nor_store(&now);
     const uint32_t size = now.page_size * now.pages, least = mb_store_size(&a.m, &store) / 3u, most = 2u * least + now.page_size;
     const uint32_t third_of = now.pages / 3u * now.page_size, slot = third_of < most ? third_of : most;
@@ -354,7 +355,7 @@ static void damage_every_byte(const uint8_t *image, size_t image_len)
 {
     enum { SAVES = 12 };
     device d = make_device(image, image_len), again = make_device(image, image_len);
-    nor n = flash_for(&d, 4, 1);
+    nor n = flash_for(&d, 4, 1, 0);
     const uint32_t size = n.page_size * n.pages, slot = n.pages / 3u * n.page_size;
     const mb_store store = nor_store(&n);
     uint8_t *saved[SAVES], *owner = memory(size / 4); /* 1 + the save that programmed a unit; 0: none, or it was erased */
@@ -427,7 +428,7 @@ static int is_one_of(const device *d, uint8_t *const *states, unsigned count)
 static void failing_driver(const uint8_t *image, size_t image_len)
 {
     device d = make_device(image, image_len), again = make_device(image, image_len);
-    nor n = flash_for(&d, 8, 2), trial = make_nor(n.page_size, n.pages, 8);
+    nor n = flash_for(&d, 8, 2, 0), trial = make_nor(n.page_size, n.pages, 8);
     const mb_store store = nor_store(&n), tried = nor_store(&trial);
     uint8_t *saved[TRIES], *others[2] = {memory(d.state_len), memory(d.state_len)}; /* others: its own before, and the factory's */
     unsigned failures = 0;
@@ -479,12 +480,53 @@ static void failing_driver(const uint8_t *image, size_t image_len)
     drop_device(&again);
 }
 
+/* Each program of a unit leaves other bits once, and the driver does not know. What mb_save says is true: the new state is there, or it
+ * failed and the one before is. */
+static void worn_flash(const uint8_t *image, size_t image_len)
+{
+    device d = make_device(image, image_len), again = make_device(image, image_len);
+    nor n = flash_for(&d, 8, 2, 0), trial = make_nor(n.page_size, n.pages, 8);
+    const mb_store store = nor_store(&n), tried = nor_store(&trial);
+    uint8_t *const before = memory(d.state_len);
+    unsigned failures = 0;
+    unit_now = 8;
+    for (save_now = 0; save_now < TRIES; save_now++) {
+        memcpy(before, d.state, d.state_len);
+        learn(&d, 2);
+        uint64_t last = n.operations;
+        do {
+            copy_nor(&trial, &n);
+            trial.worn = ++last;
+            trial.torn = TORN_NOISE;
+            const mb_status status = mb_save(&d.m, &tried);
+            CHECK(status == MB_OK || status == MB_E_STORE);
+            start(&again);
+            const mb_status there = mb_restore(&again.m, &tried);
+            if (status == MB_OK) {
+                CHECK(there == MB_OK && memcmp(again.state, d.state, d.state_len) == 0);
+            } else {
+                failures++;
+                CHECK(save_now == 0 ? there != MB_OK : there == MB_OK && memcmp(again.state, before, d.state_len) == 0);
+                CHECK(mb_save(&d.m, &tried) == MB_OK);
+            }
+        } while (trial.operations >= last);
+        CHECK(mb_save(&d.m, &store) == MB_OK);
+    }
+    CHECK(failures != 0);
+    printf("unit  8: %u saves that found other bits than they programmed\n", failures);
+    free(before);
+    drop_nor(&n);
+    drop_nor(&trial);
+    drop_device(&d);
+    drop_device(&again);
+}
+
 /// Refusals ///
 
 static void sizes(const uint8_t *image, size_t image_len)
 {
     device d = make_device(image, image_len);
-    nor n = flash_for(&d, 8, 2);
+    nor n = flash_for(&d, 8, 2, 0);
     mb_store store = nor_store(&n);
     const uint32_t least = mb_store_size(&d.m, &store);
     mb_model closed = {0};
@@ -525,7 +567,7 @@ static void other_images(const uint8_t *image, size_t image_len)
     seal(changed, image_len);
     device a = make_device(image, image_len), b = make_device(changed, image_len);
     CHECK(mb_identity(&a.m) != mb_identity(&b.m));
-    nor n = flash_for(&a, 8, 2);
+    nor n = flash_for(&a, 8, 2, 0);
     mb_store store = nor_store(&n);
     CHECK(mb_restore(&a.m, &store) == MB_E_NO_SNAPSHOT);
     learn(&a, 3);
@@ -572,11 +614,34 @@ static void other_images(const uint8_t *image, size_t image_len)
     drop_device(&b);
 }
 
+/* Headers of no image, by whoever knows their checksum, name states that cannot be; saves pass over them. */
+static void impossible_sizes(const uint8_t *image, size_t image_len)
+{
+    static const uint32_t wrong[6] = {0, 3, 0x7FFFFFFCu, 0xFFFFFFFCu, 0xFFFFFFFFu, 0x80000000u};
+    device d = make_device(image, image_len);
+    for (unsigned i = 0; i < 7; i++) {
+        nor n = flash_for(&d, 8, 2, 0);
+        const mb_store store = nor_store(&n);
+        const uint32_t at = n.pages / 2u * n.page_size;
+        uint32_t header[4] = {7, i < 6 ? wrong[i] : n.page_size * n.pages - at, 9, 0x3153424Du};
+        for (unsigned word = 0; word < 3; word++) {
+            header[3] ^= header[word];
+            header[3] ^= header[3] >> 9 ^ header[3] >> 9 << 5;
+            header[3] ^= header[3] << 23 ^ header[3] << 23 >> 8;
+        }
+        memcpy(n.bytes + at, header, sizeof header);
+        CHECK(mb_restore(&d.m, &store) == MB_E_IDENTITY);
+        CHECK(mb_save(&d.m, &store) == MB_OK && mb_restore(&d.m, &store) == MB_OK);
+        drop_nor(&n);
+    }
+    drop_device(&d);
+}
+
 /* A store that was given more pages keeps what it holds. */
 static void growing(const uint8_t *image, size_t image_len)
 {
     device d = make_device(image, image_len), again = make_device(image, image_len);
-    nor n = flash_for(&d, 4, 1);
+    nor n = flash_for(&d, 4, 1, 0);
     mb_store store = nor_store(&n);
     uint8_t *const before = memory(d.state_len);
     const uint32_t least = mb_store_size(&d.m, &store) / store.page_size;
@@ -610,8 +675,10 @@ int main(int argc, char **argv)
         random_cuts(image, image_len, units[i], random);
     }
     for (unsigned i = 0; i < 3; i++) {
-        exhaustive(image, image_len, units[i], saves, 1, 2);
+        exhaustive(image, image_len, units[i], saves, 1, 2, 0);
     }
+    exhaustive(image, image_len, 8, saves < 5 ? 5 : saves, 20, 1, 1);
+    worn_flash(image, image_len);
     size_t other_len;
     uint8_t *const other = read_file(argv[argc > 4 ? 4 : 1], &other_len);
     other[50] ^= 1; /* margin below which a step is skipped: another identity, also without OTHER */
@@ -623,6 +690,7 @@ int main(int argc, char **argv)
     failing_driver(image, image_len);
     sizes(image, image_len);
     other_images(image, image_len);
+    impossible_sizes(image, image_len);
     growing(image, image_len);
     free(image);
     return 0;
