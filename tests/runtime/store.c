@@ -480,8 +480,8 @@ static void failing_driver(const uint8_t *image, size_t image_len)
     drop_device(&again);
 }
 
-/* Each program of a unit leaves other bits once, and the driver does not know. What mb_save says is true: the new state is there, or it
- * failed and the one before is. */
+/* Each program of a unit leaves other bits once, and the driver does not know. The state of a save with MB_OK comes back; after
+ * MB_E_STORE the one before does. */
 static void worn_flash(const uint8_t *image, size_t image_len)
 {
     device d = make_device(image, image_len), again = make_device(image, image_len);
