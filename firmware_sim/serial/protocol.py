@@ -20,7 +20,8 @@ WHY = {
     _UNKNOWN: "the device does not know this command: flash a newer program, metabit firmware",
     _LENGTH: "the device refused the length of a request, or a value outside its range",
     _ORDER: "the device got the image in another order than it was sent: push it again",
-    _LACKS: "its program has no memory for this: no store to save to, or no spare flash for an image of this size",
+    _LACKS: "its program has no memory for this: no store to save to, or too little RAM or spare flash for this image: flash a "
+    "program with this image inside, metabit firmware",
     _CHECKSUM: "the image on the device is not the one that was sent: push it again",
 }
 

@@ -1,10 +1,12 @@
-"""docs/serial.md: its commands run in order, those for the device against QEMU; its tables say what the code does."""
+"""docs/serial.md and docs/deploying.md: their commands run in order, those for the device against QEMU; tables and outputs are right."""
 
 from __future__ import annotations
 
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import command_line
@@ -16,40 +18,72 @@ from metabit.firmware_sim.serial import protocol
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "serial.md").read_text()
-LINES = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 ADDRESS = "tcp://127.0.0.1:1234"
+BLOCK = re.compile(r"```sh\n(.*?)```(?:\n```text\n(.*?)```)?", re.DOTALL)
+
+
+@contextmanager
+def walked(page: str, capsys: pytest.CaptureFixture[str]) -> Iterator[Qemu]:
+    """Run every command of a page in the current folder, on one machine; what the page prints below them is what they printed."""
+    if shutil.which("qemu-system-arm") is None:
+        pytest.skip("no qemu-system-arm (apt-get install qemu-system-arm)")
+    machine, told = None, ""
+    try:
+        for commands, shown in BLOCK.findall(page):
+            block = ""
+            for line in commands.splitlines():
+                words = shlex.split(line, comments=True)
+                if words[0] == "qemu-system-arm":
+                    assert line in told.replace("\n", " ")  # the command that metabit firmware has just printed
+                    machine = Qemu(Path("out/firmware/model-mps2-an386.elf"), load_target("mps2-an386"))
+                    continue
+                words = [machine.url if machine and word == ADDRESS else word for word in words]
+                assert command_line.run(*words[1:]) == 0, line
+                told = capsys.readouterr().out
+                block += told
+            for line in shown.splitlines():
+                assert bare(line) in bare(block), (line, block)
+        assert machine is not None
+        yield machine
+    finally:
+        if machine is not None:
+            machine.close()
+
+
+def bare(text: str) -> str:
+    """Words and whole numbers: without frames of tables, and without decimals and bytes of programs, which other machines may change."""
+    text = re.sub(r"\d+\.\d+|[\d,]+ B\b", "#", text.replace("…", ""))
+    return " ".join(re.sub(r"[^\w#%.,:/]", " ", text).split())
 
 
 def test_the_page_runs_from_the_first_command_to_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if shutil.which("qemu-system-arm") is None:
-        pytest.skip("no qemu-system-arm (apt-get install qemu-system-arm)")
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).integers(0, 256, (60, 12)).astype(np.uint8)
     y = (x[:, 0] > 127).astype(int)
     np.savez("my.npz", x=x, y=y)
-    machine, told = None, ""
-    try:
-        for line in LINES:
-            words = shlex.split(line, comments=True)
-            if words[0] == "qemu-system-arm":
-                assert line in told.replace("\n", " ")  # the command that metabit firmware has just printed
-                machine = Qemu(Path("out/firmware/model-mps2-an386.elf"), load_target("mps2-an386"))
-                continue
-            words = [machine.url if machine and word == ADDRESS else word for word in words]
-            assert command_line.run(*words[1:]) == 0, line
-            told = capsys.readouterr().out
-        assert machine is not None
+    with walked(PAGE, capsys) as machine:
         with SerialDevice(machine.url) as device:
             code = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
             assert code and device.refresh().steps == 20  # as in the image that was pushed
         exec(code[1].replace(ADDRESS, machine.url), {"x": x, "y": y})
         with SerialDevice(machine.url) as device:
             assert device.restart().steps == 80
-    finally:
-        if machine is not None:
-            machine.close()
+
+
+def test_a_device_goes_from_the_factory_to_an_update(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """docs/deploying.md; and a model that needs more memory than its program has is refused, and changes nothing."""
+    monkeypatch.chdir(tmp_path)
+    with walked((ROOT / "docs" / "deploying.md").read_text(), capsys) as machine:
+        assert command_line.run("export", "out/checkpoint.safetensors", "--spare-classes", 3, "-o", "large") == 0
+        capsys.readouterr()
+        assert command_line.run("device", machine.url, "push", "large/model.mbit") == 1
+        assert "too little RAM or spare flash for this image" in capsys.readouterr().err
+        with SerialDevice(machine.url) as device:
+            assert device.info.classes == 12 and device.restart().steps == 0
 
 
 def test_the_table_of_commands_is_that_of_the_code() -> None:
