@@ -11,7 +11,7 @@ MB_MINSIZE static unsigned ticket_layer(const mb_model *m, uint32_t *bytes)
 {
     const unsigned count = mb_layer_count(m);
     unsigned best = 0;
-    mb_layer l;
+    mb_layer l = {0}; /* gcc -O3 does not see that only a convolution's sizes are read, and warns */
     *bytes = mb_input_size(m);
     for (unsigned i = 0; i < count; i++) {
         mb_layer_at(m, i, &l);
