@@ -83,7 +83,13 @@ def test_the_head_knows_the_training_part_and_has_room(wine: Case) -> None:
     head = frozen.layers[1]
     assert isinstance(head, HeadLayer) and frozen.classes == head.classes == len(head.hidden) == 5
     assert head.counts.tolist() == [*np.bincount(wine.y[wine.part]), 0, 0]
-    assert vars(head.settings) == {"memory": 100, "covariance_memory": 64, "ridge": 500, "prior": False, "sweep_every": 1}
+    assert vars(head.settings) == {
+        "memory": 100,
+        "covariance_memory": 64,
+        "ridge": 500,
+        "prior": False,
+        "sweep_every": 1,
+    }
     oracle, x = Oracle(frozen), wine.trained.encoder.quantise(wine.x)
     assert oracle.scores(x[0])[3:].tolist() == [UNKNOWN, UNKNOWN]
     oracle.learn(x[0], 4)
