@@ -10,6 +10,8 @@
 #include "metabit.h"
 #include "metabit_merge.h"
 #include "metabit_snapshot.h"
+#include "metabit_store.h"
+#include "nor.h"
 #include "wide.h"
 
 enum { MAX_IMAGE = 1 << 17, MAX_ARENA = 1 << 23 };
@@ -73,7 +75,7 @@ static void *memory(size_t size, uint8_t fill)
     return p;
 }
 
-static unsigned long opened, refused, learned, damaged, merged[7];
+static unsigned long opened, refused, learned, damaged, merged[7], restored, lost;
 static uint8_t last[MAX_IMAGE]; /* the last image that opened */
 static size_t last_size;
 
@@ -120,6 +122,65 @@ static void update(mb_model *m, const uint8_t *before, size_t n, uint8_t *x, int
     merged[told.result]++;
     free(out);
     use(m, x, scores);
+}
+
+/* Continues the checksum of metabit_store.h over n bytes, a multiple of 4. */
+static uint32_t continue_sum(uint32_t sum, const uint8_t *p, size_t n)
+{
+    for (size_t at = 0; at < n; at += 4) {
+        sum ^= get(p + at, 4);
+        sum ^= sum >> 9 ^ sum >> 9 << 5;
+        sum ^= sum << 23 ^ sum << 23 >> 8;
+    }
+    return sum;
+}
+
+/* Saves twice, with steps between and perhaps a power cut, damages what flash holds, or breaks the first saved state and mends its
+ * checksums, and restores: whatever returns is a state that an image can hold. */
+static void keep(mb_model *m, size_t state_len, uint8_t *x, int32_t *scores)
+{
+    nor flash = {0};
+    flash.page_size = 512;
+    flash.unit = 1u << below(6);
+    flash.seed = generator;
+    mb_store store = nor_store(&flash);
+    const uint32_t size = mb_store_size(m, &store);
+    if (size == 0 || size > MAX_IMAGE) {
+        return;
+    }
+    store.pages = flash.pages = size / flash.page_size + below(3);
+    flash.bytes = memory((size_t)flash.page_size * flash.pages, (uint8_t)below(256));
+    flash.used = memory((size_t)flash.page_size * flash.pages / flash.unit, 0);
+    memset(flash.used, 4, (size_t)flash.page_size * flash.pages / flash.unit);
+    nor_power(&flash, below(4) == 0 ? 1 + below(400) : 0, (enum torn)below(TORN_KINDS));
+    mb_status status = mb_save(m, &store);
+    MUST(status == MB_OK || (status == MB_E_STORE && flash.off));
+    use(m, x, scores);
+    status = mb_save(m, &store);
+    MUST(status == MB_OK || (status == MB_E_STORE && flash.off));
+    nor_power(&flash, 0, TORN_NOT);
+    const uint32_t way = below(4);
+    for (uint32_t flips = way < 2 ? 1 + below(4) : 0; flips > 0; flips--) {
+        flash.bytes[below(flash.page_size * flash.pages)] ^= (uint8_t)(1u << below(8));
+    }
+    if (way == 3 && flash.unit <= 4) { /* snapshot of slot 0: header, state, seal without gaps */
+        break_state(flash.bytes + 16, (uint32_t)state_len);
+        uint32_t sum = continue_sum(0x3153424D, flash.bytes, 12);
+        memcpy(flash.bytes + 12, &sum, 4);
+        sum = continue_sum(sum, flash.bytes + 16, state_len);
+        if (16 + state_len + 8 <= flash.page_size * flash.pages) {
+            memcpy(flash.bytes + 16 + state_len, &sum, 4);
+        }
+    }
+    status = below(2) == 0 ? mb_restore(m, &store) : mb_restore_older(m, &store);
+    MUST(status == MB_OK || status == MB_E_STORE || status == MB_E_NO_SNAPSHOT || status == MB_E_IDENTITY || status == MB_E_STATE_CRC ||
+         status == MB_E_PADDING || status == MB_E_GENERATOR || status == MB_E_RULE);
+    restored += status == MB_OK;
+    lost += status == MB_E_PADDING || status == MB_E_GENERATOR || status == MB_E_RULE;
+    MUST(mb_verify(m) == MB_OK);
+    use(m, x, scores);
+    free(flash.used);
+    free(flash.bytes);
 }
 
 static void run(const uint8_t *image, size_t n)
@@ -173,6 +234,7 @@ static void run(const uint8_t *image, size_t n)
         update(&again, before, before_size, x, scores);
     }
     free(before);
+    keep(&again, state_len, x, scores);
 
     uint8_t *const sent = memory(state_len, 0); /* a state that anybody may have made: refused, or safe */
     memcpy(sent, state, state_len);
@@ -203,8 +265,9 @@ static void run(const uint8_t *image, size_t n)
 
 static void report(void)
 {
-    fprintf(stderr, "fuzz: %lu opened, %lu refused, %lu steps learned, %lu damaged states refused, %lu and %lu merged\n", opened, refused,
-            learned, damaged, merged[MB_MERGED_ALL], merged[MB_MERGED_CLASSES]);
+    fprintf(stderr, "fuzz: %lu opened, %lu refused, %lu steps learned, %lu damaged states refused, %lu and %lu merged, "
+            "%lu restored, %lu saved states that were none\n", opened, refused,
+            learned, damaged, merged[MB_MERGED_ALL], merged[MB_MERGED_CLASSES], restored, lost);
 }
 
 static void run_copy(const uint8_t *data, size_t n)
