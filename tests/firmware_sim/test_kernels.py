@@ -46,24 +46,18 @@ def frozen(name: str) -> Frozen:
     }[name]()
 
 
-MANY = {"rp2040", "nrf52840"}  # where the kernels differ; the other cores run the same C as the second
-OF_BYTES_AND_BITS, OF_GATES = (
-    ("dense", "ternary", "wide output", "conv", "uint8"),
-    ("gates", "cuts", "wide cuts", "head"),
-)
+NAMES = ("dense", "ternary", "wide output", "conv", "uint8", "gates", "cuts", "wide cuts", "head")
 HALVES: tuple[set[tuple[str, Compiler, str]], ...] = (
     {("rp2040", "zig", "-Os"), ("rp2040", "gcc", "-O2"), ("nrf52840", "zig", "-O2"), ("nrf52840", "gcc", "-Os")},
     {("rp2040", "zig", "-O2"), ("rp2040", "gcc", "-Os"), ("nrf52840", "zig", "-Os"), ("nrf52840", "gcc", "-O2")},
 )
-"""Builds for these two cores. A network of gates runs on one half, which has every core, compiler and level."""
+"""Builds for the two cores where the kernels differ; the other cores run the same C as the second. A network runs on one half of
+the builds, which has every core, compiler and level."""
 
 
 @pytest.mark.parametrize(
     ("name", "board", "compiler", "opt"),
-    [
-        *((name, *of) for of in BUILDS for name in OF_BYTES_AND_BITS if of[0] in MANY or name == "dense"),
-        *((name, *of) for of in BUILDS for at, name in enumerate(OF_GATES) if of in HALVES[at % 2]),
-    ],
+    [(name, *of) for of in BUILDS for at, name in enumerate(NAMES) if of in HALVES[at % 2] or name == "dense"],
 )
 def test_kernels_equal_the_host_at_every_density(name: str, board: str, compiler: Compiler, opt: str) -> None:
     if compiler == "gcc" and not GCC:
