@@ -1,6 +1,6 @@
 """Power cuts on an emulated chip: a firmware that resets itself in the middle of its saves, run by QEMU.
 
-PYTHONPATH=tests .venv/bin/python tests/runtime/test_cuts.py 10000    # each network and each size of a program; the suite makes 150 cuts of each
+PYTHONPATH=tests .venv/bin/python tests/runtime/test_cuts.py 10000    # cuts of each network; the suite makes 150
 """
 
 from __future__ import annotations
