@@ -13,7 +13,7 @@ from networks import fresh_network, gates_network, network, seal
 
 from metabit.export import Notes, read_image, write_image
 from metabit.export.files.image import with_state
-from metabit.export.files.image_layout import MINOR, checksum
+from metabit.export.files.image_layout import MINOR, MINOR_OF_WORDS, checksum
 from metabit.runtime import Model, ModelError
 
 NETWORKS = (network(1), gates_network(2, notes=Notes(("a", "b", "c"), ())), fresh_network(3))
@@ -32,7 +32,7 @@ def test_the_checksum_finds_what_the_page_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize("frozen", NETWORKS)
 def test_images_of_both_kinds_are_the_same_network(frozen: object) -> None:
     new, old = write_image(frozen), write_image(frozen, crc32=True)  # type: ignore[arg-type]
-    assert new[6] == MINOR > old[6] and len(new) == len(old)
+    assert new[6] == MINOR_OF_WORDS > old[6] and len(new) == len(old)
     different = {at for at in range(len(new)) if new[at] != old[at]}
     assert different <= {6, *range(12, 16), *range(24, 28), *range(36, 40)}
     assert zlib.crc32(old[:12] + bytes(4) + old[16 : 64 + 64 * old[40]]) == struct.unpack_from("<I", old, 12)[0]

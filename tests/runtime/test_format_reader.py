@@ -187,10 +187,10 @@ class Reader:
         gates, rows, several = byte[1] == 4, byte[48], byte[49] > 1
         values = 2 * inputs if gates else inputs
         assert byte[1] in (4, 5) and byte[2] == 8 and byte[9] == 1 and values % 2 == 0 and 2 <= values <= 128
-        assert not any(byte[3:4] + byte[8:9] + byte[10:20] + byte[32:40] + byte[52:])
+        assert not any(byte[3:4] + byte[8:9] + byte[10:20] + byte[32:40] + byte[53:]) and byte[52] <= 7
         f: dict[str, Any] = {
             "kind": "head", "input": byte[1], "prior": byte[46], "z_shift": byte[47], "rows": rows, "rows_per_class": byte[49],
-            "far": byte[50], "doubt_limit": byte[51],
+            "far": byte[50], "doubt_limit": byte[51], "sweep_every": 1 << byte[52],
         }  # fmt: skip
         f |= dict(zip(("memory", "covariance_memory", "ridge"), self.words(at + 40, 3, 2), strict=True))
         entries = values * (values + 2) // 2
@@ -294,7 +294,7 @@ def assert_same_gates(f: dict[str, Any], layer: Layer) -> None:
             4 if layer.takes == "levels" else 5,
         )
         assert (f["rows_per_class"], f["far"], f["doubt_limit"]) == tuple(vars(layer.rows).values())
-        assert [f[name] for name in ("memory", "covariance_memory", "ridge", "prior")] == [
+        assert [f[name] for name in ("memory", "covariance_memory", "ridge", "prior", "sweep_every")] == [
             *vars(layer.settings).values()
         ]
         arrays = (layer.hidden, layer.covariance, layer.means, layer.counts, layer.owners, layer.doubts)
