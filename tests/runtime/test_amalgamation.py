@@ -51,7 +51,7 @@ MACROS: tuple[tuple[str, ...], ...] = (
     ("MB_WITHOUT_LEVELS",),
     ("MB_WITHOUT_HEAD",),
 )
-FEW = ("gcc", "clang", "zig-m0plus", "arm-gcc-m0plus")
+FEW = ("gcc", "clang", "zig-m0plus")
 
 MATRIX = [(c, macros) for macros in MACROS for c in (FEW if macros else COMPILERS)]
 

@@ -204,7 +204,7 @@ def test_a_hostile_state_of_gates_is_refused_or_stays_in_its_bounds(name: str) -
 def test_mutated_images_under_sanitizers(tmp_path: Path) -> None:
     """libFuzzer where clang brings it, else gcc and the loop of fuzz.c itself. Both begin with the golden vectors."""
     host = include_dir().parent / "host"
-    seconds = int(os.environ.get("METABIT_FUZZ_SECONDS", "8"))
+    seconds = int(os.environ.get("METABIT_FUZZ_SECONDS", "6"))
     for name in GATED:
         (tmp_path / f"{name.replace(' ', '-')}.mbit").write_bytes(write_image(NETWORKS[name]))
     golden = sorted((Path(__file__).parents[1] / "vectors").glob("*.mbit"))
