@@ -72,7 +72,7 @@ class LocalLine:
         self._answer += self._back(answer) if self._back else answer
 
     def close(self) -> None:
-        pass
+        """There is nothing to close."""
 
     def cut(self) -> None:
         """Power fails."""

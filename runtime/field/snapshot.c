@@ -13,23 +13,10 @@ typedef uint32_t __attribute__((may_alias)) snapshot_word; /* a state holds half
 typedef uint32_t snapshot_word;
 #endif
 
-/* Continues the checksum of words that images have from 1.5 on. */
-static uint32_t sum_of(uint32_t sum, const snapshot_word *p, uint32_t n)
-{
-    for (; n != 0; n--) {
-        sum ^= *p++;
-        uint32_t part = sum >> 9;
-        sum ^= part ^ (part << 5);
-        part = sum << 23;
-        sum ^= part ^ (part >> 8);
-    }
-    return sum;
-}
-
 /* The checksum of a head but its last word, and the state. size: a multiple of 4. */
 static uint32_t snapshot_sum(const snapshot_word *head, const void *state, uint32_t size)
 {
-    return ~sum_of(sum_of(0xFFFFFFFFu, head, AT_SUM), state, size / 4u);
+    return ~mb_sum_words(mb_sum_words(0xFFFFFFFFu, head, AT_SUM), state, size / 4u);
 }
 
 mb_status mb_snapshot_head(const mb_model *m, uint32_t head[MB_SNAPSHOT_WORDS])

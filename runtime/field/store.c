@@ -52,7 +52,7 @@ MB_SMALL static void put(mb_walk *w, uint32_t word)
 {
     if (w->count++ < w->total) {
         w->chunk[w->fill++] = word;
-        w->sum = mb_walk_sum(w->sum, &word, 1);
+        w->sum = mb_sum_words(w->sum, &word, 1);
         if (w->fill == MB_CHUNK) {
             drain(w);
         }
@@ -154,10 +154,10 @@ MB_SMALL static int write_snapshot(mb_walk *w)
     w->chunk[0] = w->identity;
     w->chunk[1] = w->size;
     w->chunk[2] = w->top + 1u;
-    w->chunk[3] = mb_walk_sum(MB_HEADER_SEED, w->chunk, 3);
+    w->chunk[3] = mb_sum_words(MB_HEADER_SEED, w->chunk, 3);
     const uint32_t before = w->chunk[3];
     if (w->failed || !program(w, w->begin, MB_STORE_HEADER / 4) || !mb_walk_read(w, w->begin, MB_STORE_HEADER / 4) ||
-        w->chunk[3] != before || mb_walk_sum(MB_HEADER_SEED, w->chunk, 3) != before ||
+        w->chunk[3] != before || mb_sum_words(MB_HEADER_SEED, w->chunk, 3) != before ||
         !mb_walk_move(w, 1, w->begin + w->head, w->state, whole)) {
         return 0;
     }
@@ -165,7 +165,7 @@ MB_SMALL static int write_snapshot(mb_walk *w)
     if (whole != w->size && !program(w, w->begin + w->head + whole, (w->size - whole) / 4u)) {
         return 0;
     }
-    w->sum = mb_walk_sum(before, w->state, w->size / 4u);
+    w->sum = mb_sum_words(before, w->state, w->size / 4u);
     return seal(w, w->begin + w->head, w->size, before);
 }
 

@@ -49,9 +49,6 @@ static inline uint32_t mb_units(uint32_t n, uint32_t unit)
 /* Begins a call. Returns MB_OK; or MB_E_NULL, MB_E_DETACHED or MB_E_STORE_SIZE. */
 mb_status mb_walk_begin(mb_walk *w, const mb_model *m, const mb_store *store);
 
-/* FORMAT.md, "Checksums", without the inversion at its end. */
-uint32_t mb_walk_sum(uint32_t sum, const mb_state_word *p, uint32_t words);
-
 /* Continues a checksum over flash. bytes: a multiple of 4. Returns 1, or 0 if a read failed. */
 int mb_walk_sum_flash(mb_walk *w, uint32_t at, uint32_t bytes, uint32_t *sum);
 

@@ -57,18 +57,6 @@ MB_SMALL mb_status mb_walk_begin(mb_walk *w, const mb_model *m, const mb_store *
 
 /// Bytes ///
 
-MB_SMALL uint32_t mb_walk_sum(uint32_t sum, const mb_state_word *p, uint32_t words)
-{
-    for (; words != 0; words--) {
-        sum ^= *p++;
-        uint32_t part = sum >> 9;
-        sum ^= part ^ (part << 5);
-        part = sum << 23;
-        sum ^= part ^ (part >> 8);
-    }
-    return sum;
-}
-
 MB_SMALL int mb_walk_move(mb_walk *w, int programs, uint32_t at, void *bytes, uint32_t count)
 {
     const mb_store *const s = w->store;
@@ -98,7 +86,7 @@ MB_SMALL int mb_walk_sum_flash(mb_walk *w, uint32_t at, uint32_t bytes, uint32_t
         if (!mb_walk_read(w, at, words)) {
             return 0;
         }
-        *sum = mb_walk_sum(*sum, w->chunk, words);
+        *sum = mb_sum_words(*sum, w->chunk, words);
     }
     return 1;
 }
@@ -150,7 +138,7 @@ MB_SMALL int mb_walk_find(mb_walk *w, uint32_t limit, int any)
         w->serial = 0;
         for (uint32_t at = 0; at < w->flash; at += w->store->page_size) {
             const uint32_t *const header = w->chunk;
-            if (!mb_walk_read(w, at, MB_STORE_HEADER / 4) || header[3] != mb_walk_sum(MB_HEADER_SEED, header, 3)) {
+            if (!mb_walk_read(w, at, MB_STORE_HEADER / 4) || header[3] != mb_sum_words(MB_HEADER_SEED, header, 3)) {
                 continue;
             }
             const uint32_t room = w->flash - at;

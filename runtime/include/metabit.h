@@ -132,6 +132,9 @@ uint32_t mb_seal(const mb_model *m); /* the checksum of header and records, neve
  * identity can take one another's state. 0 if nothing is open. */
 uint32_t mb_identity(const mb_model *m);
 
+/* Continues the checksum of FORMAT.md ("Checksums") over n words, 4-byte aligned, without the inversion at its end. */
+uint32_t mb_sum_words(uint32_t sum, const void *words, uint32_t n);
+
 size_t mb_state_size(const mb_model *m);               /* bytes; 0 if nothing is open or m is NULL */
 size_t mb_arena_size(const mb_model *m, mb_mode mode); /* bytes, the same on every core; 0 if nothing is open or m is NULL */
 

@@ -1,7 +1,8 @@
 /* metabit over a serial line: a parser and answers for the protocol of docs/serial.md, which `metabit device` speaks.
  *
  * C99, freestanding: no heap, no globals, no floats. Give it every byte that arrives; it calls your function for every byte to send.
- * It needs metabit_store.h too; -DMB_WITHOUT_STORE leaves mb_save and mb_restore out, and save, restore are refused. A program:
+ * The library needs metabit_store.h too. With -DMB_WITHOUT_STORE it calls neither mb_save nor mb_restore, and refuses the requests
+ * save and restore. A program:
  *
  *   static uint32_t buffer[MB_SERIAL_BYTES(INPUT_BYTES, CLASSES) / 4];
  *   mb_serial serial = {.model = &m, .state = state, .state_size = sizeof state, .arena = arena, .arena_size = sizeof arena,

@@ -51,7 +51,12 @@ static PyObject *guard_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUS
             Py_CLEAR(self);
         } else {
             memcpy(self->data, data.buf, (size_t)data.len);
-            const mb_status status = mb_guard_open(&self->guard, &self->model->model, self->data, (size_t)data.len, wanted);
+            mb_status status;
+            Py_BEGIN_ALLOW_THREADS
+            take_turn(self->model); /* the guard keeps a copy of the state, as it is between two steps */
+            status = mb_guard_open(&self->guard, &self->model->model, self->data, (size_t)data.len, wanted);
+            PyThread_release_lock(self->model->step);
+            Py_END_ALLOW_THREADS
             if (status != MB_OK) {
                 fail(status);
                 Py_CLEAR(self);

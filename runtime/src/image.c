@@ -15,9 +15,9 @@ static uint32_t sum_bytes(uint32_t sum, const uint8_t *p, uint32_t n)
     return sum;
 }
 
-static uint32_t sum_words(uint32_t sum, const mb_word *p, uint32_t n)
+uint32_t mb_sum_words(uint32_t sum, const void *words, uint32_t n)
 {
-    for (; n != 0; n--) {
+    for (const mb_word *p = words; n != 0; n--) {
         sum ^= *p++;
         uint32_t part = sum >> 9;
         sum ^= part ^ (part << 5);
@@ -30,7 +30,7 @@ static uint32_t sum_words(uint32_t sum, const mb_word *p, uint32_t n)
 /* Continues a checksum of the image's kind over n bytes. pre: p is 4-byte aligned, and readable to the end of its last word. */
 static uint32_t sum_on(const uint8_t *image, uint32_t sum, const void *p, uint32_t n)
 {
-    return mb_u16_at(image + MB_AT_MINOR) < MB_MINOR_OF_WORDS ? sum_bytes(sum, p, n) : sum_words(sum, p, (n + 3u) >> 2);
+    return mb_u16_at(image + MB_AT_MINOR) < MB_MINOR_OF_WORDS ? sum_bytes(sum, p, n) : mb_sum_words(sum, p, (n + 3u) >> 2);
 }
 
 uint32_t mb_section_sum(const uint8_t *image, const uint8_t *section, uint32_t size)

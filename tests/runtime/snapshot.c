@@ -1,24 +1,9 @@
 /* Every status of mb_snapshot_head and mb_adopt, and that a refused state changes nothing.
  *
  *   snapshot NAME.mbit       an image in which some layer learns */
+#include "checks.h"
 #include "images.h"
 #include "metabit_snapshot.h"
-
-#define CHECK(condition)                                                        \
-    do {                                                                        \
-        if (!(condition)) {                                                     \
-            fprintf(stderr, "snapshot: line %d: %s\n", __LINE__, #condition);   \
-            exit(1);                                                            \
-        }                                                                       \
-    } while (0)
-
-static void *memory(size_t size)
-{
-    uint8_t *p = malloc(size);
-    CHECK(p != NULL);
-    memset(p, 0xA5, size);
-    return p;
-}
 
 int main(int argc, char **argv)
 {

@@ -3,26 +3,11 @@
  *   status NAME.mbit       an image in which some layer learns
  *
  * A call that refuses changes nothing: memories are compared before and after. */
+#include "checks.h"
 #include "images.h"
 #include "metabit.h"
 
 enum { LAST = MB_E_TICKET }; /* the lowest code */
-
-#define CHECK(condition)                                                        \
-    do {                                                                        \
-        if (!(condition)) {                                                     \
-            fprintf(stderr, "status: line %d: %s\n", __LINE__, #condition);     \
-            exit(1);                                                            \
-        }                                                                       \
-    } while (0)
-
-static void *memory(size_t size)
-{
-    uint8_t *p = malloc(size);
-    CHECK(p != NULL);
-    memset(p, 0xA5, size);
-    return p;
-}
 
 /// Sentences ///
 

@@ -3,7 +3,7 @@
  *   p 12 7 255      predicts the class of these numbers
  *   l 2 12 7 255    learns that they belong to class 2
  *
- * It takes the characters one at a time and stores no line. Include it in one file: image and memories are part of it. */
+ * The functions take one character at a time and store no line. Include this header in one file: it defines image and memories. */
 #ifndef METABIT_LINES_H
 #define METABIT_LINES_H
 
