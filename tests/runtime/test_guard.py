@@ -25,7 +25,7 @@ NETWORKS: dict[str, Frozen] = {
     "votes": voting(5, inputs=10, planes=2, units=30, classes=4),
 }
 STEPS = 160
-EAGER = GuardOptions(samples=8, allowed=1, spared=1, patience=12, apart=5, per_step=3, repeats=2, run=4)
+EAGER = GuardOptions(samples=8, allowed=1, spared=0, patience=12, apart=5, per_step=3, repeats=2, run=4)
 
 
 def given(frozen: Frozen, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,6 +87,17 @@ def test_every_way_is_taken() -> None:
             reasons.add(guard.report.reason)
         saves += guard.report.saves
     assert reasons == {"", "forgot", "labels"} and saves
+
+
+@pytest.mark.parametrize("spared", [0, 7])
+def test_a_state_is_kept_only_while_few_enough_guard_samples_are_wrong(spared: int) -> None:
+    frozen = NETWORKS["head"]
+    data = bytearray(data_of(frozen, replace(EAGER, allowed=7, spared=spared, patience=1000, repeats=0, run=0)))
+    data[HEAD.size] = (data[HEAD.size] + 1) % 3  # one sample has a wrong label
+    struct.pack_into("<I", data, 8, checksum(bytes(data[12:])))
+    guard = Guard(Model(write_image(frozen)), bytes(data), keep=True)
+    guard.learn_many(*given(frozen, 300, 8))
+    assert guard.report.ends == 0 and bool(guard.report.saves) == bool(spared)
 
 
 def test_tickets_are_as_good_as_inputs() -> None:
