@@ -13,6 +13,7 @@ has two signatures:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -22,10 +23,17 @@ from numpy.typing import NDArray
 from metabit.export.errors import ExportError, MissingExtra, require
 from metabit.export.files import tflite_gates
 from metabit.export.files.flatbuffer import Value
+from metabit.export.files.image import read_image
 from metabit.export.files.interchange import FACTS, KEPT, facts, named_tensors, rebuild
 from metabit.export.files.tflite_graph import Graph
-from metabit.export.files.tflite_schema import ANY, VALID, Model, Op, read_constants, type_number
+from metabit.export.files.tflite_schema import ANY, VALID, Model, Op, read_content, type_number
 from metabit.export.frozen import ConvLayer, Cuts, Frozen, Layer
+
+
+IMAGE = "metabit.image"
+"""Key of the `.mbit` image in the metadata of model.micro.tflite."""
+RUNTIMES = {"tflite-runtime": "tflite_runtime.interpreter", "ai-edge-litert": "ai_edge_litert.interpreter"}
+"""Packages of TFLite, the preferred one first, and their modules."""
 
 
 def write_tflite(frozen: Frozen) -> bytes:
@@ -50,46 +58,87 @@ def write_tflite(frozen: Frozen) -> bytes:
     if planes:
         state = model.subgraph("hidden_state")
         model.signature("hidden_state", state, [], [state.constant(*item) for item in planes.items()])
-    model.metadata(FACTS, facts(frozen))
+    model.metadata(FACTS, facts(frozen).encode())
     return model.serialize()
 
 
 def read_tflite(data: bytes) -> Frozen:
-    """The network inside a file that `write_tflite` wrote, hidden levels included; needs NumPy only.
+    """The network inside a file that `write_tflite` or `write_micro` wrote, hidden levels included; needs NumPy only.
 
     Raises ExportError if the file is damaged or not one of ours.
     """
-    pages, arrays = read_constants(data)
-    if FACTS not in pages:
-        raise ExportError(f"this TFLite file has no {FACTS!r} metadata: it was not written by metabit")
-    return rebuild(pages[FACTS], arrays)
+    content = read_content(data)
+    if IMAGE in content.pages:
+        return read_image(content.pages[IMAGE])
+    if FACTS not in content.pages:
+        told = f"{content.description[:80]!r}" if content.description else "none"
+        raise ExportError(
+            f"this is a TFLite file of another tool (its description: {told}), not written by metabit: give a file of metabit export"
+        )
+    return rebuild(content.pages[FACTS].decode(errors="replace"), content.arrays)
 
 
-def run_tflite(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
-    """Scores int32 (n, classes) by TFLite on one thread.
+def run_tflite(data: bytes, x: NDArray[Any], runtime: str | None = None) -> NDArray[np.int32]:
+    """Scores int32 (n, classes) by TFLite on one thread, of a file of `write_tflite` or `write_micro`.
 
     x: uint8 or int16 (n, F), or 0 and 1 (n, K) for a network that takes bits.
+    runtime: one of `RUNTIMES`; None takes the first that is installed.
 
-    Raises MissingExtra without a TFLite runtime, ExportError if x has another shape or dtype.
+    Raises MissingExtra without a TFLite runtime, ExportError if x has another shape or dtype, or if the file is not one that this
+    metabit writes: TFLite ends the process on some damaged files, so it gets none.
     """
-    interpreter = _runtime().Interpreter(model_content=data, num_threads=1)
+    made = _runtime(runtime).Interpreter
+    check_runnable(data)
+    interpreter = made(model_content=data, num_threads=1)
     infer = interpreter.get_signature_runner("infer")
     ((source, details),) = infer.get_input_details().items()
-    width = int(details["shape"][1])
-    taken = np.dtype(details["dtype"])
+    given = device_integers(x, source, details)
+    classes = int(infer.get_output_details()["scores"]["shape"][1])
+    if not len(given):  # some networks would divide by zero in TFLite, which ends the process
+        return np.empty((0, classes), np.int32)
+    # model.micro.tflite takes one sample at a time
+    parts = given[:, None] if details["shape_signature"][0] == 1 else given[None]
+    return np.concatenate([np.array(infer(**{source: part})["scores"], np.int32) for part in parts])
+
+
+def device_integers(x: NDArray[Any], source: str, details: Mapping[str, Any]) -> NDArray[Any]:
+    """Inputs as the input tensor of this name and these details takes them: features minus 128 where it is int8.
+
+    Raises ExportError if x has another shape or dtype.
+    """
+    width, stored = int(details["shape"][1]), np.dtype(details["dtype"])
+    taken = np.dtype(np.uint8) if stored == np.int8 else stored
     if x.dtype != taken or x.ndim != 2 or x.shape[1] != width:
         raise ExportError(f"{source} must be {taken} (n, {width}), not {x.dtype} {x.shape}")
-    if not len(x):  # some networks would divide by zero in TFLite, which ends the process
-        return np.empty((0, int(infer.get_output_details()["scores"]["shape"][1])), np.int32)
-    return np.asarray(infer(**{source: x})["scores"], np.int32)
+    if stored != np.int8:
+        return x
+    return x.view(np.int8) if source == "bits" else (x ^ 128).view(np.int8)
 
 
-def _runtime() -> Any:
-    """Google's runtime, under whichever of its two names is installed."""
-    for module in ("tflite_runtime.interpreter", "ai_edge_litert.interpreter"):
+def check_runnable(data: bytes) -> None:
+    """Raises ExportError unless the file is what this metabit writes of the network in it, byte for byte."""
+    frozen, micro = read_tflite(data), IMAGE in read_content(data).pages
+    if micro:
+        from metabit.export.files.micro_file import write_micro as write
+    else:
+        write = write_tflite
+    if write(frozen) != data:
+        raise ExportError(
+            "this TFLite file is damaged, or of another version of metabit: its operators are not those of its network; write it "
+            "again with metabit export"
+        )
+
+
+def _runtime(name: str | None = None) -> Any:
+    """Google's runtime, under whichever of its names is installed, or under this one."""
+    if name is not None:
+        if name not in RUNTIMES:
+            raise ExportError(f"unknown TFLite runtime {name!r}: choose from {', '.join(RUNTIMES)}")
+        return require(RUNTIMES[name], name)
+    for module in RUNTIMES.values():
         with suppress(MissingExtra):
             return require(module)
-    raise MissingExtra("tflite-runtime or ai-edge-litert")
+    raise MissingExtra(" or ".join(RUNTIMES))
 
 
 class _Layers(Graph):
