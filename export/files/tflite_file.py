@@ -32,6 +32,11 @@ def write_tflite(frozen: Frozen) -> bytes:
 
     Raises MissingExtra without flatbuffers, ExportError for a network that does not fit together.
     """
+    for i, layer in enumerate(frozen.layers):
+        if layer.kind in ("graded", "triples"):
+            raise ExportError(
+                f"layer {i} is {layer.kind}: TFLite holds units of signs and gates only, use --formats mbit,onnx"
+            )
     model, arrays = Model(), named_tensors(frozen)
     infer(model, Layers(model.subgraph("infer"), arrays), frozen)
     keep(model, frozen, {name: array for name, array in arrays.items() if name.partition(".")[2] in KEPT})
