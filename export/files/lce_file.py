@@ -6,23 +6,27 @@ the scores) are the stock operators of model.tflite. The file holds one input at
 * "infer", the first subgraph: as in model.tflite, with n = 1.
 * "hidden_state": arrays that inference does not read. Larq's interpreter has no signatures; TFLite's runtimes run this one.
 
-A layer's weights are `layer{i}.filter`, bit 1 for -1, from which the reader makes its sign plane; "hidden_state" has the planes below
-it, `layer{i}.low_planes` uint8 (k - 1, N, ceil(K / 8)), and the thresholds.
+A layer's weights are `layer{i}.filter`, bit 1 for -1, from which the reader makes its sign plane; "hidden_state" has the planes
+below it, `layer{i}.low_planes` uint8 (k - 1, N, ceil(K / 8)), and the thresholds.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metabit.export.bits import pack_rows, unpack_minus
 from metabit.export.errors import ExportError
-from metabit.export.files.interchange import Tensors, named_tensors
+from metabit.export.files.interchange import FACTS, KEPT, facts, rebuild
 from metabit.export.files.lce_layers import BinaryLayers
 from metabit.export.files.lce_runtime import lce_interpreter
-from metabit.export.files.tflite_file import infer, keep
-from metabit.export.files.tflite_schema import Model
+from metabit.export.files.tflite_file import infer
+from metabit.export.files.tflite_graph import SIGNS
+from metabit.export.files.tflite_schema import Model, read_constants
+from metabit.export.files.tflite_state import LOW, divided, joined
 from metabit.export.frozen import Frozen
 
 
@@ -31,11 +35,39 @@ def write_lce(frozen: Frozen) -> bytes:
 
     Raises MissingExtra without flatbuffers, ExportError for a network that does not fit together.
     """
-    model, arrays = Model(), named_tensors(frozen)
-    graph = BinaryLayers(model.subgraph("infer"), arrays)
-    infer(model, graph, frozen)
-    keep(model, frozen, {})
+    model, arrays = Model(), divided(frozen)
+    infer(model, BinaryLayers(model.subgraph("infer"), arrays), frozen)
+    state = model.subgraph("hidden_state")
+    kept = [name for name in arrays if name.partition(".")[2] in (*KEPT, LOW, "threshold")]
+    if kept:
+        model.signature("hidden_state", state, [], [state.constant(name, arrays[name]) for name in kept])
+    model.metadata(FACTS, facts(frozen))
     return model.serialize()
+
+
+def read_lce(data: bytes) -> Frozen:
+    """The network inside a file that `write_lce` wrote, hidden levels included; needs NumPy only.
+
+    Raises ExportError if the file is damaged or not one of ours.
+    """
+    pages, arrays = read_constants(data)
+    if FACTS not in pages:
+        raise ExportError(f"this file of Larq Compute Engine has no {FACTS!r} metadata: it was not written by metabit")
+    for name in [name for name in arrays if name.endswith(".filter")]:
+        layer, _, second = name.removesuffix(".filter").partition(".")
+        arrays[f"{layer}.{second or SIGNS}"] = _plane(pages[FACTS], layer, arrays[name])
+    return rebuild(pages[FACTS], joined(arrays))
+
+
+def _plane(page: str, layer: str, words: NDArray[Any]) -> NDArray[np.uint8]:
+    """The level plane uint8 (N, ceil(K / 8)) of a filter."""
+    try:
+        told = json.loads(page)["layers"][int(layer.removeprefix("layer"))]
+        channels = int(told["conv"]["channels"] if "conv" in told else told["inputs"])
+        positive = unpack_minus(words, channels)
+    except (LookupError, TypeError, ValueError, AttributeError) as broken:
+        raise ExportError(f"the file's description of {layer} is incomplete or damaged: {broken!r}") from None
+    return pack_rows(positive.reshape(len(positive), -1))
 
 
 def run_lce(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:

@@ -8,7 +8,7 @@ has two signatures:
   [n, classes], "label" int32 [n] (lowest index on a tie). It is stored for n = 1; a signature runner resizes it to the n of its
   input.
 * "hidden_state": () -> "layer{i}.hidden_planes" of each layer of 2 or more bits, and the arrays of a head or an encoder that
-  inference does not read. It is a subgraph without operators, which inference does not run; it is missing where it has no array.
+  inference does not read. Inference does not run this subgraph; it is missing where it has no array.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError, MissingExtra, require
-from metabit.export.files import tflite_gates
-from metabit.export.files.interchange import FACTS, KEPT, Tensors, facts, named_tensors, rebuild
+from metabit.export.files import tflite_gates, tflite_network, tflite_triples
+from metabit.export.files.interchange import FACTS, facts, rebuild
 from metabit.export.files.tflite_layers import Layers
 from metabit.export.files.tflite_schema import Model, read_constants
-from metabit.export.frozen import ConvLayer, DenseLayer, Frozen
+from metabit.export.files.tflite_state import add_state, divided, joined
+from metabit.export.frozen import Frozen
 
 
 def write_tflite(frozen: Frozen) -> bytes:
@@ -32,39 +33,23 @@ def write_tflite(frozen: Frozen) -> bytes:
 
     Raises MissingExtra without flatbuffers, ExportError for a network that does not fit together.
     """
-    for i, layer in enumerate(frozen.layers):
-        if layer.kind in ("graded", "triples"):
-            raise ExportError(
-                f"layer {i} is {layer.kind}: TFLite holds units of signs and gates only, use --formats mbit,onnx"
-            )
-    model, arrays = Model(), named_tensors(frozen)
+    model, arrays = Model(), divided(frozen)
     infer(model, Layers(model.subgraph("infer"), arrays), frozen)
-    keep(model, frozen, {name: array for name, array in arrays.items() if name.partition(".")[2] in KEPT})
+    add_state(model, arrays)
+    model.metadata(FACTS, facts(frozen))
     return model.serialize()
 
 
 def infer(model: Model, graph: Layers, frozen: Frozen) -> None:
     """Adds the operators and the signature of prediction."""
-    source, signal = graph.encode(frozen)
-    if frozen.layers[0].kind == "gates":
-        outputs = tflite_gates.network(graph, frozen, signal)
+    first = frozen.layers[0].kind
+    if first == "triples":
+        source, outputs = tflite_triples.network(graph, frozen)
     else:
-        for i, layer in enumerate(frozen.layers[:-1]):
-            if isinstance(layer, ConvLayer):
-                signal = graph.convolution(f"layer{i}", layer, signal)
-            else:
-                assert isinstance(layer, DenseLayer)
-                signal = graph.hidden_layer(f"layer{i}", layer, signal)
-        outputs = graph.output_layer(f"layer{len(frozen.layers) - 1}", frozen.layers[-1], signal)
+        source, signal = graph.encode(frozen)
+        network = tflite_gates.network if first == "gates" else tflite_network.network
+        outputs = network(graph, frozen, signal)
     model.signature("infer", graph.subgraph, [source], outputs)
-
-
-def keep(model: Model, frozen: Frozen, arrays: Tensors) -> None:
-    """Adds arrays that inference does not read, as a signature without operators, and the facts."""
-    if arrays:
-        state = model.subgraph("hidden_state")
-        model.signature("hidden_state", state, [], [state.constant(*item) for item in arrays.items()])
-    model.metadata(FACTS, facts(frozen))
 
 
 def read_tflite(data: bytes) -> Frozen:
@@ -75,7 +60,7 @@ def read_tflite(data: bytes) -> Frozen:
     pages, arrays = read_constants(data)
     if FACTS not in pages:
         raise ExportError(f"this TFLite file has no {FACTS!r} metadata: it was not written by metabit")
-    return rebuild(pages[FACTS], arrays)
+    return rebuild(pages[FACTS], joined(arrays))
 
 
 def run_tflite(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:

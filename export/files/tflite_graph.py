@@ -11,6 +11,9 @@ from metabit.export.files.interchange import Tensors
 from metabit.export.files.tflite_schema import ABSENT, ANY, Op, Subgraph, type_number
 from metabit.export.frozen import Layer
 
+SIGNS, SECOND = "sign_plane", "second_plane"
+"""The sign plane, and the level plane below it, which a graded layer reads."""
+
 
 class Graph:
     """A subgraph that is built, and the arrays of its network by their names."""
@@ -29,27 +32,39 @@ class Graph:
         numbers = {"plus": 1, "minus": -1}
         return [self.subgraph.constant(name, np.array([one], np.float32)) for name, one in numbers.items()]
 
-    def accumulate(self, name: str, layer: Layer, signal: int) -> int:
-        """int32 sums [n, N] of weight times signal."""
+    def accumulate(self, name: str, layer: Layer, signal: int, plane: str = SIGNS) -> int:
+        """int32 sums [n, N] of weight times signal. plane: whose bits are the weights."""
         apply, tensor, constant = self.subgraph.apply, self.subgraph.tensor, self.subgraph.constant
-        units, octets = self.arrays[f"{name}.sign_plane"].shape
-        weights = self.weights(name)
+        units, octets = self.arrays[f"{name}.{plane}"].shape
+        weights = self.weights(name, plane)
+        name = name if plane == SIGNS else f"{name}.{plane}"
         padding = 8 * octets - layer.inputs
         if padding:  # rows end in whole bytes: the padding, looked up as -1, is multiplied by zeros
             end = constant(f"{name}.padding", np.array([[0, 0], [0, padding]], np.int32))
             signal = apply(Op.PAD, [signal, end], tensor(f"{name}.padded", [ANY, 8 * octets], np.float32))
-        sums = tensor(f"{name}.sums", [ANY, units], np.float32)
-        apply(Op.FULLY_CONNECTED, [signal, weights, ABSENT], sums)
+        return self.products(name, signal, weights, units)
+
+    def products(self, name: str, signal: int, weights: int, units: int) -> int:
+        """int32 [n, N], sums of products of float32 [n, K] and [N, K]."""
+        sums = self.subgraph.tensor(f"{name}.sums", [ANY, units], np.float32)
+        self.subgraph.apply(Op.FULLY_CONNECTED, [signal, weights, ABSENT], sums)
         return self.cast(sums, f"{name}.integer_sums", [ANY, units], np.float32, np.int32)
 
-    def weights(self, name: str) -> int:
+    def weights(self, name: str, plane: str = SIGNS) -> int:
         """float32 [N, 8 * ceil(K / 8)] of +1 / -1."""
-        units, octets = self.arrays[f"{name}.sign_plane"].shape
-        packed = self.constant(f"{name}.sign_plane")
+        units, octets = self.arrays[f"{name}.{plane}"].shape
+        packed = self.constant(f"{name}.{plane}")
+        name = name if plane == SIGNS else f"{name}.{plane}"
         index = self.cast(packed, f"{name}.index", [units, octets], np.uint8, np.int32)
         looked_up = self.subgraph.tensor(f"{name}.octets", [units, octets, 8], np.float32)
         self.subgraph.apply(Op.GATHER, [self.signs_of_byte, index], looked_up)
         return self.reshape(looked_up, f"{name}.weights", [units, 8 * octets], np.float32)
+
+    def label(self, scores: int) -> int:
+        """int32 [n], the first index of the largest score."""
+        axis = self.subgraph.constant("class_axis", np.array(1, np.int32))
+        label = self.subgraph.tensor("label", [ANY], np.int32)
+        return self.subgraph.apply(Op.ARG_MAX, [scores, axis], label, {0: type_number(np.int32)})
 
     def plus_one(self, x: int, name: str, shape: list[int]) -> int:
         """int32 x + 1."""

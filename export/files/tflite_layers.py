@@ -6,8 +6,8 @@ import numpy as np
 
 from metabit.export.files.flatbuffer import Value
 from metabit.export.files.tflite_graph import Graph
-from metabit.export.files.tflite_schema import ANY, VALID, Op, type_number
-from metabit.export.frozen import ConvLayer, Cuts, DenseLayer, Frozen, Layer
+from metabit.export.files.tflite_schema import ANY, VALID, Op
+from metabit.export.frozen import ConvLayer, Cuts, DenseLayer, Frozen, GradedLayer, Layer
 
 
 class Layers(Graph):
@@ -51,6 +51,19 @@ class Layers(Graph):
     def take_bytes(self, source: int, layer: Layer) -> int:
         """The signal of uint8 [n, width], which this layer takes."""
         return self.cast(source, "encode.signal", [ANY, layer.values], np.uint8, np.float32)
+
+    def planes_on(self, name: str, layer: GradedLayer, signal: int, signs: bool) -> int:
+        """The number of planes that are on for each input, as a signal; signs: the signal is of signs."""
+        apply, tensor, constant = self.subgraph.apply, self.subgraph.tensor, self.subgraph.constant
+        if signs:
+            for op, number, said in ((Op.ADD, 1, "twice"), (Op.MUL, 0.5, "on")):
+                value = constant(f"{name}.{said}_by", np.array([number], np.float32))
+                signal = apply(op, [signal, value], tensor(f"{name}.{said}", [ANY, layer.values], np.float32))
+        if layer.planes == 1:
+            return signal
+        rows = self.reshape(signal, f"{name}.planes", [ANY, layer.planes, layer.inputs], np.float32)
+        axis = constant(f"{name}.plane_axis", np.array([1], np.int32))
+        return apply(Op.SUM, [rows, axis], tensor(f"{name}.planes_on", [ANY, layer.inputs], np.float32))
 
     def hidden_layer(self, name: str, layer: DenseLayer, signal: int) -> int:
         """sums >= threshold, as signs."""
@@ -100,7 +113,4 @@ class Layers(Graph):
         self.subgraph.apply(Op.MUL, [sums, self.constant(f"{name}.mul")], scaled)
         scores = self.subgraph.tensor("scores", shape, np.int32)
         self.subgraph.apply(Op.ADD, [scaled, self.constant(f"{name}.add")], scores)
-        axis = self.subgraph.constant("class_axis", np.array(1, np.int32))
-        label = self.subgraph.tensor("label", [ANY], np.int32)
-        self.subgraph.apply(Op.ARG_MAX, [scores, axis], label, {0: type_number(np.int32)})
-        return scores, label
+        return scores, self.label(scores)

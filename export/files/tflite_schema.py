@@ -25,6 +25,8 @@ ABSENT = -1
 """An optional input that is not given."""
 VALID = np.int8(1)
 """No padding, in the enum Padding."""
+KEEP_AXES: Table = {0: np.int8(1)}
+"""Options of SUM, by which summed axes stay, of size 1."""
 CUSTOM = 32
 """Code of every operator that is known by a name of its own."""
 
@@ -48,6 +50,7 @@ class Op(Enum):
     PAD = 34, 22
     GATHER = 36, 23
     TRANSPOSE = 39, 26
+    SUB = 41, 28
     CAST = 53, 37
     MAXIMUM = 55, 39
     ARG_MAX = 56, 40
@@ -68,18 +71,22 @@ class Model:
 
     def __init__(self) -> None:
         self._buffers: list[Table] = [{}]  # buffer 0 is empty by convention: "this tensor is computed"
+        self._contents: dict[bytes, int] = {}
         self._ops: list[Op | str] = []
         self._subgraphs: list[Subgraph] = []
         self._signatures: list[Table] = []
         self._metadata: list[Table] = []
 
     def subgraph(self, name: str) -> Subgraph:
-        self._subgraphs.append(Subgraph(self, name))
-        return self._subgraphs[-1]
+        """A graph that is part of the file once it has a signature."""
+        return Subgraph(self, name)
 
     def buffer(self, data: bytes) -> int:
-        self._buffers.append({0: data})
-        return len(self._buffers) - 1
+        """The index of a buffer with these bytes; equal constants share one."""
+        if data not in self._contents:
+            self._buffers.append({0: data})
+            self._contents[data] = len(self._buffers) - 1
+        return self._contents[data]
 
     def metadata(self, name: str, text: str) -> None:
         self._metadata.append({0: name, 1: np.uint32(self.buffer(text.encode()))})
@@ -87,7 +94,8 @@ class Model:
     def signature(self, name: str, graph: Subgraph, inputs: Sequence[int], outputs: Sequence[int]) -> None:
         """Makes a subgraph callable by name, with its tensors by their names. The first signature is the default graph."""
         graph.inputs, graph.outputs = list(inputs), list(outputs)
-        index = np.uint32(self._subgraphs.index(graph))
+        self._subgraphs.append(graph)
+        index = np.uint32(len(self._subgraphs) - 1)
         self._signatures.append({0: graph.tensor_map(inputs), 1: graph.tensor_map(outputs), 2: name, 4: index})
 
     def op_index(self, op: Op | str) -> int:
