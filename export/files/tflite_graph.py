@@ -67,9 +67,9 @@ class Graph:
         return self.subgraph.apply(Op.ARG_MAX, [scores, axis], label, {0: type_number(np.int32)})
 
     def plus_one(self, x: int, name: str, shape: list[int]) -> int:
-        """int32 x + 1."""
-        one = self.subgraph.constant(f"{name}.one", np.array([1], np.int32))
-        return self.subgraph.apply(Op.ADD, [x, one], self.subgraph.tensor(name, shape, np.int32))
+        """float32 x + 1."""
+        one = self.subgraph.constant(f"{name}.one", np.array([1], np.float32))
+        return self.subgraph.apply(Op.ADD, [x, one], self.subgraph.tensor(name, shape, np.float32))
 
     def constant(self, name: str) -> int:
         return self.subgraph.constant(name, self.arrays[name])

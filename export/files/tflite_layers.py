@@ -23,24 +23,26 @@ class Layers(Graph):
             return source, self.take_bits(self.cast(source, "encode.on", [ANY, width], np.uint8, np.bool_), first)
         planes, features, taken = encode.planes, encode.features, np.dtype(frozen.integers).type
         source = self.subgraph.tensor("features", [ANY, features], taken)
-        wide = self.cast(source, "encode.features", [ANY, features], taken, np.int32)
-        column = self.reshape(wide, "encode.column", [ANY, 1, features], np.int32)
-        if isinstance(encode, Cuts):
+        wide = self.cast(source, "encode.features", [ANY, features], taken, np.float32)
+        if isinstance(encode, Cuts):  # integers of 16 bits are exact in float32
             shape = list(encode.cuts.shape)
-            cuts = self.cast(self.constant("encode.cuts"), "encode.highest_off", shape, taken, np.int32)
+            cuts = self.cast(self.constant("encode.cuts"), "encode.highest_off", shape, taken, np.float32)
             limits = self.plus_one(cuts, "encode.limits", shape)
         else:
             packed = self.constant("encode.thresholds")
-            limits = self.cast(packed, "encode.limits", [planes, features], np.uint8, np.int32)
-        on = self.subgraph.tensor("encode.reached", [ANY, planes, features], np.bool_)
-        self.subgraph.apply(Op.GREATER_EQUAL, [column, limits], on)
-        if encode.channels:
-            shape = [ANY, planes, features // encode.channels, encode.channels]
-            on = self.reshape(on, "encode.pixels", shape, np.bool_)
-            order = self.subgraph.constant("encode.order", np.array([0, 2, 1, 3], np.int32))
-            pixels = self.subgraph.tensor("encode.pixels_first", [shape[i] for i in (0, 2, 1, 3)], np.bool_)
-            on = self.subgraph.apply(Op.TRANSPOSE, [on, order], pixels)
-        return source, self.take_bits(self.reshape(on, "encode.on", [ANY, width], np.bool_), first)
+            limits = self.cast(packed, "encode.limits", [planes, features], np.uint8, np.float32)
+        column, shape = [ANY, 1, features], [ANY, planes, features]
+        if encode.channels:  # the bits of a pixel are (plane, channel)
+            pixels = features // encode.channels
+            column, shape = [ANY, pixels, 1, encode.channels], [ANY, pixels, planes, encode.channels]
+            by_plane = self.reshape(limits, "encode.limits_by_plane", [planes, pixels, encode.channels], np.float32)
+            order = self.subgraph.constant("encode.order", np.array([1, 0, 2], np.int32))
+            by_pixel = self.subgraph.tensor("encode.limits_by_pixel", shape[1:], np.float32)
+            limits = self.subgraph.apply(Op.TRANSPOSE, [by_plane, order], by_pixel)
+        values = self.reshape(wide, "encode.column", column, np.float32)
+        reached = self.subgraph.tensor("encode.reached", shape, np.bool_)
+        self.subgraph.apply(Op.GREATER_EQUAL, [values, limits], reached)
+        return source, self.take_bits(self.reshape(reached, "encode.on", [ANY, width], np.bool_), first)
 
     def take_bits(self, on: int, layer: Layer) -> int:
         """The signal of bool [n, width], which this layer takes."""
