@@ -81,6 +81,7 @@ _RENAMED = {
 _GONE = {
     "Graded": "a graded layer is one GradedLayer, with low, high and planes",
     "HEAD": "heads on the features of a trained network were removed: use VoteOptions with fresh_votes, on the data itself",
+    "interchangeable": "ONNX and TFLite hold every network",
     "fresh_head": "heads on the features of a trained network were removed: use fresh, on the data itself",
 }
 

@@ -7,14 +7,15 @@ name                        dtype   shape                       present
 ==========================  ======  ==========================  =====================================
 encode.thresholds           uint8   (P, F)                      with a thermometer code
 layer{i}.sign_plane         uint8   (N, ceil(K / 8))            always; the weights of inference
-layer{i}.hidden_planes      uint8   (k, N, ceil(K / 8))         k >= 2; plane k-1 equals the sign plane
+layer{i}.hidden_planes      uint8   (k - 1, N, ceil(K / 8))     k >= 2; the level planes below the sign plane
 layer{i}.threshold          int32   (N,)                        hidden layers
 layer{i}.mul, layer{i}.add  int32   (N,)                        output layer
 layer{i}.kept_bits          uint8   (batch, ceil(P * K / 8))    graded layer that keeps samples
 layer{i}.kept_votes         int8    (batch, N)                  graded layer that keeps samples
 ==========================  ======  ==========================  =====================================
 
-K of a convolution is one kernel window, (row, column, channel). The arrays of networks of gates and of units from nothing are in
+K of a convolution is one kernel window, (row, column, channel). Level planes start with the least significant one; files from
+before 2026-12 repeat the sign plane as their last. The arrays of networks of gates and of units from nothing are in
 `metabit.export.files.interchange_gates`.
 """
 
@@ -37,7 +38,7 @@ from metabit.export.validate import check_layers, need
 
 FORMAT = 1
 KEPT = ("hidden_planes", "covariance", "means", "doubts", "scale", "kept_bits", "kept_votes")
-"""Arrays that inference does not read."""
+"""Arrays that learning needs. Inference reads none but the level planes of a graded layer."""
 FACTS = "metabit"
 """Key of the JSON text in a file's metadata."""
 
@@ -64,7 +65,7 @@ def named_tensors(frozen: f.Frozen) -> dict[str, NDArray[Any]]:
         planes = hidden_planes(layer.hidden, layer.bits)
         named[f"layer{i}.sign_plane"] = planes[-1]
         if layer.bits > 1:
-            named[f"layer{i}.hidden_planes"] = planes
+            named[f"layer{i}.hidden_planes"] = planes[:-1]
         if isinstance(layer, f.OutputLayer):
             named[f"layer{i}.mul"] = layer.mul
             named[f"layer{i}.add"] = layer.add
@@ -172,10 +173,7 @@ def _layer(name: str, told: dict[str, Any], named: Tensors) -> f.Layer:
     kind, bits, inputs, rule = told["kind"], int(told["bits"]), int(told["inputs"]), told["rule"]
     signs = _array(named, f"{name}.sign_plane", np.uint8, (-1, -1))
     units, octets = signs.shape
-    planes = _array(named, f"{name}.hidden_planes", np.uint8, (bits, units, octets)) if bits > 1 else signs[None]
-    if not np.array_equal(planes[-1], signs):
-        raise ExportError(f"{name}: the level planes and the sign plane of this file disagree")
-    hidden = levels_from_planes(planes, inputs)
+    hidden = levels_from_planes(np.concatenate([_planes(name, bits, signs, named), signs[None]]), inputs)
     takes: Any = "bytes" if told.get("uint8", False) else "bits" if told["on_off"] else "signs"
     takes = "grades" if told.get("grades", False) else takes
     rule = rule and f.Rule(_table(rule["strengthen"], bits), _table(rule["weaken"], bits), int(rule["dose"]))
@@ -194,6 +192,18 @@ def _layer(name: str, told: dict[str, Any], named: Tensors) -> f.Layer:
     if kind == "output":
         return f.OutputLayer(hidden, bits, takes, integers("mul"), integers("add"), rule)
     raise ExportError(f"{name} is of kind {kind!r}, which this metabit does not know: a newer one wrote it")
+
+
+def _planes(name: str, bits: int, signs: NDArray[np.uint8], named: Tensors) -> NDArray[np.uint8]:
+    """The level planes below the sign plane, (k - 1, N, ceil(K / 8))."""
+    if bits == 1:
+        return np.zeros((0, *signs.shape), np.uint8)
+    planes = named[f"{name}.hidden_planes"]
+    if len(planes) == bits and planes.ndim == 3:  # of an older file: the sign plane again
+        if not np.array_equal(planes[-1], signs):
+            raise ExportError(f"{name}: the level planes and the sign plane of this file disagree")
+        return _array(named, f"{name}.hidden_planes", np.uint8, (bits, *signs.shape))[:-1]
+    return _array(named, f"{name}.hidden_planes", np.uint8, (bits - 1, *signs.shape))
 
 
 def _array(named: Tensors, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:

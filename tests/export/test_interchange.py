@@ -74,3 +74,12 @@ def test_arrays_outside_their_range_are_refused() -> None:
         arrays[array] = np.full_like(arrays[array], change)
         with pytest.raises(ExportError, match=sentence):
             rebuild(facts(NETWORKS[name]), arrays)
+
+
+def test_a_file_that_repeats_the_sign_plane_is_read() -> None:
+    for name in ("ternary", "graded"):
+        arrays, frozen = named_tensors(NETWORKS[name]), NETWORKS[name]
+        planes = arrays["layer0.hidden_planes"]
+        assert len(planes) == frozen.layers[0].bits - 1
+        arrays["layer0.hidden_planes"] = np.concatenate([planes, arrays["layer0.sign_plane"][None]])
+        assert_same(rebuild(facts(frozen), arrays), frozen)
