@@ -6,8 +6,8 @@ the scores) are the stock operators of model.tflite. The file holds one input at
 * "infer", the first subgraph: as in model.tflite, with n = 1.
 * "hidden_state": arrays that inference does not read. Larq's interpreter has no signatures; TFLite's runtimes run this one.
 
-A layer's weights are `layer{i}.filter`, bit 1 for -1, from which the reader makes its sign plane; "hidden_state" has the planes
-below it, `layer{i}.low_planes` uint8 (k - 1, N, ceil(K / 8)), and the thresholds.
+A layer's weights are `layer{i}.filter`, bit 1 for -1, from which the reader makes its sign plane; "hidden_state" has the
+level planes below it, and the thresholds.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ from numpy.typing import NDArray
 
 from metabit.export.bits import pack_rows, unpack_minus
 from metabit.export.errors import ExportError
-from metabit.export.files.interchange import FACTS, KEPT, facts, rebuild
+from metabit.export.files.interchange import FACTS, KEPT, Tensors, named_tensors, rebuild
 from metabit.export.files.lce_layers import BinaryLayers
 from metabit.export.files.lce_runtime import lce_interpreter
-from metabit.export.files.tflite_file import infer
-from metabit.export.files.tflite_graph import SIGNS
+from metabit.export.files.tflite_file import infer, keep
 from metabit.export.files.tflite_schema import Model, read_constants
-from metabit.export.files.tflite_state import LOW, divided, joined
 from metabit.export.frozen import Frozen
 
 
@@ -35,13 +33,9 @@ def write_lce(frozen: Frozen) -> bytes:
 
     Raises MissingExtra without flatbuffers, ExportError for a network that does not fit together.
     """
-    model, arrays = Model(), divided(frozen)
+    model, arrays = Model(), named_tensors(frozen)
     infer(model, BinaryLayers(model.subgraph("infer"), arrays), frozen)
-    state = model.subgraph("hidden_state")
-    kept = [name for name in arrays if name.partition(".")[2] in (*KEPT, LOW, "threshold")]
-    if kept:
-        model.signature("hidden_state", state, [], [state.constant(name, arrays[name]) for name in kept])
-    model.metadata(FACTS, facts(frozen))
+    keep(model, frozen, arrays, (*KEPT, "threshold"))
     return model.serialize()
 
 
@@ -53,21 +47,21 @@ def read_lce(data: bytes) -> Frozen:
     pages, arrays = read_constants(data)
     if FACTS not in pages:
         raise ExportError(f"this file of Larq Compute Engine has no {FACTS!r} metadata: it was not written by metabit")
-    for name in [name for name in arrays if name.endswith(".filter")]:
-        layer, _, second = name.removesuffix(".filter").partition(".")
-        arrays[f"{layer}.{second or SIGNS}"] = _plane(pages[FACTS], layer, arrays[name])
-    return rebuild(pages[FACTS], joined(arrays))
+    return rebuild(pages[FACTS], arrays | _sign_planes(pages[FACTS], arrays))
 
 
-def _plane(page: str, layer: str, words: NDArray[Any]) -> NDArray[np.uint8]:
-    """The level plane uint8 (N, ceil(K / 8)) of a filter."""
+def _sign_planes(page: str, arrays: Tensors) -> dict[str, NDArray[np.uint8]]:
+    """The sign planes uint8 (N, ceil(K / 8)) of all filters."""
+    found = {}
     try:
-        told = json.loads(page)["layers"][int(layer.removeprefix("layer"))]
-        channels = int(told["conv"]["channels"] if "conv" in told else told["inputs"])
-        positive = unpack_minus(words, channels)
-    except (LookupError, TypeError, ValueError, AttributeError) as broken:
-        raise ExportError(f"the file's description of {layer} is incomplete or damaged: {broken!r}") from None
-    return pack_rows(positive.reshape(len(positive), -1))
+        for i, told in enumerate(json.loads(page)["layers"]):
+            if f"layer{i}.filter" in arrays:
+                channels = int(told["conv"]["channels"] if "conv" in told else told["inputs"])
+                positive = unpack_minus(arrays[f"layer{i}.filter"], channels)
+                found[f"layer{i}.sign_plane"] = pack_rows(positive.reshape(len(positive), -1))
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as broken:
+        raise ExportError(f"the file's description of the network is incomplete or damaged: {broken!r}") from broken
+    return found
 
 
 def run_lce(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from metabit.export.bits import pack_minus, unpack_rows
 from metabit.export.files.interchange import Tensors
-from metabit.export.files.tflite_graph import SIGNS
 from metabit.export.files.tflite_layers import Layers
 from metabit.export.files.tflite_schema import ABSENT, ANY, KEEP_AXES, Op, Subgraph
 from metabit.export.frozen import ConvGeometry, ConvLayer, DenseLayer, GradedLayer, Layer
@@ -110,24 +109,26 @@ class BinaryLayers(Layers):
     def planes_on(self, name: str, layer: GradedLayer, signal: int, signs: bool) -> int:
         return self.arrange(signal, name, _taken(layer))
 
-    def accumulate(self, name: str, layer: Layer, signal: int, plane: str = SIGNS) -> int:
+    def accumulate(self, name: str, layer: Layer, signal: int, second: bool = False) -> int:
         if layer.takes == "grades":
-            words = self.filter(name, layer, layer.hidden >= 0)
-            shape = [layer.units, layer.inputs]
-            unpacked = self.subgraph.tensor(f"{name}.unpacked", [layer.units, *filter_sides(layer)], np.float32)
-            self.subgraph.custom("LceDequantize", [words], unpacked)
-            weights = self.reshape(unpacked, f"{name}.weights", shape, np.float32)
-            return self.products(name, signal, weights, layer.units)
-        sums = self.sums(name, layer, self.arrange(signal, name, _taken(layer)), plane)
-        name = name if plane == SIGNS else f"{name}.{plane}"
+            return self.products(name, signal, self.unpacked(name, layer), layer.units)
+        sums = self.sums(name, layer, self.arrange(signal, name, _taken(layer)), second)
+        name = f"{name}.second" if second else name
         return self.reshape(sums, f"{name}.row_of_sums", [ANY, layer.units], np.int32)
 
-    def sums(self, name: str, layer: Layer, signal: int, plane: str = SIGNS) -> int:
-        """int32 [1, H', W', N], sums of weight times input; plane: whose bits are the weights."""
+    def unpacked(self, name: str, layer: Layer) -> int:
+        """Weights float32 [N, K]."""
+        floats = self.subgraph.tensor(f"{name}.unpacked", [layer.units, *filter_sides(layer)], np.float32)
+        self.subgraph.custom("LceDequantize", [self.filter(name, layer, layer.hidden >= 0)], floats)
+        return self.reshape(floats, f"{name}.weights", [layer.units, layer.inputs], np.float32)
+
+    def sums(self, name: str, layer: Layer, signal: int, second: bool = False) -> int:
+        """int32 [1, H', W', N], sums of weight times input."""
         apply, tensor, constant = self.subgraph.apply, self.subgraph.tensor, self.subgraph.constant
         planes, shape = self.sizes[signal][0], [*_places(layer), layer.units]
-        positive = unpack_rows(self.arrays[f"{name}.{plane}"], layer.inputs)
-        name = name if plane == SIGNS else f"{name}.{plane}"
+        positive = layer.hidden >= 0
+        if second:
+            name, positive = f"{name}.second", unpack_rows(self.arrays[f"{name}.hidden_planes"][-1], layer.inputs)
         half = 1 if layer.takes == "signs" else 0.5
         add = np.zeros(layer.units) if layer.takes == "signs" else positive.sum(1) - layer.inputs / 2
         scale = [np.full(layer.units, half), add]

@@ -8,11 +8,12 @@ has two signatures:
   [n, classes], "label" int32 [n] (lowest index on a tie). It is stored for n = 1; a signature runner resizes it to the n of its
   input.
 * "hidden_state": () -> "layer{i}.hidden_planes" of each layer of 2 or more bits, and the arrays of a head or an encoder that
-  inference does not read. Inference does not run this subgraph; it is missing where it has no array.
+  inference does not read. It is a subgraph without operators, which inference does not run; it is missing where it has no array.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,10 +22,9 @@ from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError, MissingExtra, require
 from metabit.export.files import tflite_gates, tflite_network, tflite_triples
-from metabit.export.files.interchange import FACTS, facts, rebuild
+from metabit.export.files.interchange import FACTS, KEPT, Tensors, facts, named_tensors, rebuild
 from metabit.export.files.tflite_layers import Layers
 from metabit.export.files.tflite_schema import Model, read_constants
-from metabit.export.files.tflite_state import add_state, divided, joined
 from metabit.export.frozen import Frozen
 
 
@@ -33,10 +33,9 @@ def write_tflite(frozen: Frozen) -> bytes:
 
     Raises MissingExtra without flatbuffers, ExportError for a network that does not fit together.
     """
-    model, arrays = Model(), divided(frozen)
+    model, arrays = Model(), named_tensors(frozen)
     infer(model, Layers(model.subgraph("infer"), arrays), frozen)
-    add_state(model, arrays)
-    model.metadata(FACTS, facts(frozen))
+    keep(model, frozen, arrays, KEPT)
     return model.serialize()
 
 
@@ -52,6 +51,15 @@ def infer(model: Model, graph: Layers, frozen: Frozen) -> None:
     model.signature("infer", graph.subgraph, [source], outputs)
 
 
+def keep(model: Model, frozen: Frozen, arrays: Tensors, names: Sequence[str]) -> None:
+    """Adds the arrays of these names, as a signature without operators, and the facts."""
+    state = model.subgraph("hidden_state")
+    outputs = [state.constant(name, array) for name, array in arrays.items() if name.partition(".")[2] in names]
+    if outputs:
+        model.signature("hidden_state", state, [], outputs)
+    model.metadata(FACTS, facts(frozen))
+
+
 def read_tflite(data: bytes) -> Frozen:
     """The network inside a file that `write_tflite` wrote, hidden levels included; needs NumPy only.
 
@@ -60,7 +68,7 @@ def read_tflite(data: bytes) -> Frozen:
     pages, arrays = read_constants(data)
     if FACTS not in pages:
         raise ExportError(f"this TFLite file has no {FACTS!r} metadata: it was not written by metabit")
-    return rebuild(pages[FACTS], joined(arrays))
+    return rebuild(pages[FACTS], arrays)
 
 
 def run_tflite(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:

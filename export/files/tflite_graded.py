@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from metabit.export.files.tflite_graph import SECOND
 from metabit.export.files.tflite_integers import Integers
 from metabit.export.files.tflite_layers import Layers
 from metabit.export.files.tflite_schema import ANY, KEEP_AXES, Op
@@ -25,7 +24,7 @@ def grades(graph: Layers, name: str, layer: GradedLayer, signal: int, signs: boo
     counts, theta = graph.planes_on(name, layer, signal, signs), at.array("threshold")
     above = at.apply(Op.SUB, graph.accumulate(name, layer, counts), theta, "above")
     if layer.bits > 1:
-        second = at.apply(Op.SUB, graph.accumulate(name, layer, counts, SECOND), theta, "second_above")
+        second = at.apply(Op.SUB, graph.accumulate(name, layer, counts, second=True), theta, "second_above")
         thrice = at.apply(Op.MUL, above, at.number(3, "three"), "thrice")
         v = at.shifted(at.apply(Op.ADD, thrice, second, "four_times"), 1, "v")
     else:

@@ -87,7 +87,8 @@ class Layers(Graph):
             sides = (c.height + int(pads[1].sum()), c.width + int(pads[2].sum()))
             padded = tensor(f"{name}.padded", [ANY, *sides, c.channels], np.float32)
             image = apply(Op.PADV2, [image, edges, outside], padded)
-        weights = self.weights(name)
+        units, octets = self.arrays[f"{name}.sign_plane"].shape
+        weights = self.weights(name, self.constant(f"{name}.sign_plane"), units, octets)
         # rows end in whole bytes: cut the padding
         begin = self.subgraph.constant(f"{name}.begin", np.zeros(2, np.int32))
         shape = [layer.units, layer.inputs]
