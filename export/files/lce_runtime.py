@@ -36,20 +36,27 @@ def lce_interpreter(data: bytes, *, indirect: bool = True) -> Any:
 def _interpreter_class() -> Any:
     """Larq's class. Its package's __init__ imports the converter, which needs TensorFlow, and running a file does not: while the
     class is imported, an empty package stands in for it, unless the true one was imported before."""
-    spec = find_spec(PACKAGE)
-    if spec is None or spec.submodule_search_locations is None:
-        machine, python = platform.machine(), platform.python_version()
-        if sys.version_info >= (3, 13) or not (machine.lower() in ("x86_64", "amd64") or sys.platform == "darwin"):
-            raise MissingExtra(NO_WHEEL.format(python, machine), f"export the image there, {LEFT_OUT}")
-        raise MissingExtra("larq-compute-engine", "pip install 'metabit[lce]'")
+    stand_in = None if PACKAGE in sys.modules else types.ModuleType(PACKAGE)
+    if stand_in is not None:
+        stand_in.__path__ = _folders()
     if int(np.__version__.partition(".")[0]) > 1:
         raise MissingExtra(OLD_NUMPY.format(np.__version__), f"pip install 'numpy<2', {LEFT_OUT}")
-    stand_in = types.ModuleType(PACKAGE)
-    stand_in.__path__ = list(spec.submodule_search_locations)
-    package = sys.modules.setdefault(PACKAGE, stand_in)
+    if stand_in is not None:
+        sys.modules[PACKAGE] = stand_in
     try:
         from larq_compute_engine.tflite.python.interpreter_wrapper_lite import LiteInterpreter
     finally:
-        if package is stand_in:
+        if stand_in is not None:
             del sys.modules[PACKAGE]
     return LiteInterpreter
+
+
+def _folders() -> list[str]:
+    """Where the package is."""
+    spec = find_spec(PACKAGE)
+    if spec is not None and spec.submodule_search_locations is not None:
+        return list(spec.submodule_search_locations)
+    machine, python = platform.machine(), platform.python_version()
+    if sys.version_info >= (3, 13) or not (machine.lower() in ("x86_64", "amd64") or sys.platform == "darwin"):
+        raise MissingExtra(NO_WHEEL.format(python, machine), f"export the image there, {LEFT_OUT}")
+    raise MissingExtra("larq-compute-engine", "pip install 'metabit[lce]'")
