@@ -1,6 +1,6 @@
 """model.lce.tflite: the network in operators of Larq Compute Engine, which multiplies and counts the bits themselves.
 
-Sums of +1 and -1 are LceBconv2d; signs stay packed from one layer of signs to the next. What follows them (grades, levels, a head,
+Sums of +1 and -1 are LceBconv2d; signs stay packed from one layer of signs to the next. All that follows them (grades, levels, a head,
 the scores) are the stock operators of model.tflite. The file holds one input at a time: Larq's interpreter has no batch.
 
 * "infer", the first subgraph: as in model.tflite, with n = 1.
@@ -12,19 +12,17 @@ level planes below it, and the thresholds.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.bits import pack_rows, unpack_minus
 from metabit.export.errors import ExportError
-from metabit.export.files.interchange import FACTS, KEPT, Tensors, named_tensors, rebuild
+from metabit.export.files.interchange import KEPT, named_tensors
 from metabit.export.files.lce_layers import BinaryLayers
 from metabit.export.files.lce_runtime import lce_interpreter
 from metabit.export.files.tflite_file import infer, keep
-from metabit.export.files.tflite_schema import Model, read_constants
+from metabit.export.files.tflite_schema import Model
 from metabit.export.frozen import Frozen
 
 
@@ -37,31 +35,6 @@ def write_lce(frozen: Frozen) -> bytes:
     infer(model, BinaryLayers(model.subgraph("infer"), arrays), frozen)
     keep(model, frozen, arrays, (*KEPT, "threshold"))
     return model.serialize()
-
-
-def read_lce(data: bytes) -> Frozen:
-    """The network inside a file that `write_lce` wrote, hidden levels included; needs NumPy only.
-
-    Raises ExportError if the file is damaged or not one of ours.
-    """
-    pages, arrays = read_constants(data)
-    if FACTS not in pages:
-        raise ExportError(f"this file of Larq Compute Engine has no {FACTS!r} metadata: it was not written by metabit")
-    return rebuild(pages[FACTS], arrays | _sign_planes(pages[FACTS], arrays))
-
-
-def _sign_planes(page: str, arrays: Tensors) -> dict[str, NDArray[np.uint8]]:
-    """The sign planes uint8 (N, ceil(K / 8)) of all filters."""
-    found = {}
-    try:
-        for i, told in enumerate(json.loads(page)["layers"]):
-            if f"layer{i}.filter" in arrays:
-                channels = int(told["conv"]["channels"] if "conv" in told else told["inputs"])
-                positive = unpack_minus(arrays[f"layer{i}.filter"], channels)
-                found[f"layer{i}.sign_plane"] = pack_rows(positive.reshape(len(positive), -1))
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as broken:
-        raise ExportError(f"the file's description of the network is incomplete or damaged: {broken!r}") from broken
-    return found
 
 
 def run_lce(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:

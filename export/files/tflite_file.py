@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError, MissingExtra, require
 from metabit.export.files import tflite_gates, tflite_network, tflite_triples
-from metabit.export.files.interchange import FACTS, KEPT, Tensors, facts, named_tensors, rebuild
+from metabit.export.files.interchange import FACTS, KEPT, Tensors, facts, named_tensors
 from metabit.export.files.tflite_layers import Layers
-from metabit.export.files.tflite_schema import Model, read_constants
+from metabit.export.files.tflite_reader import read_tflite
+from metabit.export.files.tflite_schema import Model
 from metabit.export.frozen import Frozen
+
+__all__ = ["infer", "keep", "read_tflite", "run_tflite", "write_tflite"]
 
 
 def write_tflite(frozen: Frozen) -> bytes:
@@ -58,17 +61,6 @@ def keep(model: Model, frozen: Frozen, arrays: Tensors, names: Sequence[str]) ->
     if outputs:
         model.signature("hidden_state", state, [], outputs)
     model.metadata(FACTS, facts(frozen))
-
-
-def read_tflite(data: bytes) -> Frozen:
-    """The network inside a file that `write_tflite` wrote, hidden levels included; needs NumPy only.
-
-    Raises ExportError if the file is damaged or not one of ours.
-    """
-    pages, arrays = read_constants(data)
-    if FACTS not in pages:
-        raise ExportError(f"this TFLite file has no {FACTS!r} metadata: it was not written by metabit")
-    return rebuild(pages[FACTS], arrays)
 
 
 def run_tflite(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
