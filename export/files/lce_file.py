@@ -1,7 +1,7 @@
 """model.lce.tflite: the network in operators of Larq Compute Engine, which multiplies and counts the bits themselves.
 
-Sums of +1 and -1 are LceBconv2d; signs stay packed from one layer of signs to the next. All that follows them (grades, levels, a head,
-the scores) are the stock operators of model.tflite. The file holds one input at a time: Larq's interpreter has no batch.
+Sums of +1 and -1 are LceBconv2d; signs stay packed from one layer of signs to the next. All that follows them (grades, levels, a
+head, the scores) are the stock operators of model.tflite. The file takes one input at a time: Larq's interpreter has no batch.
 
 * "infer", the first subgraph: as in model.tflite, with n = 1.
 * "hidden_state": arrays that inference does not read. Larq's interpreter has no signatures; TFLite's runtimes run this one.
