@@ -77,7 +77,7 @@ def command(
     backward: Backward = None,
     guard: guards.Samples = None,
     data: guards.Data = None,
-    formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite; by default all of them.")] = None,
+    formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite, lce; by default all but lce.")] = None,
     seed: show.Seed = 1,
     json: show.Json = False,
 ) -> None:  # fmt: skip

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError, require
 
+LONGEST_NAME = 256
+"""Bytes of a text that are read, at most: many tables of a hostile file may share a long one."""
 Scalar = np.int8 | np.uint8 | np.int32 | np.uint32
 Value = Union[Scalar, str, bytes, NDArray[Any], "Table", Sequence["Table"]]
 Table = Mapping[int, Value]
@@ -83,7 +85,8 @@ class View:
         return self._one(at, dtype) if at else 0
 
     def string(self, slot: int) -> str:
-        return self.array(slot, np.uint8).tobytes().decode(errors="replace")
+        """The text of a slot, its first `LONGEST_NAME` bytes."""
+        return self.array(slot, np.uint8)[:LONGEST_NAME].tobytes().decode(errors="replace")
 
     def array(self, slot: int, dtype: type[np.integer[Any]]) -> NDArray[Any]:
         return self._many(*self._vector(slot), dtype)

@@ -23,7 +23,8 @@ from metabit.export.errors import ExportError, MissingExtra, require
 from metabit.export.files import micro_layers, micro_values
 from metabit.export.files.image import write_image
 from metabit.export.files.micro_graph import MicroGraph
-from metabit.export.files.tflite_file import IMAGE, check_runnable, device_integers, run_tflite
+from metabit.export.files.tflite_file import check_runnable, device_integers, run_tflite
+from metabit.export.files.tflite_reader import IMAGE
 from metabit.export.files.tflite_schema import Model
 from metabit.export.frozen import Frozen, GatesLayer, TriplesLayer
 
@@ -73,7 +74,7 @@ class Micro:
 
     def __init__(self, data: bytes, arena: int = ARENA) -> None:
         runtime = require("tflite_micro.python.tflite_micro.runtime", "tflite-micro")
-        check_runnable(data)
+        check_runnable(data, write_micro)
         try:
             self._interpreter = runtime.Interpreter.from_bytes(data, arena_size=arena)
         except RuntimeError as refused:

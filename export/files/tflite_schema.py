@@ -1,4 +1,4 @@
-"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: twenty-three built-in operators, seven tensor types.
+"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: built-in and custom operators, seven tensor types.
 
 Slot numbers are the order of the fields in TensorFlow's ``schema.fbs``. An operator has two unrelated numbers there: its code (enum
 BuiltinOperator) and the tag of its options table (union BuiltinOptions). Some kernels ignore a wrong tag silently, so a test
@@ -8,14 +8,14 @@ compares both with a generated schema where one is installed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.errors import ExportError
+from metabit.export.errors import ExportError, require
 from metabit.export.files.flatbuffer import Table, Value, View, serialize
 
 IDENTIFIER = b"TFL3"
@@ -27,7 +27,14 @@ SAME, VALID = np.int8(0), np.int8(1)
 """Padding with zeros so that stride 1 keeps the size, and no padding, in the enum Padding."""
 ONE_AROUND_ZERO = np.int8(2)
 """Limits an output to -1..1 (RELU_N1_TO_1), in the enum ActivationFunctionType."""
+KEEP_AXES: Table = {0: np.int8(1)}
+"""Options of SUM, by which summed axes stay, of size 1."""
+LONGEST = 8
+"""Dimensions of a tensor that is read, at most."""
+CUSTOM = 32
+"""Code of every operator that is known by a name of its own."""
 
+Pages = dict[str, NDArray[np.uint8]]
 Unit = tuple[float, int]
 """Scale and zero point of an integer tensor: a value is scale * (integer - zero point)."""
 
@@ -61,8 +68,10 @@ class Op(Enum):
     GREATER_EQUAL = 62, 45
     SLICE = 65, 48
     EQUAL = 71, 53
+    SUM = 74, 27
     REDUCE_MAX = 82, 27
     FLOOR_DIV = 90, 65
+    FLOOR_MOD = 95, 72
     SELECT_V2 = 123, 98
 
 
@@ -71,36 +80,47 @@ class Model:
 
     def __init__(self) -> None:
         self._buffers: list[Table] = [{}]  # buffer 0 is empty by convention: "this tensor is computed"
-        self._ops: list[Op] = []
+        self._contents: dict[bytes, int] = {}
+        self._ops: list[Op | str] = []
         self._subgraphs: list[Subgraph] = []
         self._signatures: list[Table] = []
         self._metadata: list[Table] = []
 
     def subgraph(self, name: str) -> Subgraph:
-        self._subgraphs.append(Subgraph(self, name))
-        return self._subgraphs[-1]
+        """A graph that is part of the file once it has a signature."""
+        return Subgraph(self, name)
 
     def buffer(self, data: bytes) -> int:
-        self._buffers.append({0: data})
-        return len(self._buffers) - 1
+        """The index of a buffer with these bytes; equal constants share one."""
+        if data not in self._contents:
+            self._buffers.append({0: data})
+            self._contents[data] = len(self._buffers) - 1
+        return self._contents[data]
 
-    def metadata(self, name: str, content: bytes) -> None:
-        self._metadata.append({0: name, 1: np.uint32(self.buffer(content))})
+    def metadata(self, name: str, content: str | bytes) -> None:
+        data = content if isinstance(content, bytes) else content.encode()
+        self._metadata.append({0: name, 1: np.uint32(self.buffer(data))})
 
     def signature(self, name: str, graph: Subgraph, inputs: Sequence[int], outputs: Sequence[int]) -> None:
         """Makes a subgraph callable by name, with its tensors by their names. The first signature is the default graph."""
         graph.inputs, graph.outputs = list(inputs), list(outputs)
-        index = np.uint32(self._subgraphs.index(graph))
+        self._subgraphs.append(graph)
+        index = np.uint32(len(self._subgraphs) - 1)
         self._signatures.append({0: graph.tensor_map(inputs), 1: graph.tensor_map(outputs), 2: name, 4: index})
 
-    def op_index(self, op: Op) -> int:
+    def op_index(self, op: Op | str) -> int:
         if op not in self._ops:
             self._ops.append(op)
         return self._ops.index(op)
 
     def serialize(self) -> bytes:
         # Every code is written twice: readers before 2020 know only the 8-bit field, which all codes here fit.
-        codes: list[Table] = [{0: np.int8(op.value[0]), 3: np.int32(op.value[0])} for op in self._ops]
+        codes: list[Table] = [
+            {0: np.int8(CUSTOM), 1: op, 2: np.int32(1), 3: np.int32(CUSTOM)}
+            if isinstance(op, str)
+            else {0: np.int8(op.value[0]), 3: np.int32(op.value[0])}
+            for op in self._ops
+        ]
         root: Table = {
             0: np.uint32(3),
             1: codes,
@@ -157,6 +177,18 @@ class Subgraph:
         self._operators.append(table)
         return output
 
+    def custom(self, op: str, inputs: Sequence[int], output: int, options: Mapping[str, int] | None = None) -> int:
+        """Appends ``output = op(inputs)``, a custom operator, whose options are a flexbuffer map; returns the output."""
+        table: dict[int, Value] = {
+            0: np.uint32(self.model.op_index(op)),
+            1: np.array(inputs, np.int32),
+            2: np.array([output], np.int32),
+        }
+        if options:
+            table[5] = bytes(require("flatbuffers.flexbuffers").Dumps(dict(options)))
+        self._operators.append(table)
+        return output
+
     def tensor_map(self, tensors: Sequence[int]) -> list[Table]:
         return [{0: self._names[i], 1: np.uint32(i)} for i in tensors]
 
@@ -175,49 +207,38 @@ def type_number(dtype: type[np.generic]) -> np.int8:
     return np.int8(_TYPES[np.dtype(dtype)])
 
 
-class Content(NamedTuple):
-    """What a TFLite file holds besides its operators.
+def read_constants(data: bytes) -> tuple[Pages, dict[str, NDArray[Any]]]:
+    """Metadata (name -> uint8 (n,)) and constant tensors (name -> array) of a TFLite file, of the types above.
 
-    description: the text that its writer left, "" for none.
-    pages: metadata, name -> bytes. arrays: constant tensors of the types above, name -> array, parts of the file's bytes.
-    """
+    It looks at every table that it needs. All arrays are parts of the file's bytes, so nothing large is allocated.
 
-    description: str
-    pages: dict[str, bytes]
-    arrays: dict[str, NDArray[Any]]
-
-
-def read_content(data: bytes) -> Content:
-    """Description, metadata and constant tensors of a TFLite file, after a look at every table that they need.
-
-    It copies no more than the metadata. Raises ExportError if the file is not TFLite or is damaged.
+    Raises ExportError if the file is not TFLite or is damaged.
     """
     model = View.root(data, IDENTIFIER)
     buffers = [buffer.array(0, np.uint8) for buffer in model.tables(4)]
-    pages: dict[str, bytes] = {}
+    pages: Pages = {}
     for entry in model.tables(6):
-        pages[entry.string(0)] = _entry(buffers, entry.number(1, np.uint32), len(data)).tobytes()
+        pages[entry.string(0)] = _entry(buffers, entry.number(1, np.uint32))
     arrays: dict[str, NDArray[Any]] = {}
     seen = 0
     for graph in model.tables(2):
         tensors = graph.tables(0)
         seen += 1 + len(tensors)
-        if 4 * seen > len(data):  # each has an offset of its own
-            raise ExportError(f"damaged TFLite file: it lists more than {seen - 1} tensors in {len(data)} bytes")
+        if 4 * seen > len(data):  # the file has an offset for each
+            raise ExportError(f"damaged TFLite file: {len(data)} bytes that list {seen} tensors or more")
         for tensor in tensors:
-            content = _entry(buffers, tensor.number(2, np.uint32), len(data))
+            content = _entry(buffers, tensor.number(2, np.uint32))
             dtype = _DTYPES.get(tensor.number(1, np.int8))
             if len(content) and dtype:
-                name, shape = tensor.string(3), tensor.array(0, np.int32).tolist()
-                if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(content):
-                    raise ExportError(
-                        f"damaged TFLite file: tensor {name!r} of shape {shape[:8]} has {len(content)} bytes"
-                    )
-                arrays[name] = content.view(dtype).reshape(shape)
-    return Content(model.string(3), pages, arrays)
+                name, shape = tensor.string(3), tensor.array(0, np.int32)
+                sizes = [int(size) for size in shape[:LONGEST]]
+                if len(shape) > LONGEST or min(sizes, default=1) < 0 or math.prod(sizes) * dtype.itemsize != len(content):
+                    raise ExportError(f"damaged TFLite file: tensor {name!r} of shape {sizes} has {len(content)} bytes")
+                arrays[name] = content.view(dtype).reshape(sizes)
+    return pages, arrays
 
 
-def _entry(buffers: list[NDArray[np.uint8]], index: int, size: int) -> NDArray[np.uint8]:
+def _entry(buffers: list[NDArray[np.uint8]], index: int) -> NDArray[np.uint8]:
     if index >= len(buffers):
-        raise ExportError(f"damaged TFLite file: buffer {index} of {len(buffers)} in {size} bytes")
+        raise ExportError(f"damaged TFLite file: buffer {index} of {len(buffers)}")
     return buffers[index]
