@@ -79,6 +79,7 @@ def export_all(
     beside: Callable[[bytes], dict[str, bytes]] | None = None,
     inputs: int = 64,
     steps: int = 32,
+    inline: bool = False,
     provenance: dict[str, Any] | None = None,
 ) -> Written:
     """Writes model.*, vectors.npz and manifest.json into `folder`, all of them or none.
@@ -89,7 +90,7 @@ def export_all(
 
     header: makes the text of model.h, the sizes and names for a C program, from the image; None leaves that file out.
     beside: makes further files from the image, name -> bytes.
-    inputs, steps: of `write_vectors`. provenance: JSON-ready, added to the manifest.
+    inputs, steps: of `write_vectors`. inline: of `write_onnx`. provenance: JSON-ready, added to the manifest.
 
     Raises:
         ExportError: a file does not read back, two engines disagree, or a format is unknown; nothing is written.
@@ -110,7 +111,7 @@ def export_all(
     files |= beside(image) if beside is not None else {}
     for name in formats:
         form = FORMATS[name]
-        data = form.write(frozen)
+        data = write_onnx(frozen, inline=True) if inline and name == "onnx" else form.write(frozen)
         files[form.file] = data
         if write_image(form.read(data)) != image:
             raise ExportError(f"{form.file} does not read back as the network it was written from: please report this")

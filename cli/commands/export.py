@@ -78,6 +78,7 @@ def command(
     guard: guards.Samples = None,
     data: guards.Data = None,
     formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite; by default all of them.")] = None,
+    inline: Annotated[bool, Option("--inline", help="model.onnx without functions, for older runtimes and other tools.")] = False,
     seed: show.Seed = 1,
     json: show.Json = False,
 ) -> None:  # fmt: skip
@@ -111,12 +112,15 @@ def command(
     except export.ExportError as wrong:
         raise UsageError(_named(str(wrong))) from None
     wanted = _formats(formats)
+    if inline and "onnx" not in wanted:
+        raise UsageError("--inline belongs to onnx: add onnx to --formats, or leave it out")
     written = export.export_all(
         frozen,
         output or source.parent,
         formats=wanted,
         device=lambda image, x: Model(image).scores(x),
         header=model_header,
+        inline=inline,
         beside=None
         if guarded is None
         else lambda _: {"model.guard.bin": guarded, "model_guard.h": guard_header(guarded).encode()},
