@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, write_image
+from metabit.export.files.lce_file import run_lce, write_lce
 from metabit.export.files.onnx_file import read_onnx, run_onnx, write_onnx
 from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite
 from metabit.export.frozen import Frozen
@@ -54,6 +55,7 @@ FORMATS = {
     "mbit": Format("model.mbit", write_image, read_image, None),
     "onnx": Format("model.onnx", write_onnx, read_onnx, run_onnx),
     "tflite": Format("model.tflite", write_tflite, read_tflite, run_tflite),
+    "lce": Format("model.lce.tflite", write_lce, read_tflite, run_lce, default=False),
 }
 DEFAULT_FORMATS = tuple(name for name, form in FORMATS.items() if form.default)
 
@@ -126,7 +128,8 @@ def export_all(
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
         "checked": {"engines": engines, "inputs": len(scores)},
         "versions": {
-            name: _version(name) for name in ("numpy", "onnx", "onnxruntime", "tflite-runtime", "ai-edge-litert")
+            name: _version(name)
+            for name in ("numpy", "onnx", "onnxruntime", "tflite-runtime", "ai-edge-litert", "larq-compute-engine")
         },
         **(provenance or {}),
     }
