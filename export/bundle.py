@@ -22,6 +22,7 @@ from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, write_image
 from metabit.export.files.lce_file import run_lce, write_lce
 from metabit.export.files.onnx_file import read_onnx, run_onnx, write_onnx
+from metabit.export.files.qonnx_file import read_qonnx, run_qonnx, write_qonnx
 from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite
 from metabit.export.frozen import Frozen
 from metabit.export.vectors import write_vectors
@@ -55,6 +56,7 @@ FORMATS = {
     "mbit": Format("model.mbit", write_image, read_image, None),
     "onnx": Format("model.onnx", write_onnx, read_onnx, run_onnx),
     "tflite": Format("model.tflite", write_tflite, read_tflite, run_tflite),
+    "qonnx": Format("model.qonnx.onnx", write_qonnx, read_qonnx, run_qonnx, default=False),
     "lce": Format("model.lce.tflite", write_lce, read_tflite, run_lce, default=False),
 }
 DEFAULT_FORMATS = tuple(name for name, form in FORMATS.items() if form.default)

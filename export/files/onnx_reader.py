@@ -35,8 +35,8 @@ def parse(data: bytes) -> Any:
     return model
 
 
-def pages(model: Any) -> dict[str, str]:
-    """The metadata, key -> text, of a file of ours.
+def pages(model: Any, key: str = FACTS) -> dict[str, str]:
+    """The metadata, key -> text, of a file of ours, which has this key.
 
     Raises ExportError for a file of another tool, which it names.
     """
@@ -45,9 +45,9 @@ def pages(model: Any) -> dict[str, str]:
         by = " ".join(f"{model.producer_name} {model.producer_version}".split()) or "an unknown producer"
     except ValueError as wrong:  # text that is not UTF-8
         raise ExportError(f"damaged ONNX file: {wrong}") from None
-    if FACTS not in found:
+    if key not in found:
         raise ExportError(
-            f"this is an ONNX model of {by}, not one that metabit wrote (its metadata has no {FACTS!r}): metabit import reads "
+            f"this is an ONNX model of {by}, not one that metabit wrote (its metadata has no {key!r}): metabit import reads "
             "binary networks of other tools"
         )
     return found
@@ -70,7 +70,7 @@ def arrays(model: Any) -> dict[str, NDArray[Any]]:
             raise ExportError(
                 f"{name} of this ONNX file lies in another file: metabit writes one file, export it again"
             )
-        size = math.prod(shape) * dtype.itemsize if len(shape) <= 3 and min(shape, default=0) >= 0 else -1
+        size = math.prod(shape) * dtype.itemsize if len(shape) <= 4 and min(shape, default=0) >= 0 else -1
         if size != len(tensor.raw_data):
             raise ExportError(
                 f"damaged ONNX file: {name} of shape {shape[:4]} has {len(tensor.raw_data):,} bytes of data"
