@@ -21,7 +21,7 @@ from metabit.export.files import onnx_gates, onnx_reader
 from metabit.export.files.interchange import FACTS, KEPT, facts, named_tensors, rebuild
 from metabit.export.files.onnx_functions import DOMAIN, OPSET, functions
 from metabit.export.files.onnx_inline import inlined
-from metabit.export.frozen import ConvLayer, Cuts, Frozen, GradedLayer
+from metabit.export.frozen import ConvLayer, Cuts, Frozen, GradedLayer, Layer, OutputLayer
 
 IR_VERSION = 8  # with opset 18 not the newest, so that older runtimes read it (tested from onnxruntime 1.18)
 
@@ -131,6 +131,7 @@ def _nodes(frozen: Frozen, make_node: Any) -> list[Any]:
             call = f"BinaryDense{on_off}"
         else:
             call = "GradedScores" if layer.takes == "grades" else f"BinaryScores{on_off}"
+            call += "Wide" * (call == "BinaryScores" and _most(layer) >= 2**31)
             tensors, outputs = ["mul", "add"], ["scores", "label"]
         operands = [codes, *(f"{name}.{tensor}" for tensor in ["sign_plane", *tensors])]
         nodes.append(make_node(call, operands, outputs, name, domain=DOMAIN, in_features=layer.inputs, **more))
@@ -139,6 +140,12 @@ def _nodes(frozen: Frozen, make_node: Any) -> list[Any]:
             nodes.append(make_node("BitsOfSigns", [codes], [f"{name}.bits"], f"{name}.bits", domain=DOMAIN))
             codes = f"{name}.bits"
     return nodes
+
+
+def _most(layer: Layer) -> int:
+    """The largest magnitude of 2·mul·sum and of add - mul·total, for an output."""
+    assert isinstance(layer, OutputLayer)
+    return int((2 * layer.inputs * np.abs(layer.mul.astype(np.int64)) + np.abs(layer.add.astype(np.int64))).max())
 
 
 def _geometry(layer: ConvLayer) -> dict[str, Any]:

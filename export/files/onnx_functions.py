@@ -2,6 +2,7 @@
 
 Sums of layers on signs are sums over the inputs that are +1: with b = 0 or 1 for each input and w for each weight,
 Σ w·(2b - 1) = 2·Σ w·b - Σ w, so that a unit is +1 where Σ w·b reaches ⌈(threshold + Σ w) / 2⌉. A runtime computes this limit once.
+Scores take the factor 2 and Σ w into mul and add, unless that could leave 32 bits (BinaryScoresWide).
 
 A convolution is one QLinearConv. Its codes stand for code - top, where top is the value outside the image: 0 lies outside, as in
 any convolution. Its result is 255 where sum and bias are not negative, and else 0, because both ends saturate.
@@ -134,6 +135,20 @@ FUNCTIONS = {
         }}""",
     "BinaryScores": f"""
         BinaryScores <in_features> (bits, sign_plane, mul, add) => (scores, label) {{
+            weights = {DOMAIN}.UnpackSigns {_COUNT} (sign_plane)
+            columns = Transpose <perm = [1, 0]> (weights)
+            totals = {DOMAIN}.WeightTotals {_COUNT} (columns)
+            two = Constant <value = int32 {{2}}> ()
+            twice = Mul (mul, two)
+            from_totals = Mul (totals, mul)
+            offset = Sub (add, from_totals)
+            sums = MatMulInteger (bits, columns)
+            scaled = Mul (sums, twice)
+            scores = Add (scaled, offset)
+            label = ArgMax <axis = 1, keepdims = 0> (scores)
+        }}""",
+    "BinaryScoresWide": f"""
+        BinaryScoresWide <in_features> (bits, sign_plane, mul, add) => (scores, label) {{
             weights = {DOMAIN}.UnpackSigns {_COUNT} (sign_plane)
             columns = Transpose <perm = [1, 0]> (weights)
             totals = {DOMAIN}.WeightTotals {_COUNT} (columns)
