@@ -104,6 +104,8 @@ def export_all(
     for name in formats:
         if name not in FORMATS:
             raise ExportError(f"unknown format {name!r}: choose from {', '.join(FORMATS)}")
+    if inline and "onnx" not in formats:
+        raise ExportError("inline belongs to onnx: add onnx to the formats, or leave it out")
     vectors = write_vectors(frozen, inputs=inputs, steps=steps)
     with np.load(io.BytesIO(vectors)) as arrays:
         packed, scores = arrays["features"], arrays["scores"]

@@ -100,7 +100,6 @@ def command(
 
     if data is not None and guard is None:
         raise UsageError("--data names the dataset of the guard samples: add --guard 64")
-
     options = {
         "learner": learner, "m": m, "spare-classes": spare, "rows": rows, "memory": memory, "prior": prior, "bits": bits,
         "sweep-every": sweep_every, "strengthen": strengthen, "visits": visits, "margin": margin, "backward": backward,
@@ -112,8 +111,6 @@ def command(
     except export.ExportError as wrong:
         raise UsageError(_named(str(wrong))) from None
     wanted = _formats(formats)
-    if inline and "onnx" not in wanted:
-        raise UsageError("--inline belongs to onnx: add onnx to --formats, or leave it out")
     written = export.export_all(
         frozen,
         output or source.parent,
@@ -143,9 +140,8 @@ def command(
 def _formats(formats: str | None) -> list[str]:
     from metabit.export.bundle import DEFAULT_FORMATS, FORMATS
 
-    if formats is None:
-        return list(DEFAULT_FORMATS)
-    wanted = [name.strip() for name in formats.split(",") if name.strip()]
+    names = DEFAULT_FORMATS if formats is None else formats.split(",")
+    wanted = [name.strip() for name in names if name.strip()]
     if not wanted:
         raise UsageError(f"--formats is empty: choose from {', '.join(FORMATS)}")
     return wanted
