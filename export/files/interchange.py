@@ -7,15 +7,15 @@ name                        dtype   shape                       present
 ==========================  ======  ==========================  =====================================
 encode.thresholds           uint8   (P, F)                      with a thermometer code
 layer{i}.sign_plane         uint8   (N, ceil(K / 8))            always; the weights of inference
-layer{i}.hidden_planes      uint8   (k, N, ceil(K / 8))         k >= 2; plane k-1 equals the sign plane
+layer{i}.hidden_planes      uint8   (k - 1, N, ceil(K / 8))     k >= 2; the level planes below the sign plane
 layer{i}.threshold          int32   (N,)                        hidden layers
 layer{i}.mul, layer{i}.add  int32   (N,)                        output layer
 layer{i}.kept_bits          uint8   (batch, ceil(P * K / 8))    graded layer that keeps samples
 layer{i}.kept_votes         int8    (batch, N)                  graded layer that keeps samples
 ==========================  ======  ==========================  =====================================
 
-K of a convolution is one kernel window, (row, column, channel). A file may leave out the last level plane, which equals
-the sign plane. The arrays of networks of gates and of units from nothing are in
+K of a convolution is one kernel window, (row, column, channel). Level planes start with the least significant one; older files
+repeat the sign plane as their last. The arrays of networks of gates and of units from nothing are in
 `metabit.export.files.interchange_gates`.
 """
 
@@ -66,7 +66,7 @@ def named_tensors(frozen: f.Frozen) -> dict[str, NDArray[Any]]:
         planes = hidden_planes(layer.hidden, layer.bits)
         named[f"layer{i}.sign_plane"] = planes[-1]
         if layer.bits > 1:
-            named[f"layer{i}.hidden_planes"] = planes
+            named[f"layer{i}.hidden_planes"] = planes[:-1]
         if isinstance(layer, f.OutputLayer):
             named[f"layer{i}.mul"] = layer.mul
             named[f"layer{i}.add"] = layer.add
@@ -208,7 +208,7 @@ def _planes(name: str, bits: int, signs: NDArray[np.uint8], named: Tensors) -> N
     if bits == 1:
         return np.zeros((0, *signs.shape), np.uint8)
     planes = named[f"{name}.hidden_planes"]
-    if len(planes) == bits and planes.ndim == 3:
+    if len(planes) == bits and planes.ndim == 3:  # of an older file
         if not np.array_equal(planes[-1], signs):
             raise ExportError(f"{name}: the level planes and the sign plane of this file disagree")
         return _array(named, f"{name}.hidden_planes", np.uint8, (bits, *signs.shape))[:-1]

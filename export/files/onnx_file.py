@@ -37,9 +37,7 @@ def write_onnx(frozen: Frozen, *, inline: bool = False) -> bytes:
     for layers that do not fit together.
     """
     onnx, helper = require("onnx"), require("onnx.helper")
-    arrays = {  # the sign plane is not repeated
-        name: array[:-1] if name.endswith(".hidden_planes") else array for name, array in named_tensors(frozen).items()
-    }
+    arrays = named_tensors(frozen)
     uint8, int32, int64 = onnx.TensorProto.UINT8, onnx.TensorProto.INT32, onnx.TensorProto.INT64
     hidden = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)

@@ -80,10 +80,11 @@ def test_arrays_outside_their_range_are_refused() -> None:
             rebuild(facts(NETWORKS[name]), arrays)
 
 
-def test_the_last_level_plane_may_be_left_out() -> None:
+def test_a_file_that_repeats_the_sign_plane_is_read() -> None:
     for name in ("ternary", "graded"):
         arrays, frozen = named_tensors(NETWORKS[name]), NETWORKS[name]
-        arrays["layer0.hidden_planes"] = arrays["layer0.hidden_planes"][:-1]
+        planes = [*arrays["layer0.hidden_planes"], arrays["layer0.sign_plane"]]
+        arrays["layer0.hidden_planes"] = np.array(planes)
         assert_same(rebuild(facts(frozen), arrays), frozen)
 
 

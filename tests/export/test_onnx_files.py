@@ -34,6 +34,9 @@ NETWORKS = {
     "triples": fresh_network(11, spare=1),
     "triples, int16": fresh_network(12, takes="int16"),
 }
+for layer in NETWORKS["dense on bytes"].layers[-1:] + NETWORKS["graded, 1 bit"].layers[-1:]:
+    layer.mul[:] = -1 - abs(layer.mul)  # every gain is negative
+NETWORKS["gates, levels"].layers[0].mul[:] = -1 - abs(NETWORKS["gates, levels"].layers[0].mul // 2)
 networks = pytest.mark.parametrize("frozen", NETWORKS.values(), ids=NETWORKS)
 
 
