@@ -33,6 +33,7 @@ NAMES = (
     "boot",
     "equal_accuracy",
     "host",
+    "onnxruntimes",
 )
 INDEX = "docs/results/README.md"
 

@@ -22,6 +22,7 @@ from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, write_image
 from metabit.export.files.lce_file import run_lce, write_lce
 from metabit.export.files.onnx_file import read_onnx, run_onnx, write_onnx
+from metabit.export.files.qonnx_file import read_qonnx, run_qonnx, write_qonnx
 from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite
 from metabit.export.frozen import Frozen
 from metabit.export.vectors import write_vectors
@@ -55,6 +56,7 @@ FORMATS = {
     "mbit": Format("model.mbit", write_image, read_image, None),
     "onnx": Format("model.onnx", write_onnx, read_onnx, run_onnx),
     "tflite": Format("model.tflite", write_tflite, read_tflite, run_tflite),
+    "qonnx": Format("model.qonnx.onnx", write_qonnx, read_qonnx, run_qonnx, default=False),
     "lce": Format("model.lce.tflite", write_lce, read_tflite, run_lce, default=False),
 }
 DEFAULT_FORMATS = tuple(name for name, form in FORMATS.items() if form.default)
@@ -81,6 +83,7 @@ def export_all(
     beside: Callable[[bytes], dict[str, bytes]] | None = None,
     inputs: int = 64,
     steps: int = 32,
+    inline: bool = False,
     provenance: dict[str, Any] | None = None,
 ) -> Written:
     """Writes model.*, vectors.npz and manifest.json into `folder`, all of them or none.
@@ -91,7 +94,7 @@ def export_all(
 
     header: makes the text of model.h, the sizes and names for a C program, from the image; None leaves that file out.
     beside: makes further files from the image, name -> bytes.
-    inputs, steps: of `write_vectors`. provenance: JSON-ready, added to the manifest.
+    inputs, steps: of `write_vectors`. inline: of `write_onnx`. provenance: JSON-ready, added to the manifest.
 
     Raises:
         ExportError: a file does not read back, two engines disagree, or a format is unknown; nothing is written.
@@ -101,6 +104,8 @@ def export_all(
     for name in formats:
         if name not in FORMATS:
             raise ExportError(f"unknown format {name!r}: choose from {', '.join(FORMATS)}")
+    if inline and "onnx" not in formats:
+        raise ExportError("inline belongs to onnx: add onnx to the formats, or leave it out")
     vectors = write_vectors(frozen, inputs=inputs, steps=steps)
     with np.load(io.BytesIO(vectors)) as arrays:
         packed, scores = arrays["features"], arrays["scores"]
@@ -112,7 +117,7 @@ def export_all(
     files |= beside(image) if beside is not None else {}
     for name in formats:
         form = FORMATS[name]
-        data = form.write(frozen)
+        data = write_onnx(frozen, inline=True) if inline and name == "onnx" else form.write(frozen)
         files[form.file] = data
         if write_image(form.read(data)) != image:
             raise ExportError(f"{form.file} does not read back as the network it was written from: please report this")

@@ -17,20 +17,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError, require
-from metabit.export.files import onnx_gates
+from metabit.export.files import onnx_gates, onnx_reader
 from metabit.export.files.interchange import FACTS, KEPT, facts, named_tensors, rebuild
 from metabit.export.files.onnx_functions import DOMAIN, OPSET, functions
-from metabit.export.frozen import ConvLayer, Cuts, Frozen, GradedLayer
+from metabit.export.files.onnx_inline import inlined
+from metabit.export.frozen import ConvLayer, Cuts, Frozen, GradedLayer, Layer, OutputLayer
 
 IR_VERSION = 8  # with opset 18 not the newest, so that older runtimes read it (tested from onnxruntime 1.18)
 
 
-def write_onnx(frozen: Frozen) -> bytes:
+def write_onnx(frozen: Frozen, *, inline: bool = False) -> bytes:
     """Serialise a network as an ONNX model (opset 18, IR 8). Equal networks give equal bytes.
 
+    inline: write no functions, for runtimes and tools that stop at them.
+
     Inputs: "features" uint8 or int16 [n, F] where the network has an encoder or takes bytes, else "bits" uint8 [n, K] holding 0
-    or 1. Outputs: "scores" int32 [n, classes], "label" int64 [n] (lowest index on a tie), "layer{i}.hidden_planes" for each layer
-    of 2 or more bits, and what a head learns. Raises MissingExtra without onnx, ExportError for layers that do not fit together.
+    or 1. Outputs: "scores" int32 [n, classes], "label" int64 [n] (lowest index on a tie), "layer{i}.hidden_planes" uint8
+    [k - 1, N, ceil(K / 8)] for each layer of 2 or more bits, and what a head learns. Raises MissingExtra without onnx, ExportError
+    for layers that do not fit together.
     """
     onnx, helper = require("onnx"), require("onnx.helper")
     arrays = named_tensors(frozen)
@@ -62,27 +66,16 @@ def write_onnx(frozen: Frozen) -> bytes:
         ir_version=IR_VERSION,
     )
     helper.set_model_props(model, {FACTS: facts(frozen)})
-    return bytes(model.SerializeToString(deterministic=True))
+    return bytes((inlined(model) if inline else model).SerializeToString(deterministic=True))
 
 
 def read_onnx(data: bytes) -> Frozen:
     """The network inside a model that `write_onnx` wrote, hidden levels included.
 
-    Raises MissingExtra without onnx, ExportError if the file is not one of ours.
+    Raises MissingExtra without onnx, ExportError if the file is not one of ours or is damaged.
     """
-    onnx = require("onnx")
-    try:
-        model = onnx.load_from_string(data)
-    except require("google.protobuf.message", "protobuf").DecodeError as broken:
-        raise ExportError(f"not an ONNX file: {broken}") from broken
-    pages = {entry.key: entry.value for entry in model.metadata_props}
-    if FACTS not in pages:
-        raise ExportError(f"this ONNX file has no {FACTS!r} metadata: it was not written by metabit")
-    try:
-        arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    except (KeyError, TypeError, ValueError) as broken:
-        raise ExportError(f"damaged ONNX file: {broken}") from broken
-    return rebuild(pages[FACTS], arrays)
+    model = onnx_reader.parse(data)
+    return rebuild(onnx_reader.pages(model)[FACTS], onnx_reader.arrays(model))
 
 
 def run_onnx(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
@@ -136,6 +129,7 @@ def _nodes(frozen: Frozen, make_node: Any) -> list[Any]:
             call = f"BinaryDense{on_off}"
         else:
             call = "GradedScores" if layer.takes == "grades" else f"BinaryScores{on_off}"
+            call += "Wide" * (call == "BinaryScores" and _most(layer) >= 2**31)
             tensors, outputs = ["mul", "add"], ["scores", "label"]
         operands = [codes, *(f"{name}.{tensor}" for tensor in ["sign_plane", *tensors])]
         nodes.append(make_node(call, operands, outputs, name, domain=DOMAIN, in_features=layer.inputs, **more))
@@ -144,6 +138,12 @@ def _nodes(frozen: Frozen, make_node: Any) -> list[Any]:
             nodes.append(make_node("BitsOfSigns", [codes], [f"{name}.bits"], f"{name}.bits", domain=DOMAIN))
             codes = f"{name}.bits"
     return nodes
+
+
+def _most(layer: Layer) -> int:
+    """The largest magnitude of 2·mul·sum and of add - mul·total, for an output."""
+    assert isinstance(layer, OutputLayer)
+    return int((2 * layer.inputs * np.abs(layer.mul.astype(np.int64)) + np.abs(layer.add.astype(np.int64))).max())
 
 
 def _geometry(layer: ConvLayer) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Functions of model.onnx that networks of sign units and graded units need, in integers.
+"""Functions of model.onnx that networks of sign units need, in integers.
 
 Sums of layers on signs are sums over the inputs that are +1: with b = 0 or 1 for each input and w for each weight,
 Σ w·(2b - 1) = 2·Σ w·b - Σ w, so that a unit is +1 where Σ w·b reaches ⌈(threshold + Σ w) / 2⌉. A runtime computes this limit once.
+Scores take the factor 2 and Σ w into mul and add, unless that could leave 32 bits (BinaryScoresWide).
 
 A convolution is one QLinearConv. Its codes stand for code - top, where top is the value outside the image: 0 lies outside, as in
 any convolution. Its result is 255 where sum and bias are not negative, and else 0, because both ends saturate.
@@ -17,13 +18,13 @@ import numpy as np
 
 from metabit.export.bits import unpack_rows
 from metabit.export.errors import require
-from metabit.export.files import onnx_gates, onnx_triples
+from metabit.export.files import onnx_gates, onnx_graded, onnx_triples
 from metabit.export.frozen import Frozen, GradedLayer
 
 DOMAIN = "metabit"
 OPSET = 18
 _HEAD = f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}, "{DOMAIN}": 1]>'
-_INT8, _UINT8, _INT32, _INT64, _BOOL = 3, 2, 6, 7, 9  # TensorProto.DataType, for Cast
+_UINT8, _INT32, _BOOL = 2, 6, 9  # TensorProto.DataType, for Cast
 
 # An attribute reference must carry its type (`: int`): the checker rejects the untyped form.
 _COUNT = "<in_features: int = @in_features>"
@@ -137,6 +138,20 @@ FUNCTIONS = {
             weights = {DOMAIN}.UnpackSigns {_COUNT} (sign_plane)
             columns = Transpose <perm = [1, 0]> (weights)
             totals = {DOMAIN}.WeightTotals {_COUNT} (columns)
+            two = Constant <value = int32 {{2}}> ()
+            twice = Mul (mul, two)
+            from_totals = Mul (totals, mul)
+            offset = Sub (add, from_totals)
+            sums = MatMulInteger (bits, columns)
+            scaled = Mul (sums, twice)
+            scores = Add (scaled, offset)
+            label = ArgMax <axis = 1, keepdims = 0> (scores)
+        }}""",
+    "BinaryScoresWide": f"""
+        BinaryScoresWide <in_features> (bits, sign_plane, mul, add) => (scores, label) {{
+            weights = {DOMAIN}.UnpackSigns {_COUNT} (sign_plane)
+            columns = Transpose <perm = [1, 0]> (weights)
+            totals = {DOMAIN}.WeightTotals {_COUNT} (columns)
             sums_on = MatMulInteger (bits, columns)
             two = Constant <value = int32 {{2}}> ()
             twice = Mul (sums_on, two)
@@ -217,91 +232,11 @@ for _name, _bias in (("BinaryConv", "BiasOfSigns"), ("BinaryConvOnOff", "BiasOnO
     FUNCTIONS[f"{_name}Pool"] = _convolution(f"{_name}Pool", _bias, pooled=True)
 
 
-def graded(layer: GradedLayer) -> dict[str, str]:
-    """Functions of the graded layer (docs/learning-rule.md, "Graded units and votes"): the names are text, the sizes are its own.
-
-    An unsure weight counts half: with w and p = +1 or -1, the sign and the highest bit of the magnitude, it is (3w + p) / 2. The
-    ends of the ramp are computed in int64: mean times low may exceed 32 bits.
-    """
-    k, width = layer.bits, 2**20
-    mean_weights = f"""
-        MeanWeights <in_features> (sign_plane, hidden_planes) => (weights) {{
-            signs = {DOMAIN}.UnpackSigns {_COUNT} (sign_plane)
-            middle = Constant <value = int64 {{{k - 2}}}> ()
-            plane = Gather <axis = 0> (hidden_planes, middle)
-            below = {DOMAIN}.UnpackSigns {_COUNT} (plane)
-            signs_32 = Cast <to = {_INT32}> (signs)
-            below_32 = Cast <to = {_INT32}> (below)
-            three = Constant <value = int32 {{3}}> ()
-            two = Constant <value = int32 {{2}}> ()
-            thrice = Mul (signs_32, three)
-            both = Add (thrice, below_32)
-            halves = Div (both, two)
-            weights = Cast <to = {_INT8}> (halves)
-        }}"""
-    counted = f"""
-            shape = Constant <value = int64[3] {{0, {layer.planes}, -1}}> ()
-            planes = Reshape (bits, shape)
-            planes_32 = Cast <to = {_INT32}> (planes)
-            plane_axis = Constant <value = int64[1] {{1}}> ()
-            counts_32 = ReduceSum <keepdims = 0> (planes_32, plane_axis)
-            counts = Cast <to = {_UINT8}> (counts_32)"""
-    doubled = """
-            apart = Sub (sums, threshold)
-            v = Mul (apart, two)"""
-    once = """
-            twice = Mul (threshold, two)
-            v = Sub (sums, twice)"""
-    planes = ", hidden_planes" * (k > 1)
-    unpack = "MeanWeights" if k > 1 else "UnpackSigns"
-    body = f"""
-        Graded <in_features> (bits, sign_plane{planes}, threshold) => (grade_codes) {{
-            weights = {DOMAIN}.{unpack} {_COUNT} (sign_plane{planes})
-            columns = Transpose <perm = [1, 0]> (weights){counted if layer.planes > 1 else ""}
-            sums = MatMulInteger ({"counts" if layer.planes > 1 else "bits"}, columns)
-            two = Constant <value = int32 {{2}}> (){once if k > 1 else doubled}
-            size = Abs (v)
-            unit_axis = Constant <value = int64[1] {{1}}> ()
-            total = ReduceSum <keepdims = 1> (size, unit_axis)
-            sixteen = Constant <value = int32 {{16}}> ()
-            units = Constant <value = int32 {{{layer.units}}}> ()
-            scaled = Mul (total, sixteen)
-            mean = Div (scaled, units)
-            wide_mean = Cast <to = {_INT64}> (mean)
-            ends = Constant <value = int64[2] {{{layer.low}, {layer.high}}}> ()
-            part = Constant <value = int64 {{4096}}> ()
-            wide_ends = Mul (wide_mean, ends)
-            places = Div (wide_ends, part)
-            places_32 = Cast <to = {_INT32}> (places)
-            zero_at = Constant <value = int64[1] {{0}}> ()
-            two_at = Constant <value = int64[1] {{2}}> ()
-            low = Slice (places_32, zero_at, unit_axis, unit_axis)
-            high = Slice (places_32, unit_axis, two_at, unit_axis)
-            zero = Constant <value = int32 {{0}}> ()
-            one = Constant <value = int32 {{1}}> ()
-            span = Sub (high, low)
-            width = Max (span, one)
-            beyond = Sub (size, low)
-            not_below = Max (beyond, zero)
-            rise = Min (not_below, width)
-            whole = Constant <value = int32 {{{width}}}> ()
-            step = Div (whole, width)
-            risen = Mul (rise, step)
-            half = Constant <value = int32 {{{width // 32}}}> ()
-            rounded = Add (risen, half)
-            sixteenth = Constant <value = int32 {{{width // 16}}}> ()
-            fall = Div (rounded, sixteenth)
-            codes_32 = Sub (sixteen, fall)
-            grade_codes = Cast <to = {_UINT8}> (codes_32)
-        }}"""
-    return {"MeanWeights": mean_weights, "Graded": body}
-
-
 def functions(frozen: Frozen, called: Iterable[str]) -> list[Any]:
     """The functions that a graph calls by these names, and those that they call. Raises MissingExtra without onnx."""
     texts = FUNCTIONS | onnx_gates.FUNCTIONS | onnx_triples.FUNCTIONS
     for layer in frozen.layers:
-        texts |= graded(layer) if isinstance(layer, GradedLayer) else {}
+        texts |= onnx_graded.functions(layer) if isinstance(layer, GradedLayer) else {}
     used, new = set[str](), set(called)
     while new:
         used |= new

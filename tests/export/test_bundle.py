@@ -72,6 +72,16 @@ def test_one_format_and_no_engine_but_numpy(tmp_path: Path) -> None:
         assert "learn_labels" not in vectors and len(vectors["features"]) == 5
 
 
+def test_other_files_are_written_on_demand(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    written = export_all(NETWORK, tmp_path, formats=["onnx", "qonnx"], inline=True)
+    assert written.engines == ("numpy", "onnx", "qonnx")
+    assert not onnx.load(tmp_path / "model.onnx").functions
+    with pytest.raises(ExportError, match="inline belongs to onnx: add onnx to the formats, or leave it out"):
+        export_all(NETWORK, tmp_path / "out", formats=["mbit"], inline=True)
+
+
 def test_a_second_export_replaces_the_first_and_spares_other_files(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     export_all(PACKED, tmp_path, formats=["mbit"])
@@ -182,7 +192,7 @@ def test_a_lying_format_is_named_and_nothing_is_written(
 
 
 def test_an_unknown_format_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="^unknown format 'pt': choose from mbit, onnx, tflite, lce"):
+    with pytest.raises(ExportError, match="^unknown format 'pt': choose from mbit, onnx, tflite, qonnx, lce"):
         export_all(NETWORK, tmp_path / "out", formats=["mbit", "pt"])
     assert names(tmp_path) == []
 
