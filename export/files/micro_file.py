@@ -78,9 +78,15 @@ class Micro:
         try:
             self._interpreter = runtime.Interpreter.from_bytes(data, arena_size=arena)
         except RuntimeError as refused:
-            raise ExportError(f"TFLite Micro does not take this file in an arena of {arena} bytes: {refused}") from refused
+            raise ExportError(
+                f"TFLite Micro does not take this file in an arena of {arena} bytes: {refused}"
+            ) from refused
         self._input = self._interpreter.get_input_details(0)
-        self._source = "bits" if b"bits" in data and not self._input["quantization_parameters"]["zero_points"].any() else "features"
+        self._source = (
+            "bits"
+            if b"bits" in data and not self._input["quantization_parameters"]["zero_points"].any()
+            else "features"
+        )
 
     def scores(self, x: NDArray[Any]) -> NDArray[np.int32]:
         """Scores int32 (n, classes)."""

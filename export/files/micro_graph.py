@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.files.tflite_schema import ABSENT, Op, Subgraph, Table, Unit, type_number
+from metabit.export.files.flatbuffer import Table
+from metabit.export.files.tflite_schema import ABSENT, Op, Subgraph, Unit, type_number
 from metabit.export.frozen import Frozen, Layer
 
 ONES: Unit = (1.0, 0)
@@ -80,7 +81,9 @@ class MicroGraph:
     ) -> int:
         return self.apply(Op.CAST, [x], name, shape, new, unit, {0: type_number(old), 1: type_number(new)})
 
-    def reshape(self, x: int, name: str, shape: Sequence[int], dtype: type[np.generic], unit: Unit | None = None) -> int:
+    def reshape(
+        self, x: int, name: str, shape: Sequence[int], dtype: type[np.generic], unit: Unit | None = None
+    ) -> int:
         return self.apply(Op.RESHAPE, [x, self.constant(np.array(shape, np.int32))], name, shape, dtype, unit)
 
     def slice(
@@ -96,7 +99,7 @@ class MicroGraph:
         return self.apply(Op.SLICE, [x, *ends], name, shape, dtype, unit)
 
     def each(self, op: Op, x: int, other: int | NDArray[Any], name: str, width: int) -> int:
-        """int32 [1, width], op(x, other) of each element. other: a tensor, or numbers of the network for each element or for all."""
+        """int32 [1, width], op(x, other) of each element. other: a tensor, or numbers for each or for all."""
         return self.apply(op, [x, other if isinstance(other, int) else self.numbers(other)], name, [1, width])
 
     def numbers(self, value: NDArray[Any] | int) -> int:
@@ -112,7 +115,9 @@ class MicroGraph:
         """int32 clip(x, low, high)."""
         return self.each(Op.MAXIMUM, self.each(Op.MINIMUM, x, high, f"{name}.high", width), low, name, width)
 
-    def floor_clip(self, x: int, shift: int, low: NDArray[Any] | int, high: NDArray[Any] | int, name: str, width: int) -> int:
+    def floor_clip(
+        self, x: int, shift: int, low: NDArray[Any] | int, high: NDArray[Any] | int, name: str, width: int
+    ) -> int:
         """int32 clip(x >> shift, low, high). (max(high) - min(low) + 1) << shift must be below 2^31.
 
         DIV rounds toward 0, so the limits come first, then a multiple of 2^shift that leaves no negative number.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from metabit.export.files.flatbuffer import Value
 from metabit.export.files.micro_graph import ONES, MicroGraph, Signal
 from metabit.export.files.micro_values import graded
 from metabit.export.files.tflite_schema import ONE_AROUND_ZERO, SAME, VALID, Op
@@ -101,13 +102,14 @@ def _convolution(graph: MicroGraph, name: str, layer: ConvLayer, signal: Signal)
         )
     filters = [layer.units, c.kernel, c.kernel, c.channels]
     stride = np.int32(c.stride)
-    options = {0: VALID if explicit or not c.same else SAME, 1: stride, 2: stride, 3: ONE_AROUND_ZERO}
+    options: dict[int, Value] = {0: VALID if explicit or not c.same else SAME, 1: stride, 2: stride, 3: ONE_AROUND_ZERO}
     signs = graph.apply(
         Op.CONV_2D, [image, *_constants(graph, layer, signal, filters)], name, [1, *c.convolved, layer.units], np.int8,
         SIGNS.unit, options,
     )  # fmt: skip
     if c.pool > 1:
-        square = {0: VALID} | {place: np.int32(c.pool) for place in (1, 2, 3, 4)}  # strides, then sides
+        side = np.int32(c.pool)
+        square: dict[int, Value] = {0: VALID, 1: side, 2: side, 3: side, 4: side}  # strides, then sides
         shape = [1, *c.pooled, layer.units]
         signs = graph.apply(Op.MAX_POOL_2D, [signs], f"{name}.pooled", shape, np.int8, SIGNS.unit, square)
     flat = graph.reshape(signs, f"{name}.signs", [1, layer.outputs], np.int8, SIGNS.unit)

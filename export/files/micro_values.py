@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from metabit.export.files.micro_graph import MicroGraph, Signal
 from metabit.export.files.tflite_schema import Op
 from metabit.export.frozen import Frozen, GatesLayer, GradedLayer, HeadLayer, LevelsLayer, TriplesLayer
+from metabit.export.oracle.forward import unsure
 from metabit.export.oracle.gates import GATE_SHIFT, LEVELS, OFFSET_INPUTS, GateLayer
 from metabit.export.oracle.head import UNKNOWN, Head
 from metabit.export.oracle.triples import REACH, UNIT_SHIFT
-from metabit.export.oracle.forward import unsure
 
 VALUE = 127
 """Largest magnitude of a value of the head."""
@@ -91,12 +91,9 @@ def graded(graph: MicroGraph, name: str, layer: GradedLayer, signal: Signal) -> 
     v = graph.each(Op.SUB, sums, 2 * layer.theta.astype(np.int64), f"{name}.v", units)
     size = graph.each(Op.MUL, _minus_size(graph, v, f"{name}.v", units), np.array(-1), f"{name}.size", units)
     total = graph.fold(Op.ADD, size, units, f"{name}.total")
-    mean = graph.each(Op.MUL, total, np.array(16), f"{name}.total16", 1)
-    mean = graph.each(Op.DIV, mean, np.array(units), f"{name}.mean", 1)
-    first, last = (
-        graph.each(Op.DIV, graph.each(Op.MUL, mean, np.array(side), f"{name}.{end}_place", 1), np.array(4096), f"{name}.{end}", 1)
-        for end, side in (("first", layer.low), ("last", layer.high))
-    )
+    mean = _share(graph, total, 16, units, f"{name}.mean")
+    first = _share(graph, mean, layer.low, 4096, f"{name}.first")
+    last = _share(graph, mean, layer.high, 4096, f"{name}.last")
     width = graph.each(Op.SUB, last, first, f"{name}.span", 1)
     width = graph.each(Op.MAXIMUM, width, np.array(1), f"{name}.width", 1)
     beyond = graph.each(Op.SUB, size, first, f"{name}.beyond", units)
@@ -107,6 +104,15 @@ def graded(graph: MicroGraph, name: str, layer: GradedLayer, signal: Signal) -> 
     fall = graph.each(Op.ADD, fall, np.array(1 << 15), f"{name}.rounded", units)
     fall = graph.each(Op.DIV, fall, np.array(1 << 16), f"{name}.grades_lost", units)
     return graph.each(Op.SUB, graph.numbers(LEVELS), fall, f"{name}.grades", units)
+
+
+def _share(graph: MicroGraph, x: int, times: int, by: int, name: str) -> int:
+    """int32 x * times / by, rounded down, for x >= 0: quotient and rest of x / by apart, as the product may exceed 2^31."""
+    whole = graph.each(Op.DIV, x, np.array(by), f"{name}.whole", 1)
+    rest = graph.each(Op.SUB, x, graph.each(Op.MUL, whole, np.array(by), f"{name}.down", 1), f"{name}.rest", 1)
+    part = graph.each(Op.MUL, rest, np.array(times), f"{name}.rest_times", 1)
+    part = graph.each(Op.DIV, part, np.array(by), f"{name}.part", 1)
+    return graph.each(Op.ADD, graph.each(Op.MUL, whole, np.array(times), f"{name}.times", 1), part, name, 1)
 
 
 def _minus_size(graph: MicroGraph, x: int, name: str, width: int) -> int:

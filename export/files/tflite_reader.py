@@ -15,7 +15,6 @@ from metabit.export.files.interchange import FACTS, Tensors, rebuild
 from metabit.export.files.tflite_schema import IDENTIFIER, read_constants
 from metabit.export.frozen import Frozen
 
-
 IMAGE = "metabit.image"
 """Key of the `.mbit` image in the metadata of model.micro.tflite."""
 

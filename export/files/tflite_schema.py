@@ -220,19 +220,27 @@ def read_constants(data: bytes) -> tuple[Pages, dict[str, NDArray[Any]]]:
     for entry in model.tables(6):
         pages[entry.string(0)] = _entry(buffers, entry.number(1, np.uint32))
     arrays: dict[str, NDArray[Any]] = {}
-    seen = 0
+    seen, codes = 0, len([(code.number(0, np.int8), code.number(3, np.int32)) for code in model.tables(1)])
     for graph in model.tables(2):
-        tensors = graph.tables(0)
-        seen += 1 + len(tensors)
+        tensors, operators = graph.tables(0), graph.tables(3)
+        seen += 1 + len(tensors) + len(operators)
         if 4 * seen > len(data):  # the file has an offset for each
-            raise ExportError(f"damaged TFLite file: {len(data)} bytes that list {seen} tensors or more")
+            raise ExportError(f"damaged TFLite file: {len(data)} bytes that list {seen} tensors and operators or more")
+        for operator in operators:
+            code, *_ = operator.number(0, np.uint32), operator.array(1, np.int32), operator.array(2, np.int32)
+            if code >= codes:
+                raise ExportError(f"damaged TFLite file: operator code {code} of {codes}")
         for tensor in tensors:
             content = _entry(buffers, tensor.number(2, np.uint32))
             dtype = _DTYPES.get(tensor.number(1, np.int8))
             if len(content) and dtype:
                 name, shape = tensor.string(3), tensor.array(0, np.int32)
                 sizes = [int(size) for size in shape[:LONGEST]]
-                if len(shape) > LONGEST or min(sizes, default=1) < 0 or math.prod(sizes) * dtype.itemsize != len(content):
+                if (
+                    len(shape) > LONGEST
+                    or min(sizes, default=1) < 0
+                    or math.prod(sizes) * dtype.itemsize != len(content)
+                ):
                     raise ExportError(f"damaged TFLite file: tensor {name!r} of shape {sizes} has {len(content)} bytes")
                 arrays[name] = content.view(dtype).reshape(sizes)
     return pages, arrays
