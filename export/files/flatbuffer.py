@@ -17,6 +17,8 @@ from metabit.export.errors import ExportError, require
 
 LONGEST_NAME = 256
 """Bytes of a text that are read, at most: many tables of a hostile file may share a long one."""
+MOST_TABLES = 1 << 16
+"""Tables of a list, at most: a hostile file may list one table millions of times."""
 Scalar = np.int8 | np.uint8 | np.int32 | np.uint32
 Value = Union[Scalar, str, bytes, NDArray[Any], "Table", Sequence["Table"]]
 Table = Mapping[int, Value]
@@ -67,7 +69,7 @@ def _write(builder: Any, value: Any) -> int:
     return int(builder.EndVector())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class View:
     """Reader of one table in a file that may be damaged, with NumPy alone. A reference beyond the file raises ExportError."""
 
@@ -93,6 +95,8 @@ class View:
 
     def tables(self, slot: int) -> list[View]:
         start, length = self._vector(slot)
+        if length > MOST_TABLES:
+            raise ExportError(f"damaged flatbuffer: a list of {length} tables; metabit reads up to {MOST_TABLES}")
         offsets = self._many(start, length, np.uint32)
         return [View(self.data, start + 4 * i + int(offset)) for i, offset in enumerate(offsets)]
 
