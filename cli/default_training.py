@@ -58,7 +58,8 @@ def run(
         ran = run_recipe(task, settings, tell)
     seconds = round(monotonic() - start, 1)
     path = output / "checkpoint.safetensors"
-    checkpoint = ran.checkpoint({"data": scenario, "seed": settings.seed, "command": show.command_line()})
+    about = {"data": scenario, "seed": settings.seed, "command": show.command_line()}
+    checkpoint = ran.checkpoint({**about, "read": task.facts(), "recall": ran.recall})
     checkpoint.write(path)
     if ran.history:
         metrics.write_json(output / "history.json", ran.history)

@@ -111,7 +111,8 @@ class RecipeRun:
         trained: encoder and network.
         history: a row for each report of the training: ``task`` (0), ``epoch`` (finished passes), ``step``, ``loss``,
             ``train_accuracy`` and ``accuracy`` ([0..1] on the test part), as in `metabit.train.run.Run`.
-        accuracy, balanced: 0..1, of the network on the test part: share of right predictions, mean recall of its classes.
+        accuracy: 0..1, share of right predictions on the test part.
+        recall: name of each class that the test part has -> share of its samples that are predicted right, 0..1.
         interrupted: True if Ctrl-C ended the training early.
     """
 
@@ -120,8 +121,13 @@ class RecipeRun:
     trained: Trained
     history: list[Row]
     accuracy: float
-    balanced: float
+    recall: dict[str, float]
     interrupted: bool
+
+    @property
+    def balanced(self) -> float:
+        """Mean of the recall, 0..1."""
+        return float(np.mean(list(self.recall.values())))
 
     def checkpoint(self, provenance: Mapping[str, Any] | None = None) -> GatesCheckpoint:
         """The network for `metabit export`."""
@@ -174,5 +180,5 @@ def run_recipe(
     accuracy = float(reached.mean())
     if not interrupted:
         history[-1]["accuracy"] = [accuracy]
-    recalls = [reached[task.y_test == label].mean() for label in np.unique(task.y_test)]
-    return RecipeRun(task, settings, trained, history, accuracy, float(np.mean(recalls)), interrupted)
+    recall = {task.labels[label]: float(reached[task.y_test == label].mean()) for label in np.unique(task.y_test)}
+    return RecipeRun(task, settings, trained, history, accuracy, recall, interrupted)

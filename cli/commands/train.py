@@ -101,6 +101,7 @@ def _paper(
     names = {name: list(getattr(row, name)) for name in ("class_names", "feature_names") if getattr(row, name)}
     about = {
         "data": scenario, **names, "seed": settings.seed, "command": typed, "settings": settings.to_dict(),
+        "read": row.facts(),
     }  # fmt: skip
     ran.checkpoint(provenance=about).write(path)
     if ran.history:
