@@ -78,8 +78,12 @@ def _tell_rows(i: int, entry: dict[str, Any]) -> None:
     rows = [(name, counts["moved"], counts["flipped"]) for name, counts in entry["rows"].items() if counts["moved"]]
     if not rows:
         return
-    title, what = f"layer {i}, by class", "class"
+    title, what = "by class", "class"
     if entry["rows_are"] == "units":
         rows = sorted(rows, key=lambda row: -row[1])[:LISTED]
-        title, what = f"layer {i}, the units that changed most", "unit"
-    show.table(title, [what, "moved", "flipped"], [(name, f"{m:,}", f"{f:,}" if f else "") for name, m, f in rows])
+        title, what = "most changed", "unit"
+    show.table(
+        title,
+        [f"layer {i}: {what}", "moved", "flipped"],
+        [(name, f"{m:,}", f"{f:,}" if f else "") for name, m, f in rows],
+    )

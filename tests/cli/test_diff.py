@@ -24,7 +24,7 @@ def test_what_a_network_learnt_is_told_by_layer_and_class(metabit: Any, image: P
         str(i) for i in range(10)
     ]
     assert sum(row["moved"] for row in last["rows"].values()) == last["moved"]
-    assert ran.code == 0 and "30 learning steps" in ran.out and "layer 1, by class" in ran.out
+    assert ran.code == 0 and "30 learning steps" in ran.out and "layer 1: class" in ran.out
     assert "the same network, bit for bit" in metabit("diff", image, image).out
 
 
