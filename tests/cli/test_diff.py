@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from networks import network
 
 from metabit.cli.inside import bars
+from metabit.export import write_image
 from metabit.runtime import Model
 
 
 def test_what_a_network_learnt_is_told_by_layer_and_class(metabit: Any, image: Path) -> None:
+    image.write_bytes(write_image(network(3, (64, 40, 10), 4, 2, dose=9000)))
     model, rng = Model.open(image), np.random.default_rng(0)
     model.learn_many(rng.integers(0, 256, (30, 64)).astype(np.uint8), rng.integers(0, 10, 30))
     model.save("learned.mbit")
