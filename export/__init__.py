@@ -31,8 +31,11 @@ from metabit.export.files.any_file import Read, read_file
 from metabit.export.files.image import read_image, write_image
 from metabit.export.files.interchange import interchangeable
 from metabit.export.freeze.fresh import fresh, fresh_votes
-from metabit.export.freeze.gates import GateOptions, GatesArrays, GatesSource, freeze_gates
+from metabit.export.freeze.gates import GateOptions, freeze_gates
+from metabit.export.freeze.gates_source import GatesArrays, GatesSource
+from metabit.export.freeze.home import frozen_of
 from metabit.export.freeze.retune import learner_of, retune, tunable_settings
+from metabit.export.freeze.thaw import thaw
 from metabit.export.freeze.triples import sample_of_ranges
 from metabit.export.freeze.visits import VisitOptions, freeze
 from metabit.export.freeze.votes import VOTES_AFTER_TRAINING, VoteOptions, freeze_graded
@@ -70,8 +73,8 @@ __all__ = [
     "HeadLayer", "HeadRows", "HeadScale", "HeadSettings", "Layer", "LayerCost", "LayerDifference", "LevelsLayer", "LevelsRule",
     "MissingExtra", "Notes", "Oracle", "OutputLayer", "Read", "Rule", "TriplesLayer", "VisitOptions", "VoteOptions", "Votes",
     "Written", "check_bundle", "cost", "difference", "export_all", "freeze", "freeze_gates", "freeze_graded", "fresh",
-    "fresh_votes", "guard_data", "interchangeable", "learner_of", "model_card", "read_file", "read_image", "retune",
-    "sample_of_ranges", "tunable_settings", "write_image",
+    "fresh_votes", "frozen_of", "guard_data", "interchangeable", "learner_of", "model_card", "read_file", "read_image", "retune",
+    "sample_of_ranges", "thaw", "tunable_settings", "write_image",
 ]  # fmt: skip
 
 _RENAMED = {
