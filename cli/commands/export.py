@@ -85,7 +85,8 @@ def command(
     """Freeze a network into integers and write it for every engine.
 
     Writes model.mbit, model.h (sizes and names for C), model.onnx, model.tflite, vectors.npz, MODEL_CARD.md and manifest.json. Each
-    file is read back, and nothing is written unless all engines give equal integer scores. An image keeps its own learner.
+    file is read back, and nothing is written unless all engines give equal integer scores. An image keeps its own learner, and so
+    does a checkpoint of metabit import without options.
 
     Learners of the default network: a head, class means that learn new data and new classes in a few KB; levels, the output as
     training left it, which learns on in half a KB; none. Learners of the paper's networks: visits, of sign units; votes, of graded
@@ -172,6 +173,8 @@ def _frozen(source: Path, output: Path | None, given: dict[str, Any], seed: int)
         return frozen, datasets.manifest_of(source)
     _visits(given, seed)
     checkpoint = train.load_checkpoint(source)
+    if checkpoint.device is not None and not given and seed == 1:
+        return named(export.frozen_of(checkpoint), checkpoint), checkpoint.provenance
     if isinstance(checkpoint, GatesCheckpoint):
         return _gates(checkpoint, given, seed), checkpoint.provenance
     return named(_paper(checkpoint, given, seed), checkpoint), checkpoint.provenance

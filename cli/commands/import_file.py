@@ -26,8 +26,8 @@ def command(
     """Bring a network home from a device: write the checkpoint from which training goes on.
 
     The checkpoint has a float hidden weight in the middle of each level, the normalisation that gives the same integers, and what
-    only the device has: generator, counters, what a head learnt, kept samples, probability tables, names. [bold]metabit export[/] of
-    it, without options, gives the image back, byte for byte.
+    only the device has: generator, counters, what a head learnt, kept samples, probability tables, names.
+    [bold]metabit export[/] of it, without options, gives the image back, byte for byte.
 
     [bold]metabit train DATA --start DIR/checkpoint.safetensors[/] trains on, and in Python
     [bold]metabit.train.load_checkpoint(FILE).to_network()[/] is the network in PyTorch. Units from nothing (metabit fresh) were
@@ -41,7 +41,7 @@ def command(
         raise UsageError(f"--output {output} is a file: name a folder")
     frozen = network_of(source)
     try:
-        checkpoint = export.thaw(frozen, {"data": known_data(source), "imported": str(source)})
+        checkpoint = export.thaw(frozen, known(source))
     except export.ExportError as wrong:
         raise UsageError(f"{source}: {wrong}") from None
     if export.write_image(export.frozen_of(checkpoint)) != checkpoint.device:
@@ -54,7 +54,7 @@ def command(
         return
     show.say(f"{output / FILE}: {found['network']}, {found['steps']:,} steps learnt on the device")
     show.say(
-        f"metabit export {output / FILE} gives {source} back; metabit train DATA --start {output / FILE} trains on"
+        f"metabit export {output / FILE} gives the network back as it is; metabit train DATA --start {output / FILE} trains on"
     )
 
 
@@ -65,11 +65,12 @@ def network_of(source: Path) -> Frozen:
     return read_file(source).frozen
 
 
-def known_data(source: Path) -> str | None:
-    """The name of the data that the network was trained on, where the file beside it says so."""
+def known(source: Path) -> dict[str, Any]:
+    """What the manifest beside the file says of its data, for the checkpoint's provenance."""
     from metabit.cli import datasets
 
-    return datasets.trained_on(source)
+    told = datasets.manifest_of(source)
+    return {"imported": source.name, **{name: told[name] for name in ("data", "read") if name in told}}
 
 
 def facts(frozen: Frozen, checkpoint: Checkpoint | GatesCheckpoint) -> dict[str, Any]:
