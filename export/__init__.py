@@ -2,7 +2,7 @@
 
     frozen.py        Frozen, the network as integers: every writer receives it, every reader returns it
     validate.py      checks that its layers fit together and that the format can hold them
-    freeze/          the makers of Frozen: from a checkpoint, from nothing, from another Frozen
+    freeze/          the makers of Frozen: from a checkpoint, from nothing, from another Frozen; and thaw, the way back
     oracle/          prediction and learning in NumPy, which every engine must equal
     bits.py          packing of bits, the only shifts that pack them in Python
     guard.py         the samples on which a device tests itself while it learns

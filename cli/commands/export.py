@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from metabit.cli import datasets, guards
-from metabit.cli.errors import UsageError
+from metabit.cli.errors import UsageError, with_options
 from metabit.experiments import show
 from metabit.experiments.demo_settings import RECIPE
 
@@ -113,7 +113,7 @@ def command(
             None if guard is None else guards.guard_data(frozen, data or known.get("data"), guard, seed, quiet=json)
         )
     except export.ExportError as wrong:
-        raise UsageError(_named(str(wrong))) from None
+        raise UsageError(with_options(str(wrong))) from None
     wanted = _formats(formats, frozen)
     about: dict[str, Any] = {name: known[name] for name in ("data", "read", "recall") if name in known}
     about |= {"command": show.command_line(), "seed": seed}
@@ -295,12 +295,3 @@ def _number(m: str) -> float:
         return float(m)
     except ValueError:
         raise UsageError(f"--m {m}: give a number") from None
-
-
-def _named(text: str) -> str:
-    """An error with the names of the options."""
-    options = {"visit_rate=": "--visits ", "skip_below=": "--margin ", "spare_classes=": "--spare-classes ",
-               "rows_per_class=": "--rows ", "sweep_every=": "--sweep-every "}  # fmt: skip
-    for name, option in options.items():
-        text = text.replace(name, option)
-    return text

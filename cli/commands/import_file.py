@@ -66,7 +66,7 @@ def network_of(source: Path) -> Frozen:
 
 
 def known(source: Path) -> dict[str, Any]:
-    """What the manifest beside the file says of its data, for the checkpoint's provenance."""
+    """The data of a file's network as the manifest beside it names it, for the checkpoint's provenance."""
     from metabit.cli import datasets
 
     told = datasets.manifest_of(source)
@@ -74,7 +74,7 @@ def known(source: Path) -> dict[str, Any]:
 
 
 def facts(frozen: Frozen, checkpoint: Checkpoint | GatesCheckpoint) -> dict[str, Any]:
-    """What was found, JSON-ready."""
+    """Sizes, kind, learner and steps of the network, JSON-ready."""
     from metabit.export import learner_of
     from metabit.train.gates_checkpoint import GatesCheckpoint
 

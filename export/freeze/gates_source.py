@@ -1,4 +1,4 @@
-"""What the makers of gates take: a trained network as arrays."""
+"""A trained network of gates as arrays, which the makers of frozen networks take."""
 
 from __future__ import annotations
 

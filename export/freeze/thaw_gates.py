@@ -31,6 +31,7 @@ from metabit.train.network.gate_integers import SLOPE
 HIDDEN = 0.025
 BITS = 5
 """Bits of an output level after a head, which has none."""
+_MEAN = 256 * DEVIATION  # one deviation in the means of a head
 _REST = 2.0**23  # float32 holds whole numbers up to here, and a half beside
 Doubles = NDArray[np.float64]
 
@@ -81,7 +82,7 @@ def head_levels(head: HeadLayer) -> NDArray[np.int8]:
     owners = head.owners if head.rows.per_class > 1 else np.arange(head.classes)
     share = np.where((owners != FREE)[None] & (owners[None] == np.arange(head.classes)[:, None]), counts, 0.0)
     known = share.sum(1) > 0
-    means = share @ head.means[:, :units] / np.maximum(1, share.sum(1))[:, None] / DEVIATION
+    means = share @ head.means[:, :units] / np.maximum(1, share.sum(1))[:, None] / _MEAN
     w = np.linalg.lstsq(square[:units, :units], means.T, rcond=None)[0].T
     offset = -(w * means).sum(1) / 2 + w @ scale.gate_add / DEVIATION**2
     w = w * scale.gate_mul / DEVIATION**2

@@ -161,7 +161,7 @@ class NormedGates(torch.nn.Module):
 
     @torch.no_grad()
     def integers(self, bits: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """What a device computes of 0/1 (batch, inputs): levels of the gates (batch, units), -8..8, and the scores of the
+        """Return the integers of a device for 0/1 (batch, inputs): levels of the gates (batch, units), -8..8, and the scores of the
         output's levels (batch, classes). `forward` rounds floats, which differ from them once in a million levels.
         """
         norm, sums = self.norm, self.sums(bits).numpy().astype(np.int64)
