@@ -15,7 +15,7 @@ from metabit.export.frozen import Frozen, HeadLayer, Layer
 
 @dataclass(frozen=True, eq=False)
 class LayerDifference:
-    """What changed in one layer of N rows.
+    """Changes in one layer of N rows.
 
     Args:
         kind: of the layer.
@@ -42,7 +42,7 @@ class LayerDifference:
 
 @dataclass(frozen=True)
 class Difference:
-    """What changed between two networks.
+    """Changes between two networks.
 
     Args:
         layers: of each layer, first to last.

@@ -1,4 +1,4 @@
-"""What a network costs, layer by layer: bytes, products and thresholds, and how its levels are spread."""
+"""Cost of a network, layer by layer: bytes, products and thresholds, and how its levels are spread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `metabit inspect`, `metabit diff` and MODEL_CARD.md say is counted in the files themselves."""
+"""Figures of `metabit inspect`, `metabit diff` and MODEL_CARD.md are counted in the files themselves."""
 
 from __future__ import annotations
 
