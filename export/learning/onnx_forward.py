@@ -67,7 +67,9 @@ def _conv_sums(g: Graph, i: int, layer: f.ConvLayer, codes: Value) -> Value:
     """int32 (n, H', W', N)."""
     geometry = layer.geometry
     kernel, channels = geometry.kernel, geometry.channels
-    filters = weights(g, f"layer{i}.sign_plane", layer.inputs).reshape(0, kernel, kernel, channels).transpose(0, 3, 1, 2)
+    filters = (
+        weights(g, f"layer{i}.sign_plane", layer.inputs).reshape(0, kernel, kernel, channels).transpose(0, 3, 1, 2)
+    )
     picture = codes.reshape(0, geometry.height, geometry.width, channels).transpose(0, 3, 1, 2)
     (top, bottom), (left, right) = geometry.pads(geometry.height), geometry.pads(geometry.width)
     outside = g.constant({"bits": 1, "signs": 2, "bytes": 255}[layer.takes], np.uint8)

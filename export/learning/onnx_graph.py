@@ -160,6 +160,7 @@ class Graph:
         self.helper = require("onnx.helper")
         self.arrays, self.used = arrays, set[str]()
         self.nodes: list[Any] = []
+        self.first: list[Any] = []  # before all others
         self.constants: dict[str, NDArray[Any]] = {}
         self._names: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._made = 0
@@ -173,12 +174,21 @@ class Graph:
         return Value(self, f"v{self._made}", dtype, shape)
 
     def constant(self, array: Any, dtype: DTypeLike = np.int64) -> Value:
-        """A constant, int64 unless told otherwise; equal ones are stored once."""
+        """A constant, int64 unless told otherwise; equal ones are stored once, in the smallest integers that hold them."""
         data = np.array(array, dtype)
         key = (data.dtype.str, data.shape, data.tobytes())
         if key not in self._names:
-            self._names[key] = f"constant{len(self._names)}"
-            self.constants[self._names[key]] = data
+            stored = (
+                data.astype(np.result_type(*map(np.min_scalar_type, (data.min(), data.max()))))
+                if data.size > 8
+                else data
+            )
+            name = f"constant{len(self.constants)}"
+            self.constants[name] = stored
+            self._names[key] = name
+            if stored.dtype != data.dtype:
+                wide = self._names[key] = f"{name}.wide"
+                self.first.append(self.helper.make_node("Cast", [name], [wide], to=self.type_of(data.dtype)))
         return Value(self, self._names[key], data.dtype)
 
     def named(self, name: str) -> Value:
@@ -256,6 +266,12 @@ class Graph:
         for value in gives:
             value.shape = shape
         return self.helper.make_graph(inside, name, self.infos(taken), self.infos(gives)), gives
+
+    def output(self, name: str, value: Value, shape: Shape) -> Value:
+        """The value under a name of its own."""
+        result = Value(self, name, value.dtype, shape)
+        self._node("Identity", [value], [result], {})
+        return result
 
     def infos(self, values: Values) -> list[Any]:
         """What a graph says about its inputs or outputs."""

@@ -7,23 +7,50 @@ from __future__ import annotations
 
 import numpy as np
 
-from metabit.export.frozen import COUNT_FLOOR, COUNT_LIMIT, FREE, HeadLayer
+from metabit.export import frozen as f
+from metabit.export.frozen import COUNT_FLOOR, COUNT_LIMIT, FREE
 from metabit.export.learning.onnx_graph import Graph, Value
+from metabit.export.learning.onnx_rule import Carried, Learnt, Rule
+from metabit.export.learning.state import HEAD, ROWS
 from metabit.export.oracle.head import DITHER, NEW_ROW_SWEEPS, RESIDUAL_LIMIT, UNKNOWN, natural_log, triangle
 from metabit.export.oracle.rows import NAT
 
-Carried = dict[str, Value]
 
+class HeadStep(Rule):
+    """Layer 1, a head. It carries the arrays of its state, int64."""
 
-class HeadStep:
-    """One step of layer 1. The arrays it carries are those of `metabit.export.learning.state`, without the layer's name."""
-
-    def __init__(self, g: Graph, layer: HeadLayer) -> None:
+    def __init__(self, g: Graph, layer: f.HeadLayer) -> None:
         self.g, self.layer, self.settings = g, layer, layer.settings
         self.rows, self.values = layer.hidden.shape
         self.several = layer.rows.per_class > 1
-        self.names = ["weights", "covariance", "means", "counts", "seen", "dither", "turn"]
-        self.names += ["owners", "doubts"] if self.several else []
+
+    def enter(self) -> Carried:
+        names = HEAD + (ROWS if self.several else ())
+        return {name: self.g.named(f"layer1.{name}").cast(np.int64) for name in names}
+
+    def leave(self, s: Carried) -> Carried:
+        return {f"layer1.{name}": value for name, value in s.items()}
+
+    def scores(self, s: Carried, x: Value) -> Value:
+        rows = self.row_scores(s, x)
+        if not self.several:
+            return rows
+        classes = self.g.constant(np.arange(self.layer.classes)[:, None])
+        return self.g.where(classes.equals(s["owners"]), rows, UNKNOWN).max(1)
+
+    def accepts(self, s: Carried, label: Value) -> Value | None:
+        """Whether the class has a row, or one is free."""
+        if not self.several:
+            return None
+        has = s["owners"].equals(label) | s["owners"].equals(FREE)
+        return has.cast(np.int64).sum(0) > 0
+
+    def learn(self, s: Carried, x: Value, scores: Value, label: Value, steps: Value) -> Learnt:
+        row = label
+        if self.several:
+            row, s = self.chosen_row(s, self.row_scores(s, x), label)
+        none = self.g.constant(0)
+        return Learnt(self.step(s, x, row, label, steps), self.g.constant(True, np.bool_), none, none, none)
 
     def row_scores(self, s: Carried, x: Value) -> Value:
         """Scores int64 (R,) of values (H,); `UNKNOWN` for a row without samples."""
@@ -35,17 +62,8 @@ class HeadStep:
             told = told + logarithms.take(counts.at_least(counts.max(0) >> 2))
         return self.g.where(counts > 0, told, UNKNOWN)
 
-    def class_scores(self, s: Carried, rows: Value) -> Value:
-        """Scores int64 (C,) of the classes."""
-        if not self.several:
-            return rows
-        classes = self.g.constant(np.arange(self.layer.classes)[:, None])
-        return self.g.where(classes.equals(s["owners"]), rows, UNKNOWN).max(1)
-
-    def chosen_row(self, s: Carried, scores: Value, label: Value) -> tuple[Value, Value, Carried]:
-        """The row that learns the sample, whether there is one, and the state with the doubts of its class counted."""
-        if not self.several:
-            return label, self.g.constant(True, np.bool_), s
+    def chosen_row(self, s: Carried, scores: Value, label: Value) -> tuple[Value, Carried]:
+        """The row that learns the sample, and the state with the doubts of its class counted. There is such a row."""
         g, rule = self.g, self.layer.rows
         owned, free = s["owners"].equals(label), s["owners"].equals(FREE)
         mine, spare = owned.cast(np.int64).sum(0), free.cast(np.int64).sum(0)
@@ -63,10 +81,10 @@ class HeadStep:
         new, known = g.where(opens, g.constant(0), doubt), mine > 0
         doubts = g.where(classes.equals(label) & known, new, s["doubts"])
         row = g.where(known & ~opens, own.cast(np.int32).argmax(), free.cast(np.int32).argmax())
-        return row, known | (spare > 0), s | {"doubts": doubts}
+        return row, s | {"doubts": doubts}
 
-    def learn(self, s: Carried, x: Value, row: Value, label: Value, steps: Value) -> Carried:
-        """The state after one step on values (H,). steps: number of steps, this one included."""
+    def step(self, s: Carried, x: Value, row: Value, label: Value, steps: Value) -> Carried:
+        """The state after a step of this row."""
         g, count = self.g, s["counts"].take(row)
         known = count > 0
         here = g.constant(np.arange(self.rows)).equals(row)
@@ -126,7 +144,7 @@ class HeadStep:
         square = s["covariance"].take(g.constant(lower + np.tril(place, -1).T))
         eye = np.eye(h, dtype=np.int64)
         step = (s["covariance"].take(g.constant(place.diagonal())) + self.settings.ridge).at_least(1)
-        full = square * (1 - eye) + step * eye
+        full = g.where(g.constant(eye, np.bool_), step, square)
         up = step - 1 - (step >> 1)  # |off| + up >= 0, below step where |off| <= half
         both = g.concat(row.reshape(1), turn.reshape(1))
         targets = (s["means"].take(both) * 8).transpose(1, 0)
