@@ -21,10 +21,13 @@ from numpy.typing import NDArray
 from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, write_image
 from metabit.export.files.lce_file import run_lce, write_lce
+from metabit.export.files.image import read_image, sections, write_image
 from metabit.export.files.onnx_file import read_onnx, run_onnx, write_onnx
 from metabit.export.files.qonnx_file import read_qonnx, run_qonnx, write_qonnx
 from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite
 from metabit.export.frozen import Frozen
+from metabit.export.learning.onnx_runner import learn_onnx_train, read_onnx_train, run_onnx_train
+from metabit.export.learning.onnx_train import write_onnx_train
 from metabit.export.vectors import write_vectors
 
 try:
@@ -42,6 +45,7 @@ STAGING = ".export-"
 class Format:
     """A file that holds the network: its writer, its reader, and the engine outside metabit that runs it, if there is one.
 
+    learn: the network after the engine has learnt samples (n, ..) with labels (n,), of a file that holds a learning step.
     default: an export writes it unless told otherwise; it holds every network.
     """
 
@@ -50,6 +54,7 @@ class Format:
     read: Callable[[bytes], Frozen]
     run: Callable[[bytes, Inputs], NDArray[np.int32]] | None
     default: bool = True
+    learn: Callable[[bytes, Inputs, NDArray[np.int64]], Frozen] | None = None
 
 
 FORMATS = {
@@ -58,6 +63,9 @@ FORMATS = {
     "tflite": Format("model.tflite", write_tflite, read_tflite, run_tflite),
     "qonnx": Format("model.qonnx.onnx", write_qonnx, read_qonnx, run_qonnx, default=False),
     "lce": Format("model.lce.tflite", write_lce, read_tflite, run_lce, default=False),
+    "onnx-train": Format(
+        "model.train.onnx", write_onnx_train, read_onnx_train, run_onnx_train, default=False, learn=learn_onnx_train
+    ),
 }
 DEFAULT_FORMATS = tuple(name for name, form in FORMATS.items() if form.default)
 
@@ -109,6 +117,8 @@ def export_all(
     vectors = write_vectors(frozen, inputs=inputs, steps=steps)
     with np.load(io.BytesIO(vectors)) as arrays:
         packed, scores = arrays["features"], arrays["scores"]
+        labels = arrays.get("learn_labels", np.zeros(0, np.int64))
+        state = np.bitwise_xor.reduce(arrays["state_changes"]).tobytes() if len(labels) else b""
     x = frozen.unpack(packed)
     image = write_image(frozen)
     files, engines = {"vectors.npz": vectors}, ["numpy"]
@@ -124,6 +134,13 @@ def export_all(
         if form.run is not None:
             _agree(form.file, form.run(data, x), scores)
             engines.append(name)
+        if form.learn is not None and len(labels):
+            learnt = write_image(form.learn(data, x[np.arange(len(labels)) % len(x)], labels))
+            at, size = sections(learnt)[1]
+            if learnt[at : at + size] != state:
+                raise ExportError(
+                    f"{form.file} learns otherwise than the oracle, please report this; nothing was written"
+                )
     if device is not None:
         _agree("the C runtime", device(image, packed), scores)
         engines.append("runtime")

@@ -8,14 +8,10 @@ The state in the file, a default of each state input, is where a first call begi
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from metabit.export.errors import ExportError, require
-from metabit.export.files.interchange import FACTS, facts, named_tensors, rebuild
+from metabit.export.errors import require
+from metabit.export.files.interchange import FACTS, facts, named_tensors
 from metabit.export.files.onnx_file import IR_VERSION, OPSET
 from metabit.export.frozen import Frozen, HeadLayer
 from metabit.export.learning.onnx_forward import below
@@ -24,18 +20,20 @@ from metabit.export.learning.onnx_head import HeadStep
 from metabit.export.learning.onnx_levels import LevelsStep
 from metabit.export.learning.onnx_rule import Rule
 from metabit.export.learning.onnx_visits import VisitsStep
-from metabit.export.learning.state import State, state_into, state_of
+from metabit.export.learning.state import state_of
 
 TRAINS = "metabit.train"
 """Key of the metadata that tells a training file; its value is the version of its inputs and outputs."""
 NEXT = ".next"
+PREDICT_ONLY = -1
+"""A target with which a sample is predicted and not learnt."""
 REPORT = ("predicted", "skipped", "visited", "moved", "flipped", "refused")
 """Entries of a row of the output ``report``."""
 
 _DOC = """One learning step of metabit a sample, in the order of the samples.
 
-Inputs: {source}: the samples, as model.onnx takes them. target: the class of each; one outside 0..{last} is not learnt, the sample is
-only predicted. The other inputs are the state; left out, each is the state in this file: {state}.
+Inputs: {source}: the samples, as model.onnx takes them. target: the class of each; with one outside 0..{last} a sample is
+predicted and not learnt. The other inputs are the state; left out, each is the state in this file: {state}.
 Outputs: scores of each sample before its step; label: the class with the highest score; report: predicted, skipped (1 where nothing
 was learnt), visited, moved, flipped, refused (1 where the target is no class, or a head has no row left for it) of each sample; and
 each state with .next behind its name, the input of the next call.

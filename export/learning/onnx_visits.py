@@ -49,7 +49,7 @@ class VisitsStep(Rule):
 
     def forward(self, s: Carried, x: Value) -> tuple[dict[int, Value], dict[int, Value], Value]:
         """Inputs int32 (K,) of each layer, masks (N,) of the hidden ones, and scores int64 (C,)."""
-        inputs, masks = {self.lowest: x.cast(np.int32)}, {}
+        inputs, masks = {self.lowest: x.cast(np.int32)}, dict[int, Value]()
         for i, layer in self.layers.items():
             a = (self.weights(s, i) @ inputs[i]).cast(np.int64)
             if i == self.last:
