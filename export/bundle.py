@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
-from metabit.export.files.image import read_image, write_image
-from metabit.export.files.lce_file import run_lce, write_lce
 from metabit.export.files.image import read_image, sections, write_image
+from metabit.export.files.lce_file import run_lce, write_lce
 from metabit.export.files.onnx_file import read_onnx, run_onnx, write_onnx
 from metabit.export.files.qonnx_file import read_qonnx, run_qonnx, write_qonnx
 from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite

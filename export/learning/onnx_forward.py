@@ -25,8 +25,7 @@ def below(g: Graph, frozen: f.Frozen, source: Value, lowest: int) -> Value:
         return _gates(g, first, frozen.layers[1], codes)
     for i, layer in enumerate(frozen.layers[:lowest]):
         sums = _conv_sums(g, i, layer, codes) if isinstance(layer, f.ConvLayer) else _sums(g, i, layer, codes)
-        on = (sums >= g.named(f"layer{i}.threshold")).cast(np.uint8)
-        codes = on + on
+        codes = _signs(g, sums >= g.named(f"layer{i}.threshold"))
         if isinstance(layer, f.ConvLayer):
             codes = _pooled(g, layer, codes)
     return codes
@@ -36,7 +35,7 @@ def _encoded(g: Graph, frozen: f.Frozen, source: Value) -> Value:
     """Codes of the input (n, values)."""
     code = frozen.encode
     if code is None:
-        return source + source if frozen.layers[0].takes == "signs" else source
+        return _signs(g, source.cast(np.bool_)) if frozen.layers[0].takes == "signs" else source
     wide, features = source.cast(np.int32).reshape(0, 1, code.features), code.features
     if isinstance(code, f.Cuts):
         on = wide > g.named("encode.cuts").cast(np.int32)
@@ -47,10 +46,16 @@ def _encoded(g: Graph, frozen: f.Frozen, source: Value) -> Value:
     return pixels.reshape(0, code.planes * features).cast(np.uint8)
 
 
-def weights(g: Graph, name: str, inputs: int) -> Value:
-    """int8 (N, K), ±1, of a sign plane."""
-    table = np.where(unpack_rows(np.arange(256, dtype=np.uint8)[:, None], 8), 1, -1)
-    octets = g.constant(table, np.int8).take(g.named(name).cast(np.int64))
+def _signs(g: Graph, positive: Value) -> Value:
+    """Codes of signs: 2 where positive, else 0."""
+    return g.where(positive, g.constant(2, np.uint8), 0)
+
+
+def weights(g: Graph, name: str, inputs: int, code: bool = False) -> Value:
+    """int8 (N, K), ±1, of a sign plane; as code uint8, 0 and 2."""
+    signs = np.where(unpack_rows(np.arange(256, dtype=np.uint8)[:, None], 8), 1, -1)
+    table = g.constant(signs + 1, np.uint8) if code else g.constant(signs, np.int8)
+    octets = table.take(g.named(name).cast(np.int64))
     return octets.reshape(0, -1).slice(0, inputs, 1)
 
 
@@ -67,15 +72,15 @@ def _conv_sums(g: Graph, i: int, layer: f.ConvLayer, codes: Value) -> Value:
     """int32 (n, H', W', N)."""
     geometry = layer.geometry
     kernel, channels = geometry.kernel, geometry.channels
-    filters = (
-        weights(g, f"layer{i}.sign_plane", layer.inputs).reshape(0, kernel, kernel, channels).transpose(0, 3, 1, 2)
-    )
+    squares = weights(g, f"layer{i}.sign_plane", layer.inputs, code=True).reshape(0, kernel, kernel, channels)
+    filters = squares.transpose(0, 3, 1, 2)  # of codes: onnxruntime 1.18 has no ConvInteger of int8
     picture = codes.reshape(0, geometry.height, geometry.width, channels).transpose(0, 3, 1, 2)
     (top, bottom), (left, right) = geometry.pads(geometry.height), geometry.pads(geometry.width)
     outside = g.constant({"bits": 1, "signs": 2, "bytes": 255}[layer.takes], np.uint8)
     padded = g.op("Pad", picture, g.constant([0, 0, top, left, 0, 0, bottom, right]), outside)
     strides = [geometry.stride, geometry.stride]
-    sums = g.op("ConvInteger", padded, filters, _zero_point(g, layer), dtype=np.int32, strides=strides)
+    zero_points = _zero_point(g, layer), g.constant(1, np.uint8)
+    sums = g.op("ConvInteger", padded, filters, *zero_points, dtype=np.int32, strides=strides)
     return sums.transpose(0, 2, 3, 1)
 
 

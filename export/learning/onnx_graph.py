@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from metabit.export.errors import require
 
 Shape = Sequence[int | str] | None
+_SMALL = (np.uint8, np.int8, np.int16, np.int32)
 
 
 class Value:
@@ -178,11 +179,8 @@ class Graph:
         data = np.array(array, dtype)
         key = (data.dtype.str, data.shape, data.tobytes())
         if key not in self._names:
-            stored = (
-                data.astype(np.result_type(*map(np.min_scalar_type, (data.min(), data.max()))))
-                if data.size > 8
-                else data
-            )
+            small = (d for d in _SMALL if np.iinfo(d).min <= data.min() and data.max() <= np.iinfo(d).max)
+            stored = data.astype(next(small, data.dtype)) if data.size > 8 and data.itemsize > 1 else data
             name = f"constant{len(self.constants)}"
             self.constants[name] = stored
             self._names[key] = name
@@ -210,7 +208,8 @@ class Graph:
 
     def _node(self, kind: str, inputs: Values, outputs: Values, attributes: dict[str, Any]) -> None:
         names = [[value.name for value in values] for values in (inputs, outputs)]
-        self.nodes.append(self.helper.make_node(kind, *names, **attributes))
+        # Each node has a name: onnxruntime 1.18 makes names of its own from them, which must differ.
+        self.nodes.append(self.helper.make_node(kind, *names, name=f"{outputs[0].name}.{kind}", **attributes))
 
     def where(self, condition: Value, yes: Value, no: Operand) -> Value:
         return self.op("Where", condition, yes, self.like(yes, no), dtype=yes.dtype)

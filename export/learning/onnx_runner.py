@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metabit.export.errors import ExportError, require
-from metabit.export.files.onnx_file import read_onnx
+from metabit.export.files import onnx_reader
+from metabit.export.files.interchange import FACTS, rebuild
 from metabit.export.frozen import Frozen
-from metabit.export.learning.onnx_train import NEXT, PREDICT_ONLY, REPORT, TRAINS
+from metabit.export.learning.onnx_train import NEXT, PREDICT_ONLY, REPORT, TRAINS, VERSION
 from metabit.export.learning.state import State, state_into
 
 
@@ -101,17 +102,17 @@ def read_onnx_train(data: bytes) -> Frozen:
 
     Raises MissingExtra without onnx, ExportError if the file is not one of ours or holds no learning step.
     """
-    frozen = read_onnx(data)
-    onnx = require("onnx")
-    model = onnx.load_from_string(data)
-    version = {entry.key: entry.value for entry in model.metadata_props}.get(TRAINS)
-    if version is None:
+    model = onnx_reader.parse(data)
+    pages, arrays = onnx_reader.pages(model), onnx_reader.arrays(model)
+    if TRAINS not in pages:
         raise ExportError(
             "this ONNX file of metabit predicts and has no learning step: export with --formats onnx-train"
         )
-    if version != "1":
-        raise ExportError(f"training file version {version} is not the 1 that this metabit reads")
-    return state_into(frozen, {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer})
+    if pages[TRAINS] != VERSION:
+        raise ExportError(
+            f"training file version {pages[TRAINS]!r} is not the {VERSION} that this metabit reads: export it again"
+        )
+    return state_into(rebuild(pages[FACTS], arrays), arrays)
 
 
 def run_onnx_train(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:

@@ -12,7 +12,8 @@ import numpy as np
 
 from metabit.export.errors import require
 from metabit.export.files.interchange import FACTS, facts, named_tensors
-from metabit.export.files.onnx_file import IR_VERSION, OPSET
+from metabit.export.files.onnx_file import IR_VERSION
+from metabit.export.files.onnx_functions import OPSET
 from metabit.export.frozen import Frozen, HeadLayer
 from metabit.export.learning.onnx_forward import below
 from metabit.export.learning.onnx_graph import Graph, Value
@@ -22,8 +23,8 @@ from metabit.export.learning.onnx_rule import Rule
 from metabit.export.learning.onnx_visits import VisitsStep
 from metabit.export.learning.state import state_of
 
-TRAINS = "metabit.train"
-"""Key of the metadata that tells a training file; its value is the version of its inputs and outputs."""
+TRAINS, VERSION = "metabit.train", "1"
+"""Key of the metadata that tells a training file, and its value, the version of inputs and outputs."""
 NEXT = ".next"
 PREDICT_ONLY = -1
 """A target with which a sample is predicted and not learnt."""
@@ -64,7 +65,7 @@ def write_onnx_train(frozen: Frozen) -> bytes:
     graph.doc_string = _DOC.format(source=source.name, last=frozen.classes - 1, state=", ".join(state))
     opsets = [g.helper.make_opsetid("", OPSET)]
     model = g.helper.make_model(graph, opset_imports=opsets, producer_name="metabit", ir_version=IR_VERSION)
-    g.helper.set_model_props(model, {FACTS: facts(frozen), TRAINS: "1"})
+    g.helper.set_model_props(model, {FACTS: facts(frozen), TRAINS: VERSION})
     return bytes(model.SerializeToString(deterministic=True))
 
 

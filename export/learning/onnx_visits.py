@@ -117,7 +117,7 @@ class VisitsStep(Rule):
         thin = mask.cast(np.int64).sum(0) >= visits.at_least(32) * 2
         words = -(-layer.units // 32)
         stream = Stream(g, s["generator"], words, words)
-        kept = stream.bits.slice(1, 1 + words).reshape(-1).slice(0, layer.units) > g.constant(0, np.uint8)
+        kept = stream.bits.slice(1, 1 + words).reshape(-1).slice(0, layer.units).cast(np.bool_)
         after = s | {"generator": g.where(thin, stream.state(words), s["generator"])}
         return mask & (kept | ~thin), after
 
