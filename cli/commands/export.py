@@ -77,7 +77,7 @@ def command(
     backward: Backward = None,
     guard: guards.Samples = None,
     data: guards.Data = None,
-    formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite, qonnx, lce, onnx-train; by default three.")] = None,
+    formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite, qonnx, lce, onnx-train.")] = None,
     inline: Annotated[bool, Option("--inline", help="model.onnx without functions, for older runtimes and other tools.")] = False,
     seed: show.Seed = 1,
     json: show.Json = False,

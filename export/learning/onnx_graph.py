@@ -273,6 +273,6 @@ class Graph:
         return result
 
     def infos(self, values: Values) -> list[Any]:
-        """What a graph says about its inputs or outputs."""
+        """Names, dtypes and shapes as a graph lists its inputs or outputs."""
         make = self.helper.make_tensor_value_info
         return [make(value.name, self.type_of(value.dtype), value.shape) for value in values]

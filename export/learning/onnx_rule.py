@@ -1,4 +1,4 @@
-"""What the graph of a training file needs of a rule."""
+"""The parts of a rule that the graph of a training file calls."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from metabit.export.learning.state import State, state_into
 
 
 class Steps(NamedTuple):
-    """What n steps gave.
+    """Results of n steps.
 
     scores: int32 (n, C), of each sample before its step. labels: int64 (n,), the class with the highest score.
     report: int64 (n, 6), as `metabit.export.learning.onnx_train.REPORT` names its columns.
