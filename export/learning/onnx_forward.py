@@ -16,7 +16,7 @@ from metabit.export.oracle.triples import REACH, UNIT_SHIFT
 
 
 def below(g: Graph, frozen: f.Frozen, source: Value, lowest: int) -> Value:
-    """The values that layer `lowest` takes, for the samples (n, ..): codes of bits or signs, or int64 levels of gates or values of a head."""
+    """The inputs (n, ..) of layer `lowest`: codes of bits or signs, or int64 levels of gates or values of a head."""
     first = frozen.layers[0]
     if isinstance(first, f.TriplesLayer):
         return _triples(g, first, source)
