@@ -6,7 +6,8 @@
     oracle/          prediction and learning in NumPy, which every engine must equal
     bits.py          packing of bits, the only shifts that pack them in Python
     guard.py         the samples on which a device tests itself while it learns
-    files/           Frozen <-> model.mbit (runtime/FORMAT.md), model.onnx, model.tflite
+    files/           Frozen <-> model.mbit (runtime/FORMAT.md), model.onnx, model.tflite, model.lce.tflite
+    learning/        the learning step as a graph for other engines, and its state as arrays
     summary.py       what each layer costs; difference.py, what changed between two networks; model_card.py, MODEL_CARD.md
     vectors.py       Frozen -> vectors.npz, the numbers that every engine must reproduce
     bundle.py        all files of one network, read back and compared before they are written
@@ -29,7 +30,6 @@ from metabit.export.difference import Difference, LayerDifference, difference
 from metabit.export.errors import ExportError, MissingExtra
 from metabit.export.files.any_file import Read, read_file
 from metabit.export.files.image import read_image, write_image
-from metabit.export.files.interchange import interchangeable
 from metabit.export.freeze.fresh import fresh, fresh_votes
 from metabit.export.freeze.gates import GateOptions, freeze_gates
 from metabit.export.freeze.gates_source import GatesArrays, GatesSource
@@ -73,7 +73,7 @@ __all__ = [
     "HeadLayer", "HeadRows", "HeadScale", "HeadSettings", "Layer", "LayerCost", "LayerDifference", "LevelsLayer", "LevelsRule",
     "MissingExtra", "Notes", "Oracle", "OutputLayer", "Read", "Rule", "TriplesLayer", "VisitOptions", "VoteOptions", "Votes",
     "Written", "check_bundle", "cost", "difference", "export_all", "freeze", "freeze_gates", "freeze_graded", "fresh",
-    "fresh_votes", "frozen_of", "guard_data", "interchangeable", "learner_of", "model_card", "read_file", "read_image", "retune",
+    "fresh_votes", "frozen_of", "guard_data", "learner_of", "model_card", "read_file", "read_image", "retune",
     "sample_of_ranges", "thaw", "tunable_settings", "write_image",
 ]  # fmt: skip
 
@@ -91,6 +91,7 @@ _RENAMED = {
 _GONE = {
     "Graded": "a graded layer is one GradedLayer, with low, high and planes",
     "HEAD": "heads on the features of a trained network were removed: use VoteOptions with fresh_votes, on the data itself",
+    "interchangeable": "ONNX and TFLite hold every network",
     "fresh_head": "heads on the features of a trained network were removed: use fresh, on the data itself",
 }
 

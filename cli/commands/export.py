@@ -77,7 +77,8 @@ def command(
     backward: Backward = None,
     guard: guards.Samples = None,
     data: guards.Data = None,
-    formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite; by default all that can hold it.")] = None,
+    formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite, qonnx, lce, onnx-train.")] = None,
+    inline: Annotated[bool, Option("--inline", help="model.onnx without functions, for older runtimes and other tools.")] = False,
     license_: Annotated[str | None, Option("--license", help="Licence of the weights, for MODEL_CARD.md.")] = None,
     seed: show.Seed = 1,
     json: show.Json = False,
@@ -101,7 +102,6 @@ def command(
 
     if data is not None and guard is None:
         raise UsageError("--data names the dataset of the guard samples: add --guard 64")
-
     options = {
         "learner": learner, "m": m, "spare-classes": spare, "rows": rows, "memory": memory, "prior": prior, "bits": bits,
         "sweep-every": sweep_every, "strengthen": strengthen, "visits": visits, "margin": margin, "backward": backward,
@@ -114,7 +114,7 @@ def command(
         )
     except export.ExportError as wrong:
         raise UsageError(with_options(str(wrong))) from None
-    wanted = _formats(formats, frozen)
+    wanted = _formats(formats)
     about: dict[str, Any] = {name: known[name] for name in ("data", "read", "recall") if name in known}
     about |= {"command": show.command_line(), "seed": seed}
     written = export.export_all(
@@ -123,6 +123,7 @@ def command(
         formats=wanted,
         device=lambda image, x: Model(image).scores(x),
         header=model_header,
+        inline=inline,
         beside=guards.files(guarded),
         card=lambda files: export.model_card(frozen, files, about, license_),
         provenance=about,
@@ -141,14 +142,13 @@ def command(
     show.say(f"{', '.join(written.engines)}: equal integer scores on {written.inputs} inputs")
 
 
-def _formats(formats: str | None, frozen: Frozen) -> list[str]:
-    from metabit.export import FORMATS, interchangeable
+def _formats(formats: str | None) -> list[str]:
+    from metabit.export.bundle import DEFAULT_FORMATS, FORMATS
 
-    if formats is None:
-        return list(FORMATS) if interchangeable(frozen) else ["mbit"]
-    wanted = [name.strip() for name in formats.split(",") if name.strip()]
+    names = DEFAULT_FORMATS if formats is None else formats.split(",")
+    wanted = [name.strip() for name in names if name.strip()]
     if not wanted:
-        raise UsageError("--formats is empty: choose from mbit, onnx, tflite")
+        raise UsageError(f"--formats is empty: choose from {', '.join(FORMATS)}")
     return wanted
 
 

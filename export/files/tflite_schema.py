@@ -1,4 +1,4 @@
-"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: twenty-one built-in operators, six tensor types.
+"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: built-in and custom operators, six tensor types.
 
 Slot numbers are the order of the fields in TensorFlow's ``schema.fbs``. An operator has two unrelated numbers there: its code (enum
 BuiltinOperator) and the tag of its options table (union BuiltinOptions). Some kernels ignore a wrong tag silently, so a test
@@ -8,14 +8,14 @@ compares both with a generated schema where one is installed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.errors import ExportError
+from metabit.export.errors import ExportError, require
 from metabit.export.files.flatbuffer import Table, Value, View, serialize
 
 IDENTIFIER = b"TFL3"
@@ -25,6 +25,10 @@ ABSENT = -1
 """An optional input that is not given."""
 VALID = np.int8(1)
 """No padding, in the enum Padding."""
+KEEP_AXES: Table = {0: np.int8(1)}
+"""Options of SUM, by which summed axes stay, of size 1."""
+CUSTOM = 32
+"""Code of every operator that is known by a name of its own."""
 
 _DTYPES: dict[int, np.dtype[Any]] = {
     0: np.dtype("<f4"), 2: np.dtype("<i4"), 3: np.dtype("u1"), 6: np.dtype("?"),
@@ -46,6 +50,7 @@ class Op(Enum):
     PAD = 34, 22
     GATHER = 36, 23
     TRANSPOSE = 39, 26
+    SUB = 41, 28
     CAST = 53, 37
     MAXIMUM = 55, 39
     ARG_MAX = 56, 40
@@ -54,8 +59,10 @@ class Op(Enum):
     GREATER_EQUAL = 62, 45
     SLICE = 65, 48
     EQUAL = 71, 53
+    SUM = 74, 27
     REDUCE_MAX = 82, 27
     FLOOR_DIV = 90, 65
+    FLOOR_MOD = 95, 72
     SELECT_V2 = 123, 98
 
 
@@ -64,18 +71,22 @@ class Model:
 
     def __init__(self) -> None:
         self._buffers: list[Table] = [{}]  # buffer 0 is empty by convention: "this tensor is computed"
-        self._ops: list[Op] = []
+        self._contents: dict[bytes, int] = {}
+        self._ops: list[Op | str] = []
         self._subgraphs: list[Subgraph] = []
         self._signatures: list[Table] = []
         self._metadata: list[Table] = []
 
     def subgraph(self, name: str) -> Subgraph:
-        self._subgraphs.append(Subgraph(self, name))
-        return self._subgraphs[-1]
+        """A graph that is part of the file once it has a signature."""
+        return Subgraph(self, name)
 
     def buffer(self, data: bytes) -> int:
-        self._buffers.append({0: data})
-        return len(self._buffers) - 1
+        """The index of a buffer with these bytes; equal constants share one."""
+        if data not in self._contents:
+            self._buffers.append({0: data})
+            self._contents[data] = len(self._buffers) - 1
+        return self._contents[data]
 
     def metadata(self, name: str, text: str) -> None:
         self._metadata.append({0: name, 1: np.uint32(self.buffer(text.encode()))})
@@ -83,17 +94,23 @@ class Model:
     def signature(self, name: str, graph: Subgraph, inputs: Sequence[int], outputs: Sequence[int]) -> None:
         """Makes a subgraph callable by name, with its tensors by their names. The first signature is the default graph."""
         graph.inputs, graph.outputs = list(inputs), list(outputs)
-        index = np.uint32(self._subgraphs.index(graph))
+        self._subgraphs.append(graph)
+        index = np.uint32(len(self._subgraphs) - 1)
         self._signatures.append({0: graph.tensor_map(inputs), 1: graph.tensor_map(outputs), 2: name, 4: index})
 
-    def op_index(self, op: Op) -> int:
+    def op_index(self, op: Op | str) -> int:
         if op not in self._ops:
             self._ops.append(op)
         return self._ops.index(op)
 
     def serialize(self) -> bytes:
         # Every code is written twice: readers before 2020 know only the 8-bit field, which all codes here fit.
-        codes: list[Table] = [{0: np.int8(op.value[0]), 3: np.int32(op.value[0])} for op in self._ops]
+        codes: list[Table] = [
+            {0: np.int8(CUSTOM), 1: op, 2: np.int32(1), 3: np.int32(CUSTOM)}
+            if isinstance(op, str)
+            else {0: np.int8(op.value[0]), 3: np.int32(op.value[0])}
+            for op in self._ops
+        ]
         root: Table = {
             0: np.uint32(3),
             1: codes,
@@ -143,6 +160,18 @@ class Subgraph:
             3: np.uint8(op.value[1]),
             4: options or {},
         }
+        self._operators.append(table)
+        return output
+
+    def custom(self, op: str, inputs: Sequence[int], output: int, options: Mapping[str, int] | None = None) -> int:
+        """Appends ``output = op(inputs)``, a custom operator, whose options are a flexbuffer map; returns the output."""
+        table: dict[int, Value] = {
+            0: np.uint32(self.model.op_index(op)),
+            1: np.array(inputs, np.int32),
+            2: np.array([output], np.int32),
+        }
+        if options:
+            table[5] = bytes(require("flatbuffers.flexbuffers").Dumps(dict(options)))
         self._operators.append(table)
         return output
 
