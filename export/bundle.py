@@ -19,13 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
-from metabit.export.files.image import read_image, write_image
+from metabit.export.files.image import read_image, sections, write_image
 from metabit.export.files.lce_file import run_lce, write_lce
 from metabit.export.files.micro_file import run_micro, write_micro
 from metabit.export.files.onnx_file import read_onnx, run_onnx, write_onnx
 from metabit.export.files.qonnx_file import read_qonnx, run_qonnx, write_qonnx
 from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite
 from metabit.export.frozen import Frozen
+from metabit.export.learning.onnx_runner import learn_onnx_train, read_onnx_train, run_onnx_train
+from metabit.export.learning.onnx_train import write_onnx_train
 from metabit.export.vectors import write_vectors
 
 try:
@@ -35,6 +37,7 @@ except ImportError:  # Windows: no lock, but `check_bundle` still finds a mixtur
 
 Inputs = NDArray[Any]
 HEADER_FILE = "model.h"
+CARD_FILE = "MODEL_CARD.md"
 STAGING = ".export-"
 """First characters of the folder in which files are completed."""
 
@@ -43,6 +46,7 @@ STAGING = ".export-"
 class Format:
     """A file that holds the network: its writer, its reader, and the engine outside metabit that runs it, if there is one.
 
+    learn: the network after the engine has learnt samples (n, ..) with labels (n,), of a file that holds a learning step.
     default: an export writes it unless told otherwise; it holds every network.
     """
 
@@ -51,6 +55,7 @@ class Format:
     read: Callable[[bytes], Frozen]
     run: Callable[[bytes, Inputs], NDArray[np.int32]] | None
     default: bool = True
+    learn: Callable[[bytes, Inputs, NDArray[np.int64]], Frozen] | None = None
 
 
 FORMATS = {
@@ -60,6 +65,9 @@ FORMATS = {
     "qonnx": Format("model.qonnx.onnx", write_qonnx, read_qonnx, run_qonnx, default=False),
     "micro": Format("model.micro.tflite", write_micro, read_tflite, run_micro, default=False),
     "lce": Format("model.lce.tflite", write_lce, read_tflite, run_lce, default=False),
+    "onnx-train": Format(
+        "model.train.onnx", write_onnx_train, read_onnx_train, run_onnx_train, default=False, learn=learn_onnx_train
+    ),
 }
 DEFAULT_FORMATS = tuple(name for name, form in FORMATS.items() if form.default)
 
@@ -83,6 +91,7 @@ def export_all(
     device: Engine | None = None,
     header: Callable[[bytes], str] | None = None,
     beside: Callable[[bytes], dict[str, bytes]] | None = None,
+    card: Callable[[dict[str, bytes]], str] | None = None,
     inputs: int = 64,
     steps: int = 32,
     inline: bool = False,
@@ -96,6 +105,7 @@ def export_all(
 
     header: makes the text of model.h, the sizes and names for a C program, from the image; None leaves that file out.
     beside: makes further files from the image, name -> bytes.
+    card: makes the text of MODEL_CARD.md from all files but the manifest.
     inputs, steps: of `write_vectors`. inline: of `write_onnx`. provenance: JSON-ready, added to the manifest.
 
     Raises:
@@ -111,6 +121,8 @@ def export_all(
     vectors = write_vectors(frozen, inputs=inputs, steps=steps)
     with np.load(io.BytesIO(vectors)) as arrays:
         packed, scores = arrays["features"], arrays["scores"]
+        labels = arrays.get("learn_labels", np.zeros(0, np.int64))
+        state = np.bitwise_xor.reduce(arrays["state_changes"]).tobytes() if len(labels) else b""
     x = frozen.unpack(packed)
     image = write_image(frozen)
     files, engines = {"vectors.npz": vectors}, ["numpy"]
@@ -126,9 +138,18 @@ def export_all(
         if form.run is not None:
             _agree(form.file, form.run(data, x), scores)
             engines.append(name)
+        if form.learn is not None and len(labels):
+            learnt = write_image(form.learn(data, x[np.arange(len(labels)) % len(x)], labels))
+            at, size = sections(learnt)[1]
+            if learnt[at : at + size] != state:
+                raise ExportError(
+                    f"{form.file} learns otherwise than the oracle, please report this; nothing was written"
+                )
     if device is not None:
         _agree("the C runtime", device(image, packed), scores)
         engines.append("runtime")
+    if card is not None:
+        files[CARD_FILE] = card(files).encode()
     manifest = {
         "metabit": _version("metabit"),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},

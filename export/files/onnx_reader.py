@@ -18,6 +18,7 @@ _DTYPES: dict[int, np.dtype[Any]] = {
     3: np.dtype("i1"),
     5: np.dtype("<i2"),
     6: np.dtype("<i4"),
+    12: np.dtype("<u4"),
 }
 """TensorProto.DataType of the arrays that a file of ours holds."""
 

@@ -1,0 +1,16 @@
+"""Learning steps for engines outside metabit: the device's rule as a graph, with the state as named arrays.
+
+state.py          Frozen <-> the arrays that a step changes
+onnx_train.py     Frozen -> model.train.onnx; onnx_runner.py reads and runs it
+onnx_graph.py     integer expressions -> nodes
+onnx_forward.py   layers below those that learn; onnx_planes.py: bit planes and levels
+onnx_rule.py      what the graph needs of a rule
+onnx_head.py      the head; onnx_levels.py, onnx_visits.py: the other rules
+onnx_error.py     the error of a sample; onnx_draws.py: the generator's draws, many at once
+"""
+
+from metabit.export.learning.onnx_runner import OnnxLearner, Steps, read_onnx_train
+from metabit.export.learning.onnx_train import write_onnx_train
+from metabit.export.learning.state import State, state_into, state_of
+
+__all__ = ["OnnxLearner", "State", "Steps", "read_onnx_train", "state_into", "state_of", "write_onnx_train"]
