@@ -138,7 +138,10 @@ def _plain(made: type[Any], told: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a description says of a class with defaults, each of its default's type."""
     types = {one.name: type(one.default) for one in fields(made)}
     for name, value in told.items():
-        need(type(value) is types.get(name), f"{name}={value!r} in the file's description is not a {made.__name__} setting")
+        need(
+            type(value) is types.get(name),
+            f"{name}={value!r} in the file's description is not a {made.__name__} setting",
+        )
     return told
 
 
