@@ -135,7 +135,7 @@ def rebuilt(name: str, told: Mapping[str, Any], take: Take) -> f.Layer:
 
 
 def _plain(made: type[Any], told: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a description says of a class with defaults, each of its default's type."""
+    """The settings of a class as a description tells them, each of the type of its default."""
     types = {one.name: type(one.default) for one in fields(made)}
     for name, value in told.items():
         need(
