@@ -1,4 +1,4 @@
-"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: twenty-one built-in operators, six tensor types.
+"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: some of its built-in operators and tensor types.
 
 Slot numbers are the order of the fields in TensorFlow's ``schema.fbs``. An operator has two unrelated numbers there: its code (enum
 BuiltinOperator) and the tag of its options table (union BuiltinOptions). Some kernels ignore a wrong tag silently, so a test
@@ -31,6 +31,7 @@ _DTYPES: dict[int, np.dtype[Any]] = {
     7: np.dtype("<i2"), 9: np.dtype("i1"),
 }  # fmt: skip
 _TYPES = {dtype: number for number, dtype in _DTYPES.items()}
+_RESOURCE = np.int8(13)
 
 
 class Op(Enum):
@@ -46,17 +47,34 @@ class Op(Enum):
     PAD = 34, 22
     GATHER = 36, 23
     TRANSPOSE = 39, 26
+    SUB = 41, 28
+    SPLIT = 49, 35
     CAST = 53, 37
     MAXIMUM = 55, 39
     ARG_MAX = 56, 40
     MINIMUM = 57, 39
     PADV2 = 60, 43
+    GREATER = 61, 44
     GREATER_EQUAL = 62, 45
     SLICE = 65, 48
     EQUAL = 71, 53
+    SUM = 74, 27
     REDUCE_MAX = 82, 27
+    LOGICAL_OR = 84, 60
+    LOGICAL_AND = 86, 62
+    LOGICAL_NOT = 87, 63
     FLOOR_DIV = 90, 65
+    FLOOR_MOD = 95, 72
+    WHILE = 119, 93
+    SCATTER_ND = 122, 97
     SELECT_V2 = 123, 98
+    CUMSUM = 128, 102
+    CALL_ONCE = 129, 103
+    VAR_HANDLE = 142, 111
+    READ_VARIABLE = 143, 112
+    ASSIGN_VARIABLE = 144, 113
+    BITWISE_XOR = 160, 125
+    RIGHT_SHIFT = 161, 126
 
 
 class Model:
@@ -68,14 +86,22 @@ class Model:
         self._subgraphs: list[Subgraph] = []
         self._signatures: list[Table] = []
         self._metadata: list[Table] = []
+        self._known: dict[bytes, int] = {}
 
     def subgraph(self, name: str) -> Subgraph:
         self._subgraphs.append(Subgraph(self, name))
         return self._subgraphs[-1]
 
     def buffer(self, data: bytes) -> int:
-        self._buffers.append({0: data})
-        return len(self._buffers) - 1
+        """Equal contents share a buffer."""
+        if data not in self._known:
+            self._buffers.append({0: data})
+            self._known[data] = len(self._buffers) - 1
+        return self._known[data]
+
+    def index(self, graph: Subgraph) -> np.int32:
+        """The number by which an operator calls a subgraph."""
+        return np.int32(self._subgraphs.index(graph))
 
     def metadata(self, name: str, text: str) -> None:
         self._metadata.append({0: name, 1: np.uint32(self.buffer(text.encode()))})
@@ -92,8 +118,8 @@ class Model:
         return self._ops.index(op)
 
     def serialize(self) -> bytes:
-        # Every code is written twice: readers before 2020 know only the 8-bit field, which all codes here fit.
-        codes: list[Table] = [{0: np.int8(op.value[0]), 3: np.int32(op.value[0])} for op in self._ops]
+        # Every code is written twice: readers before 2020 know only the 8-bit field, where 127 stands for every larger code.
+        codes: list[Table] = [{0: np.int8(min(op.value[0], 127)), 3: np.int32(op.value[0])} for op in self._ops]
         root: Table = {
             0: np.uint32(3),
             1: codes,
@@ -134,17 +160,32 @@ class Subgraph:
         content = value.astype(value.dtype.newbyteorder("<")).tobytes()
         return self.tensor(name, value.shape, value.dtype.type, self.model.buffer(content))
 
+    def handle(self, name: str) -> int:
+        """A reference to the variable of this name, which all subgraphs share."""
+        table: Table = {0: np.zeros(0, np.int32), 1: _RESOURCE, 3: f"{name}.handle"}
+        self._names.append(f"{name}.handle")
+        self._tensors.append(table)
+        return self.apply(Op.VAR_HANDLE, [], len(self._tensors) - 1, {1: name})
+
+    def named(self, name: str) -> int:
+        """The tensor that was made by this name."""
+        return self._names.index(name)
+
     def apply(self, op: Op, inputs: Sequence[int], output: int, options: Table | None = None) -> int:
         """Appends ``output = op(inputs)`` and returns the output."""
+        self.run(op, inputs, [output], options)
+        return output
+
+    def run(self, op: Op, inputs: Sequence[int], outputs: Sequence[int], options: Table | None = None) -> None:
+        """Appends an operator of any number of outputs."""
         table: Table = {
             0: np.uint32(self.model.op_index(op)),
             1: np.array(inputs, np.int32),
-            2: np.array([output], np.int32),
+            2: np.array(outputs, np.int32),
             3: np.uint8(op.value[1]),
             4: options or {},
         }
         self._operators.append(table)
-        return output
 
     def tensor_map(self, tensors: Sequence[int]) -> list[Table]:
         return [{0: self._names[i], 1: np.uint32(i)} for i in tensors]
