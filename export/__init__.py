@@ -26,7 +26,6 @@ from typing import Any
 from metabit.export.bundle import FORMATS, Written, check_bundle, export_all
 from metabit.export.errors import ExportError, MissingExtra
 from metabit.export.files.image import read_image, write_image
-from metabit.export.files.interchange import interchangeable
 from metabit.export.freeze.fresh import fresh, fresh_votes
 from metabit.export.freeze.gates import GateOptions, GatesArrays, GatesSource, freeze_gates
 from metabit.export.freeze.retune import learner_of, retune, tunable_settings
@@ -64,7 +63,7 @@ __all__ = [
     "Frozen", "GateOptions", "GatesArrays", "GatesLayer", "GatesSource", "GradedLayer", "GuardOptions", "HeadLayer", "HeadRows",
     "HeadScale", "HeadSettings", "Layer", "LevelsLayer", "LevelsRule", "MissingExtra", "Notes", "Oracle", "OutputLayer", "Rule",
     "TriplesLayer", "VisitOptions", "VoteOptions", "Votes", "Written", "check_bundle", "export_all", "freeze", "freeze_gates",
-    "freeze_graded", "fresh", "fresh_votes", "guard_data", "interchangeable", "learner_of", "read_image", "retune",
+    "freeze_graded", "fresh", "fresh_votes", "guard_data", "learner_of", "read_image", "retune",
     "sample_of_ranges", "tunable_settings", "write_image",
 ]  # fmt: skip
 
@@ -82,6 +81,7 @@ _RENAMED = {
 _GONE = {
     "Graded": "a graded layer is one GradedLayer, with low, high and planes",
     "HEAD": "heads on the features of a trained network were removed: use VoteOptions with fresh_votes, on the data itself",
+    "interchangeable": "ONNX and TFLite hold every network",
     "fresh_head": "heads on the features of a trained network were removed: use fresh, on the data itself",
 }
 

@@ -38,12 +38,16 @@ STAGING = ".export-"
 
 @dataclass(frozen=True)
 class Format:
-    """A file that holds the network: its writer, its reader, and the engine outside metabit that runs it, if there is one."""
+    """A file that holds the network: its writer, its reader, and the engine outside metabit that runs it, if there is one.
+
+    default: an export writes it unless told otherwise; it holds every network.
+    """
 
     file: str
     write: Callable[[Frozen], bytes]
     read: Callable[[bytes], Frozen]
     run: Callable[[bytes, Inputs], NDArray[np.int32]] | None
+    default: bool = True
 
 
 FORMATS = {
@@ -51,6 +55,7 @@ FORMATS = {
     "onnx": Format("model.onnx", write_onnx, read_onnx, run_onnx),
     "tflite": Format("model.tflite", write_tflite, read_tflite, run_tflite),
 }
+DEFAULT_FORMATS = tuple(name for name, form in FORMATS.items() if form.default)
 
 Engine = Callable[[bytes, Inputs], NDArray[np.int32]]
 
@@ -68,7 +73,7 @@ def export_all(
     frozen: Frozen,
     folder: str | os.PathLike[str],
     *,
-    formats: Sequence[str] = tuple(FORMATS),
+    formats: Sequence[str] = DEFAULT_FORMATS,
     device: Engine | None = None,
     header: Callable[[bytes], str] | None = None,
     beside: Callable[[bytes], dict[str, bytes]] | None = None,

@@ -77,7 +77,7 @@ def command(
     backward: Backward = None,
     guard: guards.Samples = None,
     data: guards.Data = None,
-    formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite; by default all that can hold it.")] = None,
+    formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite; by default all of them.")] = None,
     seed: show.Seed = 1,
     json: show.Json = False,
 ) -> None:  # fmt: skip
@@ -110,7 +110,7 @@ def command(
         guarded = None if guard is None else guards.guard_data(frozen, data or known, guard, seed, quiet=json)
     except export.ExportError as wrong:
         raise UsageError(_named(str(wrong))) from None
-    wanted = _formats(formats, frozen)
+    wanted = _formats(formats)
     written = export.export_all(
         frozen,
         output or source.parent,
@@ -136,14 +136,14 @@ def command(
     show.say(f"{', '.join(written.engines)}: equal integer scores on {written.inputs} inputs")
 
 
-def _formats(formats: str | None, frozen: Frozen) -> list[str]:
-    from metabit.export import FORMATS, interchangeable
+def _formats(formats: str | None) -> list[str]:
+    from metabit.export.bundle import DEFAULT_FORMATS, FORMATS
 
     if formats is None:
-        return list(FORMATS) if interchangeable(frozen) else ["mbit"]
+        return list(DEFAULT_FORMATS)
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
     if not wanted:
-        raise UsageError("--formats is empty: choose from mbit, onnx, tflite")
+        raise UsageError(f"--formats is empty: choose from {', '.join(FORMATS)}")
     return wanted
 
 

@@ -141,9 +141,8 @@ def run_all(frozen: Frozen, task: Task, steps: int, chips: Sequence[Board], step
         states.append(np.frombuffer(state_of(frozen, oracle), np.uint8))
     ran = [Ran("NumPy oracle", scores, np.array(states))]
     step("NumPy oracle")
-    if export.interchangeable(frozen):
-        ran.append(Ran("ONNX Runtime", run_onnx(write_onnx(frozen), given)))
-        ran.append(Ran("TFLite", run_tflite(write_tflite(frozen), given)))
+    ran.append(Ran("ONNX Runtime", run_onnx(write_onnx(frozen), given)))
+    ran.append(Ran("TFLite", run_tflite(write_tflite(frozen), given)))
     step("ONNX Runtime")
     step("TFLite")
 

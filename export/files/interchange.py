@@ -7,12 +7,15 @@ name                        dtype   shape                       present
 ==========================  ======  ==========================  =====================================
 encode.thresholds           uint8   (P, F)                      with a thermometer code
 layer{i}.sign_plane         uint8   (N, ceil(K / 8))            always; the weights of inference
-layer{i}.hidden_planes      uint8   (k, N, ceil(K / 8))         k >= 2; plane k-1 equals the sign plane
+layer{i}.hidden_planes      uint8   (k - 1, N, ceil(K / 8))     k >= 2; the level planes below the sign plane
 layer{i}.threshold          int32   (N,)                        hidden layers
 layer{i}.mul, layer{i}.add  int32   (N,)                        output layer
+layer{i}.kept_bits          uint8   (batch, ceil(P * K / 8))    graded layer that keeps samples
+layer{i}.kept_votes         int8    (batch, N)                  graded layer that keeps samples
 ==========================  ======  ==========================  =====================================
 
-K of a convolution is one kernel window, (row, column, channel). The arrays of networks of gates are in
+K of a convolution is one kernel window, (row, column, channel). Level planes start with the least significant one; files from
+before 2026-12 repeat the sign plane as their last. The arrays of networks of gates and of units from nothing are in
 `metabit.export.files.interchange_gates`.
 """
 
@@ -30,23 +33,23 @@ from metabit.export import frozen as f
 from metabit.export.bits import hidden_planes, levels_from_planes
 from metabit.export.errors import ExportError
 from metabit.export.files import interchange_gates as gates
+from metabit.export.files import interchange_graded as graded
 from metabit.export.validate import check_layers, need
 
 FORMAT = 1
-KEPT = ("hidden_planes", "covariance", "means", "doubts", "scale")
-"""Arrays that inference does not read."""
+KEPT = ("hidden_planes", "covariance", "means", "doubts", "scale", "kept_bits", "kept_votes")
+"""Arrays that learning needs. Inference reads none but the level planes of a graded layer."""
 FACTS = "metabit"
 """Key of the JSON text in a file's metadata."""
 
-GATES = (f.GatesLayer, f.LevelsLayer, f.HeadLayer)
+GATES = (f.GatesLayer, f.LevelsLayer, f.HeadLayer, f.TriplesLayer)
 Tensors = Mapping[str, NDArray[Any]]
 
 
 def named_tensors(frozen: f.Frozen) -> dict[str, NDArray[Any]]:
     """Every array of the table above.
 
-    Raises ExportError if the layers do not fit together, for a graded layer or triples, or for a level that its layer's bits
-    cannot hold.
+    Raises ExportError if the layers do not fit together, or for a level that its layer's bits cannot hold.
     """
     check_layers(frozen)
     named: dict[str, NDArray[Any]] = {}
@@ -58,19 +61,18 @@ def named_tensors(frozen: f.Frozen) -> dict[str, NDArray[Any]]:
         if isinstance(layer, GATES):
             named |= gates.named(i, layer)
             continue
-        if not isinstance(layer, f.ConvLayer | f.DenseLayer | f.OutputLayer):
-            raise ExportError(
-                f"layer {i} is {layer.kind}: ONNX and TFLite hold units of signs and gates only, use --formats mbit"
-            )
+        assert isinstance(layer, f.ConvLayer | f.DenseLayer | f.GradedLayer | f.OutputLayer)
         planes = hidden_planes(layer.hidden, layer.bits)
         named[f"layer{i}.sign_plane"] = planes[-1]
         if layer.bits > 1:
-            named[f"layer{i}.hidden_planes"] = planes
-        if isinstance(layer, f.ConvLayer | f.DenseLayer):
-            named[f"layer{i}.threshold"] = layer.theta
-        else:
+            named[f"layer{i}.hidden_planes"] = planes[:-1]
+        if isinstance(layer, f.OutputLayer):
             named[f"layer{i}.mul"] = layer.mul
             named[f"layer{i}.add"] = layer.add
+            continue
+        named[f"layer{i}.threshold"] = layer.theta
+        if isinstance(layer, f.GradedLayer) and layer.kept is not None:
+            named |= graded.named_kept(f"layer{i}", layer.kept)
     return named
 
 
@@ -123,15 +125,10 @@ def rebuild(page: str, named: Tensors) -> f.Frozen:
         )
     except ExportError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as broken:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as broken:
         raise ExportError(f"the file's description of the network is incomplete or damaged: {broken!r}") from broken
     check_layers(frozen)
     return frozen
-
-
-def interchangeable(frozen: f.Frozen) -> bool:
-    """True if ONNX and TFLite can hold the network: they have no graded units and no units of triples."""
-    return not any(isinstance(layer, f.GradedLayer | f.TriplesLayer) for layer in frozen.layers)
 
 
 def _notes(told: dict[str, Any]) -> f.Notes:
@@ -154,9 +151,13 @@ def _layer_facts(layer: f.Layer) -> dict[str, Any]:
     }
     if layer.takes == "bytes":
         page["uint8"] = True
+    if layer.takes == "grades":
+        page["grades"] = True
     if isinstance(layer, f.ConvLayer):
         page["conv"] = vars(layer.geometry)
-    return page
+    if isinstance(layer, f.DenseLayer) and layer.ternary:
+        page["ternary"] = True
+    return page | (graded.facts(layer) if isinstance(layer, f.GradedLayer) else {})
 
 
 def _geometry(told: dict[str, Any]) -> f.ConvGeometry:
@@ -167,16 +168,14 @@ def _geometry(told: dict[str, Any]) -> f.ConvGeometry:
 
 
 def _layer(name: str, told: dict[str, Any], named: Tensors) -> f.Layer:
-    if told["kind"] in ("gates", "levels", "head"):
+    if told["kind"] in ("gates", "levels", "head", "triples"):
         return gates.rebuilt(name, told, partial(_array, named))
     kind, bits, inputs, rule = told["kind"], int(told["bits"]), int(told["inputs"]), told["rule"]
     signs = _array(named, f"{name}.sign_plane", np.uint8, (-1, -1))
     units, octets = signs.shape
-    planes = _array(named, f"{name}.hidden_planes", np.uint8, (bits, units, octets)) if bits > 1 else signs[None]
-    if not np.array_equal(planes[-1], signs):
-        raise ExportError(f"{name}: the level planes and the sign plane of this file disagree")
-    hidden = levels_from_planes(planes, inputs)
+    hidden = levels_from_planes(np.concatenate([_planes(name, bits, signs, named), signs[None]]), inputs)
     takes: Any = "bytes" if told.get("uint8", False) else "bits" if told["on_off"] else "signs"
+    takes = "grades" if told.get("grades", False) else takes
     rule = rule and f.Rule(_table(rule["strengthen"], bits), _table(rule["weaken"], bits), int(rule["dose"]))
 
     def integers(what: str) -> NDArray[np.int32]:
@@ -186,10 +185,25 @@ def _layer(name: str, told: dict[str, Any], named: Tensors) -> f.Layer:
         need(rule is None, f"{name} is a convolution with a rule: convolutions do not learn on the device")
         return f.ConvLayer(hidden, bits, takes, integers("threshold"), _geometry(told["conv"]))
     if kind == "dense":
-        return f.DenseLayer(hidden, bits, takes, integers("threshold"), int(told["window"]), rule)
+        ternary = bool(told.get("ternary", False))
+        return f.DenseLayer(hidden, bits, takes, integers("threshold"), int(told["window"]), rule, ternary)
+    if kind == "graded":
+        return graded.rebuilt(name, told, hidden, integers("threshold"), rule, partial(_array, named))
     if kind == "output":
         return f.OutputLayer(hidden, bits, takes, integers("mul"), integers("add"), rule)
     raise ExportError(f"{name} is of kind {kind!r}, which this metabit does not know: a newer one wrote it")
+
+
+def _planes(name: str, bits: int, signs: NDArray[np.uint8], named: Tensors) -> NDArray[np.uint8]:
+    """The level planes below the sign plane, (k - 1, N, ceil(K / 8))."""
+    if bits == 1:
+        return np.zeros((0, *signs.shape), np.uint8)
+    planes = named[f"{name}.hidden_planes"]
+    if len(planes) == bits and planes.ndim == 3:  # of an older file: the sign plane again
+        if not np.array_equal(planes[-1], signs):
+            raise ExportError(f"{name}: the level planes and the sign plane of this file disagree")
+        return _array(named, f"{name}.hidden_planes", np.uint8, (bits, *signs.shape))[:-1]
+    return _array(named, f"{name}.hidden_planes", np.uint8, (bits - 1, *signs.shape))
 
 
 def _array(named: Tensors, name: str, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:

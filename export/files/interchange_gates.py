@@ -1,4 +1,4 @@
-"""Networks of gates as named arrays and facts; `metabit.export.files.interchange` calls this for their layers.
+"""Networks of gates and of units from nothing as arrays and facts; `metabit.export.files.interchange` calls this for their layers.
 
 ==========================  ============  ==================  ================================================
 name                        dtype         shape               present
@@ -14,6 +14,13 @@ layer1.counts               int16         (R,)
 layer1.offsets, .priors     int32         (R,)                they follow from the others
 layer1.gate_mul, .gate_add  int16         (N,)                above gates; z_mul too, and z_add int32
 layer1.owners, .doubts      uint8         (R,), (C,)          with several rows a class
+layer0.weights              int8          (H, 3)              units from nothing, as all that follow
+layer0.index                int32         (H, 3)
+layer0.feature_mul          int16         (F,)                feature_add int32 and feature_shift uint8 as well
+layer0.mul, layer0.add      int32         (H,)
+layer0.top                  int32         (H / 2,)
+layer0.low, layer0.high     int8          (H,)
+layer0.scale                float32       (2, F)              with a scale
 ==========================  ============  ==================  ================================================
 """
 
@@ -30,18 +37,31 @@ from metabit.export import frozen as f
 from metabit.export.bits import levels_from_planes, pack_rows
 from metabit.export.oracle.head import Head
 from metabit.export.validate import need
+from metabit.export.validate_gates import MAX_VALUES
 
 Take = Callable[[str, type[np.generic], tuple[int, ...]], NDArray[Any]]
 """Name, dtype and shape (-1 for any size) -> the array, after a check of both."""
 
 
+TRIPLES: dict[str, type[np.generic]] = {
+    "feature_mul": np.int16, "feature_add": np.int32, "feature_shift": np.uint8, "mul": np.int32, "add": np.int32,
+    "top": np.int32, "low": np.int8, "high": np.int8,
+}  # fmt: skip
+"""Arrays of one dimension of units from nothing, in the order of `TriplesLayer`."""
+
+
 def named(i: int, layer: f.Layer) -> dict[str, NDArray[Any]]:
-    """The arrays of a layer of a network of gates."""
+    """The arrays of a layer of a network of gates, or of units from nothing."""
     found: dict[str, NDArray[Any]] = {}
     if isinstance(layer, f.GatesLayer):
         found = {"sign_plane": pack_rows(layer.hidden >= 0), "mul": layer.mul, "add": layer.add}
     elif isinstance(layer, f.LevelsLayer):
         found = {"levels": layer.hidden}
+    elif isinstance(layer, f.TriplesLayer):
+        found = {"weights": layer.hidden, "index": layer.index.astype(np.int32)}
+        found |= {name: getattr(layer, name) for name in TRIPLES}
+        if layer.scale is not None:
+            found["scale"] = layer.scale
     elif isinstance(layer, f.HeadLayer):
         derived = Head.of(layer)
         found = {
@@ -63,6 +83,8 @@ def facts(layer: f.Layer) -> dict[str, Any]:
     elif isinstance(layer, f.LevelsLayer):
         rule = layer.rule and {"dose": layer.rule.dose, "weaken": layer.rule.weaken.tolist()}
         page |= {"bits": layer.bits, "rule": rule}
+    elif isinstance(layer, f.TriplesLayer):
+        page |= {"integers": layer.integers, "scale": layer.scale is not None}
     elif isinstance(layer, f.HeadLayer):
         page |= {
             "takes": layer.takes,
@@ -85,14 +107,18 @@ def rebuilt(name: str, told: Mapping[str, Any], take: Take) -> f.Layer:
     if told["kind"] == "levels":
         rule = told["rule"] and f.LevelsRule(int(told["rule"]["dose"]), np.array(told["rule"]["weaken"], np.uint16))
         return f.LevelsLayer(take(f"{name}.levels", np.int8, (-1, -1)), int(told["bits"]), rule)
+    if told["kind"] == "triples":
+        return _triples(name, told, take)
     several = int(told["rows"]["per_class"]) > 1
     scale = None
     if told["takes"] == "levels":
         arrays = {one.name: take(f"{name}.{one.name}", np.int32 if one.name == "z_add" else np.int16, (-1,))
                   for one in fields(f.HeadScale) if one.name != "z_shift"}  # fmt: skip
         scale = f.HeadScale(**arrays, z_shift=int(told["z_shift"]))
+    weights = take(f"{name}.weights", np.int8, (-1, -1))
+    need(weights.shape[1] <= MAX_VALUES, f"{name} has {weights.shape[1]} values, a head has at most {MAX_VALUES}")
     layer = f.HeadLayer(
-        take(f"{name}.weights", np.int8, (-1, -1)), told["takes"], int(told["classes"]), f.HeadSettings(**told["settings"]), scale,
+        weights, told["takes"], int(told["classes"]), f.HeadSettings(**told["settings"]), scale,
         take(f"{name}.covariance", np.int16, (-1,)), take(f"{name}.means", np.int16, (-1, -1)),
         take(f"{name}.counts", np.int16, (-1,)).astype(np.uint16), int(told["seen"]), int(told["dither"]), int(told["turn"]),
         f.HeadRows(**told["rows"]),
@@ -103,6 +129,15 @@ def rebuilt(name: str, told: Mapping[str, Any], take: Take) -> f.Layer:
     need(np.array_equal(derived.offsets, told_offsets) and np.array_equal(derived.priors(), told_priors),
          f"{name}: the offsets or priors of this file do not follow from its means, weights and counts")  # fmt: skip
     return layer
+
+
+def _triples(name: str, told: Mapping[str, Any], take: Take) -> f.TriplesLayer:
+    weights, index = take(f"{name}.weights", np.int8, (-1, 3)), take(f"{name}.index", np.int32, (-1, 3))
+    need(bool(((index >= 0) & (index < 65536)).all()), f"{name}.index holds features outside 0..65535")
+    integers: f.Integers = "int16" if told["integers"] == "int16" else "uint8"
+    scale = take(f"{name}.scale", np.float32, (2, -1)) if told["scale"] else None
+    arrays = {one: take(f"{name}.{one}", dtype, (-1,)) for one, dtype in TRIPLES.items()}
+    return f.TriplesLayer(weights, integers, scale, index=index.astype(np.uint16), **arrays)
 
 
 def named_cuts(cuts: f.Cuts) -> dict[str, NDArray[Any]]:

@@ -134,6 +134,11 @@ def write_onnx(frozen: Frozen) -> bytes:
     or 1. Outputs: "scores" int32 [n, classes], "label" int64 [n] (lowest index on a tie), "layer{i}.hidden_planes" for each layer
     of 2 or more bits, and what a head learns. Raises MissingExtra without onnx, ExportError for layers that do not fit together.
     """
+    for i, layer in enumerate(frozen.layers):
+        if layer.kind in ("graded", "triples"):
+            raise ExportError(
+                f"layer {i} is {layer.kind}: ONNX holds units of signs and gates only, use --formats mbit"
+            )
     onnx, helper = require("onnx"), require("onnx.helper")
     arrays = named_tensors(frozen)
     uint8, int32, int64 = onnx.TensorProto.UINT8, onnx.TensorProto.INT32, onnx.TensorProto.INT64

@@ -33,6 +33,11 @@ def write_tflite(frozen: Frozen) -> bytes:
 
     Raises MissingExtra without flatbuffers, ExportError for a network that does not fit together.
     """
+    for i, layer in enumerate(frozen.layers):
+        if layer.kind in ("graded", "triples"):
+            raise ExportError(
+                f"layer {i} is {layer.kind}: TFLite holds units of signs and gates only, use --formats mbit,onnx"
+            )
     model, arrays = Model(), named_tensors(frozen)
     graph = _Layers(model.subgraph("infer"), arrays)
     source, signal = graph.encode(frozen)

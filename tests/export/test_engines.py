@@ -148,8 +148,9 @@ def test_both_runtimes_can_fetch_the_hidden_planes() -> None:
     state = tflite(tflite_file.write_tflite(frozen)).get_signature_runner("hidden_state")()
     assert sorted(state) == [name, "layer1.hidden_planes"]
     for planes in (session.run([name], {"bits": random_input(frozen, 1)})[0], state[name]):
-        assert planes.shape == (8, 31, 8)
-        np.testing.assert_array_equal(levels_from_planes(planes, 64), frozen.layers[0].hidden)
+        assert planes.shape == (7, 31, 8)
+        levels = levels_from_planes(np.concatenate([planes, named_tensors(frozen)["layer0.sign_plane"][None]]), 64)
+        np.testing.assert_array_equal(levels, frozen.layers[0].hidden)
     assert list(tflite(tflite_file.write_tflite(DENSE["all frozen"])).get_signature_list()) == ["infer"]
 
 
@@ -287,8 +288,13 @@ def test_a_description_that_cannot_be_right_is_refused(first: bool, change: dict
     [
         ("layer0.threshold", np.zeros(4, np.int32), r"should be int32 \(5,\) but is int32 \(4,\)"),
         ("layer1.mul", np.zeros(3), r"should be int32 \(3,\) but is float64 \(3,\)"),
-        ("layer0.sign_plane", np.zeros((5, 2), np.uint8), "the level planes and the sign plane of this file disagree"),
-        ("layer0.hidden_planes", np.zeros((2, 5, 2), np.uint8), r"should be uint8 \(3, 5, 2\)"),
+        (
+            "layer0.hidden_planes",
+            np.zeros((3, 5, 2), np.uint8),
+            "the level planes and the sign plane of this file disagree",
+        ),
+        ("layer0.hidden_planes", np.zeros((1, 5, 2), np.uint8), r"should be uint8 \(2, 5, 2\)"),
+        ("layer0.hidden_planes", np.zeros((), np.uint8), "incomplete or damaged"),
     ],
 )
 def test_an_array_that_does_not_fit_is_refused(name: str, array: Any, sentence: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,6 @@ from metabit.export import bits, export_all
 from metabit.export.counters import fold_constants
 from metabit.export.errors import ExportError
 from metabit.export.files.image import HEADER, RECORD, read_image, sections, write_image
-from metabit.export.files.interchange import facts, named_tensors, rebuild
-from metabit.export.files.onnx_file import write_onnx
-from metabit.export.files.tflite_file import write_tflite
 from metabit.export.frozen import DenseLayer, Frozen, GradedLayer, Kept, OutputLayer
 from metabit.export.oracle import Oracle
 
@@ -248,23 +244,6 @@ def test_a_sealed_lie_is_refused(at: int, form: str, value: int) -> None:
 # Other files
 
 
-@pytest.mark.parametrize("write", [write_onnx, write_tflite, named_tensors], ids=lambda verb: verb.__name__)
-def test_other_files_refuse_it_by_name(write: Callable[[Frozen], object]) -> None:
-    pytest.importorskip("onnx")
-    with pytest.raises(ExportError) as caught:
-        write(voting(5, planes=2, below=below()["dense"]))
-    assert (
-        str(caught.value) == "layer 1 is graded: ONNX and TFLite hold units of signs and gates only, use --formats mbit"
-    )
-
-
-def test_a_description_of_it_is_refused_too() -> None:
-    planes = {"layer0.sign_plane": np.zeros((5, 1), np.uint8), "layer0.hidden_planes": np.zeros((3, 5, 1), np.uint8)}
-    page = facts(replace(NETWORK, encode=None))
-    with pytest.raises(ExportError, match="layer0 is of kind 'graded'"):
-        rebuild(page, planes | {"layer0.threshold": np.zeros(5, np.int32)})
-
-
 def test_a_bundle_of_it_is_its_image_and_vectors(tmp_path: Path) -> None:
     graded = NETWORK.layers[0]
     rule = replace(graded.rule, votes_needed=np.zeros_like(graded.rule.votes_needed))  # one vote is enough
@@ -279,6 +258,3 @@ def test_a_bundle_of_it_is_its_image_and_vectors(tmp_path: Path) -> None:
         for s, label in enumerate(v["learn_labels"]):
             assert tuple(info[s]) == oracle.learn(v["features"][s % 20], int(label))
         assert struct.unpack_from("<IIII", states[-1].tobytes()) == (oracle.generator, 80, oracle.moved, oracle.flipped)
-    with pytest.raises(ExportError, match="layer 0 is graded"):
-        export_all(NETWORK, tmp_path / "more")
-    assert not (tmp_path / "more").exists()

@@ -13,7 +13,7 @@ import pytest
 from frozen_reference import assert_same
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from networks import fresh_network, gates_network, inputs, network, oracle_input
+from networks import gates_network, inputs, network, oracle_input
 from numpy.typing import NDArray
 
 from metabit.export import Cuts, ExportError, Frozen, HeadLayer, HeadRows, Notes, Oracle, export_all
@@ -183,11 +183,3 @@ def test_all_files_of_one_export(name: str, tmp_path: Path) -> None:
     written = export_all(frozen, tmp_path, device=lambda image, x: Model(image).scores(x))
     assert written.engines == ("numpy", "onnx", "tflite", "runtime")
     assert_same(read_onnx((tmp_path / "model.onnx").read_bytes()), frozen)
-
-
-@pytest.mark.parametrize("write", [write_onnx, write_tflite])
-def test_units_from_nothing_are_refused_by_name(write: Callable[[Frozen], bytes]) -> None:
-    with pytest.raises(
-        ExportError, match="layer 0 is triples: ONNX and TFLite hold units of signs and gates only, use --formats mbit"
-    ):
-        write(fresh_network(1))
