@@ -3,7 +3,7 @@
 Bit 1 stands for +1 or "on". Words are little-endian, the least significant bit comes first, and the bits that pad a row to whole
 words are zero. There are two layouts:
 
-* row-major, for ONNX and TFLite: the K weights of one unit side by side in bytes;
+* row-major, for ONNX and TFLite: the K weights of one unit side by side in bytes, for Larq Compute Engine in words, inverted;
 * input-major, for the device image: the weights of ``lanes`` units for one input side by side in a word. Unit
   ``lanes * r + i`` is bit i of group r.
 
@@ -51,6 +51,16 @@ def pack_rows(bits: Bits) -> NDArray[np.uint8]:
 def unpack_rows(packed: NDArray[np.uint8], inputs: int) -> Bits:
     """uint8 (..., ceil(K / 8)) -> bool (..., K), K = inputs. Raises ExportError if the width does not fit."""
     return _unpack(packed, inputs)
+
+
+def pack_minus(positive: Bits) -> NDArray[np.int32]:
+    """bool (..., C) -> int32 (..., ceil(C / 32)) of Larq Compute Engine, whose bit 1 stands for -1."""
+    return np.asarray(_pack(~positive, 32).view("<i4"), np.int32)
+
+
+def unpack_minus(words: NDArray[np.int32], channels: int) -> Bits:
+    """Inverse of `pack_minus`: int32 (..., ceil(C / 32)) -> bool (..., C). Raises ExportError if the width does not fit."""
+    return ~_unpack(np.ascontiguousarray(words).view(np.uint32), channels)
 
 
 def hidden_planes(levels: NDArray[np.int8], k: int) -> NDArray[np.uint8]:

@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError, MissingExtra, require
 from metabit.export.files import tflite_gates
-from metabit.export.files.flatbuffer import Value
-from metabit.export.files.interchange import FACTS, KEPT, facts, named_tensors, rebuild
-from metabit.export.files.tflite_graph import Graph
-from metabit.export.files.tflite_schema import ANY, VALID, Model, Op, read_constants, type_number
-from metabit.export.frozen import ConvLayer, Cuts, Frozen, Layer
+from metabit.export.files.interchange import FACTS, KEPT, Tensors, facts, named_tensors, rebuild
+from metabit.export.files.tflite_layers import Layers
+from metabit.export.files.tflite_schema import Model, read_constants
+from metabit.export.frozen import ConvLayer, DenseLayer, Frozen
 
 
 def write_tflite(frozen: Frozen) -> bytes:
@@ -39,24 +38,33 @@ def write_tflite(frozen: Frozen) -> bytes:
                 f"layer {i} is {layer.kind}: TFLite holds units of signs and gates only, use --formats mbit,onnx"
             )
     model, arrays = Model(), named_tensors(frozen)
-    graph = _Layers(model.subgraph("infer"), arrays)
+    infer(model, Layers(model.subgraph("infer"), arrays), frozen)
+    keep(model, frozen, {name: array for name, array in arrays.items() if name.partition(".")[2] in KEPT})
+    return model.serialize()
+
+
+def infer(model: Model, graph: Layers, frozen: Frozen) -> None:
+    """Adds the operators and the signature of prediction."""
     source, signal = graph.encode(frozen)
-    for i, layer in enumerate(frozen.layers[:-1] if frozen.layers[0].kind != "gates" else ()):
-        if isinstance(layer, ConvLayer):
-            signal = graph.convolution(f"layer{i}", layer, signal)
-        else:
-            signal = graph.hidden_layer(f"layer{i}", layer, signal)
     if frozen.layers[0].kind == "gates":
         outputs = tflite_gates.network(graph, frozen, signal)
     else:
+        for i, layer in enumerate(frozen.layers[:-1]):
+            if isinstance(layer, ConvLayer):
+                signal = graph.convolution(f"layer{i}", layer, signal)
+            else:
+                assert isinstance(layer, DenseLayer)
+                signal = graph.hidden_layer(f"layer{i}", layer, signal)
         outputs = graph.output_layer(f"layer{len(frozen.layers) - 1}", frozen.layers[-1], signal)
     model.signature("infer", graph.subgraph, [source], outputs)
-    planes = {name: array for name, array in arrays.items() if name.partition(".")[2] in KEPT}
-    if planes:
+
+
+def keep(model: Model, frozen: Frozen, arrays: Tensors) -> None:
+    """Adds arrays that inference does not read, as a signature without operators, and the facts."""
+    if arrays:
         state = model.subgraph("hidden_state")
-        model.signature("hidden_state", state, [], [state.constant(*item) for item in planes.items()])
+        model.signature("hidden_state", state, [], [state.constant(*item) for item in arrays.items()])
     model.metadata(FACTS, facts(frozen))
-    return model.serialize()
 
 
 def read_tflite(data: bytes) -> Frozen:
@@ -95,91 +103,3 @@ def _runtime() -> Any:
         with suppress(MissingExtra):
             return require(module)
     raise MissingExtra("tflite-runtime or ai-edge-litert")
-
-
-class _Layers(Graph):
-    """Builds "infer". Signals between layers are float32 [n, width]: signs -1 and +1, bits 0 and 1, or bytes 0..255."""
-
-    def encode(self, frozen: Frozen) -> tuple[int, int]:
-        """The input tensor and the first signal."""
-        encode, width = frozen.encode, frozen.input_bits
-        if encode is None:
-            bits = self.subgraph.tensor("bits" if frozen.packed else "features", [ANY, width], np.uint8)
-            if frozen.layers[0].takes != "signs":
-                return bits, self.cast(bits, "encode.signal", [ANY, width], np.uint8, np.float32)
-            on = self.cast(bits, "encode.on", [ANY, width], np.uint8, np.bool_)
-            return bits, self.signs(on, "encode.signal", [width])
-        planes, features, taken = encode.planes, encode.features, np.dtype(frozen.integers).type
-        source = self.subgraph.tensor("features", [ANY, features], taken)
-        wide = self.cast(source, "encode.features", [ANY, features], taken, np.int32)
-        column = self.reshape(wide, "encode.column", [ANY, 1, features], np.int32)
-        if isinstance(encode, Cuts):
-            shape = list(encode.cuts.shape)
-            cuts = self.cast(self.constant("encode.cuts"), "encode.highest_off", shape, taken, np.int32)
-            limits = self.plus_one(cuts, "encode.limits", shape)
-        else:
-            packed = self.constant("encode.thresholds")
-            limits = self.cast(packed, "encode.limits", [planes, features], np.uint8, np.int32)
-        reached = self.subgraph.tensor("encode.reached", [ANY, planes, features], np.bool_)
-        self.subgraph.apply(Op.GREATER_EQUAL, [column, limits], reached)
-        ones = self.cast(reached, "encode.planes", [ANY, planes, features], np.bool_, np.float32)
-        if encode.channels:
-            shape = [ANY, planes, features // encode.channels, encode.channels]
-            ones = self.reshape(ones, "encode.pixels", shape, np.float32)
-            order = self.subgraph.constant("encode.order", np.array([0, 2, 1, 3], np.int32))
-            pixels = self.subgraph.tensor("encode.pixels_first", [shape[i] for i in (0, 2, 1, 3)], np.float32)
-            ones = self.subgraph.apply(Op.TRANSPOSE, [ones, order], pixels)
-        return source, self.reshape(ones, "encode.signal", [ANY, width], np.float32)
-
-    def hidden_layer(self, name: str, layer: Layer, signal: int) -> int:
-        """sums >= threshold, as signs."""
-        sums = self.accumulate(name, layer, signal)
-        positive = self.subgraph.tensor(f"{name}.positive", [ANY, layer.units], np.bool_)
-        self.subgraph.apply(Op.GREATER_EQUAL, [sums, self.constant(f"{name}.threshold")], positive)
-        return self.signs(positive, f"{name}.signal", [layer.units])
-
-    def convolution(self, name: str, layer: ConvLayer, signal: int) -> int:
-        """Signs of the sums at every place, pooled, as one row."""
-        c, apply, tensor = layer.geometry, self.subgraph.apply, self.subgraph.tensor
-        image = self.reshape(signal, f"{name}.image", [ANY, c.height, c.width, c.channels], np.float32)
-        pads = np.array([(0, 0), c.pads(c.height), c.pads(c.width), (0, 0)], np.int32)
-        if pads.any():
-            outside = self.subgraph.constant(
-                f"{name}.outside", np.array([255 if layer.takes == "bytes" else 1], np.float32)
-            )
-            edges = self.subgraph.constant(f"{name}.pads", pads)
-            sides = (c.height + int(pads[1].sum()), c.width + int(pads[2].sum()))
-            padded = tensor(f"{name}.padded", [ANY, *sides, c.channels], np.float32)
-            image = apply(Op.PADV2, [image, edges, outside], padded)
-        weights = self.weights(name)
-        # rows end in whole bytes: cut the padding
-        begin = self.subgraph.constant(f"{name}.begin", np.zeros(2, np.int32))
-        shape = [layer.units, layer.inputs]
-        size = self.subgraph.constant(f"{name}.size", np.array(shape, np.int32))
-        weights = apply(Op.SLICE, [weights, begin, size], tensor(f"{name}.exact", shape, np.float32))
-        filters = self.reshape(weights, f"{name}.filters", [layer.units, c.kernel, c.kernel, c.channels], np.float32)
-        bias = self.subgraph.constant(f"{name}.bias", np.zeros(layer.units, np.float32))
-        sums = tensor(f"{name}.sums", [ANY, *c.convolved, layer.units], np.float32)
-        options: dict[int, Value] = {0: VALID, 1: np.int32(c.stride), 2: np.int32(c.stride)}
-        apply(Op.CONV_2D, [image, filters, bias], sums, options)
-        whole = self.cast(sums, f"{name}.integer_sums", [ANY, *c.convolved, layer.units], np.float32, np.int32)
-        positive = tensor(f"{name}.positive", [ANY, *c.convolved, layer.units], np.bool_)
-        apply(Op.GREATER_EQUAL, [whole, self.constant(f"{name}.threshold")], positive)
-        signs = self.signs(positive, f"{name}.signs", [*c.convolved, layer.units])
-        if c.pool > 1:
-            square: dict[int, Value] = {place: np.int32(c.pool) for place in (1, 2, 3, 4)}  # strides, then sides
-            pooled = tensor(f"{name}.pooled", [ANY, *c.pooled, layer.units], np.float32)
-            signs = apply(Op.MAX_POOL_2D, [signs], pooled, {0: VALID, **square})
-        return self.reshape(signs, f"{name}.signal", [ANY, layer.outputs], np.float32)
-
-    def output_layer(self, name: str, layer: Layer, signal: int) -> tuple[int, int]:
-        """sums * mul + add, and the first index of the largest."""
-        sums, shape = self.accumulate(name, layer, signal), [ANY, layer.units]
-        scaled = self.subgraph.tensor(f"{name}.scaled", shape, np.int32)
-        self.subgraph.apply(Op.MUL, [sums, self.constant(f"{name}.mul")], scaled)
-        scores = self.subgraph.tensor("scores", shape, np.int32)
-        self.subgraph.apply(Op.ADD, [scaled, self.constant(f"{name}.add")], scores)
-        axis = self.subgraph.constant("class_axis", np.array(1, np.int32))
-        label = self.subgraph.tensor("label", [ANY], np.int32)
-        self.subgraph.apply(Op.ARG_MAX, [scores, axis], label, {0: type_number(np.int32)})
-        return scores, label

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from metabit.export.bits import unpack_rows
@@ -15,10 +17,17 @@ class Graph:
 
     def __init__(self, subgraph: Subgraph, arrays: Tensors) -> None:
         self.subgraph, self.arrays = subgraph, arrays
+
+    @cached_property
+    def signs_of_byte(self) -> int:
+        """float32 [256, 8]."""
         signs = np.where(unpack_rows(np.arange(256, dtype=np.uint8)[:, None], 8), 1, -1)
-        self.signs_of_byte = subgraph.constant("signs_of_byte", signs.astype(np.float32))
-        self.plus = subgraph.constant("plus", np.array([1], np.float32))
-        self.minus = subgraph.constant("minus", np.array([-1], np.float32))
+        return self.subgraph.constant("signs_of_byte", signs.astype(np.float32))
+
+    @cached_property
+    def plus_and_minus(self) -> list[int]:
+        numbers = {"plus": 1, "minus": -1}
+        return [self.subgraph.constant(name, np.array([one], np.float32)) for name, one in numbers.items()]
 
     def accumulate(self, name: str, layer: Layer, signal: int) -> int:
         """int32 sums [n, N] of weight times signal."""
@@ -52,7 +61,7 @@ class Graph:
 
     def signs(self, positive: int, name: str, shape: list[int]) -> int:
         output = self.subgraph.tensor(name, [ANY, *shape], np.float32)
-        return self.subgraph.apply(Op.SELECT_V2, [positive, self.plus, self.minus], output)
+        return self.subgraph.apply(Op.SELECT_V2, [positive, *self.plus_and_minus], output)
 
     def cast(self, x: int, name: str, shape: list[int], old: type[np.generic], new: type[np.generic]) -> int:
         options = {0: type_number(old), 1: type_number(new)}

@@ -1,4 +1,4 @@
-"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: some of its built-in operators and tensor types.
+"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: built-in and custom operators.
 
 Slot numbers are the order of the fields in TensorFlow's ``schema.fbs``. An operator has two unrelated numbers there: its code (enum
 BuiltinOperator) and the tag of its options table (union BuiltinOptions). Some kernels ignore a wrong tag silently, so a test
@@ -8,14 +8,14 @@ compares both with a generated schema where one is installed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.errors import ExportError
+from metabit.export.errors import ExportError, require
 from metabit.export.files.flatbuffer import Table, Value, View, serialize
 
 IDENTIFIER = b"TFL3"
@@ -25,6 +25,8 @@ ABSENT = -1
 """An optional input that is not given."""
 VALID = np.int8(1)
 """No padding, in the enum Padding."""
+CUSTOM = 32
+"""Code of every operator that is known by a name of its own."""
 
 _DTYPES: dict[int, np.dtype[Any]] = {
     0: np.dtype("<f4"), 2: np.dtype("<i4"), 3: np.dtype("u1"), 6: np.dtype("?"),
@@ -82,7 +84,7 @@ class Model:
 
     def __init__(self) -> None:
         self._buffers: list[Table] = [{}]  # buffer 0 is empty by convention: "this tensor is computed"
-        self._ops: list[Op] = []
+        self._ops: list[Op | str] = []
         self._subgraphs: list[Subgraph] = []
         self._signatures: list[Table] = []
         self._metadata: list[Table] = []
@@ -112,14 +114,19 @@ class Model:
         index = np.uint32(self._subgraphs.index(graph))
         self._signatures.append({0: graph.tensor_map(inputs), 1: graph.tensor_map(outputs), 2: name, 4: index})
 
-    def op_index(self, op: Op) -> int:
+    def op_index(self, op: Op | str) -> int:
         if op not in self._ops:
             self._ops.append(op)
         return self._ops.index(op)
 
     def serialize(self) -> bytes:
         # Every code is written twice: readers before 2020 know only the 8-bit field, where 127 stands for every larger code.
-        codes: list[Table] = [{0: np.int8(min(op.value[0], 127)), 3: np.int32(op.value[0])} for op in self._ops]
+        codes: list[Table] = [
+            {0: np.int8(CUSTOM), 1: op, 2: np.int32(1), 3: np.int32(CUSTOM)}
+            if isinstance(op, str)
+            else {0: np.int8(min(op.value[0], 127)), 3: np.int32(op.value[0])}
+            for op in self._ops
+        ]
         root: Table = {
             0: np.uint32(3),
             1: codes,
@@ -186,6 +193,18 @@ class Subgraph:
             4: options or {},
         }
         self._operators.append(table)
+
+    def custom(self, op: str, inputs: Sequence[int], output: int, options: Mapping[str, int] | None = None) -> int:
+        """Appends ``output = op(inputs)``, a custom operator, whose options are a flexbuffer map; returns the output."""
+        table: dict[int, Value] = {
+            0: np.uint32(self.model.op_index(op)),
+            1: np.array(inputs, np.int32),
+            2: np.array([output], np.int32),
+        }
+        if options:
+            table[5] = bytes(require("flatbuffers.flexbuffers").Dumps(dict(options)))
+        self._operators.append(table)
+        return output
 
     def tensor_map(self, tensors: Sequence[int]) -> list[Table]:
         return [{0: self._names[i], 1: np.uint32(i)} for i in tensors]

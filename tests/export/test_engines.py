@@ -158,7 +158,7 @@ def test_operator_numbers_are_those_of_the_official_schema() -> None:
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
     options = {name.lower(): number for name, number in vars(schema.BuiltinOptions).items()}
     # the schema writes CONV_2D as Conv2DOptions, and has one kind of options for operators of one sort
-    sorts = {"MAX_POOL_2D": "pool2d", "MAXIMUM": "maximumminimum", "MINIMUM": "maximumminimum", "REDUCE_MAX": "reducer"}
+    sorts = {"MAX_POOL_2D": "pool2d", "MAXIMUM": "maximumminimum", "MINIMUM": "maximumminimum", "REDUCE_MAX": "reducer", "SUM": "reducer"}
     for op in Op:
         number = options[sorts.get(op.name, op.name.replace("_", "").lower()) + "options"]
         assert op.value == (getattr(schema.BuiltinOperator, op.name), number)
