@@ -33,7 +33,8 @@ def write_lce(frozen: Frozen) -> bytes:
     """
     model, arrays = Model(), named_tensors(frozen)
     graph = BinaryLayers(model.subgraph("infer"), arrays)
-    infer(model, graph, frozen)
+    source, outputs = infer(graph, frozen)
+    model.signature("infer", graph.subgraph, [source], outputs)
     keep(model, frozen, {})
     return model.serialize()
 

@@ -38,13 +38,15 @@ def write_tflite(frozen: Frozen) -> bytes:
                 f"layer {i} is {layer.kind}: TFLite holds units of signs and gates only, use --formats mbit,onnx"
             )
     model, arrays = Model(), named_tensors(frozen)
-    infer(model, Layers(model.subgraph("infer"), arrays), frozen)
+    graph = Layers(model.subgraph("infer"), arrays)
+    source, outputs = infer(graph, frozen)
+    model.signature("infer", graph.subgraph, [source], outputs)
     keep(model, frozen, {name: array for name, array in arrays.items() if name.partition(".")[2] in KEPT})
     return model.serialize()
 
 
-def infer(model: Model, graph: Layers, frozen: Frozen) -> None:
-    """Adds the operators and the signature of prediction."""
+def infer(graph: Layers, frozen: Frozen) -> tuple[int, tuple[int, int]]:
+    """Adds the operators of prediction; the input, and scores and label."""
     source, signal = graph.encode(frozen)
     if frozen.layers[0].kind == "gates":
         outputs = tflite_gates.network(graph, frozen, signal)
@@ -56,7 +58,7 @@ def infer(model: Model, graph: Layers, frozen: Frozen) -> None:
                 assert isinstance(layer, DenseLayer)
                 signal = graph.hidden_layer(f"layer{i}", layer, signal)
         outputs = graph.output_layer(f"layer{len(frozen.layers) - 1}", frozen.layers[-1], signal)
-    model.signature("infer", graph.subgraph, [source], outputs)
+    return source, outputs
 
 
 def keep(model: Model, frozen: Frozen, arrays: Tensors) -> None:

@@ -7,6 +7,7 @@ Numbers become constants. Shapes are known, and follow NumPy's broadcasting.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ class Code:
 
     def __init__(self, subgraph: Subgraph) -> None:
         self.subgraph = subgraph
-        self._numbers: dict[int, Value] = {}
+        self._constants: dict[tuple[str, Shape, bytes], Value] = {}
         self._made = 0
 
     def new(self, shape: Shape, dtype: DType) -> Value:
@@ -40,11 +41,19 @@ class Code:
         """The tensor that another builder made in this subgraph, as one of this shape."""
         return Value(self, self.subgraph.named(name), shape, dtype)
 
+    def named(self, name: str, value: Value) -> Value:
+        """The value as a tensor of this name, for a signature."""
+        result = self.input(name, value.shape, value.dtype)
+        self.subgraph.apply(Op.RESHAPE, [value.index, self.table(value.shape).index], result.index)
+        return result
+
     def array(self, values: NDArray[Any]) -> Value:
-        """A constant, in the dtype that it has."""
-        self._made += 1
-        index = self.subgraph.constant(f"c{self._made}", np.array(values, order="C"))
-        return Value(self, index, values.shape, values.dtype.type)
+        """A constant, in the dtype that it has; equal ones are one tensor."""
+        key = values.dtype.str, values.shape, values.tobytes()
+        if key not in self._constants:
+            index = self.subgraph.constant(f"c{len(self._constants)}", np.array(values, order="C"))
+            self._constants[key] = Value(self, index, values.shape, values.dtype.type)
+        return self._constants[key]
 
     def table(self, values: Sequence[int] | NDArray[Any]) -> Value:
         """A constant, as int32."""
@@ -52,9 +61,7 @@ class Code:
 
     def number(self, value: int) -> Value:
         """A constant, int32 (1,)."""
-        if value not in self._numbers:
-            self._numbers[value] = self.table([value])
-        return self._numbers[value]
+        return self.table([value])
 
     def value(self, given: Value | int) -> Value:
         return given if isinstance(given, Value) else self.number(given)
@@ -181,6 +188,10 @@ class Value:
         return self.to(np.int32)
 
     def reshape(self, *shape: int) -> Value:
+        """One -1 takes what is left."""
+        if -1 in shape:
+            left = math.prod(self.shape) // math.prod(size for size in shape if size != -1)
+            shape = tuple(left if size == -1 else size for size in shape)
         return self.code.apply(Op.RESHAPE, [self, self.code.table(shape)], shape, self.dtype)
 
     def turned(self) -> Value:
