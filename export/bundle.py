@@ -23,6 +23,7 @@ from metabit.export.files.image import read_image, write_image
 from metabit.export.files.onnx_file import read_onnx, run_onnx, write_onnx
 from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite
 from metabit.export.frozen import Frozen
+from metabit.export.learning.tflite_train import write_tflite_train
 from metabit.export.vectors import write_vectors
 
 try:
@@ -54,6 +55,7 @@ FORMATS = {
     "mbit": Format("model.mbit", write_image, read_image, None),
     "onnx": Format("model.onnx", write_onnx, read_onnx, run_onnx),
     "tflite": Format("model.tflite", write_tflite, read_tflite, run_tflite),
+    "tflite-train": Format("model.train.tflite", write_tflite_train, read_tflite, run_tflite, default=False),
 }
 DEFAULT_FORMATS = tuple(name for name, form in FORMATS.items() if form.default)
 

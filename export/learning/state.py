@@ -5,7 +5,8 @@ name                        dtype    shape                  present
 ==========================  =======  =====================  ==================================================
 counters                    uint32   (3,)                   always: steps, moved, flipped
 generator                   uint32   ()                     where the rule draws: sign units and output levels
-layer{i}.hidden_planes      uint8    (k, N, ceil(K / 8))    each layer of sign units that learns
+layer{i}.sign_plane         uint8    (N, ceil(K / 8))       each layer of sign units that learns
+layer{i}.hidden_planes      uint8    (k - 1, N, ..)         each layer of sign units that learns
 layer1.levels               int8     (C, N + 1)             output levels that learn
 layer1.weights              int8     (R, H)                 a head, as all that follow
 layer1.covariance           int16    (H (H + 2) / 2,)
@@ -33,7 +34,9 @@ from metabit.export.errors import ExportError
 from metabit.export.validate import check_layers
 
 State = dict[str, NDArray[Any]]
-_HEAD = ("weights", "covariance", "means", "counts", "seen", "dither", "turn")
+HEAD = ("weights", "covariance", "means", "counts", "seen", "dither", "turn")
+ROWS = ("owners", "doubts")
+"""Arrays of a head, and those that one with several rows a class has too."""
 
 
 def learnable(frozen: f.Frozen) -> None:
@@ -57,14 +60,14 @@ def state_of(frozen: f.Frozen) -> State:
     for i, layer in enumerate(frozen.layers):
         if isinstance(layer, f.HeadLayer):
             told = {"weights": layer.hidden, "counts": layer.counts.astype(np.int16)}
-            names = _HEAD + (("owners", "doubts") if layer.rows.per_class > 1 else ())
-            for name in names:
+            for name in HEAD + (ROWS if layer.rows.per_class > 1 else ()):
                 array = told[name] if name in told else np.array(getattr(layer, name))
                 state[f"layer{i}.{name}"] = array if array.ndim else array.astype(np.int32)
         elif isinstance(layer, f.LevelsLayer):
             state[f"layer{i}.levels"] = layer.hidden
         elif layer.learns:
-            state[f"layer{i}.hidden_planes"] = hidden_planes(layer.hidden, layer.bits)
+            planes = hidden_planes(layer.hidden, layer.bits)
+            state |= {f"layer{i}.sign_plane": planes[-1], f"layer{i}.hidden_planes": planes[:-1]}
     return state
 
 
@@ -93,14 +96,15 @@ def state_into(frozen: f.Frozen, arrays: Mapping[str, NDArray[Any]]) -> f.Frozen
 
 def _learnt(i: int, layer: f.Layer, arrays: Mapping[str, NDArray[Any]]) -> f.Layer:
     if isinstance(layer, f.HeadLayer):
-        taken = {name: arrays[f"layer{i}.{name}"] for name in _HEAD}
+        taken = {name: arrays[f"layer{i}.{name}"] for name in HEAD}
         hidden, counts = taken.pop("weights"), taken.pop("counts").astype(np.uint16)
         more: dict[str, Any] = {name: array if array.ndim else int(array) for name, array in taken.items()}
         if layer.rows.per_class > 1:
-            more |= {name: arrays[f"layer{i}.{name}"] for name in ("owners", "doubts")}
+            more |= {name: arrays[f"layer{i}.{name}"] for name in ROWS}
         return replace(layer, hidden=hidden, counts=counts, **more)
     if isinstance(layer, f.LevelsLayer) and layer.learns:
         return replace(layer, hidden=arrays[f"layer{i}.levels"])
     if layer.learns:
-        return replace(layer, hidden=levels_from_planes(arrays[f"layer{i}.hidden_planes"], layer.inputs))
+        planes = [*arrays[f"layer{i}.hidden_planes"], arrays[f"layer{i}.sign_plane"]]
+        return replace(layer, hidden=levels_from_planes(np.stack(planes), layer.inputs))
     return layer

@@ -81,9 +81,7 @@ def _open(code: Code, layer: Layer, sums: Value) -> Value:
     return code.number(window) >= (sums - code.table(theta)).size()
 
 
-def _half(
-    code: Code, layer: Layer, x: Value, mask: Value, true_error: Value, taught: Value, draws: _Draws
-) -> Value:
+def _half(code: Code, layer: Layer, x: Value, mask: Value, true_error: Value, taught: Value, draws: _Draws) -> Value:
     """The mask, thinned by one half if the visits of this layer need no more units than that."""
     assert isinstance(layer.rule, Rule)
     visits = visits_of(layer.rule.dose, true_error) >> 6

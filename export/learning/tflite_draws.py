@@ -47,7 +47,9 @@ def _steps(doubled: int) -> Words:
     if not doubled:
         columns = np.array([next_state(1 << bit) for bit in range(32)], np.uint32)
     else:
-        columns = _apply(_steps(doubled - 1), _apply(_steps(doubled - 1), np.uint32(1) << np.arange(32, dtype=np.uint32)))
+        columns = _apply(
+            _steps(doubled - 1), _apply(_steps(doubled - 1), np.uint32(1) << np.arange(32, dtype=np.uint32))
+        )
     told = [np.uint32(0)] * 128
     for entry in range(128):
         bits = [4 * (entry >> 4) + bit for bit in range(4) if entry >> bit & 1]

@@ -132,4 +132,3 @@ def _sweeps(code: Code, layer: HeadLayer, state: Mapping[str, Value], pair: Valu
     chosen = body.table(p[:, None]).equals(at) & (taken > 0)
     body.close(given, [step + 1, end, other, body.where(chosen, moved, w), target, full])
     return code.loop(before, condition, body)[3].turned()
-

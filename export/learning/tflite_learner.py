@@ -68,9 +68,7 @@ class TfliteLearner:
     def state(self) -> State:
         """All that learning changes, by the names of `metabit.export.learning.state`."""
         found = self._call["save"]()
-        return {
-            name: np.array(found[name]).view(like.dtype).reshape(like.shape) for name, like in self._like.items()
-        }
+        return {name: np.array(found[name]).view(like.dtype).reshape(like.shape) for name, like in self._like.items()}
 
     def restore(self, state: State) -> None:
         """Goes on from a state that `state` gave. Raises ExportError if it is of another network; nothing changes then."""

@@ -13,6 +13,7 @@ Each step equals the device's in every bit of the state. All of it is int32, and
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -70,17 +71,10 @@ def _fill(code: Code, variables: Tensors, arrays: Tensors) -> None:
     """The first state, from the arrays of the file. Arrays that no operator reads lie here too."""
     constants = {name: code.subgraph.constant(name, array) for name, array in arrays.items()}
     for name, array in variables.items():
-        layer, _, what = name.partition(".")
-        if what == "hidden_planes":
-            names = [one for one in (name, f"{layer}.sign_plane") if one in arrays]
-            parts = [
-                Value(code, constants[one], arrays[one].shape, np.uint8).reshape(-1, *array.shape[1:]) for one in names
-            ]
-            code.assign(name, code.join(parts))
-        elif name in constants:
-            code.assign(name, Value(code, constants[name], array.shape, array.dtype.type))
-        else:
-            code.assign(name, code.array(array))
+        value = code.array(array)
+        if name in constants:
+            value = Value(code, constants[name], array.shape, array.dtype.type)
+        code.assign(name, value)
 
 
 class _Live(Layers):
@@ -90,12 +84,7 @@ class _Live(Layers):
         super().__init__(code.subgraph, arrays)
         self.code = code
         self.state = {name: code.read(name, array.shape, array.dtype.type) for name, array in variables.items()}
-        self.live = {name: value.index for name, value in self.state.items() if not name.endswith("planes")}
-        for name, value in self.state.items():
-            if name.endswith("planes"):
-                planes, units, octets = value.shape
-                signs = value.cut([planes - 1, 0, 0], [1, units, octets]).reshape(units, octets)
-                self.live[name.replace("hidden_planes", "sign_plane")] = signs.index
+        self.live = {name: value.index for name, value in self.state.items()}
         last = frozen.layers[-1]
         if isinstance(last, HeadLayer):
             self.head = {name.partition(".")[2]: value.wide() for name, value in self.state.items() if "." in name}
@@ -161,16 +150,21 @@ def _backward(
     """What the step of sign units did, and the level planes after it."""
     code, layers = graph.code, frozen.layers
     names = ["encode.signal", *(f"layer{i}.signal" for i in range(len(layers) - 1))]
-    learning = {i: f"layer{i}.hidden_planes" for i, layer in enumerate(layers) if layer.learns}
-    lowest = min(learning)
-    taken = range(lowest, len(layers))
+    learning = [i for i, layer in enumerate(layers) if layer.learns]
+    taken = range(learning[0], len(layers))
     signals = {i: _row(code, names[i], layers[i].values, np.float32) for i in taken}
     sums = {i: _row(code, f"layer{i}.integer_sums", layers[i].units) for i in taken[:-1]}
     weights = {
         i: code.known(f"layer{i}.weights", (layers[i].units, 8 * -(-layers[i].inputs // 8)), np.float32) for i in taken
     }
-    planes = {i: graph.state[name].reshape(-1) for i, name in learning.items()}
-    after, step = tflite_backward.learn(
+    stored = {i: [graph.state[f"layer{i}.{name}"] for name in ("hidden_planes", "sign_plane")] for i in learning}
+    planes = {i: code.join([value.reshape(-1) for value in pair]) for i, pair in stored.items()}
+    found, step = tflite_backward.learn(
         code, frozen, signals, sums, weights, planes, error, true_error, taught, graph.state["generator"]
     )
-    return step, {learning[i]: value.reshape(*graph.state[learning[i]].shape) for i, value in after.items()}
+    after: dict[str, Value] = {}
+    for i, (below, signs) in stored.items():
+        size, left = math.prod(signs.shape), math.prod(below.shape)
+        after[f"layer{i}.hidden_planes"] = found[i].cut([0], [left]).reshape(*below.shape)
+        after[f"layer{i}.sign_plane"] = found[i].cut([left], [size]).reshape(*signs.shape)
+    return step, after

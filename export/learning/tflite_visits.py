@@ -153,5 +153,3 @@ def _pass(
     return [
         done + size, count, found.take(passed), after, moves + made.wide().sum(), flips + flipped.wide().sum(),
     ]  # fmt: skip
-
-
