@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lce import lce_file, lce_runner
 from numpy.typing import NDArray
 
 from metabit import export, train
 from metabit.data import Task, image_sets
+from metabit.export.files.lce_file import write_lce
+from metabit.export.files.lce_runtime import lce_interpreter
 from metabit.export.files.onnx_file import write_onnx
 from metabit.runtime import Model, include_dir, sources
 
@@ -186,8 +187,8 @@ def in_onnxruntime(inputs: Inputs, network: str, batch: int) -> Engine:
 
 
 def in_lce(inputs: Inputs) -> Engine:
-    run, rows = lce_runner(lce_file(inputs.bare)), list(inputs.on[:, None, None, None])
-    return timed(lambda: [run(row).argmax() for row in rows], len(rows), np.array)
+    run, rows = lce_interpreter(write_lce(inputs.bare)).predict, list(inputs.on.astype(np.uint8)[:, None])
+    return timed(lambda: [run([row])[1] for row in rows], len(rows), np.concatenate)
 
 
 # Gates, from pixels

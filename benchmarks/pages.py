@@ -33,6 +33,8 @@ NAMES = (
     "boot",
     "equal_accuracy",
     "host",
+    "onnxruntimes",
+    "onnx_learning",
 )
 INDEX = "docs/results/README.md"
 

@@ -6,7 +6,8 @@
     oracle/          prediction and learning in NumPy, which every engine must equal
     bits.py          packing of bits, the only shifts that pack them in Python
     guard.py         the samples on which a device tests itself while it learns
-    files/           Frozen <-> model.mbit (runtime/FORMAT.md), model.onnx, model.tflite
+    files/           Frozen <-> model.mbit (runtime/FORMAT.md), model.onnx, model.tflite, model.lce.tflite
+    learning/        the learning step as a graph for other engines, and its state as arrays
     vectors.py       Frozen -> vectors.npz, the numbers that every engine must reproduce
     bundle.py        all files of one network, read back and compared before they are written
 

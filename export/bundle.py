@@ -19,10 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
-from metabit.export.files.image import read_image, write_image
+from metabit.export.files.image import read_image, sections, write_image
+from metabit.export.files.lce_file import run_lce, write_lce
 from metabit.export.files.onnx_file import read_onnx, run_onnx, write_onnx
+from metabit.export.files.qonnx_file import read_qonnx, run_qonnx, write_qonnx
 from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite
 from metabit.export.frozen import Frozen
+from metabit.export.learning.onnx_runner import learn_onnx_train, read_onnx_train, run_onnx_train
+from metabit.export.learning.onnx_train import write_onnx_train
+from metabit.export.learning.tflite_learner import learn_tflite_train, read_tflite_train, run_tflite_train
 from metabit.export.learning.tflite_train import write_tflite_train
 from metabit.export.vectors import write_vectors
 
@@ -41,6 +46,7 @@ STAGING = ".export-"
 class Format:
     """A file that holds the network: its writer, its reader, and the engine outside metabit that runs it, if there is one.
 
+    learn: the network after the engine has learnt samples (n, ..) with labels (n,), of a file that holds a learning step.
     default: an export writes it unless told otherwise; it holds every network.
     """
 
@@ -49,13 +55,26 @@ class Format:
     read: Callable[[bytes], Frozen]
     run: Callable[[bytes, Inputs], NDArray[np.int32]] | None
     default: bool = True
+    learn: Callable[[bytes, Inputs, NDArray[np.int64]], Frozen] | None = None
 
 
 FORMATS = {
     "mbit": Format("model.mbit", write_image, read_image, None),
     "onnx": Format("model.onnx", write_onnx, read_onnx, run_onnx),
     "tflite": Format("model.tflite", write_tflite, read_tflite, run_tflite),
-    "tflite-train": Format("model.train.tflite", write_tflite_train, read_tflite, run_tflite, default=False),
+    "qonnx": Format("model.qonnx.onnx", write_qonnx, read_qonnx, run_qonnx, default=False),
+    "lce": Format("model.lce.tflite", write_lce, read_tflite, run_lce, default=False),
+    "onnx-train": Format(
+        "model.train.onnx", write_onnx_train, read_onnx_train, run_onnx_train, default=False, learn=learn_onnx_train
+    ),
+    "tflite-train": Format(
+        "model.train.tflite",
+        write_tflite_train,
+        read_tflite_train,
+        run_tflite_train,
+        default=False,
+        learn=learn_tflite_train,
+    ),
 }
 DEFAULT_FORMATS = tuple(name for name, form in FORMATS.items() if form.default)
 
@@ -81,6 +100,7 @@ def export_all(
     beside: Callable[[bytes], dict[str, bytes]] | None = None,
     inputs: int = 64,
     steps: int = 32,
+    inline: bool = False,
     provenance: dict[str, Any] | None = None,
 ) -> Written:
     """Writes model.*, vectors.npz and manifest.json into `folder`, all of them or none.
@@ -91,7 +111,7 @@ def export_all(
 
     header: makes the text of model.h, the sizes and names for a C program, from the image; None leaves that file out.
     beside: makes further files from the image, name -> bytes.
-    inputs, steps: of `write_vectors`. provenance: JSON-ready, added to the manifest.
+    inputs, steps: of `write_vectors`. inline: of `write_onnx`. provenance: JSON-ready, added to the manifest.
 
     Raises:
         ExportError: a file does not read back, two engines disagree, or a format is unknown; nothing is written.
@@ -101,9 +121,13 @@ def export_all(
     for name in formats:
         if name not in FORMATS:
             raise ExportError(f"unknown format {name!r}: choose from {', '.join(FORMATS)}")
+    if inline and "onnx" not in formats:
+        raise ExportError("inline belongs to onnx: add onnx to the formats, or leave it out")
     vectors = write_vectors(frozen, inputs=inputs, steps=steps)
     with np.load(io.BytesIO(vectors)) as arrays:
         packed, scores = arrays["features"], arrays["scores"]
+        labels = arrays.get("learn_labels", np.zeros(0, np.int64))
+        state = np.bitwise_xor.reduce(arrays["state_changes"]).tobytes() if len(labels) else b""
     x = frozen.unpack(packed)
     image = write_image(frozen)
     files, engines = {"vectors.npz": vectors}, ["numpy"]
@@ -112,13 +136,20 @@ def export_all(
     files |= beside(image) if beside is not None else {}
     for name in formats:
         form = FORMATS[name]
-        data = form.write(frozen)
+        data = write_onnx(frozen, inline=True) if inline and name == "onnx" else form.write(frozen)
         files[form.file] = data
         if write_image(form.read(data)) != image:
             raise ExportError(f"{form.file} does not read back as the network it was written from: please report this")
         if form.run is not None:
             _agree(form.file, form.run(data, x), scores)
             engines.append(name)
+        if form.learn is not None and len(labels):
+            learnt = write_image(form.learn(data, x[np.arange(len(labels)) % len(x)], labels))
+            at, size = sections(learnt)[1]
+            if learnt[at : at + size] != state:
+                raise ExportError(
+                    f"{form.file} learns otherwise than the oracle, please report this; nothing was written"
+                )
     if device is not None:
         _agree("the C runtime", device(image, packed), scores)
         engines.append("runtime")
@@ -127,7 +158,8 @@ def export_all(
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
         "checked": {"engines": engines, "inputs": len(scores)},
         "versions": {
-            name: _version(name) for name in ("numpy", "onnx", "onnxruntime", "tflite-runtime", "ai-edge-litert")
+            name: _version(name)
+            for name in ("numpy", "onnx", "onnxruntime", "tflite-runtime", "ai-edge-litert", "larq-compute-engine")
         },
         **(provenance or {}),
     }

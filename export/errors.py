@@ -13,10 +13,10 @@ class ExportError(ValueError):
 
 
 class MissingExtra(ImportError):
-    """An optional package is absent."""
+    """An optional package is absent, or cannot be used here."""
 
-    def __init__(self, package: str) -> None:
-        super().__init__(f"metabit.export needs {package}: pip install 'metabit[export]'")
+    def __init__(self, package: str, way_out: str = "pip install 'metabit[export]'") -> None:
+        super().__init__(f"metabit.export needs {package}: {way_out}")
         self.package = package
 
 

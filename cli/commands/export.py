@@ -77,7 +77,8 @@ def command(
     backward: Backward = None,
     guard: guards.Samples = None,
     data: guards.Data = None,
-    formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite; by default all of them.")] = None,
+    formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite, qonnx, lce, onnx-train.")] = None,
+    inline: Annotated[bool, Option("--inline", help="model.onnx without functions, for older runtimes and other tools.")] = False,
     seed: show.Seed = 1,
     json: show.Json = False,
 ) -> None:  # fmt: skip
@@ -99,7 +100,6 @@ def command(
 
     if data is not None and guard is None:
         raise UsageError("--data names the dataset of the guard samples: add --guard 64")
-
     options = {
         "learner": learner, "m": m, "spare-classes": spare, "rows": rows, "memory": memory, "prior": prior, "bits": bits,
         "sweep-every": sweep_every, "strengthen": strengthen, "visits": visits, "margin": margin, "backward": backward,
@@ -117,6 +117,7 @@ def command(
         formats=wanted,
         device=lambda image, x: Model(image).scores(x),
         header=model_header,
+        inline=inline,
         beside=None
         if guarded is None
         else lambda _: {"model.guard.bin": guarded, "model_guard.h": guard_header(guarded).encode()},
@@ -139,9 +140,8 @@ def command(
 def _formats(formats: str | None) -> list[str]:
     from metabit.export.bundle import DEFAULT_FORMATS, FORMATS
 
-    if formats is None:
-        return list(DEFAULT_FORMATS)
-    wanted = [name.strip() for name in formats.split(",") if name.strip()]
+    names = DEFAULT_FORMATS if formats is None else formats.split(",")
+    wanted = [name.strip() for name in names if name.strip()]
     if not wanted:
         raise UsageError(f"--formats is empty: choose from {', '.join(FORMATS)}")
     return wanted

@@ -14,8 +14,8 @@ layer{i}.kept_bits          uint8   (batch, ceil(P * K / 8))    graded layer tha
 layer{i}.kept_votes         int8    (batch, N)                  graded layer that keeps samples
 ==========================  ======  ==========================  =====================================
 
-K of a convolution is one kernel window, (row, column, channel). Level planes start with the least significant one; files from
-before 2026-12 repeat the sign plane as their last. The arrays of networks of gates and of units from nothing are in
+K of a convolution is one kernel window, (row, column, channel). Level planes start with the least significant one; older files
+repeat the sign plane as their last. The arrays of networks of gates and of units from nothing are in
 `metabit.export.files.interchange_gates`.
 """
 
@@ -34,6 +34,7 @@ from metabit.export.bits import hidden_planes, levels_from_planes
 from metabit.export.errors import ExportError
 from metabit.export.files import interchange_gates as gates
 from metabit.export.files import interchange_graded as graded
+from metabit.export.files import interchange_tables as tables
 from metabit.export.validate import check_layers, need
 
 FORMAT = 1
@@ -140,7 +141,11 @@ def _layer_facts(layer: f.Layer) -> dict[str, Any]:
     if isinstance(layer, GATES):
         return gates.facts(layer)
     rule = layer.rule if isinstance(layer.rule, f.Rule) else None
-    taught = rule and {"strengthen": rule.strengthen.tolist(), "weaken": rule.weaken.tolist(), "dose": rule.dose}
+    taught = rule and {
+        "strengthen": tables.told(rule.strengthen),
+        "weaken": tables.told(rule.weaken),
+        "dose": rule.dose,
+    }
     page: dict[str, Any] = {
         "kind": layer.kind,
         "inputs": layer.inputs,
@@ -176,7 +181,11 @@ def _layer(name: str, told: dict[str, Any], named: Tensors) -> f.Layer:
     hidden = levels_from_planes(np.concatenate([_planes(name, bits, signs, named), signs[None]]), inputs)
     takes: Any = "bytes" if told.get("uint8", False) else "bits" if told["on_off"] else "signs"
     takes = "grades" if told.get("grades", False) else takes
-    rule = rule and f.Rule(_table(rule["strengthen"], bits), _table(rule["weaken"], bits), int(rule["dose"]))
+    if rule:
+        strengthen, weaken = (
+            tables.table_of(rule[one], 1 << bits >> 1, f"the rule of {name}") for one in ("strengthen", "weaken")
+        )
+        rule = f.Rule(strengthen, weaken, int(rule["dose"]))
 
     def integers(what: str) -> NDArray[np.int32]:
         return _array(named, f"{name}.{what}", np.int32, (units,))
@@ -199,7 +208,7 @@ def _planes(name: str, bits: int, signs: NDArray[np.uint8], named: Tensors) -> N
     if bits == 1:
         return np.zeros((0, *signs.shape), np.uint8)
     planes = named[f"{name}.hidden_planes"]
-    if len(planes) == bits and planes.ndim == 3:  # of an older file: the sign plane again
+    if len(planes) == bits and planes.ndim == 3:  # of an older file
         if not np.array_equal(planes[-1], signs):
             raise ExportError(f"{name}: the level planes and the sign plane of this file disagree")
         return _array(named, f"{name}.hidden_planes", np.uint8, (bits, *signs.shape))[:-1]
@@ -213,9 +222,3 @@ def _array(named: Tensors, name: str, dtype: type[np.generic], shape: tuple[int,
     if not fits or array.dtype != dtype:
         raise ExportError(f"{name} should be {np.dtype(dtype)} {shape} but is {array.dtype} {array.shape}")
     return array
-
-
-def _table(entries: list[int], bits: int) -> NDArray[np.uint16]:
-    if len(entries) != 1 << (bits - 1) or not all(0 <= entry <= f.CERTAIN for entry in entries):
-        raise ExportError(f"a rule table of {bits} hidden bits has {1 << (bits - 1)} entries of 0..{f.CERTAIN}")
-    return np.array(entries, np.uint16)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from metabit.export import frozen as f
 from metabit.export.bits import pack_rows, unpack_rows
+from metabit.export.files import interchange_tables as tables
 from metabit.export.files.interchange_gates import Take
-from metabit.export.validate import need
 
 
 def named_kept(name: str, kept: f.Kept) -> dict[str, NDArray[Any]]:
@@ -24,7 +24,7 @@ def facts(layer: f.GradedLayer) -> dict[str, Any]:
     page: dict[str, Any] = {"low": layer.low, "high": layer.high, "planes": layer.planes}
     if layer.rule is not None:
         votes = layer.rule
-        page["votes"] = {"needed": votes.votes_needed.tolist()}
+        page["votes"] = {"needed": tables.told(votes.votes_needed)}
         page["votes"] |= {name: getattr(votes, name) for name in ("chance_per_vote", "passes", "batch")}
     if layer.kept is not None:
         page["slot"] = layer.kept.slot
@@ -43,10 +43,10 @@ def rebuilt(
     votes = kept = None
     if rule is not None:
         more = told["votes"]
-        needed = np.array([int(entry) for entry in more["needed"]], np.int64)
-        need(bool(((needed >= 0) & (needed < 65536)).all()), f"{name} needs votes outside 0..65535")
+        entries = f.MAX_VOTES * int(more["batch"]) * int(told["planes"]) + 1
+        needed = tables.table_of(more["needed"], entries, f"votes_needed of {name}")
         votes = f.Votes(
-            rule.strengthen, rule.weaken, rule.dose, needed.astype(np.uint16), int(more["chance_per_vote"]), int(more["passes"]),
+            rule.strengthen, rule.weaken, rule.dose, needed, int(more["chance_per_vote"]), int(more["passes"]),
             int(more["batch"]),
         )  # fmt: skip
     units, planes = len(hidden), int(told["planes"])

@@ -1,13 +1,13 @@
 """model.lce.tflite: the network in operators of Larq Compute Engine, which multiplies and counts the bits themselves.
 
-Sums of +1 and -1 are LceBconv2d; signs stay packed from one layer of signs to the next. What follows them (grades, levels, a head,
-the scores) are the stock operators of model.tflite. The file holds one input at a time: Larq's interpreter has no batch.
+Sums of +1 and -1 are LceBconv2d; signs stay packed from one layer of signs to the next. All that follows them (grades, levels, a
+head, the scores) are the stock operators of model.tflite. The file takes one input at a time: Larq's interpreter has no batch.
 
 * "infer", the first subgraph: as in model.tflite, with n = 1.
 * "hidden_state": arrays that inference does not read. Larq's interpreter has no signatures; TFLite's runtimes run this one.
 
-A layer's weights are `layer{i}.filter`, bit 1 for -1, from which the reader makes its sign plane; "hidden_state" has the planes below
-it, `layer{i}.low_planes` uint8 (k - 1, N, ceil(K / 8)), and the thresholds.
+A layer's weights are `layer{i}.filter`, bit 1 for -1, from which the reader makes its sign plane; "hidden_state" has the
+level planes below it, and the thresholds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
-from metabit.export.files.interchange import Tensors, named_tensors
+from metabit.export.files.interchange import KEPT, named_tensors
 from metabit.export.files.lce_layers import BinaryLayers
 from metabit.export.files.lce_runtime import lce_interpreter
 from metabit.export.files.tflite_file import infer, keep
@@ -32,10 +32,8 @@ def write_lce(frozen: Frozen) -> bytes:
     Raises MissingExtra without flatbuffers, ExportError for a network that does not fit together.
     """
     model, arrays = Model(), named_tensors(frozen)
-    graph = BinaryLayers(model.subgraph("infer"), arrays)
-    source, outputs = infer(graph, frozen)
-    model.signature("infer", graph.subgraph, [source], outputs)
-    keep(model, frozen, {})
+    infer(model, BinaryLayers(model.subgraph("infer"), arrays), frozen)
+    keep(model, frozen, arrays, (*KEPT, "threshold"))
     return model.serialize()
 
 

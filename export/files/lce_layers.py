@@ -2,8 +2,8 @@
 
 A signal is int32 [planes, H, W, ceil(C / 32)], bit 1 for -1; a row of values is an image of one pixel. LceBconv2d counts the unlike
 bits u of K, so that the sum over +1 and -1 is K - 2u. Inputs that are on or off are x = (1 + s) / 2, and a sum w·x is (w·s + S) / 2
-with S the unit's sum of weights. A layer that takes bytes gets eight images of one bit each. Sums are exact in float32, because they
-are integers of at most 255 * 2**14.
+with S the unit's sum of weights. A layer that takes bytes gets eight images of one bit each. Sums are exact in float32, because
+they are integers of at most 255 * 2**14.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.bits import pack_minus
+from metabit.export.bits import pack_minus, unpack_rows
 from metabit.export.files.interchange import Tensors
 from metabit.export.files.tflite_layers import Layers
-from metabit.export.files.tflite_schema import ABSENT, ANY, Op, Subgraph
+from metabit.export.files.tflite_schema import ABSENT, ANY, KEEP_AXES, Op, Subgraph
 from metabit.export.frozen import ConvGeometry, ConvLayer, DenseLayer, GradedLayer, Layer
 
 SAME, VALID = 0, 1
 PLUS = 1
 """pad_values: an image is surrounded by +1."""
-KEEP_AXES = np.int8(1)
 OCTET = 8
 
 Shape = tuple[int, int, int, int]
@@ -90,7 +89,7 @@ class BinaryLayers(Layers):
             signs = self.quantize(positive, f"{name}.signal", shape)
         else:
             most = self.subgraph.constant(f"{name}.most_unlike", most_unlike(layer))
-            inputs = [signal, self.filter(name, layer), ABSENT, ABSENT, most]
+            inputs = [signal, self.filter(name, layer, layer.hidden >= 0), ABSENT, ABSENT, most]
             signs = self.custom("LceBconv2d", inputs, f"{name}.signal", shape, _options(layer))
         if not isinstance(layer, ConvLayer) or layer.geometry.pool == 1:
             return signs
@@ -107,35 +106,49 @@ class BinaryLayers(Layers):
 
     convolution = hidden_layer
 
-    def accumulate(self, name: str, layer: Layer, signal: int) -> int:
-        sums = self.sums(name, layer, self.arrange(signal, name, _taken(layer)))
+    def planes_on(self, name: str, layer: GradedLayer, signal: int, signs: bool) -> int:
+        return self.arrange(signal, name, _taken(layer))
+
+    def accumulate(self, name: str, layer: Layer, signal: int, second: bool = False) -> int:
+        if layer.takes == "grades":
+            return self.products(name, signal, self.unpacked(name, layer), layer.units)
+        sums = self.sums(name, layer, self.arrange(signal, name, _taken(layer)), second)
+        name = f"{name}.second" if second else name
         return self.reshape(sums, f"{name}.row_of_sums", [ANY, layer.units], np.int32)
 
-    def sums(self, name: str, layer: Layer, signal: int) -> int:
+    def unpacked(self, name: str, layer: Layer) -> int:
+        """Weights float32 [N, K]."""
+        floats = self.subgraph.tensor(f"{name}.unpacked", [layer.units, *filter_sides(layer)], np.float32)
+        self.subgraph.custom("LceDequantize", [self.filter(name, layer, layer.hidden >= 0)], floats)
+        return self.reshape(floats, f"{name}.weights", [layer.units, layer.inputs], np.float32)
+
+    def sums(self, name: str, layer: Layer, signal: int, second: bool = False) -> int:
         """int32 [1, H', W', N], sums of weight times input."""
         apply, tensor, constant = self.subgraph.apply, self.subgraph.tensor, self.subgraph.constant
         planes, shape = self.sizes[signal][0], [*_places(layer), layer.units]
-        signs = layer.takes == "signs"
-        mul = constant(f"{name}.post_mul", np.full(layer.units, 1 if signs else 0.5, np.float32))
-        add = constant(f"{name}.post_add", (0 if signs else 0.5) * layer.weights.sum(1, dtype=np.float32))
-        inputs = [signal, self.filter(name, layer), mul, add, ABSENT]
+        positive = layer.hidden >= 0
+        if second:
+            name, positive = f"{name}.second", unpack_rows(self.arrays[f"{name}.hidden_planes"][-1], layer.inputs)
+        half = 1 if layer.takes == "signs" else 0.5
+        add = np.zeros(layer.units) if layer.takes == "signs" else positive.sum(1) - layer.inputs / 2
+        scale = [np.full(layer.units, half), add]
+        inputs = [signal, self.filter(name, layer, positive)]
+        inputs += [
+            constant(f"{name}.post_{i}", one.astype(np.float32)) for i, one in zip(("mul", "add"), scale, strict=True)
+        ]
         found = tensor(f"{name}.plane_sums" if planes > 1 else f"{name}.sums", [planes, *shape], np.float32)
-        self.subgraph.custom("LceBconv2d", inputs, found, _options(layer))
+        self.subgraph.custom("LceBconv2d", [*inputs, ABSENT], found, _options(layer))
         if layer.takes == "bytes":
             places = constant(f"{name}.places", (2.0 ** np.arange(OCTET, dtype=np.float32))[:, None, None, None])
             found = apply(Op.MUL, [found, places], tensor(f"{name}.placed", [planes, *shape], np.float32))
         if planes > 1:
             axis = constant(f"{name}.plane_axis", np.array([0], np.int32))
-            found = apply(Op.SUM, [found, axis], tensor(f"{name}.sums", [1, *shape], np.float32), {0: KEEP_AXES})
+            found = apply(Op.SUM, [found, axis], tensor(f"{name}.sums", [1, *shape], np.float32), KEEP_AXES)
         return self.cast(found, f"{name}.integer_sums", [1, *shape], np.float32, np.int32)
 
-    def filter(self, name: str, layer: Layer) -> int:
-        return self.subgraph.constant(f"{name}.filter", packed_filter(layer, layer.hidden >= 0))
-
-
-def packed_filter(layer: Layer, positive: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Weights (N, K), true for +1, as int32 (N, kernel, kernel, ceil(C / 32)); the kernel of a dense layer is one pixel."""
-    return pack_minus(positive.reshape(len(positive), *filter_sides(layer)))
+    def filter(self, name: str, layer: Layer, positive: NDArray[np.bool_]) -> int:
+        """Weights bool (N, K), true for +1, as int32 [N, kernel, kernel, ceil(C / 32)]; a dense layer has a kernel of one pixel."""
+        return self.subgraph.constant(f"{name}.filter", pack_minus(positive.reshape(layer.units, *filter_sides(layer))))
 
 
 def filter_sides(layer: Layer) -> tuple[int, int, int]:

@@ -2,11 +2,11 @@
 
 Each layer is one call of a model-local function (domain "metabit"). A viewer shows boxes such as BinaryDense, and a runtime
 sees standard operators only. onnxruntime unpacks the sign planes once, at load, and then multiplies bytes (MatMulInteger,
-ConvInteger), which is exact.
+QLinearConv), which is exact.
 
-Signals between layers are uint8 codes that stand for ``code - zero_point``. Bits are 0 and 1 and bytes 0..255 with zero point 0;
-signs are 0 and 2 with zero point 1. Images are rows (H, W, C) with C fastest. Level planes are initialisers and graph outputs
-as well: a session can fetch them, no optimiser drops them, and inference does not compute them.
+Signals between layers are uint8 codes: bits are 0 and 1, bytes 0..255, signs 0 and 1, or 0 and 255 between convolutions. Images are
+rows (H, W, C) with C fastest. Level planes are initialisers and graph outputs as well: a session can fetch them, no optimiser drops
+them, and inference reads those of a graded layer only.
 """
 
 from __future__ import annotations
@@ -16,129 +16,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.bits import unpack_rows
 from metabit.export.errors import ExportError, require
-from metabit.export.files import onnx_gates
+from metabit.export.files import onnx_gates, onnx_reader
 from metabit.export.files.interchange import FACTS, KEPT, facts, named_tensors, rebuild
-from metabit.export.frozen import ConvLayer, Cuts, Frozen
+from metabit.export.files.onnx_functions import DOMAIN, OPSET, functions
+from metabit.export.files.onnx_inline import inlined
+from metabit.export.frozen import ConvLayer, Cuts, Frozen, GradedLayer, Layer, OutputLayer
 
-DOMAIN = "metabit"
-OPSET, IR_VERSION = 18, 8  # not the newest, so that older runtimes read it (tested from onnxruntime 1.18)
-
-_HEAD = f'<domain: "{DOMAIN}", opset_import: ["": {OPSET}, "{DOMAIN}": 1]>'
-_INT32, _UINT8, _BOOL = 6, 2, 9  # TensorProto.DataType, for Cast
-
-# An attribute reference must carry its type (`: int`): the checker rejects the untyped form.
-_SAME_SHAPE = "<in_features: int = @in_features, zero_point: int = @zero_point>"
-
-# `_functions` fills in the table of UnpackSigns, signs_of_byte int8 [256, 8].
-_FUNCTIONS = {
-    "Thermometer": f"""
-        Thermometer (features, thresholds) => (codes) {{
-            wide = Cast <to = {_INT32}> (features)
-            limits = Cast <to = {_INT32}> (thresholds)
-            plane_axis = Constant <value = int64[1] {{1}}> ()
-            column = Unsqueeze (wide, plane_axis)
-            reached = GreaterOrEqual (column, limits)
-            planes = Cast <to = {_UINT8}> (reached)
-            codes = Flatten <axis = 1> (planes)
-        }}""",
-    "SignCodes": f"""
-        SignCodes (bits) => (codes) {{
-            positive = Cast <to = {_BOOL}> (bits)
-            plus = Constant <value = uint8 {{2}}> ()
-            minus = Constant <value = uint8 {{0}}> ()
-            codes = Where (positive, plus, minus)
-        }}""",
-    "UnpackSigns": f"""
-        UnpackSigns <in_features> (sign_plane) => (weights) {{
-            signs_of_byte = Constant <value = int8 {{0}}> ()
-            index = Cast <to = {_INT32}> (sign_plane)
-            octets = Gather <axis = 0> (signs_of_byte, index)
-            padded = Flatten <axis = 1> (octets)
-            begin = Constant <value = int64[1] {{0}}> ()
-            axis = Constant <value = int64[1] {{1}}> ()
-            count = Constant <value_int: int = @in_features> ()
-            end = Unsqueeze (count, begin)
-            weights = Slice (padded, begin, end, axis)
-        }}""",
-    "Accumulate": f"""
-        Accumulate <in_features, zero_point> (codes, sign_plane) => (sums) {{
-            weights = {DOMAIN}.UnpackSigns <in_features: int = @in_features> (sign_plane)
-            columns = Transpose <perm = [1, 0]> (weights)
-            zero = Constant <value_int: int = @zero_point> ()
-            zero_code = Cast <to = {_UINT8}> (zero)
-            sums = MatMulInteger (codes, columns, zero_code)
-        }}""",
-    "BinaryDense": f"""
-        BinaryDense <in_features, zero_point> (codes, sign_plane, threshold) => (next_codes) {{
-            sums = {DOMAIN}.Accumulate {_SAME_SHAPE} (codes, sign_plane)
-            positive = GreaterOrEqual (sums, threshold)
-            plus = Constant <value = uint8 {{2}}> ()
-            minus = Constant <value = uint8 {{0}}> ()
-            next_codes = Where (positive, plus, minus)
-        }}""",
-    "BinaryScores": f"""
-        BinaryScores <in_features, zero_point> (codes, sign_plane, mul, add) => (scores, label) {{
-            sums = {DOMAIN}.Accumulate {_SAME_SHAPE} (codes, sign_plane)
-            scaled = Mul (sums, mul)
-            scores = Add (scaled, add)
-            label = ArgMax <axis = 1, keepdims = 0> (scores)
-        }}""",
-}
-
-_CONV_FUNCTIONS = {
-    "PixelsFirst": """
-        PixelsFirst <planes_pixels_channels> (codes) => (ordered) {
-            shape = Constant <value_ints: ints = @planes_pixels_channels> ()
-            planes = Reshape (codes, shape)
-            pixels = Transpose <perm = [0, 2, 1, 3]> (planes)
-            ordered = Flatten <axis = 1> (pixels)
-        }""",
-    "BinaryConv": f"""
-        BinaryConv <in_features, zero_point, image, filter, pads, outside, strides, pool> (codes, sign_plane, threshold)
-            => (next_codes)
-        {{
-            weights = {DOMAIN}.UnpackSigns <in_features: int = @in_features> (sign_plane)
-            filter_shape = Constant <value_ints: ints = @filter> ()
-            squares = Reshape (weights, filter_shape)
-            filters = Transpose <perm = [0, 3, 1, 2]> (squares)
-            image_shape = Constant <value_ints: ints = @image> ()
-            pixels = Reshape (codes, image_shape)
-            picture = Transpose <perm = [0, 3, 1, 2]> (pixels)
-            edges = Constant <value_ints: ints = @pads> ()
-            beyond = Constant <value_int: int = @outside> ()
-            beyond_code = Cast <to = {_UINT8}> (beyond)
-            padded = Pad (picture, edges, beyond_code)
-            zero = Constant <value_int: int = @zero_point> ()
-            zero_code = Cast <to = {_UINT8}> (zero)
-            by_unit = ConvInteger <strides: ints = @strides> (padded, filters, zero_code)
-            sums = Transpose <perm = [0, 2, 3, 1]> (by_unit)
-            positive = GreaterOrEqual (sums, threshold)
-            plus = Constant <value = uint8 {{2}}> ()
-            minus = Constant <value = uint8 {{0}}> ()
-            signs = Where (positive, plus, minus)
-            signs_by_unit = Transpose <perm = [0, 3, 1, 2]> (signs)
-            pooled_by_unit = MaxPool <kernel_shape: ints = @pool, strides: ints = @pool> (signs_by_unit)
-            pooled = Transpose <perm = [0, 2, 3, 1]> (pooled_by_unit)
-            next_codes = Flatten <axis = 1> (pooled)
-        }}""",
-}
-"""Functions that only networks with convolutions need."""
+IR_VERSION = 8  # with opset 18 not the newest, so that older runtimes read it (tested from onnxruntime 1.18)
 
 
-def write_onnx(frozen: Frozen) -> bytes:
+def write_onnx(frozen: Frozen, *, inline: bool = False) -> bytes:
     """Serialise a network as an ONNX model (opset 18, IR 8). Equal networks give equal bytes.
 
+    inline: write no functions, for runtimes and tools that stop at them.
+
     Inputs: "features" uint8 or int16 [n, F] where the network has an encoder or takes bytes, else "bits" uint8 [n, K] holding 0
-    or 1. Outputs: "scores" int32 [n, classes], "label" int64 [n] (lowest index on a tie), "layer{i}.hidden_planes" for each layer
-    of 2 or more bits, and what a head learns. Raises MissingExtra without onnx, ExportError for layers that do not fit together.
+    or 1. Outputs: "scores" int32 [n, classes], "label" int64 [n] (lowest index on a tie), "layer{i}.hidden_planes" uint8
+    [k - 1, N, ceil(K / 8)] for each layer of 2 or more bits, and what a head learns. Raises MissingExtra without onnx, ExportError
+    for layers that do not fit together.
     """
-    for i, layer in enumerate(frozen.layers):
-        if layer.kind in ("graded", "triples"):
-            raise ExportError(
-                f"layer {i} is {layer.kind}: ONNX holds units of signs and gates only, use --formats mbit"
-            )
     onnx, helper = require("onnx"), require("onnx.helper")
     arrays = named_tensors(frozen)
     uint8, int32, int64 = onnx.TensorProto.UINT8, onnx.TensorProto.INT32, onnx.TensorProto.INT64
@@ -149,8 +46,9 @@ def write_onnx(frozen: Frozen) -> bytes:
     ]
     source = "bits" if frozen.packed else "features"
     taken = uint8 if frozen.integers == "uint8" else onnx.TensorProto.INT16
+    nodes = _nodes(frozen, helper.make_node)
     graph = helper.make_graph(
-        _nodes(frozen, helper.make_node),
+        nodes,
         "metabit",
         [helper.make_tensor_value_info(source, taken, ["n", frozen.features])],
         [
@@ -162,33 +60,22 @@ def write_onnx(frozen: Frozen) -> bytes:
     )
     model = helper.make_model(
         graph,
-        functions=_functions(frozen, require("onnx.parser").parse_function, onnx.numpy_helper.from_array),
+        functions=functions(frozen, {node.op_type for node in nodes}),
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)],
         producer_name="metabit",
         ir_version=IR_VERSION,
     )
     helper.set_model_props(model, {FACTS: facts(frozen)})
-    return bytes(model.SerializeToString(deterministic=True))
+    return bytes((inlined(model) if inline else model).SerializeToString(deterministic=True))
 
 
 def read_onnx(data: bytes) -> Frozen:
     """The network inside a model that `write_onnx` wrote, hidden levels included.
 
-    Raises MissingExtra without onnx, ExportError if the file is not one of ours.
+    Raises MissingExtra without onnx, ExportError if the file is not one of ours or is damaged.
     """
-    onnx = require("onnx")
-    try:
-        model = onnx.load_from_string(data)
-    except require("google.protobuf.message", "protobuf").DecodeError as broken:
-        raise ExportError(f"not an ONNX file: {broken}") from broken
-    pages = {entry.key: entry.value for entry in model.metadata_props}
-    if FACTS not in pages:
-        raise ExportError(f"this ONNX file has no {FACTS!r} metadata: it was not written by metabit")
-    try:
-        arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    except (KeyError, TypeError, ValueError) as broken:
-        raise ExportError(f"damaged ONNX file: {broken}") from broken
-    return rebuild(pages[FACTS], arrays)
+    model = onnx_reader.parse(data)
+    return rebuild(onnx_reader.pages(model)[FACTS], onnx_reader.arrays(model))
 
 
 def run_onnx(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
@@ -209,23 +96,13 @@ def run_onnx(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
     return np.asarray(session.run(["scores"], {source.name: x})[0], np.int32)
 
 
-def _functions(frozen: Frozen, parse: Any, to_tensor: Any) -> list[Any]:
-    texts = _FUNCTIONS | (_CONV_FUNCTIONS if frozen.layers[0].kind == "conv" else {})
-    if isinstance(frozen.encode, Cuts) or frozen.layers[0].kind == "gates":
-        texts = texts | onnx_gates.FUNCTIONS
-    functions = {name: parse(_HEAD + text) for name, text in texts.items()}
-    # Raw bytes: the parser would store the table as numbers, five times larger.
-    signs = np.where(unpack_rows(np.arange(256, dtype=np.uint8)[:, None], 8), 1, -1).astype(np.int8)
-    functions["UnpackSigns"].node[0].attribute[0].t.CopyFrom(to_tensor(signs))
-    return list(functions.values())
-
-
 def _nodes(frozen: Frozen, make_node: Any) -> list[Any]:
     """Calls of the graph: those that turn the input into codes, then one for each layer."""
     if isinstance(frozen.encode, Cuts):
         nodes, codes = [make_node("Cuts", ["features", "encode.cuts"], ["codes"], "encode", domain=DOMAIN)], "codes"
     elif frozen.encode:
-        nodes = [make_node("Thermometer", ["features", "encode.thresholds"], ["codes"], "encode", domain=DOMAIN)]
+        kind = "Thermometer" if frozen.encode.planes > 1 else "Threshold"
+        nodes = [make_node(kind, ["features", "encode.thresholds"], ["codes"], "encode", domain=DOMAIN)]
         codes = "codes"
         channels = frozen.encode.channels
         if channels:
@@ -234,38 +111,50 @@ def _nodes(frozen: Frozen, make_node: Any) -> list[Any]:
                 make_node("PixelsFirst", [codes], ["pixels"], "order", domain=DOMAIN, planes_pixels_channels=order)
             )
             codes = "pixels"
-    elif frozen.layers[0].takes != "signs":
+    elif frozen.layers[0].takes != "signs" or frozen.layers[0].kind != "conv":
         nodes, codes = [], "bits" if frozen.packed else "features"
     else:
         nodes, codes = [make_node("SignCodes", ["bits"], ["codes"], "encode", domain=DOMAIN)], "codes"
-    if frozen.layers[0].kind == "gates":
+    if frozen.layers[0].kind in ("gates", "triples"):
         return nodes + onnx_gates.nodes(frozen, codes, make_node)
     for i, layer in enumerate(frozen.layers):
-        name = f"layer{i}"
+        name, on_off = f"layer{i}", "OnOff" * (layer.takes != "signs")
         more: dict[str, Any] = {}
+        outputs, tensors = [f"{name}.codes"], ["threshold"]
         if isinstance(layer, ConvLayer):
-            call, tensors, outputs, more = "BinaryConv", ["threshold"], [f"{name}.codes"], _geometry(layer)
+            call, more = f"BinaryConv{on_off}{'Pool' * (layer.geometry.pool > 1)}", _geometry(layer)
+        elif isinstance(layer, GradedLayer):
+            call, tensors = "Graded", [*["hidden_planes"] * (layer.bits > 1), "threshold"]
         elif layer.kind == "dense":
-            call, tensors, outputs = "BinaryDense", ["threshold"], [f"{name}.codes"]
+            call = f"BinaryDense{on_off}"
         else:
-            call, tensors, outputs = "BinaryScores", ["mul", "add"], ["scores", "label"]
+            call = "GradedScores" if layer.takes == "grades" else f"BinaryScores{on_off}"
+            call += "Wide" * (call == "BinaryScores" and _most(layer) >= 2**31)
+            tensors, outputs = ["mul", "add"], ["scores", "label"]
         operands = [codes, *(f"{name}.{tensor}" for tensor in ["sign_plane", *tensors])]
-        zero_point = int(layer.takes == "signs")
-        sizes = {"in_features": layer.inputs, "zero_point": zero_point, **more}
-        nodes.append(make_node(call, operands, outputs, name, domain=DOMAIN, **sizes))
+        nodes.append(make_node(call, operands, outputs, name, domain=DOMAIN, in_features=layer.inputs, **more))
         codes = outputs[0]
+        if layer.kind == "conv" and frozen.layers[i + 1].kind != "conv":
+            nodes.append(make_node("BitsOfSigns", [codes], [f"{name}.bits"], f"{name}.bits", domain=DOMAIN))
+            codes = f"{name}.bits"
     return nodes
 
 
+def _most(layer: Layer) -> int:
+    """The largest magnitude of 2·mul·sum and of add - mul·total, for an output."""
+    assert isinstance(layer, OutputLayer)
+    return int((2 * layer.inputs * np.abs(layer.mul.astype(np.int64)) + np.abs(layer.add.astype(np.int64))).max())
+
+
 def _geometry(layer: ConvLayer) -> dict[str, Any]:
-    """Attributes of BinaryConv. A 0 in a shape keeps the size that is there."""
+    """Attributes of a convolution. A 0 in a shape keeps the size that is there."""
     g = layer.geometry
     (top, bottom), (left, right) = g.pads(g.height), g.pads(g.width)
     return {
         "image": [0, g.height, g.width, g.channels],
         "filter": [0, g.kernel, g.kernel, g.channels],
-        "pads": [0, 0, top, left, 0, 0, bottom, right],
-        "outside": {"bits": 1, "signs": 2, "bytes": 255}[layer.takes],
+        "pads": [top, left, bottom, right],
+        "top": 1 if layer.takes == "bits" else 255,
         "strides": [g.stride, g.stride],
-        "pool": [g.pool, g.pool],
+        **({"pool": [g.pool, g.pool]} if g.pool > 1 else {}),
     }

@@ -7,9 +7,11 @@ product of bytes would saturate in some processors' instructions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from metabit.export import frozen as f
+from metabit.export.files.onnx_triples import OPERANDS as TRIPLES
 from metabit.export.oracle.gates import GateLayer
 
 DOMAIN = "metabit"
@@ -43,7 +45,7 @@ FUNCTIONS = {
         }}""",
     "Gates": f"""
         Gates <in_features, top, step, reach> (codes, sign_plane, mul, add) => (levels, sums) {{
-            sums = {DOMAIN}.Accumulate <in_features: int = @in_features, zero_point: int = 0> (codes, sign_plane)
+            sums = {DOMAIN}.Accumulate <in_features: int = @in_features> (codes, sign_plane)
             mul_32 = Cast <to = {_INT32}> (mul)
             product = Mul (sums, mul_32)
             place = Add (product, add)
@@ -132,29 +134,38 @@ FUNCTIONS = {
 
 
 def nodes(frozen: f.Frozen, codes: str, make_node: Any) -> list[Any]:
-    """Calls from the bits to scores and label."""
+    """Calls from the bits, or the features of units from nothing, to scores and label."""
     first, last = frozen.layers
-    assert isinstance(first, f.GatesLayer)
-    step = 2**first.shift
-    sizes = {
-        "in_features": first.inputs,
-        "top": GateLayer(first.inputs, first.mul, first.add, first.shift).top,
-        "step": step,
-        "reach": 8 * step,
-    }
-    operands = [codes, "layer0.sign_plane", "layer0.mul", "layer0.add"]
-    calls = [make_node("Gates", operands, ["layer0.gates", "layer0.sums"], "layer0", domain=DOMAIN, **sizes)]
+    calls: list[Any] = []
 
-    def call(kind: str, given: list[str], tensors: list[str], gives: list[str], **sizes: int) -> None:
-        names = [*given, *(f"layer1.{tensor}" for tensor in tensors)]
-        calls.append(make_node(kind, names, gives, f"layer1.{kind}", domain=DOMAIN, **sizes))
+    def call(
+        kind: str, given: list[str], tensors: Sequence[str], gives: list[str], layer: int = 1, **sizes: int
+    ) -> None:
+        name = f"layer{layer}"
+        names = [*given, *(f"{name}.{tensor}" for tensor in tensors)]
+        calls.append(make_node(kind, names, gives, f"{name}.{kind}" if layer else name, domain=DOMAIN, **sizes))
 
+    if isinstance(first, f.TriplesLayer):
+        call("Triples", ["features"], TRIPLES, ["layer1.values"], 0)
+    else:
+        assert isinstance(first, f.GatesLayer)
+        step, top = 2**first.shift, GateLayer(first.inputs, first.mul, first.add, first.shift).top
+        call("Gates", [codes], ["sign_plane", "mul", "add"], ["layer0.gates", "layer0.sums"], 0, in_features=first.inputs, top=top,
+             step=step, reach=8 * step)  # fmt: skip
     if isinstance(last, f.LevelsLayer):
         call("LevelScores", ["layer0.gates"], ["levels"], ["scores", "label"], in_features=last.inputs)
         return calls
-    assert isinstance(last, f.HeadLayer) and last.scale is not None
-    z_step, scaled = 2**last.scale.z_shift, ["gate_mul", "gate_add", "z_mul", "z_add"]
-    call("HeadValues", ["layer0.gates", "layer0.sums"], scaled, ["layer1.values"], z_step=z_step, z_reach=127 * z_step)
+    assert isinstance(last, f.HeadLayer)
+    if last.scale is not None:
+        z_step, scaled = 2**last.scale.z_shift, ["gate_mul", "gate_add", "z_mul", "z_add"]
+        call(
+            "HeadValues",
+            ["layer0.gates", "layer0.sums"],
+            scaled,
+            ["layer1.values"],
+            z_step=z_step,
+            z_reach=127 * z_step,
+        )
     call("HeadRows", ["layer1.values"], ["weights", "offsets", "priors", "counts"], ["layer1.row_scores"])
     if last.rows.per_class > 1:
         call("BestRowOfEachClass", ["layer1.row_scores"], ["owners"], ["scores", "label"], classes=last.classes)

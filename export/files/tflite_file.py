@@ -13,6 +13,7 @@ has two signatures:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,11 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError, MissingExtra, require
-from metabit.export.files import tflite_gates
-from metabit.export.files.interchange import FACTS, KEPT, Tensors, facts, named_tensors, rebuild
+from metabit.export.files import tflite_gates, tflite_network, tflite_triples
+from metabit.export.files.interchange import FACTS, KEPT, Tensors, facts, named_tensors
 from metabit.export.files.tflite_layers import Layers
-from metabit.export.files.tflite_schema import Model, read_constants
-from metabit.export.frozen import ConvLayer, DenseLayer, Frozen
+from metabit.export.files.tflite_reader import read_tflite
+from metabit.export.files.tflite_schema import Model
+from metabit.export.frozen import Frozen
+
+__all__ = ["infer", "keep", "prediction", "read_tflite", "run_tflite", "write_tflite"]
 
 
 def write_tflite(frozen: Frozen) -> bytes:
@@ -32,52 +36,35 @@ def write_tflite(frozen: Frozen) -> bytes:
 
     Raises MissingExtra without flatbuffers, ExportError for a network that does not fit together.
     """
-    for i, layer in enumerate(frozen.layers):
-        if layer.kind in ("graded", "triples"):
-            raise ExportError(
-                f"layer {i} is {layer.kind}: TFLite holds units of signs and gates only, use --formats mbit,onnx"
-            )
     model, arrays = Model(), named_tensors(frozen)
-    graph = Layers(model.subgraph("infer"), arrays)
-    source, outputs = infer(graph, frozen)
-    model.signature("infer", graph.subgraph, [source], outputs)
-    keep(model, frozen, {name: array for name, array in arrays.items() if name.partition(".")[2] in KEPT})
+    infer(model, Layers(model.subgraph("infer"), arrays), frozen)
+    keep(model, frozen, arrays, KEPT)
     return model.serialize()
 
 
-def infer(graph: Layers, frozen: Frozen) -> tuple[int, tuple[int, int]]:
-    """Adds the operators of prediction; the input, and scores and label."""
+def infer(model: Model, graph: Layers, frozen: Frozen) -> None:
+    """Adds the operators and the signature of prediction."""
+    source, outputs = prediction(graph, frozen)
+    model.signature("infer", graph.subgraph, [source], outputs)
+
+
+def prediction(graph: Layers, frozen: Frozen) -> tuple[int, tuple[int, int]]:
+    """Adds the operators of prediction: the input, and scores and label."""
+    first = frozen.layers[0].kind
+    if first == "triples":
+        return tflite_triples.network(graph, frozen)
     source, signal = graph.encode(frozen)
-    if frozen.layers[0].kind == "gates":
-        outputs = tflite_gates.network(graph, frozen, signal)
-    else:
-        for i, layer in enumerate(frozen.layers[:-1]):
-            if isinstance(layer, ConvLayer):
-                signal = graph.convolution(f"layer{i}", layer, signal)
-            else:
-                assert isinstance(layer, DenseLayer)
-                signal = graph.hidden_layer(f"layer{i}", layer, signal)
-        outputs = graph.output_layer(f"layer{len(frozen.layers) - 1}", frozen.layers[-1], signal)
-    return source, outputs
+    network = tflite_gates.network if first == "gates" else tflite_network.network
+    return source, network(graph, frozen, signal)
 
 
-def keep(model: Model, frozen: Frozen, arrays: Tensors) -> None:
-    """Adds arrays that inference does not read, as a signature without operators, and the facts."""
-    if arrays:
-        state = model.subgraph("hidden_state")
-        model.signature("hidden_state", state, [], [state.constant(*item) for item in arrays.items()])
+def keep(model: Model, frozen: Frozen, arrays: Tensors, names: Sequence[str]) -> None:
+    """Adds the arrays of these names, as a signature without operators, and the facts."""
+    state = model.subgraph("hidden_state")
+    outputs = [state.constant(name, array) for name, array in arrays.items() if name.partition(".")[2] in names]
+    if outputs:
+        model.signature("hidden_state", state, [], outputs)
     model.metadata(FACTS, facts(frozen))
-
-
-def read_tflite(data: bytes) -> Frozen:
-    """The network inside a file that `write_tflite` wrote, hidden levels included; needs NumPy only.
-
-    Raises ExportError if the file is damaged or not one of ours.
-    """
-    pages, arrays = read_constants(data)
-    if FACTS not in pages:
-        raise ExportError(f"this TFLite file has no {FACTS!r} metadata: it was not written by metabit")
-    return rebuild(pages[FACTS], arrays)
 
 
 def run_tflite(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:

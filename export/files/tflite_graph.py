@@ -29,32 +29,51 @@ class Graph:
         numbers = {"plus": 1, "minus": -1}
         return [self.subgraph.constant(name, np.array([one], np.float32)) for name, one in numbers.items()]
 
-    def accumulate(self, name: str, layer: Layer, signal: int) -> int:
-        """int32 sums [n, N] of weight times signal."""
-        apply, tensor, constant = self.subgraph.apply, self.subgraph.tensor, self.subgraph.constant
+    def accumulate(self, name: str, layer: Layer, signal: int, second: bool = False) -> int:
+        """int32 sums [n, N] of weight times signal. second: the weights are the bits of the level plane below the signs."""
         units, octets = self.arrays[f"{name}.sign_plane"].shape
-        weights = self.weights(name)
+        plane = self.second_plane(name) if second else self.constant(f"{name}.sign_plane")
+        name = f"{name}.second" if second else name
+        weights = self.weights(name, plane, units, octets)
         padding = 8 * octets - layer.inputs
         if padding:  # rows end in whole bytes: the padding, looked up as -1, is multiplied by zeros
-            end = constant(f"{name}.padding", np.array([[0, 0], [0, padding]], np.int32))
-            signal = apply(Op.PAD, [signal, end], tensor(f"{name}.padded", [ANY, 8 * octets], np.float32))
-        sums = tensor(f"{name}.sums", [ANY, units], np.float32)
-        apply(Op.FULLY_CONNECTED, [signal, weights, ABSENT], sums)
+            end = self.subgraph.constant(f"{name}.padding", np.array([[0, 0], [0, padding]], np.int32))
+            padded = self.subgraph.tensor(f"{name}.padded", [ANY, 8 * octets], np.float32)
+            signal = self.subgraph.apply(Op.PAD, [signal, end], padded)
+        return self.products(name, signal, weights, units)
+
+    def products(self, name: str, signal: int, weights: int, units: int) -> int:
+        """int32 [n, N], sums of products of float32 [n, K] and [N, K]."""
+        sums = self.subgraph.tensor(f"{name}.sums", [ANY, units], np.float32)
+        self.subgraph.apply(Op.FULLY_CONNECTED, [signal, weights, ABSENT], sums)
         return self.cast(sums, f"{name}.integer_sums", [ANY, units], np.float32, np.int32)
 
-    def weights(self, name: str) -> int:
-        """float32 [N, 8 * ceil(K / 8)] of +1 / -1."""
-        units, octets = self.arrays[f"{name}.sign_plane"].shape
-        packed = self.constant(f"{name}.sign_plane")
-        index = self.cast(packed, f"{name}.index", [units, octets], np.uint8, np.int32)
+    def weights(self, name: str, plane: int, units: int, octets: int) -> int:
+        """float32 [N, 8 * ceil(K / 8)] of +1 / -1, from a plane uint8 [N, ceil(K / 8)]."""
+        index = self.cast(plane, f"{name}.index", [units, octets], np.uint8, np.int32)
         looked_up = self.subgraph.tensor(f"{name}.octets", [units, octets, 8], np.float32)
         self.subgraph.apply(Op.GATHER, [self.signs_of_byte, index], looked_up)
         return self.reshape(looked_up, f"{name}.weights", [units, 8 * octets], np.float32)
 
+    def second_plane(self, name: str) -> int:
+        """uint8 [N, ceil(K / 8)], the highest level plane below the sign plane."""
+        constant, (planes, *shape) = self.subgraph.constant, self.arrays[f"{name}.hidden_planes"].shape
+        begin = constant(f"{name}.second.begin", np.array([planes - 1, 0, 0], np.int32))
+        size = constant(f"{name}.second.size", np.array([1, *shape], np.int32))
+        found = self.subgraph.tensor(f"{name}.second.plane", [1, *shape], np.uint8)
+        self.subgraph.apply(Op.SLICE, [self.constant(f"{name}.hidden_planes"), begin, size], found)
+        return self.reshape(found, f"{name}.second_plane", shape, np.uint8)
+
+    def label(self, scores: int) -> int:
+        """int32 [n], the first index of the largest score."""
+        axis = self.subgraph.constant("class_axis", np.array(1, np.int32))
+        label = self.subgraph.tensor("label", [ANY], np.int32)
+        return self.subgraph.apply(Op.ARG_MAX, [scores, axis], label, {0: type_number(np.int32)})
+
     def plus_one(self, x: int, name: str, shape: list[int]) -> int:
-        """int32 x + 1."""
-        one = self.subgraph.constant(f"{name}.one", np.array([1], np.int32))
-        return self.subgraph.apply(Op.ADD, [x, one], self.subgraph.tensor(name, shape, np.int32))
+        """float32 x + 1."""
+        one = self.subgraph.constant(f"{name}.one", np.array([1], np.float32))
+        return self.subgraph.apply(Op.ADD, [x, one], self.subgraph.tensor(name, shape, np.float32))
 
     def constant(self, name: str) -> int:
         return self.subgraph.constant(name, self.arrays[name])

@@ -6,8 +6,8 @@ import numpy as np
 
 from metabit.export.files.flatbuffer import Value
 from metabit.export.files.tflite_graph import Graph
-from metabit.export.files.tflite_schema import ANY, VALID, Op, type_number
-from metabit.export.frozen import ConvLayer, Cuts, DenseLayer, Frozen, Layer
+from metabit.export.files.tflite_schema import ANY, VALID, Op
+from metabit.export.frozen import ConvLayer, Cuts, DenseLayer, Frozen, GradedLayer, Layer
 
 
 class Layers(Graph):
@@ -23,24 +23,26 @@ class Layers(Graph):
             return source, self.take_bits(self.cast(source, "encode.on", [ANY, width], np.uint8, np.bool_), first)
         planes, features, taken = encode.planes, encode.features, np.dtype(frozen.integers).type
         source = self.subgraph.tensor("features", [ANY, features], taken)
-        wide = self.cast(source, "encode.features", [ANY, features], taken, np.int32)
-        column = self.reshape(wide, "encode.column", [ANY, 1, features], np.int32)
-        if isinstance(encode, Cuts):
+        wide = self.cast(source, "encode.features", [ANY, features], taken, np.float32)
+        if isinstance(encode, Cuts):  # integers of 16 bits are exact in float32
             shape = list(encode.cuts.shape)
-            cuts = self.cast(self.constant("encode.cuts"), "encode.highest_off", shape, taken, np.int32)
+            cuts = self.cast(self.constant("encode.cuts"), "encode.highest_off", shape, taken, np.float32)
             limits = self.plus_one(cuts, "encode.limits", shape)
         else:
             packed = self.constant("encode.thresholds")
-            limits = self.cast(packed, "encode.limits", [planes, features], np.uint8, np.int32)
-        on = self.subgraph.tensor("encode.reached", [ANY, planes, features], np.bool_)
-        self.subgraph.apply(Op.GREATER_EQUAL, [column, limits], on)
-        if encode.channels:
-            shape = [ANY, planes, features // encode.channels, encode.channels]
-            on = self.reshape(on, "encode.pixels", shape, np.bool_)
-            order = self.subgraph.constant("encode.order", np.array([0, 2, 1, 3], np.int32))
-            pixels = self.subgraph.tensor("encode.pixels_first", [shape[i] for i in (0, 2, 1, 3)], np.bool_)
-            on = self.subgraph.apply(Op.TRANSPOSE, [on, order], pixels)
-        return source, self.take_bits(self.reshape(on, "encode.on", [ANY, width], np.bool_), first)
+            limits = self.cast(packed, "encode.limits", [planes, features], np.uint8, np.float32)
+        column, shape = [ANY, 1, features], [ANY, planes, features]
+        if encode.channels:  # the bits of a pixel are (plane, channel)
+            pixels = features // encode.channels
+            column, shape = [ANY, pixels, 1, encode.channels], [ANY, pixels, planes, encode.channels]
+            by_plane = self.reshape(limits, "encode.limits_by_plane", [planes, pixels, encode.channels], np.float32)
+            order = self.subgraph.constant("encode.order", np.array([1, 0, 2], np.int32))
+            by_pixel = self.subgraph.tensor("encode.limits_by_pixel", shape[1:], np.float32)
+            limits = self.subgraph.apply(Op.TRANSPOSE, [by_plane, order], by_pixel)
+        values = self.reshape(wide, "encode.column", column, np.float32)
+        reached = self.subgraph.tensor("encode.reached", shape, np.bool_)
+        self.subgraph.apply(Op.GREATER_EQUAL, [values, limits], reached)
+        return source, self.take_bits(self.reshape(reached, "encode.on", [ANY, width], np.bool_), first)
 
     def take_bits(self, on: int, layer: Layer) -> int:
         """The signal of bool [n, width], which this layer takes."""
@@ -51,6 +53,19 @@ class Layers(Graph):
     def take_bytes(self, source: int, layer: Layer) -> int:
         """The signal of uint8 [n, width], which this layer takes."""
         return self.cast(source, "encode.signal", [ANY, layer.values], np.uint8, np.float32)
+
+    def planes_on(self, name: str, layer: GradedLayer, signal: int, signs: bool) -> int:
+        """The number of planes that are on for each input, as a signal; signs: the signal is of signs."""
+        apply, tensor, constant = self.subgraph.apply, self.subgraph.tensor, self.subgraph.constant
+        if signs:
+            for op, number, said in ((Op.ADD, 1, "twice"), (Op.MUL, 0.5, "on")):
+                value = constant(f"{name}.{said}_by", np.array([number], np.float32))
+                signal = apply(op, [signal, value], tensor(f"{name}.{said}", [ANY, layer.values], np.float32))
+        if layer.planes == 1:
+            return signal
+        rows = self.reshape(signal, f"{name}.planes", [ANY, layer.planes, layer.inputs], np.float32)
+        axis = constant(f"{name}.plane_axis", np.array([1], np.int32))
+        return apply(Op.SUM, [rows, axis], tensor(f"{name}.planes_on", [ANY, layer.inputs], np.float32))
 
     def hidden_layer(self, name: str, layer: DenseLayer, signal: int) -> int:
         """sums >= threshold, as signs."""
@@ -72,7 +87,8 @@ class Layers(Graph):
             sides = (c.height + int(pads[1].sum()), c.width + int(pads[2].sum()))
             padded = tensor(f"{name}.padded", [ANY, *sides, c.channels], np.float32)
             image = apply(Op.PADV2, [image, edges, outside], padded)
-        weights = self.weights(name)
+        units, octets = self.arrays[f"{name}.sign_plane"].shape
+        weights = self.weights(name, self.constant(f"{name}.sign_plane"), units, octets)
         # rows end in whole bytes: cut the padding
         begin = self.subgraph.constant(f"{name}.begin", np.zeros(2, np.int32))
         shape = [layer.units, layer.inputs]
@@ -100,7 +116,4 @@ class Layers(Graph):
         self.subgraph.apply(Op.MUL, [sums, self.constant(f"{name}.mul")], scaled)
         scores = self.subgraph.tensor("scores", shape, np.int32)
         self.subgraph.apply(Op.ADD, [scaled, self.constant(f"{name}.add")], scores)
-        axis = self.subgraph.constant("class_axis", np.array(1, np.int32))
-        label = self.subgraph.tensor("label", [ANY], np.int32)
-        self.subgraph.apply(Op.ARG_MAX, [scores, axis], label, {0: type_number(np.int32)})
-        return scores, label
+        return scores, self.label(scores)

@@ -1,4 +1,4 @@
-"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: built-in and custom operators.
+"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: built-in and custom operators, six tensor types.
 
 Slot numbers are the order of the fields in TensorFlow's ``schema.fbs``. An operator has two unrelated numbers there: its code (enum
 BuiltinOperator) and the tag of its options table (union BuiltinOptions). Some kernels ignore a wrong tag silently, so a test
@@ -25,6 +25,8 @@ ABSENT = -1
 """An optional input that is not given."""
 VALID = np.int8(1)
 """No padding, in the enum Padding."""
+KEEP_AXES: Table = {0: np.int8(1)}
+"""Options of SUM, by which summed axes stay, of size 1."""
 CUSTOM = 32
 """Code of every operator that is known by a name of its own."""
 
@@ -84,34 +86,36 @@ class Model:
 
     def __init__(self) -> None:
         self._buffers: list[Table] = [{}]  # buffer 0 is empty by convention: "this tensor is computed"
+        self._contents: dict[bytes, int] = {}
         self._ops: list[Op | str] = []
         self._subgraphs: list[Subgraph] = []
         self._signatures: list[Table] = []
         self._metadata: list[Table] = []
-        self._known: dict[bytes, int] = {}
 
     def subgraph(self, name: str) -> Subgraph:
-        self._subgraphs.append(Subgraph(self, name))
-        return self._subgraphs[-1]
+        """A graph that is part of the file once it has a signature or a number."""
+        return Subgraph(self, name)
+
+    def index(self, graph: Subgraph) -> int:
+        """The number by which an operator calls a subgraph; the first that is asked for is the default graph."""
+        if graph not in self._subgraphs:
+            self._subgraphs.append(graph)
+        return self._subgraphs.index(graph)
 
     def buffer(self, data: bytes) -> int:
-        """Equal contents share a buffer."""
-        if data not in self._known:
+        """The index of a buffer with these bytes; equal constants share one."""
+        if data not in self._contents:
             self._buffers.append({0: data})
-            self._known[data] = len(self._buffers) - 1
-        return self._known[data]
-
-    def index(self, graph: Subgraph) -> np.int32:
-        """The number by which an operator calls a subgraph."""
-        return np.int32(self._subgraphs.index(graph))
+            self._contents[data] = len(self._buffers) - 1
+        return self._contents[data]
 
     def metadata(self, name: str, text: str) -> None:
         self._metadata.append({0: name, 1: np.uint32(self.buffer(text.encode()))})
 
     def signature(self, name: str, graph: Subgraph, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-        """Makes a subgraph callable by name, with its tensors by their names. The first signature is the default graph."""
+        """Makes a subgraph callable by name, with its tensors by their names."""
         graph.inputs, graph.outputs = list(inputs), list(outputs)
-        index = np.uint32(self._subgraphs.index(graph))
+        index = np.uint32(self.index(graph))
         self._signatures.append({0: graph.tensor_map(inputs), 1: graph.tensor_map(outputs), 2: name, 4: index})
 
     def op_index(self, op: Op | str) -> int:
@@ -169,9 +173,8 @@ class Subgraph:
 
     def handle(self, name: str) -> int:
         """A reference to the variable of this name, which all subgraphs share."""
-        table: Table = {0: np.zeros(0, np.int32), 1: _RESOURCE, 3: f"{name}.handle"}
         self._names.append(f"{name}.handle")
-        self._tensors.append(table)
+        self._tensors.append({0: np.zeros(0, np.int32), 1: _RESOURCE, 3: f"{name}.handle"})
         return self.apply(Op.VAR_HANDLE, [], len(self._tensors) - 1, {1: name})
 
     def named(self, name: str) -> int:

@@ -59,9 +59,9 @@ def state_of(frozen: f.Frozen) -> State:
         state["generator"] = np.array(frozen.generator, np.uint32)
     for i, layer in enumerate(frozen.layers):
         if isinstance(layer, f.HeadLayer):
-            told = {"weights": layer.hidden, "counts": layer.counts.astype(np.int16)}
+            told: State = {"weights": layer.hidden, "counts": layer.counts.astype(np.int16)}
             for name in HEAD + (ROWS if layer.rows.per_class > 1 else ()):
-                array = told[name] if name in told else np.array(getattr(layer, name))
+                array: NDArray[Any] = told[name] if name in told else np.array(getattr(layer, name))
                 state[f"layer{i}.{name}"] = array if array.ndim else array.astype(np.int32)
         elif isinstance(layer, f.LevelsLayer):
             state[f"layer{i}.levels"] = layer.hidden

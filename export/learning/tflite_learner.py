@@ -1,84 +1,106 @@
-"""Learning by TFLite: the signatures of model.train.tflite behind three verbs."""
+"""Reading model.train.tflite, and learning with it in a TFLite runtime."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from metabit.export.errors import ExportError
 from metabit.export.files.tflite_file import _runtime, read_tflite
+from metabit.export.files.tflite_schema import read_constants
 from metabit.export.frozen import Frozen
 from metabit.export.learning.state import State, state_into, state_of
+from metabit.export.learning.steps import REPORT, Steps, all_learnt, needs_steps, targets
 from metabit.export.learning.tflite_train import stored
-from metabit.export.oracle import Step
 
 
 class TfliteLearner:
-    """A network that predicts and learns in a TFLite runtime, on one thread.
+    """A network that predicts and learns in a TFLite runtime, on one thread. It begins with the state of the file.
 
-    Args:
-        data: the bytes of model.train.tflite.
+    data: the bytes of model.train.tflite. interpreter: the module of the runtime; by default tflite_runtime.interpreter, or
+    ai_edge_litert.interpreter where that is absent.
 
-    Raises MissingExtra without a TFLite runtime, ExportError if the file is not one of ours or has no learning step.
+    Raises MissingExtra without a TFLite runtime, ExportError if the file is no training file of metabit.
     """
 
     def __init__(self, data: bytes, interpreter: Any = None) -> None:
-        self._first = read_tflite(data)
-        self._like = state_of(self._first)
-        module = interpreter or _runtime()
-        self._interpreter = module.Interpreter(model_content=data, num_threads=1)
-        found = self._interpreter.get_signature_list()
-        if "train" not in found:
-            raise ExportError("this TFLite file has no learning step: export the network with --formats tflite-train")
-        self._call = {name: self._interpreter.get_signature_runner(name) for name in found}
-        ((self._input, details),) = self._call["infer"].get_input_details().items()
+        self.written = read_tflite_train(data)
+        self._like = state_of(self.written)
+        self._interpreter = (interpreter or _runtime()).Interpreter(model_content=data, num_threads=1)
+        names = ("infer", "train", "save", "restore")
+        self._call = {name: self._interpreter.get_signature_runner(name) for name in names}
+        ((self._source, details),) = self._call["infer"].get_input_details().items()
         self._width, self._dtype = int(details["shape"][1]), np.dtype(details["dtype"])
 
-    def scores(self, x: NDArray[Any]) -> NDArray[np.int32]:
-        """Scores int32 (n, C) of inputs (n, F) as `metabit.export.files.tflite_file.run_tflite` takes them."""
-        self._check(x)
-        if not len(x):
-            return np.empty((0, self._first.classes), np.int32)
-        return np.asarray(self._call["infer"](**{self._input: x})["scores"], np.int32)
+    def learn(self, x: NDArray[Any], y: ArrayLike) -> Steps:
+        """Learns samples one after the other; each is predicted before its step.
 
-    def learn(self, x: NDArray[Any], y: NDArray[Any]) -> list[Step]:
-        """Learns samples (n, F) of classes (n,), one after the other, and returns a report of each.
+        x: uint8 or int16 (n, F), or 0 and 1 (n, K) for a network that takes bits. y: their classes (n,), 0..C-1.
 
-        Raises ExportError for another shape or dtype, or a class that is not one of the network's; nothing is learnt then. If a head
-        has no row left for a class, the samples before that one are learnt.
+        Raises ExportError, and learns none of them, if x or y has another shape, dtype or range, or if a head has no row left.
         """
         self._check(x)
-        labels = np.asarray(y)
-        if labels.shape != x.shape[:1] or labels.dtype.kind not in "iu":
-            raise ExportError(f"labels must be integers ({len(x)},), not {labels.dtype} {labels.shape}")
-        wrong = np.flatnonzero((labels < 0) | (labels >= self._first.classes))
-        if len(wrong):
-            raise ExportError(f"label {labels[wrong[0]]} is none of 0..{self._first.classes - 1}: make more classes")
-        done = []
-        for sample, label in zip(x, labels.astype(np.int32), strict=True):
-            found = self._call["train"](**{self._input: sample[None], "truth": label[None]})
-            skipped, visited, moved, flipped, refused = found["report"].tolist()
-            if refused:
-                raise ExportError(f"class {label} has no row, and all rows are taken: make more rows")
-            done.append(Step(int(found["label"][0]), bool(skipped), visited, moved, flipped))
-        return done
+        target, before = targets(y, len(x), self.written.classes), self.state()
+        steps = Steps(
+            np.empty((len(x), self.written.classes), np.int32),
+            np.empty(len(x), np.int64),
+            np.empty((len(x), len(REPORT)), np.int64),
+        )
+        for i, label in enumerate(target.astype(np.int32)):
+            found = self._call["train"](**{self._source: x[i : i + 1], "target": label[None]})
+            steps.scores[i], steps.labels[i], steps.report[i] = found["scores"], found["label"], found["report"]
+        try:
+            all_learnt(steps, target)
+        except ExportError:
+            self.restore(before)
+            raise
+        return steps
+
+    def scores(self, x: NDArray[Any]) -> NDArray[np.int32]:
+        """Scores int32 (n, C) of samples as `learn` takes them; nothing is learnt."""
+        self._check(x)
+        if not len(x):  # some networks would divide by zero in TFLite, which ends the process
+            return np.empty((0, self.written.classes), np.int32)
+        return np.array(self._call["infer"](**{self._source: x})["scores"], np.int32)
 
     def state(self) -> State:
-        """All that learning changes, by the names of `metabit.export.learning.state`."""
+        """The arrays of `metabit.export.learning.state` after the last step."""
         found = self._call["save"]()
         return {name: np.array(found[name]).view(like.dtype).reshape(like.shape) for name, like in self._like.items()}
 
     def restore(self, state: State) -> None:
         """Goes on from a state that `state` gave. Raises ExportError if it is of another network; nothing changes then."""
-        state_into(self._first, state)
+        state_into(self.written, state)
         self._call["restore"](**stored({name: state[name] for name in self._like}))
 
     def frozen(self) -> Frozen:
-        """The network with what it has learnt, ready for `metabit.export.write_image`."""
-        return state_into(self._first, self.state())
+        """The network with what it has learnt, ready for `write_image`."""
+        return state_into(self.written, self.state())
 
     def _check(self, x: NDArray[Any]) -> None:
         if x.dtype != self._dtype or x.ndim != 2 or x.shape[1] != self._width:
-            raise ExportError(f"{self._input} must be {self._dtype} (n, {self._width}), not {x.dtype} {x.shape}")
+            raise ExportError(f"{self._source} must be {self._dtype} (n, {self._width}), not {x.dtype} {x.shape}")
+
+
+def read_tflite_train(data: bytes) -> Frozen:
+    """The network inside a file that `write_tflite_train` wrote, with the state that a first step begins with.
+
+    Raises ExportError if the file is not one of ours or holds no learning step.
+    """
+    frozen = read_tflite(data)
+    needs_steps(read_constants(data)[0], "tflite")
+    return frozen
+
+
+def run_tflite_train(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
+    """Scores int32 (n, C) by a TFLite runtime, of the state in the file. Raises as `TfliteLearner`."""
+    return TfliteLearner(data).scores(x)
+
+
+def learn_tflite_train(data: bytes, x: NDArray[Any], y: NDArray[np.int64]) -> Frozen:
+    """The network after it has learnt these samples in a TFLite runtime. Raises as `TfliteLearner.learn`."""
+    learner = TfliteLearner(data)
+    learner.learn(x, y)
+    return learner.frozen()

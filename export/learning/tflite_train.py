@@ -3,8 +3,9 @@
 The arrays are those of model.tflite, from which the first call of any signature fills the variables. The signatures:
 
 * "infer": as that of model.tflite, with the state as it is now.
-* "train": an input as for "infer", of one sample, and "truth" int32 [1], its class -> "label" int32 [1], the class predicted before
-  the step, and "report" int32 [5]: skipped, visited, moved, flipped, refused (1 where a head has no row left for the class).
+* "train": an input as for "infer", of one sample, and "target" int32 [1], its class -> "scores" and "label" before the step, as of
+  "infer", and "report" int32 [1, 6]: predicted, skipped (1 where nothing was learnt), visited, moved, flipped, refused (1 where the
+  target is no class, or a head has no row left for it; the state stays as it is).
 * "save": () -> the state, by the names of `metabit.export.learning.state`; uint32 as int32, and () as (1,).
 * "restore": the state -> "restored" int32 [1], 1.
 
@@ -20,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.files.interchange import FACTS, Tensors, facts, named_tensors
-from metabit.export.files.tflite_file import infer
+from metabit.export.files.tflite_file import infer, prediction
 from metabit.export.files.tflite_layers import Layers
 from metabit.export.files.tflite_schema import Model, Op
 from metabit.export.frozen import Frozen, HeadLayer, LevelsLayer
 from metabit.export.learning import tflite_backward, tflite_head, tflite_levels
 from metabit.export.learning.state import State, state_of
+from metabit.export.learning.steps import REPORT, TRAINS, VERSION
 from metabit.export.learning.tflite_error import output_error
 from metabit.export.learning.tflite_values import Code, Value
 
@@ -39,11 +41,11 @@ def write_tflite_train(frozen: Frozen) -> bytes:
     variables = stored(state_of(frozen))
     entries = {name: model.subgraph(name) for name in ("infer", "train", "save", "restore")}
     first = model.subgraph("first_state")
+    numbers = [model.index(subgraph) for subgraph in (*entries.values(), first)]
     for subgraph in entries.values():
-        subgraph.run(Op.CALL_ONCE, [], [], {0: model.index(first)})
+        subgraph.run(Op.CALL_ONCE, [], [], {0: np.int32(numbers[-1])})
     graph = _Live(Code(entries["infer"]), arrays, frozen, variables)
-    source, outputs = infer(graph, frozen)
-    model.signature("infer", graph.subgraph, [source], outputs)
+    infer(model, graph, frozen)
     _train(model, _Live(Code(entries["train"]), arrays, frozen, variables), frozen)
     save, restore = Code(entries["save"]), Code(entries["restore"])
     told = [save.named(name, save.read(name, array.shape, array.dtype.type)) for name, array in variables.items()]
@@ -55,6 +57,7 @@ def write_tflite_train(frozen: Frozen) -> bytes:
     model.signature("restore", restore.subgraph, [one.index for one in given], [done.index])
     _fill(Code(first), variables, arrays)
     model.metadata(FACTS, facts(frozen))
+    model.metadata(TRAINS, VERSION)
     return model.serialize()
 
 
@@ -98,12 +101,15 @@ class _Live(Layers):
 def _train(model: Model, graph: _Live, frozen: Frozen) -> None:
     """The signature of one learning step."""
     code, state, last = graph.code, graph.state, frozen.layers[-1]
-    source, (scored, told) = infer(graph, frozen)
-    truth = code.input("truth", (1,), np.int32)
+    source, (scored, told) = prediction(graph, frozen)
+    given = code.input("target", (1,), np.int32)
+    accepted = (given >= 0) & (code.number(frozen.classes) > given)
+    truth = given.clip(0, frozen.classes - 1)
     scores = Value(code, scored, (frozen.classes,)).reshape(frozen.classes)
     one, none = code.number(1), code.number(0)
     steps, moved, flipped = (state["counters"].cut([i], [1]) for i in range(3))
-    visits = moves = flips = skipped = refused = none
+    visits = moves = flips = none
+    skipped = refused = (~accepted).wide()
     after: dict[str, Value] = {}
     if isinstance(last, HeadLayer):
         x = _row(code, "layer1.values" if frozen.layers[0].kind == "gates" else "layer0.values", last.inputs)
@@ -113,13 +119,14 @@ def _train(model: Model, graph: _Live, frozen: Frozen) -> None:
             row, doubts, full = tflite_head.row_of(code, last, graph.head, rows, truth)
             here = code.table(np.arange(len(last.hidden))).equals(row)
             more = {"doubts": doubts, "owners": code.where(here, truth, graph.head["owners"])}
-            refused = full.wide()
+            accepted = accepted & ~full
+            skipped = refused = (~accepted).wide()
         learnt = tflite_head.learn(code, last, graph.head, x, row, steps + 1) | more
-        if last.rows.per_class > 1:
-            learnt = {name: code.where(full, graph.head[name], value) for name, value in learnt.items()}
+        learnt = {name: code.where(accepted, value, graph.head[name]) for name, value in learnt.items()}
         after = {f"layer1.{name}": value for name, value in learnt.items()}
     else:
         error, true_error, taught = output_error(code, frozen, scores, truth)
+        taught = taught & accepted
         skipped, generator = (~taught).wide(), state["generator"]
         if isinstance(last, LevelsLayer):
             x = _row(code, "layer0.levels", last.inputs)
@@ -135,8 +142,10 @@ def _train(model: Model, graph: _Live, frozen: Frozen) -> None:
     after["counters"] = code.join([steps + one - refused, moved + moves, flipped + flips])
     for name, value in after.items():
         code.assign(name, value.to(state[name].dtype))
-    report = code.named("report", code.join([skipped, visits, moves, flips, refused]))
-    model.signature("train", graph.subgraph, [source, truth.index], [told, report.index])
+    label = Value(code, told, (1,))
+    told_of = code.join([label, skipped, visits, moves, flips, refused])
+    report = code.named("report", told_of.reshape(1, len(REPORT)))
+    model.signature("train", graph.subgraph, [source, given.index], [scored, told, report.index])
 
 
 def _row(code: Code, name: str, size: int, dtype: type[np.generic] = np.int32) -> Value:

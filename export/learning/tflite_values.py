@@ -100,7 +100,7 @@ class Code:
         """The values after the last pass: `condition` and `body` are closed, and take as many values as are given."""
         after = [self.new(value.shape, value.dtype) for value in before]
         index = self.subgraph.model.index
-        options: dict[int, Option] = {0: index(condition.subgraph), 1: index(body.subgraph)}
+        options: dict[int, Option] = {0: np.int32(index(condition.subgraph)), 1: np.int32(index(body.subgraph))}
         self.subgraph.run(Op.WHILE, [one.index for one in before], [one.index for one in after], options)
         return after
 

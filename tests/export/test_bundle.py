@@ -19,7 +19,7 @@ import pytest
 from networks import network, oracle_input
 
 from metabit.export import bundle
-from metabit.export.bundle import FORMATS, Format, check_bundle, export_all
+from metabit.export.bundle import DEFAULT_FORMATS, FORMATS, Format, check_bundle, export_all
 from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, write_image
 from metabit.export.frozen import Frozen
@@ -51,7 +51,7 @@ def test_all_files_appear_and_all_engines_agree(frozen: Frozen, tmp_path: Path) 
     assert {name: (folder / name).stat().st_size for name in files} == written.files
     assert written.engines == ("numpy", "onnx", "tflite", "runtime")
     assert written.inputs == 64
-    for form in FORMATS.values():
+    for form in (FORMATS[name] for name in DEFAULT_FORMATS):
         assert write_image(form.read((folder / form.file).read_bytes())) == write_image(frozen)
 
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -70,6 +70,16 @@ def test_one_format_and_no_engine_but_numpy(tmp_path: Path) -> None:
     assert (written.engines, written.inputs) == (("numpy",), 5)
     with np.load(tmp_path / "vectors.npz") as vectors:
         assert "learn_labels" not in vectors and len(vectors["features"]) == 5
+
+
+def test_other_files_are_written_on_demand(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    written = export_all(NETWORK, tmp_path, formats=["onnx", "qonnx"], inline=True)
+    assert written.engines == ("numpy", "onnx", "qonnx")
+    assert not onnx.load(tmp_path / "model.onnx").functions
+    with pytest.raises(ExportError, match="inline belongs to onnx: add onnx to the formats, or leave it out"):
+        export_all(NETWORK, tmp_path / "out", formats=["mbit"], inline=True)
 
 
 def test_a_second_export_replaces_the_first_and_spares_other_files(tmp_path: Path) -> None:
@@ -182,7 +192,7 @@ def test_a_lying_format_is_named_and_nothing_is_written(
 
 
 def test_an_unknown_format_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="^unknown format 'pt': choose from mbit, onnx, tflite$"):
+    with pytest.raises(ExportError, match="^unknown format 'pt': choose from mbit, onnx, tflite, qonnx, lce"):
         export_all(NETWORK, tmp_path / "out", formats=["mbit", "pt"])
     assert names(tmp_path) == []
 

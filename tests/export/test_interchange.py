@@ -50,10 +50,14 @@ def test_every_kind_comes_back(frozen: Frozen) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
-        ("graded", {"votes": {"needed": [70000], "chance_per_vote": 1, "passes": 4, "batch": 32}}, "needs votes outside 0..65535"),
+        ("graded", {"votes": {"needed": [70000], "chance_per_vote": 1, "passes": 4, "batch": 32}},
+         r"votes_needed of layer0 has 193 entries of 0..65535"),
         ("graded", {"votes": None}, "incomplete or damaged"),
-        ("graded", {"planes": 0}, "layer 0 has 0 planes, outside 1..8"),
-        ("graded, keeps samples", {"planes": 3}, "words of 8 bits do not hold a row of 60 bits"),
+        ("graded", {"votes": {"needed": "?", "chance_per_vote": 1, "passes": 4, "batch": 32}}, "incomplete or damaged"),
+        ("graded", {"votes": {"needed": 1, "chance_per_vote": 1, "passes": 4, "batch": 10**9}}, "at most 16384 can be"),
+        ("ternary", {"rule": {"strengthen": [1, 2], "weaken": 1, "dose": 1}}, "the rule of layer0 has 8 entries of 0..65535"),
+        ("graded", {"planes": 0}, "votes_needed of layer0 has 1 entries"),
+        ("graded, keeps samples", {"slot": "?"}, "incomplete or damaged"),
         ("triples", {"integers": 3, "scale": True}, "incomplete or damaged"),
     ],
 )  # fmt: skip
@@ -79,7 +83,15 @@ def test_arrays_outside_their_range_are_refused() -> None:
 def test_a_file_that_repeats_the_sign_plane_is_read() -> None:
     for name in ("ternary", "graded"):
         arrays, frozen = named_tensors(NETWORKS[name]), NETWORKS[name]
-        planes = arrays["layer0.hidden_planes"]
-        assert len(planes) == frozen.layers[0].bits - 1
-        arrays["layer0.hidden_planes"] = np.concatenate([planes, arrays["layer0.sign_plane"][None]])
+        planes = [*arrays["layer0.hidden_planes"], arrays["layer0.sign_plane"]]
+        arrays["layer0.hidden_planes"] = np.array(planes)
         assert_same(rebuild(facts(frozen), arrays), frozen)
+
+
+def test_tables_are_lists_in_older_files() -> None:
+    frozen = NETWORKS["graded"]
+    page, rule = json.loads(facts(frozen)), frozen.layers[0].rule
+    layer = page["layers"][0]
+    layer["rule"] |= {"strengthen": rule.strengthen.tolist(), "weaken": rule.weaken.tolist()}
+    layer["votes"]["needed"] = rule.votes_needed.tolist()
+    assert_same(rebuild(json.dumps(page), named_tensors(frozen)), frozen)

@@ -1,0 +1,42 @@
+"""Reader of every TFLite file that metabit writes, with NumPy alone."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabit.export.bits import pack_rows, unpack_minus
+from metabit.export.errors import ExportError
+from metabit.export.files.flatbuffer import View
+from metabit.export.files.interchange import FACTS, Tensors, rebuild
+from metabit.export.files.tflite_schema import IDENTIFIER, read_constants
+from metabit.export.frozen import Frozen
+
+
+def read_tflite(data: bytes) -> Frozen:
+    """The network inside model.tflite or model.lce.tflite, hidden levels included.
+
+    Raises ExportError if the file is damaged or not one of ours.
+    """
+    pages, arrays = read_constants(data)
+    if FACTS not in pages:
+        said = View.root(data, IDENTIFIER).string(3)[:60]
+        raise ExportError(f"this TFLite file, {said!r}, was not written by metabit: metabit import reads binary networks that "
+                          "Larq's converter wrote")  # fmt: skip
+    return rebuild(pages[FACTS], arrays | _sign_planes(pages[FACTS], arrays))
+
+
+def _sign_planes(page: str, arrays: Tensors) -> dict[str, NDArray[np.uint8]]:
+    """The sign planes uint8 (N, ceil(K / 8)) of the filters of Larq Compute Engine."""
+    found = {}
+    try:
+        for i, told in enumerate(json.loads(page)["layers"]):
+            if f"layer{i}.filter" in arrays:
+                channels = int(told["conv"]["channels"] if "conv" in told else told["inputs"])
+                positive = unpack_minus(arrays[f"layer{i}.filter"], channels)
+                found[f"layer{i}.sign_plane"] = pack_rows(positive.reshape(len(positive), -1))
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as broken:
+        raise ExportError(f"the file's description of the network is incomplete or damaged: {broken!r}") from broken
+    return found
