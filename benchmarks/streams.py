@@ -116,7 +116,9 @@ EXPERIMENTS = {
     "permuted-mnist-1": Experiment("Permuted MNIST, one task", "mnist", 1, {**DEVICES, **LIGHT, **HEAD}, beside=SINGLE),
     "permuted-mnist-6": Experiment("Permuted MNIST, 6 tasks", "mnist", 6, {**DEVICES, **LIGHT, **HEAD}, beside=FIXED),
     "permuted-mnist-100": Experiment("Permuted MNIST, 100 tasks", "mnist", 100, DEVICES, beside=BIMU),
-    "permuted-mnist-1000": Experiment("Permuted MNIST, 1,000 tasks", "mnist", 1000, LARGEST, seeds=(0, 1), beside=BIMU),
+    "permuted-mnist-1000": Experiment(
+        "Permuted MNIST, 1,000 tasks", "mnist", 1000, LARGEST, seeds=(0, 1, 2), beside=BIMU
+    ),
     "fashion-parts": Experiment(
         "Fashion-MNIST in 60 parts", "fashion-mnist", 60, {**LARGEST, **LIGHT, **HEAD}, beside=FLOAT, parts=True
     ),

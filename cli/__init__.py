@@ -18,8 +18,10 @@ COMMANDS = {
     "demo": "Train, export and learn on an emulated board: the whole workflow on a small task.",
     "train": "Train a binary network on one task or a sequence of tasks.",
     "export": "Convert a checkpoint into the device image, ONNX and TFLite.",
+    "import": "Bring a network home from a device: the checkpoint from which training goes on.",
     "fresh": "Make an image without training that learns on the device from the first sample.",
-    "inspect": "Show the layers, levels and memory of an image.",
+    "inspect": "Show the layers, levels and cost of a network, in any of its files.",
+    "diff": "Show what changed between two networks of one shape: weights, levels, classes.",
     "run": "Predict or learn on this computer with the C runtime.",
     "merge": "Update a learned model: a new image takes over what still fits.",
     "simulate": "Predict or learn on an emulated board: memory, time, budgets.",
@@ -35,7 +37,9 @@ COMMANDS = {
     "analyse": "Repeat the paper's analyses of hidden weights.",
     "info": "Show the versions of metabit and its optional packages.",
 }
-"""Name of each module in cli/commands -> its line in `metabit --help`, which imports none of them."""
+"""Name of each command -> its line in `metabit --help`, which imports none of their modules."""
+MODULES = {"import": "import_file"}
+"""Command -> its module in cli/commands, where the names differ."""
 
 
 class Commands(TyperGroup):
@@ -47,7 +51,7 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"metabit.cli.commands.{cmd_name}")
+        module = import_module(f"metabit.cli.commands.{MODULES.get(cmd_name, cmd_name)}")
         app = getattr(module, "app", None)
         if app is None:
             app = typer.Typer(rich_markup_mode="rich", add_completion=False)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
@@ -96,14 +96,19 @@ def of_model(data: str | None, image: Path, frozen: Frozen, seed: int) -> str:
 
 def trained_on(image: Path) -> str | None:
     """The data that an image was trained on, as metabit train was given it; None where manifest.json beside it does not say so."""
+    data = manifest_of(image).get("data")
+    return data if isinstance(data, str) else None
+
+
+def manifest_of(image: Path) -> dict[str, Any]:
+    """The manifest.json beside an image; empty where there is none, or it is of another file."""
     try:
         told = json.loads(image.with_name("manifest.json").read_bytes())
         if told["sha256"][image.name] != hashlib.sha256(image.read_bytes()).hexdigest():
-            return None
+            return {}
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    data = told.get("data")
-    return data if isinstance(data, str) else None
+        return {}
+    return dict(told)
 
 
 def loaded(name: str, seed: int, outputs: int | None = None, known: Sequence[str] = ()) -> Task:

@@ -25,7 +25,14 @@ PATIENCE = 2.0
 
 
 def run(
-    scenario: str, row: Scenario, changes: dict[str, Any], output: Path, resume: bool, plot: bool, json: bool
+    scenario: str,
+    row: Scenario,
+    changes: dict[str, Any],
+    output: Path,
+    resume: bool,
+    plot: bool,
+    json: bool,
+    start: GatesCheckpoint | None = None,
 ) -> None:
     """Train the default network on all tasks together."""
     from metabit.cli.errors import UsageError
@@ -47,7 +54,7 @@ def run(
             "training part: give data in which it varies"
         )
     make_folder(output)
-    start, done = monotonic(), 0
+    began, done = monotonic(), 0
     with show.bar(f"training on {row.name}", planned(len(task.y_train), settings.epochs)) as bar:
 
         def tell(report: Report) -> None:
@@ -55,10 +62,11 @@ def run(
             bar.step(report.step - done, f"training, loss {report.loss:.3f}")
             done = report.step
 
-        ran = run_recipe(task, settings, tell)
-    seconds = round(monotonic() - start, 1)
+        ran = run_recipe(task, settings, tell, start)
+    seconds = round(monotonic() - began, 1)
     path = output / "checkpoint.safetensors"
-    checkpoint = ran.checkpoint({"data": scenario, "seed": settings.seed, "command": show.command_line()})
+    about = {"data": scenario, "seed": settings.seed, "command": show.command_line()}
+    checkpoint = ran.checkpoint({**about, "read": task.facts(), "recall": ran.recall})
     checkpoint.write(path)
     if ran.history:
         metrics.write_json(output / "history.json", ran.history)

@@ -11,7 +11,7 @@ from metabit.runtime import InputError, ModelError
 from metabit.runtime.package import PackageError
 from metabit.train.errors import MissingExtraError, TrainError
 
-__all__ = ["KNOWN", "UsageError", "sentence"]
+__all__ = ["KNOWN", "UsageError", "sentence", "with_options"]
 
 KNOWN = (
     UsageError, DataError, TrainError, MissingExtraError, ExportError, ExportExtra, ModelError, InputError, FirmwareError,
@@ -28,3 +28,12 @@ def sentence(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return None
+
+
+def with_options(text: str) -> str:
+    """The text of an error of export with the names of the options of `metabit export`."""
+    options = {"visit_rate=": "--visits ", "skip_below=": "--margin ", "spare_classes=": "--spare-classes ",
+               "rows_per_class=": "--rows ", "sweep_every=": "--sweep-every "}  # fmt: skip
+    for name, option in options.items():
+        text = text.replace(name, option)
+    return text

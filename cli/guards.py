@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from typer import Option
@@ -23,6 +24,15 @@ Data = Annotated[
     str | None,
     Option("--data", help="Dataset whose training part they come from; that of the training.", rich_help_panel=PANEL),
 ]
+
+
+def files(guarded: bytes | None) -> Callable[[bytes], dict[str, bytes]] | None:
+    """The files of guard data, as `export_all` takes them."""
+    from metabit.runtime import guard_header
+
+    if guarded is None:
+        return None
+    return lambda _: {"model.guard.bin": guarded, "model_guard.h": guard_header(guarded).encode()}
 
 
 def guard_data(frozen: export.Frozen, data: str | None, samples: int, seed: int, quiet: bool) -> bytes:

@@ -109,7 +109,9 @@ def fresh_starts(
     return found if votes is None else found | {"votes": FreshVotes((task.features, hidden, task.classes), votes)}
 
 
-def named(frozen: Frozen, checkpoint: train.Checkpoint) -> Frozen:
-    """A network of the paper with the names of classes and features that its checkpoint knows."""
+def named(frozen: Frozen, checkpoint: Trained) -> Frozen:
+    """A network of the paper with the names of classes and features that its checkpoint knows, where it has none yet."""
+    if frozen.notes is not None or isinstance(checkpoint, GatesCheckpoint):
+        return frozen
     classes, features = (tuple(checkpoint.provenance.get(f"{kind}_names", ())) for kind in ("class", "feature"))
     return replace(frozen, notes=Notes(classes, features)) if classes or features else frozen

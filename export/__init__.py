@@ -2,12 +2,13 @@
 
     frozen.py        Frozen, the network as integers: every writer receives it, every reader returns it
     validate.py      checks that its layers fit together and that the format can hold them
-    freeze/          the makers of Frozen: from a checkpoint, from nothing, from another Frozen
+    freeze/          the makers of Frozen: from a checkpoint, from nothing, from another Frozen; and thaw, the way back
     oracle/          prediction and learning in NumPy, which every engine must equal
     bits.py          packing of bits, the only shifts that pack them in Python
     guard.py         the samples on which a device tests itself while it learns
     files/           Frozen <-> model.mbit (runtime/FORMAT.md), model.onnx, model.tflite, model.lce.tflite
     learning/        the learning step as a graph for other engines, and its state as arrays
+    summary.py       what each layer costs; difference.py, what changed between two networks; model_card.py, MODEL_CARD.md
     vectors.py       Frozen -> vectors.npz, the numbers that every engine must reproduce
     bundle.py        all files of one network, read back and compared before they are written
 
@@ -25,11 +26,16 @@ import warnings
 from typing import Any
 
 from metabit.export.bundle import FORMATS, Written, check_bundle, export_all
+from metabit.export.difference import Difference, LayerDifference, difference
 from metabit.export.errors import ExportError, MissingExtra
+from metabit.export.files.any_file import Read, read_file
 from metabit.export.files.image import read_image, write_image
 from metabit.export.freeze.fresh import fresh, fresh_votes
-from metabit.export.freeze.gates import GateOptions, GatesArrays, GatesSource, freeze_gates
+from metabit.export.freeze.gates import GateOptions, freeze_gates
+from metabit.export.freeze.gates_source import GatesArrays, GatesSource
+from metabit.export.freeze.home import frozen_of
 from metabit.export.freeze.retune import learner_of, retune, tunable_settings
+from metabit.export.freeze.thaw import thaw
 from metabit.export.freeze.triples import sample_of_ranges
 from metabit.export.freeze.visits import VisitOptions, freeze
 from metabit.export.freeze.votes import VOTES_AFTER_TRAINING, VoteOptions, freeze_graded
@@ -57,15 +63,18 @@ from metabit.export.frozen import (
     Votes,
 )
 from metabit.export.guard import GuardOptions, guard_data
+from metabit.export.model_card import model_card
 from metabit.export.oracle import Oracle
+from metabit.export.summary import Cost, LayerCost, cost
 
 __all__ = [
-    "FORMATS", "VOTES_AFTER_TRAINING", "ConvGeometry", "ConvLayer", "Counters", "Cuts", "DenseLayer", "Encode", "ExportError",
-    "Frozen", "GateOptions", "GatesArrays", "GatesLayer", "GatesSource", "GradedLayer", "GuardOptions", "HeadLayer", "HeadRows",
-    "HeadScale", "HeadSettings", "Layer", "LevelsLayer", "LevelsRule", "MissingExtra", "Notes", "Oracle", "OutputLayer", "Rule",
-    "TriplesLayer", "VisitOptions", "VoteOptions", "Votes", "Written", "check_bundle", "export_all", "freeze", "freeze_gates",
-    "freeze_graded", "fresh", "fresh_votes", "guard_data", "learner_of", "read_image", "retune",
-    "sample_of_ranges", "tunable_settings", "write_image",
+    "FORMATS", "VOTES_AFTER_TRAINING", "ConvGeometry", "ConvLayer", "Cost", "Counters", "Cuts", "DenseLayer", "Difference",
+    "Encode", "ExportError", "Frozen", "GateOptions", "GatesArrays", "GatesLayer", "GatesSource", "GradedLayer", "GuardOptions",
+    "HeadLayer", "HeadRows", "HeadScale", "HeadSettings", "Layer", "LayerCost", "LayerDifference", "LevelsLayer", "LevelsRule",
+    "MissingExtra", "Notes", "Oracle", "OutputLayer", "Read", "Rule", "TriplesLayer", "VisitOptions", "VoteOptions", "Votes",
+    "Written", "check_bundle", "cost", "difference", "export_all", "freeze", "freeze_gates", "freeze_graded", "fresh",
+    "fresh_votes", "frozen_of", "guard_data", "learner_of", "model_card", "read_file", "read_image", "retune",
+    "sample_of_ranges", "thaw", "tunable_settings", "write_image",
 ]  # fmt: skip
 
 _RENAMED = {

@@ -38,6 +38,7 @@ except ImportError:  # Windows: no lock, but `check_bundle` still finds a mixtur
 
 Inputs = NDArray[Any]
 HEADER_FILE = "model.h"
+CARD_FILE = "MODEL_CARD.md"
 STAGING = ".export-"
 """First characters of the folder in which files are completed."""
 
@@ -98,6 +99,7 @@ def export_all(
     device: Engine | None = None,
     header: Callable[[bytes], str] | None = None,
     beside: Callable[[bytes], dict[str, bytes]] | None = None,
+    card: Callable[[dict[str, bytes]], str] | None = None,
     inputs: int = 64,
     steps: int = 32,
     inline: bool = False,
@@ -111,6 +113,7 @@ def export_all(
 
     header: makes the text of model.h, the sizes and names for a C program, from the image; None leaves that file out.
     beside: makes further files from the image, name -> bytes.
+    card: makes the text of MODEL_CARD.md from all files but the manifest.
     inputs, steps: of `write_vectors`. inline: of `write_onnx`. provenance: JSON-ready, added to the manifest.
 
     Raises:
@@ -153,6 +156,8 @@ def export_all(
     if device is not None:
         _agree("the C runtime", device(image, packed), scores)
         engines.append("runtime")
+    if card is not None:
+        files[CARD_FILE] = card(files).encode()
     manifest = {
         "metabit": _version("metabit"),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},

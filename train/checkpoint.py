@@ -4,7 +4,8 @@ It holds a network of a `Spec` (this file) or the default network (`gates_checkp
 
 The tensors have the names, dtypes and shapes of `Spec.tensors`. The metadata of the header has one key, ``metabit``, a
 JSON object: ``version`` (int), ``spec``, ``rule`` (m of each trained layer, lr, weight_decay), ``history`` (a list of
-finished epochs), ``provenance`` (any object). The JSON is sorted, so equal checkpoints are equal files.
+finished epochs), ``provenance`` (any object). The JSON is sorted, so equal checkpoints are equal files. A network that
+came home from a device also has the tensor ``device.image``, uint8 (bytes,): the image that it came from.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from metabit.data.errors import DataError
 from metabit.data.rows import write_whole
 from metabit.train.errors import TrainError, extra
-from metabit.train.gates_checkpoint import GatesCheckpoint, header_text, to_bytes
+from metabit.train.gates_checkpoint import GatesCheckpoint, header_text, take_image, to_bytes, with_image
 from metabit.train.network.spec import Spec
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Checkpoint:
         rule: of the training.
         history: one JSON object for each finished epoch.
         provenance: any JSON object: task, seed, command line, versions.
+        device: the image (.mbit) that the network came from, None for one that was never on a device. Export takes from
+            it what training does not have (`metabit.export.freeze`).
 
     Raises:
         TrainError: a tensor is missing, unknown, of another shape or dtype, or holds a forbidden value.
@@ -81,6 +84,7 @@ class Checkpoint:
     rule: Rule
     history: list[dict[str, Any]] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
+    device: bytes | None = None
 
     def __post_init__(self) -> None:
         _check_tensors(self.spec, self.tensors)
@@ -113,7 +117,7 @@ class Checkpoint:
             "history": self.history,
             "provenance": self.provenance,
         }
-        write_whole(path, to_bytes(self.tensors, {_KEY: header_text(header)}))
+        write_whole(path, to_bytes(with_image(self.tensors, self.device), {_KEY: header_text(header)}))
 
 
 def save(
@@ -123,6 +127,7 @@ def save(
     rule: Rule,
     history: History | None = None,
     provenance: Mapping[str, Any] | None = None,
+    start: Checkpoint | None = None,
 ) -> Checkpoint:
     """Write a network to ``checkpoint.safetensors``, and return what was written.
 
@@ -131,12 +136,14 @@ def save(
         rule: of the training; ``Rule.of(spec, m)`` has the defaults of `fit`.
         history: what `fit` returned.
         provenance: JSON-ready; nothing is added to it.
+        start: the checkpoint that the training went on from; what a device had in it is kept.
 
     Raises:
         DataError, TrainError: as for `Checkpoint` and `Checkpoint.write`.
     """
     epochs = [asdict(epoch) for epoch in history.epochs] if history is not None else []
-    checkpoint = Checkpoint(network.spec, network.tensors(), rule, epochs, dict(provenance or {}))
+    device = None if start is None else start.device
+    checkpoint = Checkpoint(network.spec, network.tensors(), rule, epochs, dict(provenance or {}), device)
     checkpoint.write(path)
     return checkpoint
 
@@ -175,14 +182,15 @@ def load(path: str | Path) -> Checkpoint | GatesCheckpoint:
         raise TrainError(f"{path} is a safetensors file but no metabit checkpoint: its header has no {_KEY!r} entry")
     try:
         header = json.loads(metadata[_KEY])
-        version = header["version"]
+        version, device = header["version"], take_image(tensors)
         if version == GatesCheckpoint.VERSION:
-            return GatesCheckpoint.of_header(header, tensors)
+            return GatesCheckpoint.of_header(header, tensors, device)
         if version != VERSION:
             known = f"{VERSION} and {GatesCheckpoint.VERSION}"
             raise TrainError(f"version {version!r} is unknown: this metabit reads {known}, use the one that wrote it")
         rule = Rule(tuple(header["rule"]["m"]), header["rule"]["lr"], header["rule"]["weight_decay"])
-        return Checkpoint(Spec.from_dict(header["spec"]), tensors, rule, header["history"], header["provenance"])
+        spec = Spec.from_dict(header["spec"])
+        return Checkpoint(spec, tensors, rule, header["history"], header["provenance"], device)
     except (TrainError, DataError) as error:
         raise TrainError(f"{path}: {error}") from None
     except (ValueError, KeyError, TypeError) as error:

@@ -49,12 +49,13 @@ class GatesCheckpoint:
         bits: k of the output's levels, 2..8.
         tensors: float32 ``hidden`` (N, K), ``norm.weight``, ``norm.bias``, ``norm.mean``, ``norm.var`` (N,),
             ``output.weight`` (C, N), ``output.offset`` (C,); int16 ``kept.sums`` (n, N) and uint16 ``kept.labels`` (n,)
-            of at most `KEPT` training samples, in the order of the data.
+            of at most `KEPT` training samples, in the order of the data; n = 0 only with `device`.
         class_names: (C,), the name of each class; its number where the data has no name.
         feature_names: (F,), or () without names.
         settings: JSON-ready, of the training.
         history: one JSON object for each report of the training.
         provenance: any JSON object: data, seed, command line.
+        device: the image (.mbit) that the network came from, as in `metabit.train.Checkpoint`.
 
     Raises:
         TrainError: a tensor is missing, unknown, of another shape or dtype, or holds a forbidden value; names that are
@@ -71,6 +72,7 @@ class GatesCheckpoint:
     settings: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
+    device: bytes | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.bits, int) or not 2 <= self.bits <= 8:
@@ -88,12 +90,13 @@ class GatesCheckpoint:
             if name not in _DTYPES or name not in self.tensors:
                 raise TrainError(f"tensor {name} is {'unknown' if name in self.tensors else 'missing'}: train again")
             tensor, dtype, shape = self.tensors[name], np.dtype(_DTYPES[name]), shapes.get(name, (units,))
-            if tensor.dtype != dtype or tensor.shape != shape or not tensor.size:
+            empty = not tensor.size and not (self.device is not None and name.startswith("kept."))
+            if tensor.dtype != dtype or tensor.shape != shape or empty:
                 found = f"tensor {name} is {tensor.dtype} {tensor.shape}"
                 raise TrainError(f"{found}: must be {dtype} {shape}, and not empty")
             if not np.isfinite(tensor).all():
                 raise TrainError(f"tensor {name} holds NaN or infinity: the training diverged, use a smaller rate")
-        if self.tensors["norm.var"].min() < 0 or self.labels.max() >= self.classes:
+        if self.tensors["norm.var"].min() < 0 or self.labels.max(initial=0) >= self.classes:
             raise TrainError("a variance is negative, or a kept label is no class: train again")
 
     @staticmethod
@@ -205,17 +208,19 @@ class GatesCheckpoint:
             "class_names": list(self.class_names), "feature_names": list(self.feature_names), "settings": self.settings,
             "history": self.history, "provenance": self.provenance,
         }  # fmt: skip
-        write_whole(path, to_bytes(self.tensors, {"metabit": header_text(header)}))
+        write_whole(path, to_bytes(with_image(self.tensors, self.device), {"metabit": header_text(header)}))
 
     @staticmethod
-    def of_header(header: Mapping[str, Any], tensors: dict[str, NDArray[Any]]) -> GatesCheckpoint:
+    def of_header(
+        header: Mapping[str, Any], tensors: dict[str, NDArray[Any]], device: bytes | None = None
+    ) -> GatesCheckpoint:
         """Inverse of `write`. Raises TrainError or DataError: a field is out of range; KeyError, TypeError: it is damaged."""
         if header["kind"] != "gates":
             raise TrainError(
                 f"a network of kind {header['kind']!r}: this metabit reads gates, use the one that wrote it"
             )
         classes, features = (tuple(map(str, header[name])) for name in ("class_names", "feature_names"))
-        more = {name: header[name] for name in ("settings", "history", "provenance")}
+        more = {name: header[name] for name in ("settings", "history", "provenance")} | {"device": device}
         return GatesCheckpoint(Encoder.from_dict(header["encoder"]), header["bits"], tensors, classes, features, **more)
 
     def _double(self, name: str) -> NDArray[np.float64]:
@@ -228,6 +233,24 @@ def header_text(header: Mapping[str, Any]) -> str:
         return json.dumps(header, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise TrainError(f"history and provenance must be plain JSON: {error}") from None
+
+
+_IMAGE = "device.image"
+
+
+def with_image(tensors: Mapping[str, NDArray[Any]], device: bytes | None) -> dict[str, NDArray[Any]]:
+    """The tensors of a file: those of the network, and the image as one more."""
+    return {**tensors} if device is None else {**tensors, _IMAGE: np.frombuffer(device, np.uint8)}
+
+
+def take_image(tensors: dict[str, NDArray[Any]]) -> bytes | None:
+    """Takes the image out of a file's tensors. Raises TrainError: it is no row of bytes."""
+    image = tensors.pop(_IMAGE, None)
+    if image is None:
+        return None
+    if image.dtype != np.uint8 or image.ndim != 1:
+        raise TrainError(f"tensor {_IMAGE} is {image.dtype} {image.shape}: must be a row of uint8, import it again")
+    return image.tobytes()
 
 
 def to_bytes(tensors: Mapping[str, NDArray[Any]], metadata: dict[str, str]) -> bytes:

@@ -118,6 +118,7 @@ def fit_recipe(
     noise: float = NOISE,
     seed: int = 0,
     encoder: Encoder | None = None,
+    start: GatesCheckpoint | None = None,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Trained:
@@ -137,6 +138,7 @@ def fit_recipe(
             a unit from weights that fit the exact place of a threshold.
         seed: of weights and order.
         encoder: fitted before; None to fit one on x.
+        start: a network to go on from, which brings its own units, bits, classes, planes and encoder.
         progress: called after passes, at most `ROWS` times, and at the end.
         stop: where it is set, the training ends after the present step; the network is then as usable as it got.
 
@@ -145,6 +147,8 @@ def fit_recipe(
         TrainError: labels, sizes or settings out of range.
         DivergedError: the loss is not finite.
     """
+    if start is not None:
+        encoder, classes = start.encoder, start.classes
     encoder = encoder or Encoder.fit(x, planes)
     integers = encoder.quantise(x)
     labels, classes = _labels(y, len(integers), classes)
@@ -160,7 +164,7 @@ def fit_recipe(
     if encoder.bits > MAX_BITS:
         found = f"{encoder.features} features with {encoder.planes} thresholds each are {encoder.bits} bits"
         raise TrainError(f"{found}: a unit has at most {MAX_BITS} inputs, lower the thresholds or the features")
-    network = NormedGates(encoder.bits, units, classes, bits, seed)
+    network = NormedGates(encoder.bits, units, classes, bits, seed) if start is None else start.to_network()
     total = planned(len(integers)) if steps is None else steps
     batches = _Batches(encoder, integers, noise, seed)
     with _one_thread():

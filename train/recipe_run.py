@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -111,8 +111,10 @@ class RecipeRun:
         trained: encoder and network.
         history: a row for each report of the training: ``task`` (0), ``epoch`` (finished passes), ``step``, ``loss``,
             ``train_accuracy`` and ``accuracy`` ([0..1] on the test part), as in `metabit.train.run.Run`.
-        accuracy, balanced: 0..1, of the network on the test part: share of right predictions, mean recall of its classes.
+        accuracy: 0..1, share of right predictions on the test part.
+        recall: name of each class that the test part has -> share of its samples that are predicted right, 0..1.
         interrupted: True if Ctrl-C ended the training early.
+        start: the checkpoint that it went on from, or None.
     """
 
     task: Task
@@ -120,24 +122,37 @@ class RecipeRun:
     trained: Trained
     history: list[Row]
     accuracy: float
-    balanced: float
+    recall: dict[str, float]
     interrupted: bool
+    start: GatesCheckpoint | None = None
+
+    @property
+    def balanced(self) -> float:
+        """Mean of the recall, 0..1."""
+        return float(np.mean(list(self.recall.values())))
 
     def checkpoint(self, provenance: Mapping[str, Any] | None = None) -> GatesCheckpoint:
         """The network for `metabit export`."""
+        classes, device = self.task.labels, None
+        if self.start is not None:
+            classes, device = classes + self.start.class_names[len(classes) :], self.start.device
         return GatesCheckpoint.of(
-            self.trained, self.task.y_train, self.task.labels, self.task.feature_names, seed=self.settings.seed,
-            settings=asdict(self.settings), history=self.history, provenance=dict(provenance or {}),
+            self.trained, self.task.y_train, classes, self.task.feature_names, seed=self.settings.seed,
+            settings=asdict(self.settings), history=self.history, provenance=dict(provenance or {}), device=device,
         )  # fmt: skip
 
 
 def run_recipe(
-    task: Task, settings: RecipeSettings, progress: Callable[[recipe.Report], None] | None = None
+    task: Task,
+    settings: RecipeSettings,
+    progress: Callable[[recipe.Report], None] | None = None,
+    start: GatesCheckpoint | None = None,
 ) -> RecipeRun:
     """Train the default network on one task. The first Ctrl-C ends it after the present step, a second one at once.
 
     Args:
         progress: called with each report, at most `recipe.ROWS` of them.
+        start: a network to go on from in place of a new one. It brings its own units, bits, thresholds and encoder.
 
     Raises:
         DataError: features that cannot be encoded.
@@ -146,7 +161,11 @@ def run_recipe(
     """
     if task.classes > MAX_CLASSES:
         raise TrainError(f"{task.name} has {task.classes} classes: the default network has at most {MAX_CLASSES}")
-    encoder = Encoder.fit(task.x_train, settings.thresholds, names=task.feature_names, shared=settings.shared)
+    if start is None:
+        encoder = Encoder.fit(task.x_train, settings.thresholds, names=task.feature_names, shared=settings.shared)
+    else:
+        _check_start(task, start)
+        encoder, settings = start.encoder, replace(settings, units=start.units, bits=start.bits)
     test = encoder.to_bits(task.x_test)
     history: list[Row] = []
 
@@ -167,12 +186,22 @@ def run_recipe(
         trained = fit_recipe(
             task.x_train, task.y_train, classes=max(2, task.classes), units=settings.units, bits=settings.bits,
             steps=steps, rate=settings.rate, smoothing=settings.smoothing, noise=settings.noise, seed=settings.seed,
-            encoder=encoder, progress=tell, stop=stop,
+            encoder=encoder, start=start, progress=tell, stop=stop,
         )  # fmt: skip
     interrupted = len(trained.losses) < steps
     reached = right(trained.network)
     accuracy = float(reached.mean())
     if not interrupted:
         history[-1]["accuracy"] = [accuracy]
-    recalls = [reached[task.y_test == label].mean() for label in np.unique(task.y_test)]
-    return RecipeRun(task, settings, trained, history, accuracy, float(np.mean(recalls)), interrupted)
+    recall = {task.labels[label]: float(reached[task.y_test == label].mean()) for label in np.unique(task.y_test)}
+    return RecipeRun(task, settings, trained, history, accuracy, recall, interrupted, start)
+
+
+def _check_start(task: Task, start: GatesCheckpoint) -> None:
+    """Raise TrainError unless the classes of the data are the first ones of the network. Numbers are names of neither."""
+    mine, theirs = task.labels, start.class_names
+    numbers = [tuple(map(str, range(len(names)))) for names in (mine, theirs)]
+    known = mine != numbers[0] and theirs != numbers[1]
+    if len(mine) > len(theirs) or (known and mine != theirs[: len(mine)]):
+        found = f"{task.name} has the classes {', '.join(mine)} and the network at the start has {', '.join(theirs)}"
+        raise TrainError(f"{found}: give data with the network's classes, in its order")

@@ -136,6 +136,7 @@ class Run:
         baseline: with evaluate_all, accuracy of the untrained network on every task; forward transfer is measured
             against it.
         interrupted: True if Ctrl-C ended the run early.
+        start: the checkpoint that it went on from, or None.
     """
 
     scenario: Scenario
@@ -145,6 +146,7 @@ class Run:
     norms: dict[int, dict[str, Tensor]]
     baseline: list[float] | None = None
     interrupted: bool = False
+    start: Checkpoint | None = None
 
     def accuracy_matrix(self) -> NDArray[np.float64]:
         """Return float (T, T): row i has the accuracy, 0..1, on all tasks after task i; NaN where not evaluated."""
@@ -169,7 +171,8 @@ class Run:
             tensors = self.network.tensors()
             restore(self.network, now)
         rule = Rule.of(self.network.spec, self.settings.m, self.settings.lr, self.settings.weight_decay)
-        return Checkpoint(self.network.spec, tensors, rule, self.history, dict(provenance or {}))
+        device = None if self.start is None else self.start.device
+        return Checkpoint(self.network.spec, tensors, rule, self.history, dict(provenance or {}), device)
 
 
 def run(
@@ -179,6 +182,7 @@ def run(
     *,
     resume: bool = False,
     progress: Callable[[Row], None] | None = None,
+    start: Checkpoint | None = None,
 ) -> Run:
     """Learn a scenario's tasks in order and save into a folder.
 
@@ -188,6 +192,8 @@ def run(
         folder: made if it does not exist; holds ``state.safetensors``, which is replaced.
         resume: True continues from that file. Scenario and settings must be those that it was started with.
         progress: called with every new row of the history.
+        start: a network to go on from in place of a new one, whose settings of the network then have no effect. The
+            optimizer starts with moments of zero.
 
     Raises:
         TrainError: settings, data and network do not fit together, or there is nothing to resume.
@@ -198,13 +204,13 @@ def run(
     folder = Path(folder)
     if not resume:  # what is resumed has a folder
         make_folder(folder)
-    loop = SavedLoop(scenario, settings, folder / STATE)
+    loop = SavedLoop(scenario, settings, folder / STATE, start)
     if resume:
         loop.load()
     with interruptible() as stop:
         interrupted = not loop.go(stop, progress)
     network = loop.network.eval()
-    return Run(scenario, settings, network, loop.history, loop.norms, loop.baseline, interrupted)
+    return Run(scenario, settings, network, loop.history, loop.norms, loop.baseline, interrupted, start)
 
 
 def make_folder(folder: Path) -> None:
@@ -218,9 +224,9 @@ def make_folder(folder: Path) -> None:
 class SavedLoop(Loop):
     """A loop that saves its whole state into one file."""
 
-    def __init__(self, scenario: Scenario, settings: Settings, path: Path) -> None:
-        super().__init__(scenario, settings)
-        self.path = path
+    def __init__(self, scenario: Scenario, settings: Settings, path: Path, start: Checkpoint | None = None) -> None:
+        super().__init__(scenario, settings, None if start is None else start.to_network())
+        self.path, self.start = path, start
 
     def save(self) -> None:
         """Write everything that the next step depends on, and the history."""
@@ -265,6 +271,9 @@ class SavedLoop(Loop):
         self.norms = {i: saved for i in range(self.scenario.count) if (saved := part(tensors, f"norms.{i}."))}
 
     def _identity(self) -> dict[str, Any]:
-        """Return name and number of tasks, and a checksum of the first task's training data."""
+        """Return name and number of tasks, and checksums of the first task's training data and of the network at the start."""
         sums = [zlib.crc32(array.tobytes()) for array in (self.task0.x_train, self.task0.y_train)]
-        return {"scenario": self.scenario.name, "tasks": self.scenario.count, "data": sums}
+        found = {"scenario": self.scenario.name, "tasks": self.scenario.count, "data": sums}
+        if self.start is not None:
+            found["start"] = [zlib.crc32(array.tobytes()) for _, array in sorted(self.start.tensors.items())]
+        return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from metabit.cli import datasets, guards
-from metabit.cli.errors import UsageError
+from metabit.cli.errors import UsageError, with_options
 from metabit.experiments import show
 from metabit.experiments.demo_settings import RECIPE
 
@@ -79,13 +79,15 @@ def command(
     data: guards.Data = None,
     formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite, qonnx, lce, onnx-train.")] = None,
     inline: Annotated[bool, Option("--inline", help="model.onnx without functions, for older runtimes and other tools.")] = False,
+    license_: Annotated[str | None, Option("--license", help="Licence of the weights, for MODEL_CARD.md.")] = None,
     seed: show.Seed = 1,
     json: show.Json = False,
 ) -> None:  # fmt: skip
     """Freeze a network into integers and write it for every engine.
 
-    Writes model.mbit, model.h (sizes and names for a C program), model.onnx, model.tflite, vectors.npz and manifest.json. Each file
-    is read back, and nothing is written unless every engine gives the same integer scores. An image keeps its own learner.
+    Writes model.mbit, model.h (sizes and names for C), model.onnx, model.tflite, vectors.npz, MODEL_CARD.md and manifest.json. Each
+    file is read back, and nothing is written unless all engines give equal integer scores. An image keeps its own learner, and so
+    does a checkpoint of metabit import without options.
 
     Learners of the default network: a head, class means that learn new data and new classes in a few KB; levels, the output as
     training left it, which learns on in half a KB; none. Learners of the paper's networks: visits, of sign units; votes, of graded
@@ -96,7 +98,7 @@ def command(
     Example: [bold]metabit export out/checkpoint.safetensors --spare-classes 2[/]
     """
     from metabit import export
-    from metabit.runtime import Model, guard_header, model_header
+    from metabit.runtime import Model, model_header
 
     if data is not None and guard is None:
         raise UsageError("--data names the dataset of the guard samples: add --guard 64")
@@ -107,10 +109,14 @@ def command(
     given = {name: value for name, value in options.items() if value is not None}
     try:
         frozen, known = _frozen(source, output, given, seed)
-        guarded = None if guard is None else guards.guard_data(frozen, data or known, guard, seed, quiet=json)
+        guarded = (
+            None if guard is None else guards.guard_data(frozen, data or known.get("data"), guard, seed, quiet=json)
+        )
     except export.ExportError as wrong:
-        raise UsageError(_named(str(wrong))) from None
+        raise UsageError(with_options(str(wrong))) from None
     wanted = _formats(formats)
+    about: dict[str, Any] = {name: known[name] for name in ("data", "read", "recall") if name in known}
+    about |= {"command": show.command_line(), "seed": seed}
     written = export.export_all(
         frozen,
         output or source.parent,
@@ -118,10 +124,9 @@ def command(
         device=lambda image, x: Model(image).scores(x),
         header=model_header,
         inline=inline,
-        beside=None
-        if guarded is None
-        else lambda _: {"model.guard.bin": guarded, "model_guard.h": guard_header(guarded).encode()},
-        provenance={"command": show.command_line(), "seed": seed, "data": known},
+        beside=guards.files(guarded),
+        card=lambda files: export.model_card(frozen, files, about, license_),
+        provenance=about,
     )
     image = Model.open((output or source.parent) / "model.mbit") if "mbit" in wanted else None
     if json:
@@ -147,8 +152,8 @@ def _formats(formats: str | None) -> list[str]:
     return wanted
 
 
-def _frozen(source: Path, output: Path | None, given: dict[str, Any], seed: int) -> tuple[Frozen, str | None]:
-    """The network of an image, or of a checkpoint with these options, and the data that it was trained on, if known."""
+def _frozen(source: Path, output: Path | None, given: dict[str, Any], seed: int) -> tuple[Frozen, dict[str, Any]]:
+    """The network of an image, or of a checkpoint with these options, and what is known of its training."""
     from metabit import export, train
     from metabit.experiments.learners import named
     from metabit.train.gates_checkpoint import GatesCheckpoint
@@ -165,13 +170,14 @@ def _frozen(source: Path, output: Path | None, given: dict[str, Any], seed: int)
             raise UsageError(
                 "an image brings its own learning options: give --bits, --m, --learner and the like with a checkpoint"
             )
-        return frozen, datasets.trained_on(source)
+        return frozen, datasets.manifest_of(source)
     _visits(given, seed)
     checkpoint = train.load_checkpoint(source)
-    data = checkpoint.provenance.get("data")
+    if checkpoint.device is not None and not given and seed == 1:
+        return named(export.frozen_of(checkpoint), checkpoint), checkpoint.provenance
     if isinstance(checkpoint, GatesCheckpoint):
-        return _gates(checkpoint, given, seed), data
-    return named(_paper(checkpoint, given, seed), checkpoint), data
+        return _gates(checkpoint, given, seed), checkpoint.provenance
+    return named(_paper(checkpoint, given, seed), checkpoint), checkpoint.provenance
 
 
 def _no_room(source: Path, frozen: Frozen, spare: int) -> str:
@@ -289,12 +295,3 @@ def _number(m: str) -> float:
         return float(m)
     except ValueError:
         raise UsageError(f"--m {m}: give a number") from None
-
-
-def _named(text: str) -> str:
-    """An error with the names of the options."""
-    options = {"visit_rate=": "--visits ", "skip_below=": "--margin ", "spare_classes=": "--spare-classes ",
-               "rows_per_class=": "--rows ", "sweep_every=": "--sweep-every "}  # fmt: skip
-    for name, option in options.items():
-        text = text.replace(name, option)
-    return text

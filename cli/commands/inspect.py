@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from metabit.cli import datasets
+from metabit.cli import datasets, inside
 from metabit.experiments import show
 
 if TYPE_CHECKING:
@@ -24,76 +24,57 @@ STATE_HEAD = 16
 
 def command(
     image: Annotated[
-        Path, typer.Argument(help="A .mbit image, or a folder that metabit export wrote.")
+        Path,
+        typer.Argument(help="A .mbit image, an ONNX or TFLite file of metabit, or a folder that metabit export wrote."),
     ] = datasets.MODEL,
     json: show.Json = False,
 ) -> None:
-    """Show what is in an image: layers, learner and its constants, names, ranges of features, and the memory it needs.
+    """Show what is in a network: layers, learner and its constants, names, ranges of features, and what it costs.
+
+    flash, state: bytes of the image and of RAM that a layer takes. 1-bit products: multiplications of single bits for one
+    prediction; a device does 32 of them in a few instructions. levels: how many weights have each level, lowest level first.
 
     A folder is checked first: every file must be the one that its manifest.json lists.
 
     Example: [bold]metabit inspect out/model.mbit[/]
     """
-    from metabit.export import ConvLayer, Cuts, DenseLayer, GradedLayer, Rule, Votes, check_bundle, read_image
+    from metabit.export import check_bundle, cost, read_file, write_image
     from metabit.runtime import Model
 
     if image.is_dir():
         check_bundle(image)
         image = image / "model.mbit"
-    model = Model.open(image)
-    frozen = read_image(image.read_bytes())
-    layers: list[dict[str, Any]] = []
-    if frozen.encode is not None:
-        kind = "cuts" if isinstance(frozen.encode, Cuts) else "encode"
-        layers.append({"kind": kind, "inputs": frozen.encode.features, "units": frozen.input_bits})
-    for layer in frozen.layers:
-        entry: dict[str, Any] = {
-            "kind": layer.kind, "takes": layer.takes, "inputs": layer.inputs, "units": layer.units, "bits": layer.bits,
-            "synapses": layer.hidden.size, "learns": layer.learns, "positive": float((layer.hidden >= 0).mean()),
-        }  # fmt: skip
-        if isinstance(layer, ConvLayer):
-            entry["conv"] = vars(layer.geometry) | {"outputs": [*layer.geometry.pooled, layer.units]}
-        if isinstance(layer, DenseLayer):
-            entry |= {"ste_window": layer.ste_window, "ternary": layer.ternary}
-        if isinstance(layer, GradedLayer):
-            entry["graded"] = {"low": layer.low, "high": layer.high, "planes": layer.planes}
-        levels, counts = np.unique(layer.hidden, return_counts=True)
-        entry["levels"] = {int(level): int(count) for level, count in zip(levels, counts, strict=True)}
-        if layer.rule is not None:
-            entry |= {"dose": layer.rule.dose}
-            tables = ("strengthen", "weaken") if isinstance(layer.rule, Rule) else ("weaken",)
-            entry |= {name: getattr(layer.rule, name).tolist() for name in tables}
-        if isinstance(layer.rule, Votes):
-            rule = layer.rule
-            entry["votes"] = {"votes_needed": rule.votes_needed.tolist(), "chance_per_vote": rule.chance_per_vote,
-                              "passes": rule.passes, "batch": rule.batch}  # fmt: skip
-        layers.append(entry)
+    read = read_file(image)
+    frozen, costs = read.frozen, cost(read.frozen)
+    model = Model(read.data) if read.format == "image" else Model(write_image(frozen))
+    layers = inside.layers(frozen, costs)
     memory = {
         "flash: image": model.image_size,
         "RAM: state": model.state_size,
         "RAM: arena, predict only": model.arena_size("infer"),
         "RAM: arena, learn": model.arena_size("learn"),
     }
+    if read.format != "image":
+        memory = {f"this file, {read.format}": len(read.data)} | memory
+    shape = {
+        "weights": costs.weights, "binary_products": costs.binary, "wider_products": costs.wider,
+        "float32_bytes": costs.float32, "int8_bytes": costs.int8,
+        "times_smaller_than_float32": round(costs.float32 / model.image_size, 2),
+        "times_smaller_than_int8": round(costs.int8 / model.image_size, 2),
+    }  # fmt: skip
     counters = {"steps": frozen.counters.steps, "moved": frozen.counters.moved, "flipped": frozen.counters.flipped}
     learner, names = _learner(model, frozen), _names(model)
     if json:
-        show.emit({"image": str(image), "layers": layers, "memory": memory, "learned": counters, "learner": learner,
-                   "names": names, "temperature": frozen.temperature, "skip_below": frozen.skip_below})  # fmt: skip
+        show.emit({"image": str(image), "format": read.format, "layers": layers, "memory": memory, "shape": shape,
+                   "learned": counters, "learner": learner, "names": names, "temperature": frozen.temperature,
+                   "skip_below": frozen.skip_below})  # fmt: skip
         return
-    show.table(
-        f"{image}: {frozen.input_bytes} bytes in, {frozen.classes} classes out",
-        ["layer", "inputs", "units", "bits", "synapses", "learns", "weights +1", "ste window"],
-        [
-            (
-                _name(entry), _taken(entry), entry["units"], entry["bits"], f"{entry['synapses']:,}",
-                "yes" if entry["learns"] else "no", _positive(entry), entry.get("ste_window", ""),
-            )
-            if "synapses" in entry
-            else (entry["kind"], entry["inputs"], entry["units"], "", "", "", "", "")
-            for entry in layers
-        ],
-    )  # fmt: skip
+    inside.tell_layers(f"{image}: {frozen.input_bytes} bytes in, {frozen.classes} classes out", layers)
     show.table("memory", ["part", "bytes"], [(name, f"{count:,}") for name, count in memory.items()])
+    show.say(
+        f"this shape in float32: {costs.float32:,} bytes, {costs.float32 / model.image_size:.1f} times the image; in int8: "
+        f"{costs.int8:,}, {costs.int8 / model.image_size:.1f} times"
+    )
     show.say(", ".join(f"{name} {value}" for name, value in learner.items()))
     _tell_names(names)
     moved = (
@@ -150,26 +131,3 @@ def _tell_names(names: dict[str, Any]) -> None:
         show.say(f"features, each as {names['takes']} of this range: {listed(told)}")
     elif names["features"]:
         show.say(f"features, each {names['takes']}: {listed(names['features'])}")
-
-
-def _positive(entry: dict[str, Any]) -> str:
-    """Share of the weights that are +1; "" where levels are weights themselves."""
-    return "" if entry["kind"] in ("head", "levels") else show.percent(entry["positive"])
-
-
-def _name(entry: dict[str, Any]) -> str:
-    """Kind of a layer, with the sizes of a convolution; "ternary" where errors go on as signs."""
-    if "conv" not in entry:
-        return f"{entry['kind']}, ternary" if entry.get("ternary") else str(entry["kind"])
-    c = entry["conv"]
-    said = {f"stride {c['stride']}": c["stride"] > 1, "same": c["same"], f"pool {c['pool']}": c["pool"] > 1}
-    return ", ".join([f"conv {c['kernel']}x{c['kernel']}", *(word for word, holds in said.items() if holds)])
-
-
-def _taken(entry: dict[str, Any]) -> str:
-    """Inputs of a layer: an image, or a number of values."""
-    c, graded = entry.get("conv"), entry.get("graded")
-    sizes = f"{c['height']}x{c['width']}x{c['channels']}" if c else str(entry["inputs"])
-    if graded:
-        return f"{sizes} of {graded['planes']} bits"
-    return f"{sizes} bytes" if entry.get("takes") == "bytes" else sizes

@@ -14,6 +14,7 @@ from metabit.experiments import show
 
 if TYPE_CHECKING:
     from metabit.data import Scenario
+    from metabit.train import Checkpoint
     from metabit.train.run import Run
 
 WHAT, RULE, OUT = "Network and tasks", "Training", "Results"
@@ -38,6 +39,13 @@ REMOVED = {
 }
 
 
+_OF_NETWORK = (
+    "preset", "hidden", "input", "planes", "norm", "gamma_init", "affine", "statistics", "output", "units", "bits",
+    "thresholds", "shared",
+)  # fmt: skip
+"""Settings that a network at the start has already."""
+
+
 def command(
     scenario: Annotated[str, Argument(help="A name of the list above, or your own file or folder.")] = "digits",
     output: Annotated[Path, Option("-o", "--output", help="Folder for all results.", rich_help_panel=OUT)] = Path("out"),
@@ -50,12 +58,15 @@ def command(
     file: Annotated[Path | None, Option("--settings", help="Settings in a .toml or .json file.", rich_help_panel=RULE)] = None,
     pairs: Annotated[list[str] | None, Option("--set", metavar="NAME=VALUE", help="Repeatable.", rich_help_panel=RULE)] = None,
     resume: Annotated[bool, Option("--resume", help="Continue a run that was stopped.", rich_help_panel=OUT)] = False,
+    start: Annotated[Path | None, Option(help="A checkpoint to go on from, as of metabit import.", rich_help_panel=WHAT)] = None,
     plot: Annotated[bool, Option("--plot", help="Also draw the results.", rich_help_panel=OUT)] = False,
     json: show.Json = False,
 ) -> None:  # fmt: skip
     from metabit.cli import datasets, default_training
+    from metabit.cli.errors import UsageError
     from metabit.data import load
     from metabit.data.arrays import OWN
+    from metabit.train import Checkpoint, GatesCheckpoint, load_checkpoint
     from metabit.train.recipe_run import applies
     from metabit.train.settings_file import merge
 
@@ -63,15 +74,39 @@ def command(
     flags = {"preset": preset, "hidden": hidden or None, "epochs": epochs, "m": by_layer, "seed": seed}
     changes = merge(file, pairs or (), flags)
     number = changes.get("seed", 0)
+    begun = None if start is None else load_checkpoint(start)
+    for name in _OF_NETWORK if begun is not None else ():
+        if name in changes:
+            raise UsageError(f"{name}={changes[name]} is of a new network, and {start} brings its own: leave one out")
     row = load(scenario, seed=number if isinstance(number, int) else 0, tasks=tasks, warn=datasets.warn)
-    if applies(changes, default=row.most == 1 or row.summary == OWN):
+    default = applies(
+        changes, default=row.most == 1 or row.summary == OWN if begun is None else not isinstance(begun, Checkpoint)
+    )
+    if isinstance(begun, Checkpoint) and not default:
+        rule = {"m": begun.m, "lr": begun.rule.lr, "weight_decay": begun.rule.weight_decay}
+        _paper(scenario, row, rule | changes, output, resume, plot, json, begun)
+    elif isinstance(begun, GatesCheckpoint) and default:
+        default_training.run(scenario, row, changes, output, resume, plot, json, begun)
+    elif begun is not None:
+        kinds = "the paper's networks", "the default network"
+        raise UsageError(
+            f"{start} holds one of {kinds[not default]}, and a setting is of {kinds[default]}: leave that out"
+        )
+    elif default:
         default_training.run(scenario, row, changes, output, resume, plot, json)
     else:
         _paper(scenario, row, changes, output, resume, plot, json)
 
 
 def _paper(
-    scenario: str, row: Scenario, changes: dict[str, Any], output: Path, resume: bool, plot: bool, json: bool
+    scenario: str,
+    row: Scenario,
+    changes: dict[str, Any],
+    output: Path,
+    resume: bool,
+    plot: bool,
+    json: bool,
+    begun: Checkpoint | None = None,
 ) -> None:
     """Train a network of the paper on one task after another."""
     from metabit.data.task import check_bytes
@@ -92,7 +127,7 @@ def _paper(
             mean = f"test accuracy {show.percent(sum(known) / len(known))}" if known else f"loss {epoch['loss']:.3f}"
             bar.step(text=f"training, {task}{mean}")
 
-        ran = run(row, settings, output, resume=resume, progress=tell)
+        ran = run(row, settings, output, resume=resume, progress=tell, start=begun)
     seconds = monotonic() - start
 
     path = output / "checkpoint.safetensors"
@@ -101,6 +136,7 @@ def _paper(
     names = {name: list(getattr(row, name)) for name in ("class_names", "feature_names") if getattr(row, name)}
     about = {
         "data": scenario, **names, "seed": settings.seed, "command": typed, "settings": settings.to_dict(),
+        "read": row.facts(),
     }  # fmt: skip
     ran.checkpoint(provenance=about).write(path)
     if ran.history:

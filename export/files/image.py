@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -35,7 +36,7 @@ from metabit.export.validate import check_limits
 
 HEADER, RECORD, STATE = layout.HEADER, layout.RECORD, layout.STATE
 
-__all__ = ["HEADER", "RECORD", "STATE", "read_image", "sections", "with_state", "write_image"]
+__all__ = ["HEADER", "RECORD", "STATE", "layer_bytes", "read_image", "sections", "with_state", "write_image"]
 
 
 def sections(image: bytes) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -55,12 +56,7 @@ def write_image(frozen: Frozen, *, crc32: bool = False) -> bytes:
     count, c = len(frozen.layers) + (frozen.encode is not None), frozen.counters
     constants = Section(HEADER.size + RECORD.size * count)
     state = Section(0, STATE.pack(frozen.generator, c.steps, c.moved, c.flipped))
-    records = []
-    if isinstance(frozen.encode, Cuts):
-        records.append(cuts_record(frozen.encode, constants))
-    elif frozen.encode is not None:
-        records.append(_encode_record(frozen.encode, constants))
-    records += [_record(layer, constants, state, keeps=not crc32) for layer in frozen.layers]
+    records = list(_records(frozen, constants, state, keeps=not crc32))
     notes = b"" if frozen.notes is None else notes_bytes(frozen.notes)
     notes_offset = constants.add(np.frombuffer(notes, np.uint8))[0] if notes else 0
 
@@ -81,6 +77,31 @@ def write_image(frozen: Frozen, *, crc32: bool = False) -> bytes:
         )  # fmt: skip
 
     return header(layout.header_checksum(header(0) + packed, minor)) + packed + const + tail
+
+
+def layer_bytes(frozen: Frozen) -> list[tuple[int, int]]:
+    """(flash, state) in bytes of the encoder, if there is one, and of each layer, in order.
+
+    Flash is the record and the constants. State lies in RAM on a device, and its first copy in the image. Header, names and
+    the `STATE` that every network has are `write_image`'s remaining bytes. Raises ExportError as `write_image` does.
+    """
+    check_limits(frozen)
+    constants, state, found, before = Section(HEADER.size), Section(0), [], (0, 0)
+    for _ in _records(frozen, constants, state, keeps=True):
+        now = len(constants.data), len(state.data)
+        found.append((now[0] - before[0] + RECORD.size, now[1] - before[1]))
+        before = now
+    return found
+
+
+def _records(frozen: Frozen, constants: Section, state: Section, *, keeps: bool) -> Iterator[Record]:
+    """The record of each layer, encoder first, whose arrays it adds to the sections."""
+    if isinstance(frozen.encode, Cuts):
+        yield cuts_record(frozen.encode, constants)
+    elif frozen.encode is not None:
+        yield _encode_record(frozen.encode, constants)
+    for layer in frozen.layers:
+        yield _record(layer, constants, state, keeps=keeps)
 
 
 def _oldest_minor(frozen: Frozen) -> int:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabit.data.encoder import Encoder
 from metabit.export.errors import ExportError, need_number
+from metabit.export.freeze.gates_source import GatesArrays, GatesSource
 from metabit.export.freeze.head import head_layer
 from metabit.export.freeze.levels import generator_state
 from metabit.export.freeze.output_levels import levels_rule, levels_temperature
@@ -31,11 +32,11 @@ from metabit.export.frozen import (
 )
 from metabit.export.oracle.gates import GateLayer, gate_layer, head_values
 from metabit.export.validate_gates import MAX_ROWS, MAX_VALUES
+from metabit.train.gates_checkpoint import GatesCheckpoint
 
 if TYPE_CHECKING:
     from metabit.train.recipe import Trained
 
-Doubles = NDArray[np.float64]
 LEARNERS = ("head", "levels", "none")
 HEAD_TEMPERATURE = 4
 """Entries of the table of exponentials for one unit of a head's score, in 1/4096: a nat is 2**14 units and 16 entries."""
@@ -119,72 +120,6 @@ class GateOptions:
         return self.memory or (255 if self.rows_per_class == 1 else 1023)
 
 
-class GatesSource(Protocol):
-    """A trained network as arrays: K bits of the encoder, N units, C classes, n samples of the training part."""
-
-    @property
-    def encoder(self) -> Encoder: ...
-
-    @property
-    def bits(self) -> int:
-        """k of the output's levels, 2..8."""
-
-    @property
-    def weights(self) -> NDArray[np.int8]:
-        """int8 (N, K), +1 or -1."""
-
-    @property
-    def gamma(self) -> Doubles:
-        """float64 (N,), as `beta`, `mean` and `deviation`; the last above 0, with the constant that normalisation adds."""
-
-    @property
-    def beta(self) -> Doubles: ...
-
-    @property
-    def mean(self) -> Doubles: ...
-
-    @property
-    def deviation(self) -> Doubles: ...
-
-    @property
-    def levels(self) -> NDArray[np.int8]:
-        """int8 (C, N + 1), the offset's level last."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """(C,), or () without names."""
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """(F,), or () without names."""
-
-    @property
-    def sums(self) -> NDArray[Any]:
-        """Integers (n, N), the sums of the units; n = 0 if none are kept."""
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """int64 (n,), 0..C-1."""
-
-
-@dataclass(frozen=True, eq=False)
-class GatesArrays:
-    """A `GatesSource` of plain arrays."""
-
-    encoder: Encoder
-    bits: int
-    weights: NDArray[np.int8]
-    gamma: Doubles
-    beta: Doubles
-    mean: Doubles
-    deviation: Doubles
-    levels: NDArray[np.int8]
-    sums: NDArray[Any]
-    labels: NDArray[np.int64]
-    class_names: tuple[str, ...] = ()
-    feature_names: tuple[str, ...] = ()
-
-
 def freeze_gates(
     source: Trained | GatesSource,
     x: NDArray[Any] | None = None,
@@ -194,13 +129,18 @@ def freeze_gates(
     """The integers of a trained network of normed gates.
 
     Args:
-        source: what `metabit.train.recipe.fit_recipe` returns, or a checkpoint of it.
+        source: what `metabit.train.recipe.fit_recipe` returns, or a checkpoint of it. Without options, one that came home
+            from a device keeps what that has (`returned.py`).
         x, y: the training part, numbers (n, F) and labels (n,), for the head. A checkpoint has sums of it, and needs neither.
 
     Raises:
         DataError: features that the encoder refuses.
         ExportError: labels or sizes that do not fit, a network that the device cannot run, or numbers that are not finite.
     """
+    if options is None and isinstance(source, GatesCheckpoint) and source.device is not None:
+        from metabit.export.freeze.returned_gates import returned_gates  # it makes heads by this function
+
+        return returned_gates(source, x, y)
     o = options or GateOptions()
     arrays = gates_arrays(source)
     gates = gate_layer(arrays.gamma, arrays.beta, arrays.mean, arrays.deviation, arrays.encoder.bits)

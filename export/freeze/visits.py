@@ -15,6 +15,7 @@ import numpy as np
 from metabit.export.errors import ExportError, need_number
 from metabit.export.freeze import batchnorm
 from metabit.export.freeze.levels import check_finite, code_levels, dose_of, generator_state, quantise, tables
+from metabit.export.freeze.returned import returned
 from metabit.export.frozen import ConvGeometry, ConvLayer, DenseLayer, Encode, Frozen, Layer, OutputLayer, Rule, Takes
 from metabit.export.validate import MAX_DOSE
 from metabit.train.checkpoint import Checkpoint
@@ -86,6 +87,9 @@ class VisitOptions:
 def freeze(checkpoint: Checkpoint | GatesCheckpoint, options: VisitOptions | None = None) -> Frozen:
     """The integers of a trained network of sign units.
 
+    options: the defaults of `VisitOptions` if None. A checkpoint that came home from a device keeps what that has instead
+        (`returned.py`).
+
     Raises ExportError for a network of other units or one that the device cannot run, a tensor that is not finite, or options that
     do not fit it.
     """
@@ -93,6 +97,8 @@ def freeze(checkpoint: Checkpoint | GatesCheckpoint, options: VisitOptions | Non
         raise ExportError("this is the default network, of gates: export.freeze_gates makes its integers")
     o, spec = options or VisitOptions(), checkpoint.spec
     _check_supported(spec)
+    if options is None and checkpoint.device is not None:
+        return returned(checkpoint)
     check_finite(checkpoint.tensors)
     takes: Takes = "bytes" if spec.input == "uint8" else "bits"
     layers: list[Layer] = []

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from metabit.data.task import MAX_PLANES
 from metabit.export.errors import ExportError, need_number
 from metabit.export.freeze.levels import check_finite, code_levels, dose_of, generator_state, quantise, tables
+from metabit.export.freeze.returned import returned
 from metabit.export.frozen import BATCHES, MAX_VOTES, PASSES, Encode, Frozen, GradedLayer, OutputLayer, Votes
 from metabit.train.checkpoint import Checkpoint
 
@@ -99,7 +100,8 @@ def freeze_graded(checkpoint: Checkpoint, options: VoteOptions | None = None, m:
     Levels are clamp(floor(W / Δ)) with Δ = delta / m of training, so that the tables move a level as rarely as training moved
     its hidden weight. For a network trained with m = 0, Δ gives the largest |W| the highest level, as `freeze` does.
 
-    options: `VOTES_AFTER_TRAINING` if None.
+    options: `VOTES_AFTER_TRAINING` if None. A checkpoint that came home from a device keeps what that has, where neither options
+        nor m is given (`returned.py`).
     m: >= 0, metaplasticity on the device in place of delta; 0 switches it off.
 
     Raises ExportError if the units are not graded, a tensor is not finite, or an option does not fit.
@@ -107,6 +109,8 @@ def freeze_graded(checkpoint: Checkpoint, options: VoteOptions | None = None, m:
     o, spec, trained = options or VOTES_AFTER_TRAINING, checkpoint.spec, checkpoint.m[0]
     if spec.units != "graded" or spec.thresholds is None:
         raise ExportError(f"units={spec.units!r} do not learn by votes: export this network with freeze")
+    if options is None and m is None and checkpoint.device is not None:
+        return returned(checkpoint)
     check_finite(checkpoint.tensors)
     weights = np.asarray(checkpoint.tensors["layers.0.hidden"], np.float64)
     levels, width = quantise(weights, o.bits, o.delta / trained if trained else None)  # likewise if delta is 0

@@ -34,23 +34,17 @@ from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
 from metabit.export.frozen import HeadScale
+from metabit.train.network.gate_integers import SLOPE, fixed_point
 
 Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
 
 LEVELS = 8
-SLOPE = 12.8
-"""Levels that a gate falls per unit of |z|, and its value at z = 0 before clipping: 1.6 in eighths."""
 DEVIATION = 32
 """One deviation before deployment, in the head's int8 values."""
 OFFSET_INPUTS = 4
 MAX_INPUTS = 16384
 GATE_SHIFT = 5
-MAX_SHIFT = 20
-MAX_MUL = 32767
-_STEEPEST = (
-    MAX_MUL / 2**10
-)  # a step of one in a that moves a gate by 32 levels, or z by 32, is as good as any steeper one
 _SMALLEST_DEVIATION = 0.05
 
 
@@ -112,7 +106,7 @@ def gate_layer(gamma: Doubles, beta: Doubles, mean: Doubles, deviation: Doubles,
         raise ExportError(f"a unit's deviation is {deviation.min()}: must be above 0")
     if not 1 <= inputs <= MAX_INPUTS:
         raise ExportError(f"{inputs} inputs of a gate: must be from 1 to {MAX_INPUTS}, lower the planes")
-    return GateLayer(inputs, *_fixed_point(SLOPE * gamma / deviation, SLOPE * beta, mean, 0.0))
+    return GateLayer(inputs, *fixed_point(SLOPE * gamma / deviation, SLOPE * beta, mean, 0.0))
 
 
 def head_values(layer: GateLayer, gamma: Doubles, deviation: Doubles, sums: NDArray[Any]) -> HeadValues:
@@ -133,7 +127,7 @@ def head_values(layer: GateLayer, gamma: Doubles, deviation: Doubles, sums: NDAr
     gate_add = (np.rint(centre) + (1 << GATE_SHIFT >> 1)).astype(np.int16)
     mean, slope = sums.mean(0), np.asarray(gamma, np.float64) / deviation
     z_slope = DEVIATION * slope / np.maximum(np.abs(slope) * sums.std(0), _SMALLEST_DEVIATION)
-    z_mul, z_add, z_shift = _fixed_point(z_slope, np.zeros_like(mean), mean, 0.5)
+    z_mul, z_add, z_shift = fixed_point(z_slope, np.zeros_like(mean), mean, 0.5)
     return HeadValues(gate_mul, gate_add, z_mul, z_add, z_shift)
 
 
@@ -142,19 +136,3 @@ def scores(levels: NDArray[np.int8], output: NDArray[np.int8]) -> NDArray[np.int
     weight, offset = output[:, :-1].astype(np.int64), output[:, -1].astype(np.int64)
     total = levels.astype(np.int64) @ weight.T + OFFSET_INPUTS * LEVELS * offset
     return total.astype(np.int32)
-
-
-def _fixed_point(
-    slope: Doubles, at_mean: Doubles, mean: Doubles, half: float
-) -> tuple[NDArray[np.int16], NDArray[np.int32], int]:
-    """mul, add and the largest shift so that (mul·a + add)/2^shift = slope·(a - mean) + at_mean + half.
-
-    The value at the mean is exact to 1/2^shift whatever rounding did to mul. A shift of 10 fits any slope below 32, as
-    mul is an int16.
-    """
-    slope = np.clip(slope, -_STEEPEST, _STEEPEST)
-    steepest = float(np.abs(slope).max(initial=0.0))
-    shift = next(s for s in range(MAX_SHIFT, 9, -1) if steepest * 2**s <= MAX_MUL)
-    mul = np.rint(slope * 2**shift)
-    add = np.rint((at_mean + half) * 2**shift - mul * mean)
-    return mul.astype(np.int16), np.clip(add, -(2**30), 2**30).astype(np.int32), shift

@@ -23,7 +23,8 @@ from metabit.export import (
     write_image,
 )
 from metabit.export.errors import ExportError
-from metabit.export.freeze.gates import GatesArrays, cuts_of, gates_arrays
+from metabit.export.freeze.gates import cuts_of, gates_arrays
+from metabit.export.freeze.gates_source import GatesArrays
 from metabit.export.freeze.output_levels import levels_rule, levels_temperature
 from metabit.export.frozen import COUNT_FLOOR, FREE, Frozen
 from metabit.export.oracle.head import UNKNOWN

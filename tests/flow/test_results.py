@@ -15,6 +15,7 @@ import pytest
 from metabit import firmware_sim
 from metabit.data import Task
 from metabit.data.rows import read_rows
+from metabit.experiments import results
 from metabit.export import read_image, write_image
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +95,14 @@ def test_readme_quotes_the_host_benchmark() -> None:
     best = {row["engine"]: row["min_us"] for row in pages.benchmark("host").rows("predict")}
     wide, narrow = (f"{best[f'metabit, library, {name}']:.2f} µs" for name in ("avx512", "avx2"))
     assert f"{wide} a digit with AVX-512 and {narrow} with AVX2" in (ROOT / "README.md").read_text()
+
+
+def test_readme_quotes_the_long_streams() -> None:
+    streams, text = pages.benchmark("streams"), " ".join((ROOT / "README.md").read_text().split())
+    for tasks, told in ((100, "{} % on the last five of 100 tasks, {}"), (1000, "{} % on the last five of 1,000, {}")):
+        rows = streams.done(f"permuted-mnist-{tasks}")["784-192-10, 4 bits"]
+        assert len(rows) == 3
+        assert told.format(results.spread([row["accuracy"] for row in rows]), "three seeds") in text
 
 
 def test_a_device_given_signs_alone_predicts_alike_and_has_no_magnitudes() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -189,3 +190,31 @@ def test_resumes_bit_exactly_through_json() -> None:
     second.load_state_dict({"state": saved["state"], "param_groups": written})
     advance(resumed, second, gradients[5:])
     assert torch.equal(resumed, whole)
+
+
+@pytest.mark.parametrize("number", [float, np.float64, np.float32], ids=lambda kind: kind.__name__)
+def test_its_state_loads_without_unpickling(number: Any, tmp_path: Path) -> None:
+    """`torch.load(weights_only=True)` refuses NumPy numbers, so the settings are kept as floats."""
+
+    def made() -> tuple[torch.nn.Linear, MetaplasticAdam]:
+        torch.manual_seed(3)
+        layer = torch.nn.Linear(5, 4)
+        return layer, MetaplasticAdam(
+            layer.parameters(), lr=number(0.25), m=number(1.5), betas=(number(0.5), number(0.75))
+        )
+
+    def steps(layer: torch.nn.Linear, optimizer: MetaplasticAdam, seeds: range) -> None:
+        for seed in seeds:
+            optimizer.zero_grad()
+            layer(torch.randn(6, 5, generator=torch.Generator().manual_seed(seed))).square().sum().backward()
+            optimizer.step()
+
+    (stayed, first), (back, second) = made(), made()
+    steps(stayed, first, range(4))
+    torch.save({"layer": stayed.state_dict(), "optimizer": first.state_dict()}, tmp_path / "state.pt")
+    found = torch.load(tmp_path / "state.pt", weights_only=True)
+    back.load_state_dict(found["layer"])
+    second.load_state_dict(found["optimizer"])
+    steps(stayed, first, range(4, 8))
+    steps(back, second, range(4, 8))
+    assert torch.equal(stayed.weight, back.weight) and torch.equal(stayed.bias, back.bias)

@@ -1,7 +1,8 @@
 """Activation of graded units, computed in the device's integers, with the slope of its ramp as gradient.
 
-docs/learning-rule.md, "Graded units and votes", defines the ramp. Here all weights count fully. On the device a weight
-of small magnitude counts half, and accumulators are twice as large, so that the ramp has finer steps there.
+docs/learning-rule.md, "Graded units and votes", defines the ramp. On the device a weight of small magnitude counts half,
+and accumulators are twice as large, so that the ramp has finer steps there: so does `UnsureLinear`, for a network that came
+home from a device. In other networks all weights count fully.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from metabit.train.errors import extra
+from metabit.train.network.binarize import BinaryLinear, binarize_weight
 
 with extra("torch"):
     import torch
@@ -38,6 +40,24 @@ class _Ramp(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         slope: Tensor = ctx.saved_tensors[0]
         return grads[0] * slope, None, None
+
+
+class UnsureLinear(BinaryLinear):
+    """y = x · (2 · sign(hidden))ᵀ, where hidden weights of a magnitude below `unsure` count once, not twice.
+
+    Args:
+        inputs, units, generator: as for `BinaryLinear`.
+        unsure: > 0.
+    """
+
+    def __init__(self, inputs: int, units: int, unsure: float, generator: torch.Generator | None = None) -> None:
+        super().__init__(inputs, units, generator)
+        self.unsure = unsure
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, K) whole numbers -> float32 (batch, N), exact."""
+        count = 2.0 - (self.hidden.detach().abs() < self.unsure).to(self.hidden.dtype)
+        return torch.nn.functional.linear(x.to(self.hidden.dtype), binarize_weight(self.hidden) * count)
 
 
 class Gates(torch.nn.Module):

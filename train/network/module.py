@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from metabit.train.errors import TrainError, extra
 from metabit.train.network.binarize import BinaryLinear, binarize_activation
 from metabit.train.network.conv import BinaryConv2d
-from metabit.train.network.gates import Gates
+from metabit.train.network.gates import STEPS, Gates, UnsureLinear
 from metabit.train.network.norms import BatchNorm, InstanceNorm, ScoreNorm, StaticNorm
 from metabit.train.network.output_code import output_code
 from metabit.train.network.spec import Spec
@@ -44,7 +44,7 @@ class Layer(torch.nn.Module):
     """Binary weights, then normalisation. Export turns both into one threshold per unit.
 
     Attributes:
-        linear: `BinaryLinear`, its subclass `BinaryConv2d`, or `CodeLinear` for an output code.
+        linear: `BinaryLinear`, its subclasses `BinaryConv2d` and `UnsureLinear`, or `CodeLinear` for an output code.
         norm: `BatchNorm`, `InstanceNorm` or `StaticNorm`; `Gates` in a graded layer, and `ScoreNorm` above it.
         scale: factor of the accumulators before the norm: 1/255 after uint8 input, else 1.
         pool: side of the squares whose largest value is kept; 1 keeps every value.
@@ -107,6 +107,8 @@ class Network(torch.nn.Module):
             if i < len(spec.conv):
                 linear = BinaryConv2d(spec.conv[i], spec.images[i][2], largest, generator)
                 pool = spec.conv[i].pool
+            elif i < spec.trained and spec.unsure:
+                linear = UnsureLinear(inputs, units, spec.unsure, generator)
             elif i < spec.trained:
                 linear = BinaryLinear(inputs, units, generator)
             else:
@@ -146,11 +148,12 @@ class Network(torch.nn.Module):
     def accumulators(self, x: Tensor) -> list[NDArray[np.int32]]:
         """Return every layer's accumulators in the present mode: call `eval` first.
 
-        Each is int32 (batch, N), or (batch, H, W, N) of a convolution, before pooling.
+        Each is int32 (batch, N), or (batch, H, W, N) of a convolution, before pooling. Above graded units they are sums of
+        grades -8..8, the device's scores. With the spec's `unsure` the sums of graded units are doubled, as on the device.
         """
         y, sums = self._picture(self.encode(x)), []
         for layer in self.layers():
-            a = layer.linear(y)
+            a = layer.linear(y * STEPS if isinstance(layer.norm, ScoreNorm) else y)
             by_channel = a.permute(0, 2, 3, 1) if a.dim() == 4 else a
             sums.append(by_channel.to(torch.int32).cpu().numpy())
             y = self._activate(layer.finish(a))

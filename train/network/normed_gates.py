@@ -10,8 +10,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from metabit.train.errors import TrainError, extra
 from metabit.train.network.binarize import BinaryLinear
+from metabit.train.network.gate_integers import SLOPE as INTEGER_SLOPE
+from metabit.train.network.gate_integers import fixed_point
 
 with extra("torch"):
     import torch
@@ -153,3 +158,20 @@ class NormedGates(torch.nn.Module):
         """0/1 (batch, inputs) of any dtype -> float32 scores (batch, classes)."""
         scores: Tensor = self.output(gate(self.norm(self.sums(bits))))
         return scores
+
+    @torch.no_grad()
+    def integers(self, bits: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the integers of a device for 0/1 (batch, inputs): levels of the gates (batch, units), -8..8, and the scores of the
+        output's levels (batch, classes). `forward` rounds floats, which differ from them once in a million levels.
+        """
+        norm, sums = self.norm, self.sums(bits).numpy().astype(np.int64)
+        assert norm.running_mean is not None and norm.running_var is not None
+        gamma, beta, mean, var = (
+            np.asarray(a.numpy(), np.float64) for a in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        )
+        slope = INTEGER_SLOPE * gamma / np.sqrt(var + norm.eps)
+        mul, add, shift = fixed_point(slope, INTEGER_SLOPE * beta, mean, 0.0)
+        top = round(INTEGER_SLOPE * 2**shift) + (1 << shift >> 1)
+        levels = np.clip((top - np.abs(sums * mul + add)) >> shift, -STEPS, STEPS)
+        output = self.output.levels().numpy().astype(np.int64)
+        return levels, levels @ output[:, :-1].T + OFFSET_INPUTS * STEPS * output[:, -1]

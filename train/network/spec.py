@@ -69,6 +69,8 @@ class Spec:
             conv. Scores are then in units of half their standard deviation over the classes.
         ramp: of graded units: the grade is highest up to the first number and lowest from the second on, both in 1/256
             of the layer's mean accumulator magnitude; 0 <= first < second <= 2047.
+        unsure: of graded units, >= 0: hidden weights of smaller magnitude count half, as those of the lower levels do on a
+            device, and the network gives the device's integers. 0: all count fully.
 
     Raises:
         TrainError: a value is outside its range; the message names the field, the value and the range.
@@ -89,6 +91,7 @@ class Spec:
     statistics: Statistics = "running"
     units: Units = "sign"
     ramp: tuple[int, int] = (77, 563)
+    unsure: float = 0.0
 
     def __post_init__(self) -> None:
         features = whole("features", self.features, 1, MAX_INPUTS)
@@ -103,6 +106,10 @@ class Spec:
             one_of(name, getattr(self, name), get_args(kind))
         if not isinstance(self.affine, bool):
             raise TrainError(f"affine={self.affine!r}: must be true or false")
+        if not isinstance(self.unsure, float | int) or not 0 <= self.unsure < math.inf:
+            raise TrainError(f"unsure={self.unsure!r}: must be a finite number >= 0")
+        if self.unsure and self.units != "graded":
+            raise TrainError(f"unsure={self.unsure} with units={self.units!r}: only weights of graded units count half")
         if self.output == "code" and not hidden and not conv:
             raise TrainError("output='code' with hidden=() leaves nothing to train: add a hidden layer")
         normal = {
@@ -236,8 +243,9 @@ class Spec:
         return names
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready dict; `from_dict` gives back an equal spec."""
-        return asdict(self)
+        """Return a JSON-ready dict; `from_dict` gives back an equal spec. It has no `unsure` where that is 0."""
+        found = asdict(self)
+        return found if self.unsure else {name: value for name, value in found.items() if name != "unsure"}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Spec:

@@ -90,7 +90,9 @@ class MetaplasticAdam(torch.optim.Optimizer):
         betas = settings["betas"]
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise TrainError(f"betas={betas}: must be two numbers, each >= 0 and below 1")
-        super().add_param_group(param_group)
+        # Plain floats: torch.load(weights_only=True) refuses the numbers of NumPy in a saved state.
+        plain = {name: float(settings[name]) for name in ("lr", "m", "eps", "weight_decay")}
+        super().add_param_group({**param_group, **plain, "betas": tuple(map(float, betas))})
 
     @overload
     def step(self, closure: None = None) -> None: ...

@@ -1,0 +1,114 @@
+"""metabit import, and what follows it: metabit export and metabit train --start"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import fresh_network
+
+from metabit import train
+from metabit.export import read_image, write_image
+from metabit.runtime import Model
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the data and both kinds of networks: out/default, out/paper."""
+    import command_line
+
+    folder = tmp_path_factory.mktemp("import")
+    x = np.random.default_rng(0).integers(0, 256, (80, 6)).astype(np.uint8)
+    np.savez(folder / "my.npz", x=x, y=np.where(x[:, 0] > 127, "high", "low"))
+    data = folder / "my.npz"
+    small = ("--epochs", 2, "--hidden", 8)
+    assert command_line.run("train", data, "-o", folder / "default", *small) == 0
+    assert command_line.run("train", data, "-o", folder / "paper", *small, "--m", 5) == 0
+    for kind in ("default", "paper"):
+        assert command_line.run("export", folder / kind / "checkpoint.safetensors") == 0
+        model = Model.open(folder / kind / "model.mbit")
+        model.learn_many(x, (x[:, 1] > 127).astype(int))
+        model.save(folder / kind / "learned.mbit")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["default", "paper"])
+def test_a_learned_network_comes_home_and_trains_on(kind: str, trained: Path, metabit: Any, tmp_path: Path) -> None:
+    learned, home = trained / kind / "learned.mbit", tmp_path / "home" / "checkpoint.safetensors"
+    told = metabit("import", learned, "-o", home.parent, "--json").json()
+    assert (told["kind"], told["learner"]) == (kind, {"default": "head", "paper": "visits"}[kind])
+    assert (told["steps"], told["features"], told["classes"]) == (80, 6, 2) and told["checkpoint"] == str(home)
+    assert metabit("export", home, "-o", tmp_path / "back").code == 0
+    assert (tmp_path / "back" / "model.mbit").read_bytes() == learned.read_bytes()
+    for name in ("model.onnx", "model.tflite"):  # any file has all of it
+        assert metabit("import", tmp_path / "back" / name, "-o", tmp_path / name).code == 0
+        other = train.load_checkpoint(tmp_path / name / "checkpoint.safetensors")
+        assert other.device == learned.read_bytes()
+    ran = metabit(
+        "train", trained / "my.npz", "--start", home, "-o", tmp_path / "on", "--epochs", 2, "--seed", 3, "--json"
+    )
+    assert ran.code == 0 and ran.json()["epochs"] == 2
+    found = train.load_checkpoint(tmp_path / "on" / "checkpoint.safetensors")
+    was = train.load_checkpoint(home)
+    assert found.device == learned.read_bytes()
+    hidden = "hidden" if kind == "default" else "layers.0.hidden"
+    assert (
+        not np.array_equal(found.tensors[hidden], was.tensors[hidden])
+        and found.tensors[hidden].shape == was.tensors[hidden].shape
+    )
+    assert metabit("export", tmp_path / "on" / "checkpoint.safetensors").code == 0
+    now, old = (read_image(path.read_bytes()) for path in (tmp_path / "on" / "model.mbit", learned))
+    assert (now.counters, now.generator, now.notes) == (
+        old.counters,
+        old.generator,
+        old.notes,
+    ) and old.notes is not None
+    assert write_image(now) != write_image(old)
+
+
+def test_a_run_that_was_stopped_resumes_from_its_start(trained: Path, tmp_path: Path) -> None:
+    from metabit.data import load
+    from metabit.train.run import STATE, run
+    from metabit.train.settings import Settings, defaults
+
+    scenario, start = load(str(trained / "my.npz")), train.load_checkpoint(trained / "paper" / "checkpoint.safetensors")
+    assert isinstance(start, train.Checkpoint)
+    settings = Settings.of(defaults("my.npz"), epochs=2, m=5.0)
+    whole = run(scenario, settings, tmp_path, start=start)
+    again = run(scenario, settings, tmp_path, resume=True, start=start)
+    assert (tmp_path / STATE).exists() and again.checkpoint().tensors.keys() == whole.checkpoint().tensors.keys()
+    with pytest.raises(train.TrainError, match="start="):
+        run(scenario, settings, tmp_path, resume=True)
+
+
+def test_errors_are_one_sentence(trained: Path, metabit: Any, tmp_path: Path) -> None:
+    fresh = tmp_path / "fresh.mbit"
+    fresh.write_bytes(write_image(fresh_network(1)))
+    (tmp_path / "file").write_bytes(b"")
+    learned = trained / "paper" / "learned.mbit"
+    (tmp_path / "half.mbit").write_bytes(learned.read_bytes()[:900])
+    for words, said in [
+        ((fresh, "-o", tmp_path / "out"), "units from nothing"),
+        ((learned, "-o", tmp_path / "file"), "name a folder"),
+        ((tmp_path / "half.mbit", "-o", tmp_path / "out"), "half.mbit"),
+        ((trained / "my.npz", "-o", tmp_path / "out"), "give a file that metabit export wrote"),
+        ((tmp_path / "none.mbit", "-o", tmp_path / "out"), "No such file"),
+    ]:
+        ran = metabit("import", *words)
+        assert ran.code == 1 and said in ran.err and ran.err.count("\n") == 1, ran.err
+    assert not (tmp_path / "out").exists()
+    start = ("--start", trained / "paper" / "checkpoint.safetensors", "-o", tmp_path / "out")
+    for words, said in [
+        ((trained / "my.npz", *start, "--hidden", 3), "brings its own"),
+        ((trained / "my.npz", *start, "--set", "noise=0.2"), "holds one of the paper's networks"),
+        (("digits", *start), "takes (samples, 6)"),
+        (
+            (trained / "my.npz", "--start", trained / "default" / "checkpoint.safetensors", "--m", 3),
+            "holds one of the default",
+        ),
+        (("digits", "--start", trained / "default" / "checkpoint.safetensors"), "give data with"),
+    ]:
+        ran = metabit("train", *words)
+        assert ran.code == 1 and said in ran.err, ran.err
