@@ -59,4 +59,5 @@ def _steps(doubled: int) -> Words:
 
 def _apply(steps: Words, states: Words) -> Words:
     nibbles = (states[:, None] >> (4 * np.arange(8, dtype=np.uint32))) & 15
-    return np.bitwise_xor.reduce(steps[nibbles + 16 * np.arange(8)], axis=1).astype(np.uint32)
+    found: Words = np.bitwise_xor.reduce(steps[nibbles + 16 * np.arange(8)], axis=1)
+    return found

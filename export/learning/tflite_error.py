@@ -24,5 +24,5 @@ def output_error(code: Code, frozen: Frozen, scores: Value, label: Value) -> tup
 
 
 def product(value: Value, factor: int, half: int, shift: int) -> Value:
-    """(factor * value + half) >> shift for 0 <= value <= 4096, factor < 2^20 and shift 8..12, where the product may exceed int32."""
+    """(factor * value + half) >> shift for 0 <= value <= 4096, factor < 2^20, shift 8..12: the product may exceed int32."""
     return value * (factor >> shift) + ((value * (factor % (1 << shift)) + half) >> shift)

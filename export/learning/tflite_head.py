@@ -1,7 +1,7 @@
 """The head's step in TFLite's operators (docs/learning-rule.md, "The head" and "Rows of a class").
 
-All of it is int32; the page proves that each product and sum fits. A sweep is one loop over the H weights, in which the sample's row
-and the row in turn move side by side: they share the covariance and nothing else.
+All of it is int32; the page proves that each product and sum fits. A sweep is one loop over the H weights, in which the row of the
+sample and the row in turn move side by side: they share the covariance and nothing else.
 """
 
 from __future__ import annotations

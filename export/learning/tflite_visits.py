@@ -1,8 +1,8 @@
 """The visits of one layer in TFLite's operators (docs/learning-rule.md, "Update"), with the device's own draws.
 
 The device walks over the visits of a step one by one. They are all different pairs, and their number is known before the first, so
-here they are computed side by side, up to 1,024 in one pass of a loop, each with the number that it would have drawn. A point of the
-line is kept as two numbers, its quotient and remainder by 65536, so that nothing exceeds int32.
+here they are computed side by side, up to 1,024 in one pass of a loop, each with the number that it would have drawn. A point of
+the line is kept as two numbers, its quotient and remainder by 65536, so that nothing exceeds int32.
 
 Levels stay packed: a visit reads the k bits of one synapse, and adds to their bytes what changes.
 """
@@ -10,7 +10,6 @@ Levels stay packed: a visit reads the k bits of one synapse, and adds to their b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
