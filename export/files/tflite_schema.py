@@ -240,8 +240,8 @@ def read_constants(data: bytes) -> tuple[dict[str, str], dict[str, NDArray[Any]]
     arrays: dict[str, NDArray[Any]] = {}
     for tensor in (tensor for graph in model.tables(2) for tensor in graph.tables(0)):
         content = _entry(buffers, tensor.number(2, np.uint32))
-        dtype = _DTYPES.get(tensor.number(1, np.int8))
-        if content and dtype:
+        dtype = _DTYPES.get(tensor.number(1, np.int8)) if content else None
+        if dtype:
             name, shape = tensor.string(3), tensor.array(0, np.int32).tolist()
             if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(content):
                 raise ExportError(f"damaged TFLite file: tensor {name!r} of shape {shape} has {len(content)} bytes")

@@ -18,9 +18,9 @@ from metabit.export.learning.onnx_train import write_onnx_train
 from metabit.export.learning.state import State, state_into, state_of
 from metabit.export.learning.steps import Steps
 from metabit.export.learning.tflite_learner import TfliteLearner, read_tflite_train
-from metabit.export.learning.tflite_train import write_tflite_train
+from metabit.export.learning.tflite_train import state_of_variables, write_tflite_train
 
 __all__ = [
     "OnnxLearner", "State", "Steps", "TfliteLearner", "read_onnx_train", "read_tflite_train", "state_into", "state_of",
-    "write_onnx_train", "write_tflite_train",
+    "state_of_variables", "write_onnx_train", "write_tflite_train",
 ]  # fmt: skip

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metabit.export.errors import ExportError
-from metabit.export.files.tflite_file import _runtime, read_tflite
-from metabit.export.files.tflite_schema import read_constants
+from metabit.export.files.tflite_file import _runtime
+from metabit.export.files.tflite_reader import network_of
 from metabit.export.frozen import Frozen
 from metabit.export.learning.state import State, state_into, state_of
 from metabit.export.learning.steps import REPORT, Steps, all_learnt, needs_steps, targets
-from metabit.export.learning.tflite_train import stored
+from metabit.export.learning.tflite_train import state_of_variables, stored
 
 
 class TfliteLearner:
@@ -27,7 +27,6 @@ class TfliteLearner:
 
     def __init__(self, data: bytes, interpreter: Any = None) -> None:
         self.written = read_tflite_train(data)
-        self._like = state_of(self.written)
         self._interpreter = (interpreter or _runtime()).Interpreter(model_content=data, num_threads=1)
         names = ("infer", "train", "save", "restore")
         self._call = {name: self._interpreter.get_signature_runner(name) for name in names}
@@ -50,7 +49,7 @@ class TfliteLearner:
         )
         for i, label in enumerate(target.astype(np.int32)):
             found = self._call["train"](**{self._source: x[i : i + 1], "target": label[None]})
-            steps.scores[i], steps.labels[i], steps.report[i] = found["scores"], found["label"], found["report"]
+            steps.scores[i], steps.labels[i], steps.report[i] = found["scores"], found["label"][0], found["report"]
         try:
             all_learnt(steps, target)
         except ExportError:
@@ -67,13 +66,12 @@ class TfliteLearner:
 
     def state(self) -> State:
         """The arrays of `metabit.export.learning.state` after the last step."""
-        found = self._call["save"]()
-        return {name: np.array(found[name]).view(like.dtype).reshape(like.shape) for name, like in self._like.items()}
+        return state_of_variables(self.written, self._call["save"]())
 
     def restore(self, state: State) -> None:
         """Goes on from a state that `state` gave. Raises ExportError if it is of another network; nothing changes then."""
         state_into(self.written, state)
-        self._call["restore"](**stored({name: state[name] for name in self._like}))
+        self._call["restore"](**stored({name: state[name] for name in state_of(self.written)}))
 
     def frozen(self) -> Frozen:
         """The network with what it has learnt, ready for `write_image`."""
@@ -89,8 +87,8 @@ def read_tflite_train(data: bytes) -> Frozen:
 
     Raises ExportError if the file is not one of ours or holds no learning step.
     """
-    frozen = read_tflite(data)
-    needs_steps(read_constants(data)[0], "tflite")
+    frozen, pages = network_of(data)
+    needs_steps(pages, "tflite")
     return frozen
 
 

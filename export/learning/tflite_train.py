@@ -7,7 +7,7 @@ The arrays are those of model.tflite, from which the first call of any signature
   "infer", and "report" int32 [1, 6]: predicted, skipped (1 where nothing was learnt), visited, moved, flipped, refused (1 where the
   target is no class, or a head has no row left for it; the state stays as it is).
 * "save": () -> the state, by the names of `metabit.export.learning.state`; uint32 as int32, and () as (1,).
-* "restore": the state -> "restored" int32 [1], 1.
+* "restore": the state as "save" gave it -> "restored" int32 [1], 1.
 
 Each step equals the device's in every bit of the state. All of it is int32, and float32 where sums are exact.
 """
@@ -15,11 +15,13 @@ Each step equals the device's in every bit of the state. All of it is int32, and
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metabit.export.errors import ExportError
 from metabit.export.files.interchange import FACTS, Tensors, facts, named_tensors
 from metabit.export.files.tflite_file import infer, prediction
 from metabit.export.files.tflite_layers import Layers
@@ -64,6 +66,24 @@ def write_tflite_train(frozen: Frozen) -> bytes:
 def stored(state: State) -> dict[str, NDArray[Any]]:
     """The state as the variables hold it: int32 for uint32, and (1,) for a single number."""
     return {name: np.atleast_1d(_signed(array)) for name, array in state.items()}
+
+
+def state_of_variables(frozen: Frozen, saved: Mapping[str, NDArray[Any]]) -> State:
+    """The state as `metabit.export.learning.state` has it, of what the signature "save" gave for this network.
+
+    Raises ExportError if an array is missing or is of another network.
+    """
+    state: State = {}
+    for name, like in state_of(frozen).items():
+        if name not in saved:
+            raise ExportError(f"the state has no {name}: give every array that save gave")
+        got, want = np.array(saved[name]), np.atleast_1d(_signed(like))
+        if got.dtype != want.dtype or got.shape != want.shape:
+            raise ExportError(
+                f"{name} is {got.dtype} {got.shape}, the network has {want.dtype} {want.shape}: give the state of this network"
+            )
+        state[name] = got.view(like.dtype).reshape(like.shape)
+    return state
 
 
 def _signed(array: NDArray[Any]) -> NDArray[Any]:
