@@ -13,6 +13,7 @@ from metabit.export.files.tflite_reader import network_of
 from metabit.export.frozen import Frozen
 from metabit.export.learning.state import State, state_into, state_of
 from metabit.export.learning.steps import REPORT, Steps, all_learnt, needs_steps, targets
+from metabit.export.learning.tflite_seal import check_seal
 from metabit.export.learning.tflite_train import state_of_variables, stored
 
 
@@ -85,10 +86,11 @@ class TfliteLearner:
 def read_tflite_train(data: bytes) -> Frozen:
     """The network inside a file that `write_tflite_train` wrote, with the state that a first step begins with.
 
-    Raises ExportError if the file is not one of ours or holds no learning step.
+    Raises ExportError if the file is not one of ours, was damaged or changed, or holds no learning step.
     """
     frozen, pages = network_of(data)
     needs_steps(pages, "tflite")
+    check_seal(data)
     return frozen
 
 
