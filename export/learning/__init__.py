@@ -1,6 +1,6 @@
 """Learning steps for engines outside metabit: the device's rule as a graph, with the state as named arrays.
 
-state.py          Frozen <-> the arrays that a step changes; steps.py: what it tells of each sample
+state.py          Frozen <-> the arrays that a step changes; steps.py: the report of each sample
 onnx_train.py     Frozen -> model.train.onnx; onnx_runner.py reads and runs it
 onnx_graph.py     integer expressions -> nodes
 onnx_forward.py   layers below those that learn; onnx_planes.py: bit planes and levels

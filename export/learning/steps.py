@@ -1,4 +1,4 @@
-"""What a training file tells of each sample, and the classes that it takes: the same in every engine."""
+"""The report of each sample that a training file gives, and the classes that it takes: alike in every engine."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LARGEST = 14
 
 @dataclass
 class Step:
-    """What a step has done so far: the generator's state, and numbers of visits, moves and flips; all (1,)."""
+    """The work of a step so far: the generator's state, and numbers of visits, moves and flips; all (1,)."""
 
     generator: Value
     visited: Value
@@ -48,7 +48,7 @@ def learn(
 ) -> tuple[Layered, Step]:  # fmt: skip
     """Level planes of each layer that learns, and what the step did.
 
-    Of the lowest layer that learns and all above it, signals: inputs int32 (K,), 0 and 1, or signs. sums: accumulators of a hidden
+    signals, for the lowest layer that learns and all above it: inputs int32 (K,), 0 and 1, or signs. sums: accumulators of a hidden
     layer, int32 (N,). weights: float32 (N, 8 ceil(K / 8)). planes: uint8 (k * N * ceil(K / 8),) where it learns. taught: bool (1,).
     """
     step = Step(generator, *(code.number(0) for _ in range(3)))

@@ -26,7 +26,7 @@ def states(code: Code, state: Value, count: int) -> Value:
 
 
 def upper(states: Value) -> Value:
-    """What draw() gives at these states, 0..65535."""
+    """The numbers that draw() gives at these states, 0..65535."""
     return (states >> 16) % 65536
 
 

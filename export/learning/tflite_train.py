@@ -177,7 +177,7 @@ def _row(code: Code, name: str, size: int, dtype: type[np.generic] = np.int32) -
 def _backward(
     graph: _Live, frozen: Frozen, error: Value, true_error: Value, taught: Value
 ) -> tuple[tflite_backward.Step, dict[str, Value]]:
-    """What the step of sign units did, and the level planes after it."""
+    """Visits, moves and flips of the step of sign units, and the level planes after it."""
     code, layers = graph.code, frozen.layers
     names = ["encode.signal", *(f"layer{i}.signal" for i in range(len(layers) - 1))]
     learning = [i for i, layer in enumerate(layers) if layer.learns]
