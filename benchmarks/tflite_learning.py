@@ -3,7 +3,8 @@
     python benchmarks/tflite_learning.py runtimes
 
 Networks, samples and states are those of benchmarks/onnx_learning.py. Each runtime is installed into a folder of its own
-(METABIT_TFLITE_DIR, else build/tflites). The time of a step is that of one call of the signature "train".
+(METABIT_TFLITE_DIR, else build/tflites). The time of a step is the processor time of one
+call of the signature "train".
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ for name in json.load(open(sys.argv[1] + "/names.json")):
         (source,) = train.get_input_details().keys() - {"target"}
         times = []
         for i in range(len(x)):
-            begin = time.perf_counter()
+            begin = time.process_time()
             train(**{source: x[i : i + 1], "target": y[i : i + 1]})
-            times.append(time.perf_counter() - begin)
+            times.append(time.process_time() - begin)
         found = save()
         row["equal"] = found.keys() == want.keys() and all(
             np.array_equal(found[k].view(a.dtype).reshape(a.shape), a) for k, a in want.items()
@@ -80,7 +81,7 @@ def page() -> str:
         f"{one['networks']} networks that learn by a head, output levels or visits, {one['steps']} steps each on random samples, "
         f"{one['processor']}, {one['date']}, seed {SEED}, numpy {one['numpy']}, files by flatbuffers {one['flatbuffers']}. *Equal* "
         "is the number of networks whose whole state is the oracle's after the last step, in every bit. The times are microseconds "
-        f"a step on one thread, one sample a call (median). Bytes of the files: {sizes}. {BENCHMARK.raw(PAGE)}"
+        f"of processor time a step on one thread, one sample a call (median). Bytes of the files: {sizes}. {BENCHMARK.raw(PAGE)}"
     )
     table = [
         [r["runtime"], f"{r['equal']} of {r['networks']}", *(f"{r[f'{name}_us']:,.0f}" for name in TIMED)] for r in rows
