@@ -28,7 +28,8 @@ from torch import Tensor
 
 from metabit.experiments import results
 from metabit.experiments.results import Benchmark, Cell, Row
-from metabit.train.network.binarize import BinaryLinear, binarize_activation, set_gradient_products
+from metabit.train.network.binarize import BinaryLinear, binarize_activation
+from metabit.train.network.products import set_gradient_products
 from metabit.train.rule import fused
 from metabit.train.rule.metaplastic import MetaplasticAdam
 
