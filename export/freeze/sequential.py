@@ -174,8 +174,12 @@ class _Tracer:
             refuse(name, f"is a {type(module).__name__}", KNOWN)
 
     def linear(self, name: str, module: BinaryLinear) -> None:
-        latent = self._hidden(name, module)
-        if self.order is not None and len(self.order) == latent.shape[1]:
+        latent, shape = self._hidden(name, module), self.chain.shape
+        if len(shape) == 1 and shape[0] != latent.shape[1]:
+            raise ExportError(
+                f"layer {name!r} has in_features={latent.shape[1]}, but {shape[0]} numbers come in: give {shape[0]}"
+            )
+        if self.order is not None:
             latent = latent[:, self.order]
         self.order = None
         self.chain.dense(name, _signs(latent), np.ones(1), latent)
