@@ -187,10 +187,7 @@ class _Tracer:
     def conv(self, name: str, module: BinaryConv2d) -> None:
         conv, latent = module.conv, self._hidden(name, module)
         windows = latent.reshape(len(latent), conv.kernel, conv.kernel, -1)
-        same = conv.padding == "same"
-        if same and self.chain.layers and module.padding_value != 1:
-            refuse(name, f"pads signs with {module.padding_value:g}", "use padding_value=1, or padding='valid'")
-        strides = conv.stride, conv.stride
+        same, strides = conv.padding == "same", (conv.stride, conv.stride)
         self.chain.conv(name, _signs(windows), np.ones(1), strides, same, module.padding_value, windows)
 
     def norm(self, name: str, module: nn.BatchNorm1d | nn.BatchNorm2d | nn.SyncBatchNorm) -> None:

@@ -168,7 +168,7 @@ def test_a_module_without_counterpart_is_named_by_its_place(module: torch.nn.Mod
         (2, MaxPool2d(3, 2), "'2: MaxPool2d' pools"),
         (2, torch.nn.AvgPool2d(2), "'2: AvgPool2d' gives averages.*MaxPool2d"),
         (4, torch.nn.Conv2d(7, 5, 2), "'4: Conv2d' has real weights.*BinaryConv2d"),
-        (4, BinaryConv2d(7, 5, 2, padding="same", padding_value=-1), "'4: BinaryConv2d' pads signs with -1"),
+        (4, BinaryConv2d(7, 5, 2, padding="same", padding_value=-1), "'4: BinaryConv2d' pads with -1, metabit with 1"),
         (0, BinaryConv2d(2, 7, 3, padding="same", padding_value=0), "'0: BinaryConv2d' pads with 0, metabit with 1"),
     ],
 )  # fmt: skip
