@@ -206,8 +206,8 @@ OPTIONAL: dict[str, tuple[Callable[[], bool], str]] = {
     "native training step (_fused)": (lambda: _package("metabit.train.rule._fused")(), r"_fused"),
     "a user who is not root": (lambda: os.name != "posix" or os.geteuid() != 0, r"\broot\b"),
     **{name: (_package(name), rf"\b{name}\b") for name in
-       ("torch", "onnx", "onnxruntime", "flatbuffers", "ai_edge_litert", "larq_compute_engine", "cmake", "ninja", "platformio",
-        "idf_component_manager", "kconfiglib")},
+       ("torch", "onnx", "onnxruntime", "flatbuffers", "ai_edge_litert", "larq_compute_engine", "h5py", "cmake", "ninja",
+        "platformio", "idf_component_manager", "kconfiglib")},
 }  # fmt: skip
 """Optional tool -> True if it is here, and the words by which a skipped test names it."""
 

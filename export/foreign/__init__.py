@@ -6,11 +6,11 @@
     larq_h5.py       Keras and Larq .h5: a whole model, or weights by layer
     lce_tflite.py    TFLite of Larq's converter
 
-`read` chooses the reader by the file's content. In three lines::
+`read` chooses the reader by the file's content::
 
     from metabit.export import foreign
 
-    frozen = foreign.build(foreign.read("larq.h5"), hidden="latent", numbers=foreign.Numbers.parse("-1,1"))
+    frozen = foreign.build(foreign.read("larq.h5"), numbers=foreign.Numbers.parse("-1,1"))
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ import os
 from pathlib import Path
 
 from metabit.export.errors import ExportError
-from metabit.export.files.tflite_schema import IDENTIFIER
+from metabit.export.files.interchange import FACTS
+from metabit.export.files.tflite_schema import IDENTIFIER, read_constants
 from metabit.export.foreign import larq_h5, lce_tflite
 from metabit.export.foreign.chain import Chain
 from metabit.export.foreign.network import HIDDEN, Affine, Foreign, ForeignLayer, Hidden, Numbers, Steps, build
 
 __all__ = [
-    "HIDDEN", "Affine", "Chain", "Foreign", "ForeignLayer", "Hidden", "Numbers", "Steps", "build", "read",
+    "HIDDEN", "Affine", "Chain", "Foreign", "ForeignLayer", "Hidden", "Numbers", "Steps", "build", "is_foreign", "read",
+    "read_bytes",
 ]  # fmt: skip
 
 
@@ -35,10 +37,26 @@ def read(path: str | os.PathLike[str]) -> Foreign:
     Raises ExportError for a file of no known kind, a damaged one, or a layer without a counterpart; OSError if it cannot be read.
     """
     data = Path(path).read_bytes()
+    try:
+        return read_bytes(data)
+    except ExportError as wrong:
+        raise ExportError(f"{os.fspath(path)}: {wrong}") from None
+
+
+def read_bytes(data: bytes) -> Foreign:
+    """`read` for the bytes of a file."""
     if data.startswith(larq_h5.MAGIC):
         return larq_h5.read_larq_h5(data)
     if data[4:8] == IDENTIFIER:
         return lce_tflite.read_lce_tflite(data)
     raise ExportError(
-        f"{path} is no network that metabit can import: it reads .h5 of Keras and Larq, and .tflite of larq-compute-engine"
+        f"not a network that metabit can import, it starts with {data[:8]!r}: metabit import reads .h5 of Keras and Larq, .tflite "
+        "of larq-compute-engine, and files that metabit wrote"
     )
+
+
+def is_foreign(data: bytes) -> bool:
+    """True for the bytes of a file that another tool wrote, of a kind that `read` knows. Raises ExportError for a damaged file."""
+    if data.startswith(larq_h5.MAGIC):
+        return True
+    return data[4:8] == IDENTIFIER and FACTS not in read_constants(data)[0]

@@ -142,15 +142,15 @@ class Chain:
             refuse(name, "pads something other than the input of a convolution", "let the convolution pad")
         self._pad = (name, (rows, columns), value)
 
-    def dense(self, name: str, weights: Signs, gain: NDArray[Any], latent: NDArray[Any] | None = None) -> None:
+    def dense(self, name: str, weights: Signs, gain: NDArray[Any], hidden: NDArray[Any] | None = None) -> None:
         """Sums of weights int8 (N, K), times gain (N,)."""
         if len(self.shape) != 1 and math.prod(self.shape[:-1]) != 1:
             refuse(name, f"is a dense layer on a picture of {self.shape}", "flatten the picture first")
-        self._weigh(name, weights, gain, latent, None, 1.0)
+        self._weigh(name, weights, gain, hidden, None, 1.0)
 
     def conv(
         self, name: str, filters: Signs, gain: NDArray[Any], stride: tuple[int, int], same: bool, padding: float,
-        latent: NDArray[Any] | None = None,
+        hidden: NDArray[Any] | None = None,
     ) -> None:  # fmt: skip
         """Sums of filters int8 (N, rows, columns, channels), times gain (N,)."""
         if len(self.shape) != 3:
@@ -176,14 +176,14 @@ class Chain:
             refuse(name, f"has a kernel of {kernel[0]} pixels on a picture of {self.shape}", "use a smaller kernel")
         rows = filters.reshape(units, -1)
         if not geometry.same and self.shape[:2] == (kernel[0], kernel[0]):  # one place: a dense layer
-            self._weigh(name, rows, gain, latent, None, 1.0)
+            self._weigh(name, rows, gain, hidden, None, 1.0)
             self.shape = (1, 1, units)
             return
-        self._weigh(name, rows, gain, latent, geometry, padding)
+        self._weigh(name, rows, gain, hidden, geometry, padding)
         self.shape = (*geometry.convolved, units)
 
     def _weigh(
-        self, name: str, weights: Signs, gain: NDArray[Any], latent: NDArray[Any] | None, geometry: ConvGeometry | None,
+        self, name: str, weights: Signs, gain: NDArray[Any], hidden: NDArray[Any] | None, geometry: ConvGeometry | None,
         padding: float,
     ) -> None:  # fmt: skip
         if self._pad is not None:
@@ -203,7 +203,7 @@ class Chain:
         gains = np.broadcast_to(np.asarray(gain, np.float64), units)
         if not np.isfinite(gains).all():
             raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")
-        rows = None if latent is None else np.asarray(latent, np.float32).reshape(weights.shape)
+        rows = None if hidden is None else np.asarray(hidden, np.float32).reshape(weights.shape)
         layer = ForeignLayer(name, weights, Affine(gains, np.zeros(units)), rows, geometry, padding)
         self._open, self._signed = _Open(layer, gains, np.zeros(units)), False
         if geometry is None:

@@ -1,6 +1,6 @@
 """Keras and Larq .h5: a whole model (`model.save`), or the weights alone of a dense network (`save_weights`, layer by layer).
 
-The latent weights are in the file: Larq keeps the numbers whose signs the network uses. A whole model brings its layers in
+The hidden weights are in the file: Larq keeps the numbers whose signs the network uses. A whole model brings its layers in
 `model_config`. Weights alone say nothing of strides, pools and quantizers: dense layers with the usual signs between them are
 assumed, and convolutions are refused.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.errors import ExportError, require
+from metabit.export.errors import ExportError, MissingExtra, require
 from metabit.export.foreign.chain import Chain, refuse
 from metabit.export.foreign.network import Foreign
 
@@ -37,7 +37,10 @@ def read_larq_h5(data: bytes) -> Foreign:
 
     Raises ExportError, which names the layer and the way out, for a damaged file or a layer without a counterpart.
     """
-    h5py = require("h5py")
+    try:
+        h5py = require("h5py")
+    except MissingExtra:
+        raise MissingExtra("h5py", "pip install 'metabit[keras]'") from None
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             config = file.attrs.get("model_config")
@@ -193,17 +196,17 @@ def _weights(chain: Chain, kind: str, name: str, config: dict[str, Any], arrays:
             "train it with ste_sign, approx_sign, swish_sign or magnitude_aware_sign",
         )
     kernel = np.asarray(arrays["kernel"], np.float64)
-    latent = np.moveaxis(kernel, -1, 0)  # (K, N) or (rows, columns, channels, N): units first
+    hidden = np.moveaxis(kernel, -1, 0)  # (K, N) or (rows, columns, channels, N): units first
     gain = (
-        np.abs(latent).reshape(len(latent), -1).mean(1) if quantizer == "MagnitudeAwareSign" else np.ones(len(latent))
+        np.abs(hidden).reshape(len(hidden), -1).mean(1) if quantizer == "MagnitudeAwareSign" else np.ones(len(hidden))
     )
     if not np.isfinite(kernel).all():
         raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")
-    signs = np.where(latent >= 0, 1, -1).astype(np.int8)
+    signs = np.where(hidden >= 0, 1, -1).astype(np.int8)
     if kind == "QuantDense":
         if kernel.ndim != 2:
             raise ExportError(f"damaged HDF5 file: the kernel of dense layer {name!r} has shape {kernel.shape}")
-        chain.dense(name, signs, gain, latent)
+        chain.dense(name, signs, gain, hidden)
         return
     if kernel.ndim != 4:
         raise ExportError(f"damaged HDF5 file: the kernel of convolution {name!r} has shape {kernel.shape}")
@@ -213,7 +216,7 @@ def _weights(chain: Chain, kind: str, name: str, config: dict[str, Any], arrays:
     if config["padding"] not in ("same", "valid"):
         refuse(name, f"has padding {config['padding']!r}", "use 'same' or 'valid'")
     rows, columns = config["strides"]
-    chain.conv(name, signs, gain, (rows, columns), same, padding, latent)
+    chain.conv(name, signs, gain, (rows, columns), same, padding, hidden)
 
 
 def _normalise(chain: Chain, name: str, arrays: Arrays, epsilon: float) -> None:

@@ -1,7 +1,7 @@
 """TFLite files of Larq's converter (larq-compute-engine): one chain of its own operators and some of TFLite's.
 
 Binary convolutions are packed there, dense layers are float ones whose weights are +g and -g in each row. Thresholds and filters
-are taken as they are, as integers. The file has no latent weights. NumPy reads it, with flatbuffers' reader for the options.
+are taken as they are, as integers. The file has no hidden weights. NumPy reads it, with flatbuffers' reader for the options.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from metabit.export.freeze.levels import generator_state, quantise, tables
 from metabit.export.freeze.visits import VisitOptions, visit_dose
 from metabit.export.frozen import ConvGeometry, ConvLayer, DenseLayer, Encode, Frozen, Layer, OutputLayer, Rule, Takes
 
-Hidden = Literal["surest", "least", "latent"]
-HIDDEN: tuple[Hidden, ...] = ("surest", "least", "latent")
+Hidden = Literal["surest", "least", "file"]
+HIDDEN: tuple[Hidden, ...] = ("surest", "least", "file")
 IMPORT_M = 1.35
 """Metaplasticity of an imported network, for hidden weights from -1 to 1: no file of others says one (docs/formats.md)."""
 Signs = NDArray[np.int8]
@@ -79,7 +79,7 @@ class ForeignLayer:
     name: in the file, for errors.
     weights: int8 (N, K), +1 and -1; of a convolution K = (row, column, channel), channel fastest.
     decide: what becomes of the sums. The last layer has `Affine`: the numbers of the classes.
-    latent: float (N, K), the numbers behind the weights, where the file has them.
+    hidden: float (N, K), the numbers behind the weights, where the file has them.
     geometry: of a convolution, with its pool; None for a dense layer.
     padding: value of the padding, where geometry.same.
     pool_first: sums are pooled before `decide`, not the signs after it. It matters where a gain is negative.
@@ -88,7 +88,7 @@ class ForeignLayer:
     name: str
     weights: Signs
     decide: Affine | Steps
-    latent: NDArray[Any] | None = None
+    hidden: NDArray[Any] | None = None
     geometry: ConvGeometry | None = None
     padding: float = 1.0
     pool_first: bool = False
@@ -114,18 +114,23 @@ class Foreign:
 
 
 def build(
-    foreign: Foreign, options: VisitOptions | None = None, hidden: Hidden = "surest", numbers: Numbers | None = None
+    foreign: Foreign,
+    options: VisitOptions | None = None,
+    hidden: Hidden | None = None,
+    numbers: Numbers | None = None,
 ) -> Frozen:
     """The metabit network of a network of another tool, which learns on by visits in its dense layers.
 
     options: m left out is IMPORT_M, in units of hidden weights that reach from -1 to 1.
-    hidden: the levels of the dense layers start at the "surest" or the "least" sure level of each sign, or where the "latent"
-        weights of the file stand.
+    hidden: the levels of the dense layers start at the "surest" or the "least" sure level of each sign, or where the hidden
+        weights of the "file" stand. None: "file" if it has them, else "surest".
     numbers: which numbers the device's integers stand for; the file's, if it says so and this is None.
 
     Raises ExportError, with the layer's name and the way out, for what has no counterpart.
     """
     o, numbers = options or VisitOptions(), numbers or foreign.numbers
+    if hidden is None:
+        hidden = "file" if all(layer.hidden is not None for layer in foreign.layers) else "surest"
     if hidden not in HIDDEN:
         raise ExportError(f"hidden={hidden!r}: must be one of {', '.join(HIDDEN)}")
     if numbers is None:
@@ -222,15 +227,15 @@ def _padded(layer: ForeignLayer, value: float) -> ForeignLayer:
 def _levels(layer: ForeignLayer, k: int, hidden: Hidden) -> tuple[Signs, float]:
     """Levels int8 (N, K) of k bits, and their width in units of hidden weights that reach from -1 to 1."""
     top = 2 ** (k - 1)
-    if hidden == "latent" and k > 1:
-        if layer.latent is None:
+    if hidden == "file" and k > 1:
+        if layer.hidden is None:
             raise ExportError(
-                f"layer {layer.name!r} has signs only, no latent weights: choose --hidden surest or --hidden least"
+                f"layer {layer.name!r} has signs only, no hidden weights: choose --hidden surest or --hidden least"
             )
-        levels, delta = quantise(np.asarray(layer.latent, np.float64), k)
+        levels, delta = quantise(np.asarray(layer.hidden, np.float64), k)
         if ((levels >= 0) != (layer.weights > 0)).any():
             raise ExportError(
-                f"layer {layer.name!r} has latent weights of other signs than its weights: choose --hidden surest"
+                f"layer {layer.name!r} has hidden weights of other signs than its weights: choose --hidden surest"
             )
         return levels, delta
     far = top - 1 if hidden == "surest" else 0
@@ -269,10 +274,10 @@ def _turned(below: ForeignLayer | None, layer: ForeignLayer, turned: NDArray[np.
             )
         turned, units = pixels[0], layer.geometry.channels
     sign = np.where(np.tile(turned, columns // units), -1, 1).astype(np.int8)
-    latent = layer.latent
-    if latent is not None:  # a latent weight of 0 stands for +1: its opposite is the nearest number below 0
-        latent = np.where((sign < 0) & (latent == 0), -np.finfo(np.float32).tiny, latent * sign)
-    return replace(layer, weights=layer.weights * sign, latent=latent)
+    hidden = layer.hidden
+    if hidden is not None:  # a hidden weight of 0 stands for +1: its opposite is the nearest number below 0
+        hidden = np.where((sign < 0) & (hidden == 0), -np.finfo(np.float32).tiny, hidden * sign)
+    return replace(layer, weights=layer.weights * sign, hidden=hidden)
 
 
 def _window(layer: ForeignLayer, factor: float) -> int:

@@ -1,9 +1,9 @@
 """Makes the files of Larq, its converter and TensorFlow in this folder. Run by hand, never in CI: it needs other packages.
 
     python3.11 -m venv tf && tf/bin/pip install tensorflow-cpu==2.15.1 larq==0.13.3 larq-compute-engine==0.16.0 numpy==1.26.4
-    tf/bin/python tests/export/foreign/make_larq.py digits.csv.gz        (of scikit-learn)
+    tf/bin/python tests/export/foreign/make_larq.py digits.csv.gz [dense|conv|pooled|chain ...]        (of scikit-learn)
 
-Each network learns the 8 x 8 digits for a few passes. The dense one takes pixel / 8 - 1 of pixels 0..16, the others
+Each network learns the 8 x 8 digits for a few passes. "dense" and "chain" take pixel / 8 - 1 of pixels 0..16, the others
 byte / 127.5 - 1 of a picture of bytes. NAME.h5 is the whole model, NAME_weights.h5 what `save_weights` writes, NAME.tflite what
 larq-compute-engine's converter writes, larq.npz the samples (pixels 0..16) with the probabilities that every network gives them,
 by Keras and by larq-compute-engine's interpreter. tensorflow.tflite is an ordinary float network.
@@ -89,14 +89,31 @@ def pooled(rng: np.random.Generator) -> list[tf.keras.layers.Layer]:
     ]  # fmt: skip
 
 
-def main(archive: Path) -> None:
+def chain(rng: np.random.Generator) -> list[tf.keras.layers.Layer]:
+    """Signs from one convolution to the next, for which the converter writes thresholds."""
+    return [
+        tf.keras.layers.Input((8, 8, 1)),
+        lq.layers.QuantConv2D(33, 3, padding="same", pad_values=1.0, **SIGN), norm(rng, 33),
+        lq.layers.QuantConv2D(9, 3, strides=2, **SIGN), norm(rng, 9),
+        lq.layers.QuantConv2D(40, 2, padding="same", pad_values=1.0, **SIGN), norm(rng, 40),
+        lq.layers.QuantConv2D(12, 3, **SIGN), norm(rng, 12), tf.keras.layers.Flatten(),
+        lq.layers.QuantDense(10, **SIGN), tf.keras.layers.BatchNormalization(momentum=0.9, scale=False),
+        tf.keras.layers.Activation("softmax"),
+    ]  # fmt: skip
+
+
+def main(archive: Path, wanted: list[str]) -> None:
     x, y = digits(archive)
-    arrays: dict[str, np.ndarray] = {"x": x[-SAMPLES:], "y": y[-SAMPLES:].astype(np.uint8)}
-    for seed, (make, side, channels) in enumerate([(dense, 0, 0), (conv, 28, 3), (pooled, 24, 1)]):
-        tf.keras.utils.set_random_seed(seed)
+    path = HERE / "larq.npz"
+    arrays: dict[str, np.ndarray] = dict(np.load(path)) if path.exists() else {}
+    arrays |= {"x": x[-SAMPLES:], "y": y[-SAMPLES:].astype(np.uint8)}
+    for seed, (make, side, channels) in enumerate([(dense, 0, 0), (conv, 28, 3), (pooled, 24, 1), (chain, 8, 0)]):
         name = f"larq_{make.__name__}"
-        taken = pictures(x, side, channels) if side else x
-        numbers = (taken / np.float32(127.5 if side else 8) - np.float32(1)).astype(np.float32)
+        if make.__name__ not in wanted:
+            continue
+        tf.keras.utils.set_random_seed(seed)
+        taken = pictures(x, side, channels) if channels else x.reshape(-1, side, side, 1) if side else x
+        numbers = (taken / np.float32(127.5 if channels else 8) - np.float32(1)).astype(np.float32)
         model = tf.keras.Sequential(make(np.random.default_rng(seed)), name=name)
         model.compile(tf.keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", ["accuracy"])
         model.fit(numbers[:-SAMPLES], y[:-SAMPLES], 64, 40, verbose=0)
@@ -108,7 +125,7 @@ def main(archive: Path) -> None:
         (HERE / f"{name}.tflite").write_bytes(converted)
         arrays[f"{name}.keras"] = model.predict(numbers[-SAMPLES:], verbose=0)
         arrays[f"{name}.lce"] = lce.testing.Interpreter(converted).predict(numbers[-SAMPLES:])
-    np.savez_compressed(HERE / "larq.npz", **arrays)
+    np.savez_compressed(path, **arrays)
     tf.keras.utils.set_random_seed(0)
     ordinary = tf.keras.Sequential([
         tf.keras.layers.Input((8,)), tf.keras.layers.Dense(6, "relu"), tf.keras.layers.Dense(3, "softmax"),
@@ -117,4 +134,4 @@ def main(archive: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] or ["dense", "conv", "pooled", "chain"])
