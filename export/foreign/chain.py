@@ -35,12 +35,11 @@ def split_signs(name: str, weights: NDArray[Any]) -> tuple[Signs, NDArray[np.flo
 def _rising(layer: ForeignLayer, gain: NDArray[np.float64]) -> tuple[ForeignLayer, NDArray[np.float64]]:
     """Equal numbers by gains >= 0 and opposite weights: the largest number is then that of the largest sum."""
     down = (gain < 0)[:, None]
-    latent = layer.latent
-    if latent is not None:  # a latent weight of 0 stands for +1: its opposite is the nearest number below 0
-        opposite = np.where(latent == 0, -np.finfo(np.float32).tiny, -latent)
-        latent = np.where(down, opposite, latent)
+    hidden = layer.hidden
+    if hidden is not None:  # a hidden weight of 0 stands for +1: its opposite is the nearest number below 0
+        hidden = np.where(down, np.where(hidden == 0, -np.finfo(np.float32).tiny, -hidden), hidden)
     weights = np.where(down, -layer.weights, layer.weights).astype(np.int8)
-    return replace(layer, weights=weights, latent=latent), np.abs(gain)
+    return replace(layer, weights=weights, hidden=hidden), np.abs(gain)
 
 
 @dataclass

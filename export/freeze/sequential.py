@@ -108,7 +108,7 @@ def freeze_module(
     for i, (name, step) in enumerate(steps):
         tracer.step(name, step, [after for _, after in steps[i + 1 :]])
     foreign = tracer.chain.finish(numbers)
-    frozen = build(foreign, options, "latent")
+    frozen = build(foreign, options, "file")
     _compare(module, frozen, numbers, example)
     if path is not None:
         write_whole(Path(path), write_image(frozen))
@@ -174,19 +174,19 @@ class _Tracer:
             refuse(name, f"is a {type(module).__name__}", KNOWN)
 
     def linear(self, name: str, module: BinaryLinear) -> None:
-        latent, shape = self._hidden(name, module), self.chain.shape
-        if len(shape) == 1 and shape[0] != latent.shape[1]:
+        hidden, shape = self._hidden(name, module), self.chain.shape
+        if len(shape) == 1 and shape[0] != hidden.shape[1]:
             raise ExportError(
-                f"layer {name!r} has in_features={latent.shape[1]}, but {shape[0]} numbers come in: give {shape[0]}"
+                f"layer {name!r} has in_features={hidden.shape[1]}, but {shape[0]} numbers come in: give {shape[0]}"
             )
         if self.order is not None:
-            latent = latent[:, self.order]
+            hidden = hidden[:, self.order]
         self.order = None
-        self.chain.dense(name, _signs(latent), np.ones(1), latent)
+        self.chain.dense(name, _signs(hidden), np.ones(1), hidden)
 
     def conv(self, name: str, module: BinaryConv2d) -> None:
-        conv, latent = module.conv, self._hidden(name, module)
-        windows = latent.reshape(len(latent), conv.kernel, conv.kernel, -1)
+        conv, hidden = module.conv, self._hidden(name, module)
+        windows = hidden.reshape(len(hidden), conv.kernel, conv.kernel, -1)
         same, strides = conv.padding == "same", (conv.stride, conv.stride)
         self.chain.conv(name, _signs(windows), np.ones(1), strides, same, module.padding_value, windows)
 
@@ -221,7 +221,8 @@ class _Tracer:
         hidden = _array(module.hidden)
         if not np.isfinite(hidden).all():
             raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")
-        return hidden / (float(np.quantile(np.abs(hidden), FULL_SCALE)) or 1.0) if self.scaled else hidden
+        scaled = hidden / (float(np.quantile(np.abs(hidden), FULL_SCALE)) or 1.0) if self.scaled else hidden
+        return np.where(hidden < 0, np.minimum(scaled, -np.finfo(np.float32).tiny), scaled)
 
 
 STEPS: dict[type[nn.Module], Callable[[_Tracer, str, Any], None]] = {
@@ -246,8 +247,8 @@ def _array(tensor: Tensor) -> NDArray[np.float64]:
     return tensor.detach().numpy()
 
 
-def _signs(latent: NDArray[np.float64]) -> NDArray[np.int8]:
-    return np.where(latent >= 0, 1, -1).astype(np.int8)
+def _signs(hidden: NDArray[np.float64]) -> NDArray[np.int8]:
+    return np.where(hidden >= 0, 1, -1).astype(np.int8)
 
 
 def _pair(value: Any) -> tuple[int, int]:
