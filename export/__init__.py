@@ -7,6 +7,7 @@
     bits.py          packing of bits, the only shifts that pack them in Python
     guard.py         the samples on which a device tests itself while it learns
     files/           Frozen <-> model.mbit (runtime/FORMAT.md), model.onnx, model.tflite, model.lce.tflite
+    foreign/         networks of other tools -> Frozen
     learning/        the learning step as a graph for other engines, and its state as arrays
     summary.py       what each layer costs; difference.py, what changed between two networks; model_card.py, MODEL_CARD.md
     vectors.py       Frozen -> vectors.npz, the numbers that every engine must reproduce

@@ -73,7 +73,7 @@ def command(
     if tool:
         learning = [str(i) for i, layer in enumerate(frozen.layers) if layer.rule is not None]
         show.say(
-            f"{output / IMAGE}: {found['network']}, of {tool}; {', '.join(learning) or 'no layer'} learns on the device"
+            f"{output / IMAGE}: {found['network']}, of {tool}; layers that learn on the device: {', '.join(learning) or 'none'}"
         )
     else:
         show.say(f"{output / FILE}: {found['network']}, {found['steps']:,} steps learnt on the device")

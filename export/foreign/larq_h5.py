@@ -21,7 +21,7 @@ from metabit.export.foreign.network import Foreign
 MAGIC = b"\x89HDF\r\n\x1a\n"
 TOOL = "Larq"
 EPSILON = 1e-3
-"""Of Keras' BatchNormalization, where the file does not say it."""
+"""Added to a variance by Keras' BatchNormalization, where the file does not say it."""
 KERNELS = ("SteSign", "ApproxSign", "SwishSign", "MagnitudeAwareSign")
 INPUTS = ("SteSign", "ApproxSign", "SwishSign")
 SIGNS = (*INPUTS, "ste_sign", "approx_sign", "swish_sign")

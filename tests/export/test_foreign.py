@@ -119,7 +119,7 @@ def test_it_learns_on() -> None:
         for _ in range(4):
             model.learn_many(DIGITS[learn], Y[learn])
         after.append(model.predict_many(DIGITS[test]) == Y[test])
-    assert np.mean(after) > np.mean(before) + 0.02
+    assert (round(100 * np.mean(before), 1), round(100 * np.mean(after), 1)) == (80.3, 85.2)  # as docs/formats.md says
 
 
 @pytest.mark.parametrize("file", ALL)
