@@ -262,7 +262,8 @@ def step_page() -> str:
         f"`python benchmarks/train_step.py all` on {one['machine']}, {one['instructions']}, torch {one['torch']}, {one['date']}: "
         f"784-1024-1024-10, batch {BATCH}, medians of {one['turns']} turns of {one['steps']} steps, sides interleaved; quotients "
         "within each turn. Forward sums are exact integers except with float inputs; gradient products are bfloat16 with float32 "
-        f"accumulators, a choice (`metabit.nn.set_gradient_products`), except where float32, the default, is said. {BENCHMARK.raw(PAGE)}"
+        "accumulators, a choice (`metabit.nn.set_gradient_products`), except where float32, the default, is said. "
+        f"{BENCHMARK.raw(PAGE)}"
     )
     note = f"Peak memory of 20 steps beyond imports and the dataset, in a new process: {memory}."
     return results.page("A training step", about, results.markdown(["", *columns], rows), [note])
