@@ -10,6 +10,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from metabit.export.errors import ExportError
 from metabit.export.files.image import write_image
 from metabit.export.foreign.chain import Chain, refuse
 from metabit.export.foreign.network import Numbers, build
-from metabit.export.freeze.levels import FULL_SCALE
+from metabit.export.freeze.levels import FULL_SCALE, tables
 from metabit.export.freeze.visits import VisitOptions
-from metabit.export.frozen import Frozen, OutputLayer
+from metabit.export.frozen import DenseLayer, Frozen, Layer, OutputLayer
 from metabit.export.oracle import Oracle
 from metabit.train.errors import extra
 from metabit.train.network.binarize import BinaryLinear, Sign
@@ -103,12 +104,17 @@ def freeze_module(
     module = copy.deepcopy(module).to(device="cpu", dtype=torch.float64).eval()
     example = example.detach().cpu()[:SCORED]
     channels_last = tuple(example.permute(0, 2, 3, 1).shape[1:] if example.dim() == 4 else example.shape[1:])
-    tracer = _Tracer(Chain(TOOL, channels_last), scaled=options is None or options.m is None)
+    tracer = _Tracer(Chain(TOOL, channels_last))
     steps = list(_steps(module))
     for i, (name, step) in enumerate(steps):
         tracer.step(name, step, [after for _, after in steps[i + 1 :]])
     foreign = tracer.chain.finish(numbers)
     frozen = build(foreign, options, "file")
+    if (
+        options is not None and options.m is not None
+    ):  # it counts in hidden weights as they were, not in shares of their range
+        layers = (_as_trained(*pair, options) for pair in zip(frozen.layers, tracer.reach, strict=True))
+        frozen = replace(frozen, layers=tuple(layers))
     _compare(module, frozen, numbers, example)
     if path is not None:
         write_whole(Path(path), write_image(frozen))
@@ -150,10 +156,12 @@ def _numbers(example: Tensor) -> Numbers:
 
 
 class _Tracer:
-    """Modules -> the steps of a chain. scaled: hidden weights of each layer are divided by their range."""
+    """Modules -> the steps of a chain. Hidden weights of each layer are divided by their range."""
 
-    def __init__(self, chain: Chain, scaled: bool) -> None:
-        self.chain, self.scaled = chain, scaled
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        self.reach: list[float] = []
+        """Range of the hidden weights of each layer: the highest level begins there."""
         self.order: NDArray[np.int64] | None = None
         """The torch position of each input of a dense layer, behind a Flatten of pictures."""
 
@@ -221,7 +229,8 @@ class _Tracer:
         hidden = _array(module.hidden)
         if not np.isfinite(hidden).all():
             raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")
-        scaled = hidden / (float(np.quantile(np.abs(hidden), FULL_SCALE)) or 1.0) if self.scaled else hidden
+        self.reach.append(float(np.quantile(np.abs(hidden), FULL_SCALE)) or 1.0)
+        scaled = hidden / self.reach[-1]
         return np.where(hidden < 0, np.minimum(scaled, -np.finfo(np.float32).tiny), scaled)
 
 
@@ -235,6 +244,14 @@ STEPS: dict[type[nn.Module], Callable[[_Tracer, str, Any], None]] = {
     nn.Flatten: _Tracer.flatten,
     Sign: lambda tracer, name, module: tracer.chain.sign(name),
 }
+
+
+def _as_trained(layer: Layer, reach: float, options: VisitOptions) -> Layer:
+    """The layer with the probability tables of the m of training."""
+    if not isinstance(layer, DenseLayer | OutputLayer) or layer.rule is None or options.m is None:
+        return layer
+    strengthen, weaken = tables(options.m, reach / 2 ** (layer.bits - 1), layer.bits, options.strengthen)
+    return replace(layer, rule=replace(layer.rule, strengthen=strengthen, weaken=weaken))
 
 
 def _levels_only(module: nn.Module, rest: Sequence[nn.Module]) -> bool:

@@ -128,6 +128,9 @@ def test_levels_are_the_hidden_weights() -> None:
         export.freeze_module(module, BITS, options=VisitOptions(m=20)).layers[0].rule for module in (small, large)
     ]
     assert (tables[0].weaken > tables[1].weaken)[1:].all()  # type: ignore[union-attr]
+    width = np.quantile(np.abs(small[0].hidden.detach().double().numpy()), 0.98) / 16  # type: ignore[operator]
+    f = 65536 * (1 - np.tanh(20 * width * (np.arange(16) + 0.5)) ** 2)
+    assert np.abs(tables[0].weaken - np.minimum(f, 65535)).max() <= 0.5  # type: ignore[union-attr]
     magnitude, turned = np.abs(small[0].hidden.detach().numpy()), (small[1].weight < 0).numpy()  # type: ignore[operator]
     level = np.where(turned[:, None], -1 - one.layers[0].hidden, one.layers[0].hidden)
     far = np.where(level >= 0, level, -1 - level)
