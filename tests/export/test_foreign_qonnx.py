@@ -129,13 +129,13 @@ NO_COUNTERPART = {
     **{kind: ("brevitas_dense", instead("BatchNormalization", kind), rf"'it' is a {kind}, which has no counterpart in a metabit "
               "network: metabit has dense") for kind in ("Relu", "Tanh", "Quant", "InstanceNormalization", "LSTM", "Clip", "Sign")},
     **{kind: ("brevitas_conv", instead("MaxPool", kind), rf"'it' is a {kind}, which has") for kind in ("AveragePool", "Resize")},
-    "float weights": ("finn_dense", constant("MatMul", 1, np.arange(64 * 33).reshape(64, 33)), "'it' has real weights, .*: train it"),
+    "float weights": ("finn_dense", constant("MatMul", 1, np.arange(64 * 33).reshape(64, 33)), "'it' has real weights, .*: train"),
     "2 bits": ("finn_dense", constant("MultiThreshold", 1, np.zeros((33, 3))), r"has thresholds \[33, 3\] .*activations of 1 bit"),
     "a negative scale": ("brevitas_dense", constant("BipolarQuant", 1, [-1.0]), "a scale that is not above 0"),
     "dilation": ("brevitas_conv", instead("Conv", "Conv", dilations=[2, 2]), "'it' has dilation, groups or channels at the end"),
     "a pool": ("brevitas_conv", instead("MaxPool", "MaxPool", ceil_mode=1), "'it' pools with padding or dilation"),
     "transposed": ("brevitas_conv", instead("MaxPool", "Transpose", perm=[0, 1, 3, 2]), r"'it' exchanges the axes \(0, 1, 3, 2\)"),
-    "a shortcut": ("brevitas_dense", shortcut, r"'it' \(BatchNormalization\) does not take the tensor before it, .*without shortcut"),
+    "a shortcut": ("brevitas_dense", shortcut, r"'it' \(BatchNormalization\) does not take the tensor before it, .*without sh"),
     "a free shape": ("brevitas_dense", free_shape, r"has the shape \[0\]: export it with a fixed shape"),
     "two files": ("brevitas_dense", outside, r"lies in another file: save the model as one file"),
 }  # fmt: skip
