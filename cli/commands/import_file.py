@@ -21,7 +21,7 @@ OTHERS = "Networks of other tools"
 
 
 def command(
-    source: Annotated[Path, Argument(help="A network of metabit (.mbit, .onnx, .tflite), Larq (.h5, .tflite) or Brevitas and FINN (.onnx).")],
+    source: Annotated[Path, Argument(help="A network of metabit, of Larq (.h5, .tflite), or of Brevitas and FINN (.onnx).")],
     output: Annotated[Path, Option("--output", "-o", help=f"Folder for {FILE}; an older one in it is replaced.")],
     bits: Annotated[int | None, Option(help=f"Bits a synapse of layers that learn, 2..8; {BITS}.", rich_help_panel=OTHERS)] = None,
     hidden: Annotated[str | None, Option(
