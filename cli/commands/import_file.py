@@ -21,7 +21,7 @@ OTHERS = "Networks of other tools"
 
 
 def command(
-    source: Annotated[Path, Argument(help="A network that metabit wrote: .mbit, .onnx, .tflite. Or of Larq: .h5, .tflite.")],
+    source: Annotated[Path, Argument(help="A network of metabit, of Larq (.h5, .tflite), or of Brevitas and FINN (.onnx).")],
     output: Annotated[Path, Option("--output", "-o", help=f"Folder for {FILE}; an older one in it is replaced.")],
     bits: Annotated[int | None, Option(help=f"Bits a synapse of layers that learn, 2..8; {BITS}.", rich_help_panel=OTHERS)] = None,
     hidden: Annotated[str | None, Option(
@@ -40,8 +40,8 @@ def command(
     same integers, and what only the device has: generator, counters, what a head learnt, kept samples, probability tables, names.
     [bold]metabit export[/] of it, without options, gives the image back, byte for byte.
 
-    A network of Larq (.h5 of Keras, or .tflite of its converter): also DIR/model.mbit, which decides as that network does and
-    learns on. --input says which numbers it was trained on: the device has bytes or bits.
+    A binary network of Larq (.h5, .tflite) or of Brevitas and FINN (QONNX): also DIR/model.mbit, which decides as that network does
+    and learns on. --input says which numbers it was trained on: the device has bytes or bits.
 
     [bold]metabit train DATA --start DIR/checkpoint.safetensors[/] trains on, and in Python
     [bold]metabit.train.load_checkpoint(FILE).to_network()[/] is the network in PyTorch. Units from nothing (metabit fresh) were

@@ -5,6 +5,7 @@
     chain.py         the steps of a file in their order -> Foreign; it refuses what has no counterpart
     larq_h5.py       Keras and Larq .h5: a whole model, or weights by layer
     lce_tflite.py    TFLite of Larq's converter
+    qonnx.py         ONNX of Brevitas and FINN, with the constants in onnx_constants.py
 
 `read` chooses the reader by the file's content::
 
@@ -21,7 +22,7 @@ from pathlib import Path
 from metabit.export.errors import ExportError
 from metabit.export.files.interchange import FACTS
 from metabit.export.files.tflite_schema import IDENTIFIER, read_constants
-from metabit.export.foreign import larq_h5, lce_tflite
+from metabit.export.foreign import larq_h5, lce_tflite, qonnx
 from metabit.export.foreign.chain import Chain
 from metabit.export.foreign.network import HIDDEN, Affine, Foreign, ForeignLayer, Hidden, Numbers, Steps, build
 
@@ -29,6 +30,9 @@ __all__ = [
     "HIDDEN", "Affine", "Chain", "Foreign", "ForeignLayer", "Hidden", "Numbers", "Steps", "build", "is_foreign", "read",
     "read_bytes",
 ]  # fmt: skip
+
+ONNX = b"\x08"
+"""First byte of an ONNX model: the field of its IR version."""
 
 
 def read(path: str | os.PathLike[str]) -> Foreign:
@@ -47,11 +51,13 @@ def read_bytes(data: bytes) -> Foreign:
     """`read` for the bytes of a file."""
     if data.startswith(larq_h5.MAGIC):
         return larq_h5.read_larq_h5(data)
+    if data[:1] == ONNX:
+        return qonnx.read_qonnx(data)
     if data[4:8] == IDENTIFIER:
         return lce_tflite.read_lce_tflite(data)
     raise ExportError(
         f"not a network that metabit can import, it starts with {data[:8]!r}: metabit import reads .h5 of Keras and Larq, .tflite "
-        "of larq-compute-engine, and files that metabit wrote"
+        "of larq-compute-engine, .onnx of Brevitas and FINN, and files that metabit wrote"
     )
 
 
@@ -59,4 +65,6 @@ def is_foreign(data: bytes) -> bool:
     """True for the bytes of a file that another tool wrote, of a kind that `read` knows. Raises ExportError for a damaged file."""
     if data.startswith(larq_h5.MAGIC):
         return True
+    if data[:1] == ONNX:
+        return not qonnx.is_ours(data)
     return data[4:8] == IDENTIFIER and FACTS not in read_constants(data)[0]

@@ -64,7 +64,7 @@ class Chain:
         self._before = Affine(np.ones(1), np.zeros(1))
         self._open: _Open | None = None
         self._pad: tuple[str, tuple[tuple[int, int], tuple[int, int]], float] | None = None
-        self._signed = False
+        self.signed = False
 
     def affine(self, name: str, gain: NDArray[Any], offset: NDArray[Any]) -> None:
         """number = gain * number + offset, for each unit, channel or feature, or one for all."""
@@ -78,7 +78,7 @@ class Chain:
         if self._open is not None:
             now = self._open
             now.gain, now.offset = now.gain * gain, now.offset * gain + offset
-        elif self._signed:
+        elif self.signed:
             refuse(name, "normalises signs", "normalise the sums before the sign")
         else:
             gain, offset = (
@@ -93,7 +93,7 @@ class Chain:
             self._close(Affine(self._open.gain, self._open.offset))
         elif not self.layers:
             self.signs_first = True
-        self._signed = True
+        self.signed = True
 
     def steps(self, name: str, theta: NDArray[Any], falling: NDArray[Any] | None = None) -> None:
         """Signs by thresholds of the sums themselves: +1 where a >= theta, or a < theta where falling."""
@@ -102,7 +102,7 @@ class Chain:
             refuse(name, "compares numbers that are no sums", "put thresholds directly behind a layer of weights")
         falls = np.zeros(len(theta), np.bool_) if falling is None else falling
         self._close(Steps(np.asarray(theta, np.int64), np.asarray(falls, np.bool_)))
-        self._signed = True
+        self.signed = True
 
     def pool(self, name: str, size: tuple[int, int], stride: tuple[int, int], same: bool = False) -> None:
         """Maximum over squares."""
@@ -204,7 +204,7 @@ class Chain:
             raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")
         rows = None if hidden is None else np.asarray(hidden, np.float32).reshape(weights.shape)
         layer = ForeignLayer(name, weights, Affine(gains, np.zeros(units)), rows, geometry, padding)
-        self._open, self._signed = _Open(layer, gains, np.zeros(units)), False
+        self._open, self.signed = _Open(layer, gains, np.zeros(units)), False
         if geometry is None:
             self.shape = (units,)
 

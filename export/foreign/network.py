@@ -232,12 +232,12 @@ def _levels(layer: ForeignLayer, k: int, hidden: Hidden) -> tuple[Signs, float]:
             raise ExportError(
                 f"layer {layer.name!r} has signs only, no hidden weights: choose --hidden surest or --hidden least"
             )
-        levels, delta = quantise(np.asarray(layer.hidden, np.float64), k)
+        levels, _ = quantise(np.asarray(layer.hidden, np.float64), k)  # so that the largest hidden weights reach 1
         if ((levels >= 0) != (layer.weights > 0)).any():
             raise ExportError(
                 f"layer {layer.name!r} has hidden weights of other signs than its weights: choose --hidden surest"
             )
-        return levels, delta
+        return levels, 1 / top
     far = top - 1 if hidden == "surest" else 0
     return np.where(layer.weights > 0, far, -1 - far).astype(np.int8), 1 / top
 
