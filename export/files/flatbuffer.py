@@ -100,6 +100,11 @@ class View:
         offsets = self._many(start, length, np.uint32)
         return [View(self.data, start + 4 * i + int(offset)) for i, offset in enumerate(offsets)]
 
+    def child(self, slot: int) -> View | None:
+        """The table in a slot; None if the slot is left out."""
+        at = self._offset(slot)
+        return View(self.data, at + self._one(at, np.uint32)) if at else None
+
     def _offset(self, slot: int) -> int:
         """Position of the slot's value, or of the distance to it; 0 if the slot is left out."""
         index = self.position - self._one(self.position, np.int32)
