@@ -75,13 +75,20 @@ MB_NOINLINE void put_values(const mb_layer *head, uint32_t first, uint32_t n, co
 
 void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active)
 {
-    const mb_run all = mb_whole_list(active);
     const mb_word *w = (const mb_word *)(const void *)l->sign;
-    uint32_t zero[MB_PLANES_MAX] = {0}, v[MB_PLANES_MAX] = {0}, counts[16];
+    uint32_t v[MB_PLANES_MAX] = {0}, counts[16];
+#if !MB_SMALL
+    const mb_run all = mb_whole_list(active);
+    uint32_t zero[MB_PLANES_MAX] = {0};
+#endif
     for (uint32_t first = 0; first < l->units; first += 32u, w += l->inputs + 1u) {
         const uint32_t n = l->units - first < 32u ? l->units - first : 32u;
         int8_t *const values = arena->values + first;
-        mb_add_columns(w, arena->active, &all, 1, zero, v, l->planes, arena->carry); /* v = 2 |w and x| */
+#if MB_SMALL
+        mb_sum_columns(w, arena->active, active, v, l->planes, arena->carry); /* v = 2 |w and x| */
+#else
+        mb_add_columns(w, arena->active, &all, 1, zero, v, l->planes, arena->carry);
+#endif
         transpose_counts(v + 1, counts);
         if (active > 255u) {
             transpose_counts(v + 9, counts + 8);

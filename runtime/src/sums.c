@@ -5,6 +5,51 @@
 #include "image.h"
 #include "thumb1.h"
 
+#if MB_SMALL
+/* As add_columns.inc with one copy of the adders: after the columns, the carries out of the eights pass through it as well. */
+void mb_sum_columns(const mb_word *w, const uint16_t *list, uint32_t active, uint32_t *v, unsigned planes, uint32_t *carry)
+{
+    static const uint16_t in_order[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+    uint32_t ones = 0, twos = 0, fours = 0, eights = 0, held = 0, *next = carry;
+    uint32_t left = (active + 7u) >> 3;
+#ifdef MB_THUMB1
+    const uint16_t *const last = list + 8u * (left & ~1u);
+    if (list != last) {
+        MB_T1_SIXTEENS("ldr", "2");
+    }
+    left &= 1u;
+#endif
+    for (; left != 0; list += 8) {
+        uint32_t e;
+        MB_ADD_EIGHT(e, 0);
+        held |= eights & e; /* two eights carry once at most */
+        eights ^= e;
+        if ((--left & 1u) == 0) {
+            *next++ = held;
+            held = 0;
+        }
+    }
+    v[1] = ones, v[2] = twos, v[3] = fours, v[4] = eights;
+    ones = twos = fours = 0;
+    for (unsigned i = 0; i < 8u; i++) {
+        next[i] = 0;
+    }
+    for (unsigned p = 8; p < planes; p++) {
+        v[p] = 0;
+    }
+    list = in_order;
+    for (w = carry; w < next; w += 8) {
+        uint32_t e;
+        MB_ADD_EIGHT(e, 0);
+        for (uint32_t *to = v + 8; to < v + planes; to++) {
+            const uint32_t sum = *to;
+            *to = sum ^ e;
+            e &= sum;
+        }
+    }
+    v[5] = ones, v[6] = twos, v[7] = fours;
+}
+#else
 #define LANES mb_word
 #define SHIFT "2"
 #define LDR "ldr"
@@ -15,6 +60,7 @@ void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, 
 {
     add_runs(w, lists, run, runs, start, v, planes, carry);
 }
+#endif
 
 #define LANES uint32_t
 #define ADD_EIGHT void mb_add_eight

@@ -27,6 +27,9 @@ uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
 void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, uint32_t runs, const mb_word *start, uint32_t *v,
                     unsigned planes, uint32_t *carry);
 
+/* v [planes] = 2 * sum of the columns of w that the list names, in a small program (image.h). v has room for 8 planes. */
+void mb_sum_columns(const mb_word *w, const uint16_t *list, uint32_t active, uint32_t *v, unsigned planes, uint32_t *carry);
+
 /* v [planes] += w[0] + .. + w[7], for 32 sums at once. pre: planes >= 4. */
 void mb_add_eight(uint32_t *v, unsigned planes, const uint32_t *w);
 
