@@ -16,13 +16,15 @@ MB_NOINLINE void transpose_counts(const uint32_t *planes, uint32_t *to)
     mb_transpose_eight(planes[0], planes[1], planes[2], planes[3], planes[4], planes[5], planes[6], planes[7], to);
 }
 
-/* The levels of n units, n <= 32. |sum| <= K <= 2^14, so |mul * sum| <= 2^29, and with |add| <= 2^30 |z| < 2^31; top < 2^25, so
- * top - |z| > -2^31. wide: a constant, 1 if counts have a higher byte. */
-MB_INLINE void put_levels(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values, int wide)
+/* The levels of n units, n <= 32, or, below a head, its values: one of each unit's level, in place, and one of its sum.
+ * |sum| <= K <= 2^14, so |mul * sum| <= 2^29, and with |add| <= 2^30 |z| < 2^31; top < 2^25, so top - |z| > -2^31.
+ * |gate_mul * level + gate_add| <= 2560 * 8 + 20496. head: NULL if none follows. wide: 1 if counts have a higher byte. */
+MB_INLINE void put_levels(const mb_layer *l, const mb_layer *head, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active,
+                          int8_t *values, int wide)
 {
-    const mb_short *mul = (const mb_short *)(const void *)l->tables + first;
-    const mb_int *add = (const mb_int *)(const void *)l->fold + first;
-    const uint32_t shift = l->shift;
+    const mb_short *mul = (const mb_short *)(const void *)l->tables + first, *scale = head ? (const mb_short *)(const void *)head->tables + first : NULL;
+    const mb_int *add = (const mb_int *)(const void *)l->fold + first, *z_add = head ? (const mb_int *)(const void *)head->fold + first : NULL;
+    const uint32_t shift = l->shift, units = l->units, z_shift = head ? head->shift : 0;
     /* 12.8 levels, rounded; half a level so that the shift rounds; 8, so that the lowest level becomes 0. 0xCCCCCCCD is 12.8 * 2^28. */
     const int32_t top = (int32_t)((((0xCCCCCCCDu >> (27u - shift)) + 1u) >> 1) + (17u << (shift - 1u)));
     int8_t *const end = values + n;
@@ -34,7 +36,13 @@ MB_INLINE void put_levels(const mb_layer *l, uint32_t first, uint32_t n, const u
             count += 4;
             int32_t level = (top + sign - (z ^ sign)) >> shift; /* |z| is (z ^ sign) - sign */
             level = (level & ~(level >> 31)) - 16; /* at least 0, then at most 16 */
-            *values++ = (int8_t)((level & level >> 31) + 8);
+            level = (level & level >> 31) + 8;
+            if (head) {
+                values[units] = (int8_t)clipped((scale[2u * units] * sum + *z_add++) >> z_shift, 127);
+                level = clipped((scale[0] * level + scale[units]) >> 5, 127);
+                scale++;
+            }
+            *values++ = (int8_t)level;
         } while (values != some);
     }
 }
@@ -42,35 +50,18 @@ MB_INLINE void put_levels(const mb_layer *l, uint32_t first, uint32_t n, const u
 #if !MB_SMALL
 MB_NOINLINE void put_levels_narrow(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
 {
-    put_levels(l, first, n, counts, active, values, 0);
+    put_levels(l, NULL, first, n, counts, active, values, 0);
 }
-#endif
 
 MB_NOINLINE void put_levels_wide(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
 {
-    put_levels(l, first, n, counts, active, values, MB_SMALL ? active > 255 : 1);
+    put_levels(l, NULL, first, n, counts, active, values, 1);
 }
+#endif
 
-/* The head's values of n units whose levels are known: one of each unit's level, in place, and one of its sum.
- * |gate_mul * level + gate_add| <= 2560 * 8 + 20496. */
-MB_NOINLINE void put_values(const mb_layer *head, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
+MB_NOINLINE void put_values(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
 {
-    const uint32_t units = head->inputs, shift = head->shift;
-    const mb_short *scale = (const mb_short *)(const void *)head->tables + first;
-    const mb_int *z_add = (const mb_int *)(const void *)head->fold + first;
-    int8_t *const end = values + n;
-    while (values != end) {
-        const uint8_t *count = counts++;
-        int8_t *const some = end - values < 8 ? end : values + 8;
-        do {
-            const int32_t sum = 2 * (count[0] + (active > 255 ? 256 * count[32] : 0)) - active;
-            count += 4;
-            values[units] = (int8_t)clipped((scale[2u * units] * sum + *z_add++) >> shift, 127);
-            *values = (int8_t)clipped((scale[0] * *values + scale[units]) >> 5, 127);
-            values++;
-            scale++;
-        } while (values != some);
-    }
+    put_levels(l, !MB_SMALL || !MB_HAS_LEVELS || MB_IS_HEAD(l + 1) ? l + 1 : NULL, first, n, counts, active, values, active > 255);
 }
 
 void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active)
@@ -94,15 +85,14 @@ void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active)
             transpose_counts(v + 9, counts + 8);
         }
 #if !MB_SMALL
-        if (active <= 255u) {
+        if (!MB_IS_HEAD(l + 1) && active <= 255u) {
             put_levels_narrow(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
+        } else if (!MB_IS_HEAD(l + 1)) {
+            put_levels_wide(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
         } else
 #endif
         {
-            put_levels_wide(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
-        }
-        if (MB_IS_HEAD(l + 1)) {
-            put_values(l + 1, first, n, (const uint8_t *)counts, (int32_t)active, values);
+            put_values(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
         }
     }
 }

@@ -8,11 +8,12 @@
 /// Forward pass (predict.c) ///
 
 /* Runs the layers first .. end - 1 on `input`, leaves packed activations in layers[].in and, at the end, scores in arena->scores.
- * Where first is not 0, the input is a ticket. learning: also leaves the straight-through masks in layers[].mask, and stops before a
- * graded layer that learns, which is mb_vote_step's. pre: first < end <= count. */
-void mb_forward(const mb_arena *arena, unsigned first, unsigned end, const uint8_t *input, int learning);
+ * Where first is not 0, ticket.c has put the values of a ticket there. learning: also leaves the straight-through masks in layers[].mask,
+ * and stops before a graded layer that learns, which is mb_vote_step's. Returns the number of inputs that were listed last.
+ * pre: first < end <= count. */
+uint32_t mb_forward(const mb_arena *arena, unsigned first, unsigned end, const uint8_t *input, int learning);
 
-/* mb_predict on a ticket of layer `first`, or on an input where that is 0. */
+/* mb_predict from layer `first` on, whose input is in the arena unless first is 0. */
 mb_status mb_predict_from(const mb_model *m, unsigned first, const void *input, int32_t *scores, uint16_t *label);
 
 /// Bits (dense.c, cuts.c, conv.c) ///

@@ -71,7 +71,7 @@ mb_status mb_learn_from(mb_model *m, unsigned first, const void *input, uint16_t
     mb_arena_plan(m, MB_LEARN, &arena);
     MB_REFUSE(MB_E_FROZEN, arena.lowest == arena.count);
     const mb_layer *const last = arena.layers + arena.count - 1;
-    mb_forward(&arena, first, arena.count, input, 1);
+    (void)mb_forward(&arena, first, arena.count, input, 1);
     if (MB_IS_HEAD(last)) {
         const int32_t predicted = mb_head_step(last, &arena, label, (mb_counters *)(void *)m->state);
         MB_REFUSE(MB_E_LABEL, predicted < 0);

@@ -6,7 +6,7 @@
 
 struct mb_fours; /* fours.h */
 
-/* mb_learn on a ticket of layer `first`, or on an input where that is 0. (learn.c) */
+/* mb_learn from layer `first` on, whose input is in the arena unless first is 0. (learn.c) */
 mb_status mb_learn_from(mb_model *m, unsigned first, const void *input, uint16_t label, mb_learn_info *info);
 
 /* Sum and largest of the magnitudes of a layer's errors. */

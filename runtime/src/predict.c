@@ -3,15 +3,9 @@
 
 #include "layers.h"
 
-void mb_forward(const mb_arena *arena, unsigned first, unsigned end, const uint8_t *input, int learning)
+uint32_t mb_forward(const mb_arena *arena, unsigned first, unsigned end, const uint8_t *input, int learning)
 {
     uint32_t active = 0;
-    const mb_layer *const begun = arena->layers + first;
-    if (first != 0 && begun->input >= MB_GATED) {
-        memcpy(arena->values, input, MB_IS_HEAD(begun) ? mb_head_values(begun) : begun->inputs);
-    } else if (first != 0) {
-        mb_unpack(begun, input, begun->in);
-    }
     for (unsigned i = first; i < end; i++) {
         const mb_layer *const l = arena->layers + i;
 #ifdef MB_WIDE
@@ -27,7 +21,7 @@ void mb_forward(const mb_arena *arena, unsigned first, unsigned end, const uint8
         }
         if (MB_IS_CUTS(l)) {
             active = mb_cut(l, input, arena->active);
-            if ((MB_HAS_DENSE && !MB_IS_GATES(l + 1)) || i + 1u == end) {
+            if (MB_HAS_DENSE && !MB_IS_GATES(l + 1)) {
                 mb_pack_list(arena->active, active, l[1].in, l->units);
             }
             continue;
@@ -44,7 +38,7 @@ void mb_forward(const mb_arena *arena, unsigned first, unsigned end, const uint8
         } else if (MB_IS_CONV(l)) {
             mb_conv_bits(l, arena, l->in, l[1].in);
         } else if (MB_IS_GRADED(l) && learning) {
-            return;
+            return active;
         } else if (MB_IS_GRADED(l)) {
             mb_graded(l, arena, l->in);
         } else if (MB_ON_GRADES(l)) {
@@ -70,6 +64,7 @@ void mb_forward(const mb_arena *arena, unsigned first, unsigned end, const uint8
         }
     }
     MB_MARK(MB_DONE, arena->count);
+    return active;
 }
 
 mb_status mb_predict_from(const mb_model *m, unsigned first, const void *input, int32_t *scores, uint16_t *label)
@@ -78,7 +73,7 @@ mb_status mb_predict_from(const mb_model *m, unsigned first, const void *input, 
     MB_REFUSE(MB_E_NULL, m == NULL || input == NULL);
     MB_REFUSE(MB_E_DETACHED, m->arena == NULL);
     mb_arena_plan(m, MB_INFER, &arena);
-    mb_forward(&arena, first, arena.count, input, 0);
+    (void)mb_forward(&arena, first, arena.count, input, 0);
     const uint32_t classes = mb_u16_at(m->image + MB_AT_CLASSES);
     if (scores != NULL) {
         memcpy(scores, arena.scores, sizeof(int32_t) * classes);

@@ -27,14 +27,20 @@ MB_MINSIZE static unsigned ticket_layer(const mb_model *m, uint32_t *bytes)
     return best;
 }
 
-/* MB_E_TICKET if a byte of a ticket is a value that the layer cannot take. A head takes all of them, and bits beyond the last are
- * not looked at. */
-static mb_status check(const mb_model *m, unsigned layer, const uint8_t *ticket, uint32_t bytes)
+/* Puts a ticket where its layer takes its input. MB_E_TICKET if a byte is a value that the layer cannot take. A head takes all of them, and
+ * bits beyond the last are not looked at. */
+static mb_status load(const mb_model *m, unsigned layer, const uint8_t *ticket, uint32_t bytes)
 {
-    mb_layer l;
-    mb_layer_at(m, layer, &l);
-    for (uint32_t i = 0; layer != 0 && MB_IS_LEVELS(&l) && i < bytes; i++) {
-        MB_REFUSE(MB_E_TICKET, (uint8_t)(ticket[i] + 8u) > 16u); /* -8 .. 8 */
+    mb_arena arena;
+    mb_arena_plan(m, MB_INFER, &arena);
+    const mb_layer *const l = arena.layers + layer;
+    if (layer != 0 && l->input < MB_GATED) {
+        mb_unpack(l, ticket, l->in);
+        return MB_OK;
+    }
+    for (uint32_t i = 0; layer != 0 && i < bytes; i++) {
+        MB_REFUSE(MB_E_TICKET, MB_IS_LEVELS(l) && (uint8_t)(ticket[i] + 8u) > 16u); /* -8 .. 8 */
+        arena.values[i] = (int8_t)ticket[i];
     }
     return MB_OK;
 }
@@ -61,7 +67,10 @@ mb_status mb_ticket(const mb_model *m, const void *input, void *ticket)
     }
     mb_arena_plan(m, MB_INFER, &arena);
     const mb_layer *const l = arena.layers + layer;
-    mb_forward(&arena, 0, layer, input, 0);
+    const uint32_t active = mb_forward(&arena, 0, layer, input, 0);
+    if (MB_IS_CUTS(l - 1) && l[-1].host == NULL) { /* a host packs them itself */
+        mb_pack_list(arena.active, active, l->in, l->inputs);
+    }
     memcpy(ticket, l->input >= MB_GATED ? (const void *)arena.values : (const void *)l->in, bytes);
     return MB_OK;
 }
@@ -72,7 +81,7 @@ mb_status mb_predict_ticket(const mb_model *m, const void *ticket, int32_t *scor
     MB_REFUSE(MB_E_NULL, m == NULL || ticket == NULL);
     MB_REFUSE(MB_E_DETACHED, m->arena == NULL);
     const unsigned layer = ticket_layer(m, &bytes);
-    const mb_status status = check(m, layer, ticket, bytes);
+    const mb_status status = load(m, layer, ticket, bytes);
     return status != MB_OK ? status : mb_predict_from(m, layer, ticket, scores, label);
 }
 
@@ -83,7 +92,7 @@ mb_status mb_learn_ticket(mb_model *m, const void *ticket, uint16_t label, mb_le
     MB_REFUSE(MB_E_NULL, m == NULL || ticket == NULL);
     MB_REFUSE(MB_E_DETACHED, m->arena == NULL);
     const unsigned layer = ticket_layer(m, &bytes);
-    const mb_status status = check(m, layer, ticket, bytes);
+    const mb_status status = load(m, layer, ticket, bytes);
     return status != MB_OK ? status : mb_learn_from(m, layer, ticket, label, info);
 }
 #endif
