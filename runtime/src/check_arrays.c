@@ -3,7 +3,7 @@
 
 #if MB_HAS_CHECKS
 
-int mb_take_array(mb_section *left, uint32_t offset, uint32_t bytes)
+MB_MINSIZE int mb_take_array(mb_section *left, uint32_t offset, uint32_t bytes)
 {
     if ((offset & 3u) != 0 || offset - left->begin > left->end - left->begin || /* wraps if offset < begin */
         bytes > left->end - offset) {
@@ -29,7 +29,7 @@ int mb_minor_is_known(const mb_model *m)
 }
 
 /* ORs the lanes beyond the last unit over all words of the last row. pitch: words in a row. */
-MB_MINSIZE MB_NOINLINE uint32_t spare_lanes(const mb_layer *l, const uint8_t *words, uint32_t pitch)
+MB_MINSIZE static uint32_t spare_lanes(const mb_layer *l, const uint8_t *words, uint32_t pitch)
 {
     const uint32_t rows = MB_WORDS(l->units), spare = ~mb_last_mask(l->units);
     uint32_t bits = 0;
@@ -39,7 +39,7 @@ MB_MINSIZE MB_NOINLINE uint32_t spare_lanes(const mb_layer *l, const uint8_t *wo
     return bits;
 }
 
-int mb_padding_is_zero(const mb_layer *l)
+MB_MINSIZE int mb_padding_is_zero(const mb_layer *l)
 {
     const uint32_t pitch = l->inputs + 1u;
     uint32_t bits = spare_lanes(l, l->sign, pitch) | (MB_HAS_DENSE ? spare_lanes(l, l->levels, l->inputs * (l->bits - 1u)) : 0);

@@ -24,7 +24,7 @@ static int within(uint32_t value, uint32_t lowest, uint32_t highest)
 }
 
 /* True if no number of the array is larger in magnitude. */
-static int words_within(const mb_word *words, uint32_t n, uint32_t limit)
+MB_MINSIZE static int words_within(const mb_word *words, uint32_t n, uint32_t limit)
 {
     for (uint32_t i = 0; i < n; i++) {
         if (mb_magnitude((int32_t)words[i]) > limit) {
@@ -36,7 +36,7 @@ static int words_within(const mb_word *words, uint32_t n, uint32_t limit)
 
 /// Cuts and gates ///
 
-static mb_status check_cuts(const uint8_t *p, const mb_layer *l, uint32_t given, mb_section *left)
+MB_MINSIZE static mb_status check_cuts(const uint8_t *p, const mb_layer *l, uint32_t given, mb_section *left)
 {
     MB_REFUSE(MB_E_KIND, l->input > 1u);
     MB_REFUSE(MB_E_SHAPE, l->inputs == 0 || l->units > MB_MAX_UNITS || l->units != l->bits * l->inputs || given != l->inputs << l->input);
@@ -48,7 +48,7 @@ static mb_status check_cuts(const uint8_t *p, const mb_layer *l, uint32_t given,
 }
 
 /* mul needs no check: |int16| * K <= 2^29. */
-static mb_status check_units(const uint8_t *p, const mb_layer *l, uint32_t given, mb_section *left)
+MB_MINSIZE static mb_status check_units(const uint8_t *p, const mb_layer *l, uint32_t given, mb_section *left)
 {
     MB_REFUSE(MB_E_KIND, l->input != MB_ON_OFF);
     MB_REFUSE(MB_E_SHAPE, l->inputs == 0 || l->inputs > MB_MAX_UNITS || !within(l->units, 1, 1024) || p[8] != 32 || given != l->inputs);
@@ -64,7 +64,7 @@ static mb_status check_units(const uint8_t *p, const mb_layer *l, uint32_t given
 /// Levels ///
 
 #if MB_HAS_LEVELS
-static mb_status check_levels(const uint8_t *p, const mb_layer *l, uint32_t given, mb_section *left)
+MB_MINSIZE static mb_status check_levels(const uint8_t *p, const mb_layer *l, uint32_t given, mb_section *left)
 {
     MB_REFUSE(MB_E_KIND, l->input != MB_GATED);
     MB_REFUSE(MB_E_SHAPE, l->inputs != given || !within(l->units, 2, 1024));
@@ -90,7 +90,7 @@ static mb_status check_levels(const uint8_t *p, const mb_layer *l, uint32_t give
 /// Units from nothing ///
 
 #if MB_HAS_TRIPLES
-static mb_status check_triples(const uint8_t *p, const mb_layer *l, uint32_t given, mb_section *left)
+MB_MINSIZE static mb_status check_triples(const uint8_t *p, const mb_layer *l, uint32_t given, mb_section *left)
 {
     const uint32_t units = l->units, inputs = l->inputs;
     MB_REFUSE(MB_E_KIND, l->input > 1u);
@@ -121,7 +121,7 @@ static mb_status check_triples(const uint8_t *p, const mb_layer *l, uint32_t giv
 /// Head ///
 
 #if MB_HAS_HEAD
-static int halves_within(const mb_half *halves, uint32_t n, uint32_t limit)
+MB_MINSIZE static int halves_within(const mb_half *halves, uint32_t n, uint32_t limit)
 {
     for (uint32_t i = 0; i < n; i++) {
         if (mb_magnitude((int16_t)halves[i]) > limit) {
@@ -150,7 +150,7 @@ static int owners_fit(const mb_head *h, uint32_t most)
     return 1;
 }
 
-static int state_fits(const mb_layer *l, uint32_t per_class)
+MB_MINSIZE static int state_fits(const mb_layer *l, uint32_t per_class)
 {
     mb_head h;
     mb_head_at(l, &h);
@@ -167,7 +167,7 @@ static int state_fits(const mb_layer *l, uint32_t per_class)
     return 1;
 }
 
-static mb_status check_head(const uint8_t *p, const mb_layer *l, unsigned before, uint32_t given, mb_section *left)
+MB_MINSIZE static mb_status check_head(const uint8_t *p, const mb_layer *l, unsigned before, uint32_t given, mb_section *left)
 {
     const uint32_t values = mb_head_values(l), rows = p[48], per_class = p[49], memory = mb_u16_at(p + 42), ridge = mb_u16_at(p + 44);
     const int several = MB_HAS_ROWS && per_class > 1u, gated = l->input == MB_GATED;
@@ -191,7 +191,7 @@ static mb_status check_head(const uint8_t *p, const mb_layer *l, unsigned before
 
 #endif
 
-mb_status mb_check_gates(const mb_model *m, unsigned index, const mb_layer *l, unsigned before, uint32_t given, mb_section *left)
+MB_MINSIZE mb_status mb_check_gates(const mb_model *m, unsigned index, const mb_layer *l, unsigned before, uint32_t given, mb_section *left)
 {
     const uint8_t *const p = mb_record_at(m->image, index);
     const int last = index + 1u == mb_layer_count(m);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* CRC-32, for images before 1.5. */
-static uint32_t sum_bytes(uint32_t sum, const uint8_t *p, uint32_t n)
+MB_MINSIZE static uint32_t sum_bytes(uint32_t sum, const uint8_t *p, uint32_t n)
 {
     for (; n != 0; n--) {
         sum ^= *p++;
@@ -28,7 +28,7 @@ uint32_t mb_sum_words(uint32_t sum, const void *words, uint32_t n)
 }
 
 /* Continues a checksum of the image's kind over n bytes. pre: p is 4-byte aligned, and readable to the end of its last word. */
-static uint32_t sum_on(const uint8_t *image, uint32_t sum, const void *p, uint32_t n)
+MB_MINSIZE static uint32_t sum_on(const uint8_t *image, uint32_t sum, const void *p, uint32_t n)
 {
     return mb_u16_at(image + MB_AT_MINOR) < MB_MINOR_OF_WORDS ? sum_bytes(sum, p, n) : mb_sum_words(sum, p, (n + 3u) >> 2);
 }
@@ -53,20 +53,21 @@ uint32_t mb_header_sum(const uint8_t *image, uint32_t state_sum)
 MB_MINSIZE void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
 {
     const uint8_t *p = mb_record_at(m->image, index);
-    l->ternary = MB_HAS_DENSE && p[0] == MB_TERNARY;
+    l->kind = p[0];
+#if MB_HAS_DENSE
+    l->ternary = p[0] == MB_TERNARY;
     l->kind = l->ternary ? MB_DENSE : p[0];
+    l->lanes16 = p[8] == 16;
+    l->window = (uint16_t)mb_u16_at(p + 10);
+    l->channels = (uint16_t)mb_u16_at(p + 44);
+#endif
     l->input = p[1];
     l->bits = p[2];
     l->planes = p[3];
-    l->lanes16 = MB_HAS_DENSE && p[8] == 16;
     l->learns = p[9];
     l->inputs = mb_u16_at(p + 4);
     l->units = mb_u16_at(p + 6);
     l->dose = mb_u32_at(p + 12);
-#if MB_HAS_DENSE
-    l->window = (uint16_t)mb_u16_at(p + 10);
-    l->channels = (uint16_t)mb_u16_at(p + 44);
-#endif
     if (MB_IS_CONV(l)) {
         l->height = (uint16_t)mb_u16_at(p + 40);
         l->width = (uint16_t)mb_u16_at(p + 42);

@@ -3,7 +3,7 @@
 
 #include "layers.h"
 
-uint32_t mb_forward(const mb_arena *arena, unsigned first, unsigned end, const uint8_t *input, int learning)
+MB_MINSIZE uint32_t mb_forward(const mb_arena *arena, unsigned first, unsigned end, const uint8_t *input, int learning)
 {
     uint32_t active = 0;
     for (unsigned i = first; i < end; i++) {
