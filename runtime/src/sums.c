@@ -19,32 +19,43 @@ void mb_sum_columns(const mb_word *w, const uint16_t *list, uint32_t active, uin
     }
     left &= 1u;
 #endif
-    for (; left != 0; list += 8) {
+    for (int carries = 0;;) {
         uint32_t e;
+        if (left == 0) {
+            if (carries) {
+                break;
+            }
+            carries = 1;
+            v[1] = ones, v[2] = twos, v[3] = fours, v[4] = eights;
+            ones = twos = fours = 0;
+            for (unsigned i = 0; i < 8u; i++) {
+                next[i] = 0;
+            }
+            for (unsigned p = 8; p < planes; p++) {
+                v[p] = 0;
+            }
+            left = (uint32_t)(next - carry + 7) >> 3;
+            w = carry;
+            list = in_order;
+            continue;
+        }
         MB_ADD_EIGHT(e, 0);
+        left--;
+        if (carries) {
+            for (uint32_t *to = v + 8; to < v + planes; to++) {
+                const uint32_t sum = *to;
+                *to = sum ^ e;
+                e &= sum;
+            }
+            w += 8;
+            continue;
+        }
+        list += 8;
         held |= eights & e; /* two eights carry once at most */
         eights ^= e;
-        if ((--left & 1u) == 0) {
+        if ((left & 1u) == 0) {
             *next++ = held;
             held = 0;
-        }
-    }
-    v[1] = ones, v[2] = twos, v[3] = fours, v[4] = eights;
-    ones = twos = fours = 0;
-    for (unsigned i = 0; i < 8u; i++) {
-        next[i] = 0;
-    }
-    for (unsigned p = 8; p < planes; p++) {
-        v[p] = 0;
-    }
-    list = in_order;
-    for (w = carry; w < next; w += 8) {
-        uint32_t e;
-        MB_ADD_EIGHT(e, 0);
-        for (uint32_t *to = v + 8; to < v + planes; to++) {
-            const uint32_t sum = *to;
-            *to = sum ^ e;
-            e &= sum;
         }
     }
     v[5] = ones, v[6] = twos, v[7] = fours;
