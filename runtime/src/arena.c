@@ -59,7 +59,9 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
         /* The signed digits of bytes can list K inputs before the last place adds K more and pads twice. Ten entries beyond that
          * are for the carries. A build at -Os needs less, but one image has one arena size. */
         most_inputs = larger(most_inputs, MB_IS_GRADED(l) ? values : digits ? 2u * l->inputs + 24u : l->inputs);
-        most_units = larger(most_units, l->units);
+        if (MB_HAS_DENSE) { /* else gates come before a last layer that needs none of this */
+            most_units = larger(most_units, l->units);
+        }
         if (MB_HAS_DENSE && l->kind == MB_DENSE && arena->lowest != count) {
             masks += MB_WORDS(l->units);
         }
@@ -85,11 +87,13 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
     }
     arena->active = take(&next, (most_inputs + 9u) / 2u);
     arena->carry = take(&next, most_inputs / 16u + kernel + 9u);
-    arena->kernel_scratch = take(&next, most_work);
-    arena->graded_values = take(&next, larger(graded, MB_WORDS(graded) * (MB_PLANES_MAX + 2u)));
+    if (MB_HAS_DENSE) {
+        arena->kernel_scratch = take(&next, most_work);
+        arena->graded_values = take(&next, larger(graded, MB_WORDS(graded) * (MB_PLANES_MAX + 2u)));
+        arena->votes.slot = NULL;
+    }
     arena->values = take(&next, (gated + 3u) / 4u);
     arena->scores = take(&next, mb_u16_at(m->image + MB_AT_CLASSES));
-    arena->votes.slot = NULL;
     if (MB_HAS_LEARN && mode == MB_LEARN) { /* last, so that all before lies at the same place in both modes */
         uint32_t *mask = take(&next, masks);
         for (unsigned i = 0; MB_HAS_DENSE && table != NULL && i < count; i++) {
@@ -97,8 +101,10 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
             mask += table[i].mask != NULL ? MB_WORDS(table[i].units) : 0;
         }
         arena->learn_scratch = take(&next, learn_words);
-        arena->error[0] = take(&next, most_units);
-        arena->error[1] = take(&next, most_units);
+        if (MB_HAS_DENSE) {
+            arena->error[0] = take(&next, most_units);
+            arena->error[1] = take(&next, most_units);
+        }
         if (MB_HAS_GRADED && batch != 0) {
             arena->votes.lists = (uint16_t *)(void *)arena->error[0];
             arena->votes.passes = take(&next, larger(4u * graded, lists > 2u * most_units ? lists - 2u * most_units : 0));

@@ -29,7 +29,9 @@ typedef int16_t mb_short;
 #if defined(__GNUC__)
 #define MB_INLINE static inline __attribute__((always_inline))
 #define MB_NOINLINE static __attribute__((noinline)) /* keeps the stack frames of different work apart */
+#define MB_ONE_COPY __attribute__((noinline))        /* for a function of several files that its own file would inline */
 #else
+#define MB_ONE_COPY
 #define MB_INLINE static inline
 #define MB_NOINLINE static
 #endif

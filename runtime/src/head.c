@@ -6,7 +6,7 @@
 
 #if MB_HAS_HEAD
 
-MB_MINSIZE void mb_head_at(const mb_layer *l, mb_head *h)
+MB_MINSIZE MB_ONE_COPY void mb_head_at(const mb_layer *l, mb_head *h)
 {
     const uint8_t *const p = l->own.record;
     const uint32_t values = mb_head_values(l), rows = p[48];
