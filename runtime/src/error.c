@@ -9,16 +9,20 @@
 
 /// Output ///
 
-/* EXP[i] = round(32767 exp(-i / 16)). The value is 0 for i >= 178. */
-static const uint16_t EXP[178] = {
-    32767, 30782, 28917, 27165, 25519, 23973, 22520, 21156, 19874, 18670, 17539, 16476, 15478, 14540, 13659, 12832, 12054,
-    11324, 10638, 9993, 9388, 8819, 8285, 7783, 7311, 6868, 6452, 6061, 5694, 5349, 5025, 4721, 4435, 4166, 3913, 3676, 3454,
-    3244, 3048, 2863, 2690, 2527, 2374, 2230, 2095, 1968, 1849, 1737, 1631, 1533, 1440, 1352, 1271, 1194, 1121, 1053, 989, 930,
-    873, 820, 771, 724, 680, 639, 600, 564, 530, 498, 467, 439, 412, 387, 364, 342, 321, 302, 283, 266, 250, 235, 221, 207, 195,
-    183, 172, 162, 152, 143, 134, 126, 118, 111, 104, 98, 92, 86, 81, 76, 72, 67, 63, 59, 56, 52, 49, 46, 43, 41, 38, 36, 34,
-    32, 30, 28, 26, 25, 23, 22, 21, 19, 18, 17, 16, 15, 14, 13, 12, 12, 11, 10, 10, 9, 9, 8, 8, 7, 7, 6, 6, 6, 5, 5, 5, 4, 4, 4,
-    4, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-};
+/* round(32767 exp(-n / 16)), which is 0 from n = 178 on, as the product of exp of the sixteenths and of the whole. Their factors are
+ * rounded such that every n gives that value. No sum passes 2^32: the first product is below 2^31. */
+MB_MINSIZE MB_NOINLINE uint32_t exp_of(uint32_t n)
+{
+    static const uint16_t of_sixteenths[16] = {65533, 61563, 57833, 54329, 51037, 47945, 45040, 42311,
+                                               39748, 37340, 35077, 32952, 30956, 29080, 27318, 25663};
+    static const uint32_t of_whole[12] = {2147516418u, 790027140u, 290634743u, 106918547u, 39333135u, 14469852u,
+                                          5323161u,    1958281u,   720412u,    265025u,    97497u,    35867u};
+    if (n >= 178u) {
+        return 0;
+    }
+    const uint32_t a = of_sixteenths[n & 15u], b = of_whole[n >> 4];
+    return (a * (b >> 16) + (a * (b & 0xFFFFu) >> 16) + 0x8000u) >> 16;
+}
 
 enum { ONE = 4096 }; /* 1 in the fixed point of probabilities and errors */
 
@@ -26,7 +30,7 @@ uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label)
 {
     uint32_t total = 0;
     for (uint32_t c = 0; c < classes; c++) {
-        error[c] = (uint32_t)error[c] < sizeof EXP / sizeof *EXP ? EXP[error[c]] : 0;
+        error[c] = (int32_t)exp_of((uint32_t)error[c]);
         total += (uint32_t)error[c];
     }
     for (uint32_t c = 0; c < classes; c++) {

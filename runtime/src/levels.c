@@ -8,6 +8,7 @@ enum { OFFSET = 32, OFFSET_INPUT = 8 }; /* an offset counts as four inputs of 8;
 
 /// Scores ///
 
+#if !MB_SMALL /* there levels are read one by one */
 /* Levels of 5 bits are multiplied two at a time, as they lie in the stream. With h as level + 16 and x within -8..8,
  *
  *     (h_p + 2^15 h_q) (x_q + 2^15 x_p) = h_p x_q + 2^15 (h_p x_p + h_q x_q)    modulo 2^30
@@ -75,17 +76,27 @@ BLOCKS_SUM(const mb_word *next, uint32_t shift, const uint32_t *pairs, uint32_t 
 #undef WORD
     return sum;
 }
+#endif
 
 /* |score| <= 128 (8 K + 32) */
 void mb_levels_scores(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32_t *scores)
 {
-    const uint32_t k = l->bits, inputs = l->inputs, blocks = k == 5u ? inputs / BLOCK : 0;
+    const uint32_t k = l->bits, inputs = l->inputs;
     const mb_word *const stream = (const mb_word *)(const void *)l->levels;
+#if MB_SMALL
+    const uint32_t first = 0;
+    (void)pairs;
+#else
+    const uint32_t blocks = k == 5u ? inputs / BLOCK : 0, first = BLOCK * blocks;
     const int32_t all = make_pairs(x, blocks, pairs);
+#endif
     for (uint32_t c = 0, at = 0; c < l->units; c++, at += (inputs + 1u) * k) {
-        int32_t sum = blocks > 0 ? blocks_sum(stream + (at >> 5), at & 31u, pairs, blocks) - all : 0;
-        mb_level_reader levels = mb_levels_from(stream, at + BLOCK * blocks * k);
-        for (uint32_t j = BLOCK * blocks; j < inputs; j++) {
+        int32_t sum = 0;
+#if !MB_SMALL
+        sum = blocks > 0 ? blocks_sum(stream + (at >> 5), at & 31u, pairs, blocks) - all : 0;
+#endif
+        mb_level_reader levels = mb_levels_from(stream, at + first * k);
+        for (uint32_t j = first; j < inputs; j++) {
             sum += x[j] * mb_next_level(&levels, k);
         }
         scores[c] = sum + OFFSET * mb_next_level(&levels, k);
