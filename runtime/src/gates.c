@@ -47,7 +47,6 @@ MB_INLINE void put_levels(const mb_layer *l, const mb_layer *head, uint32_t firs
     }
 }
 
-#if !MB_SMALL
 MB_NOINLINE void put_levels_narrow(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
 {
     put_levels(l, NULL, first, n, counts, active, values, 0);
@@ -57,7 +56,6 @@ MB_NOINLINE void put_levels_wide(const mb_layer *l, uint32_t first, uint32_t n, 
 {
     put_levels(l, NULL, first, n, counts, active, values, 1);
 }
-#endif
 
 MB_NOINLINE void put_values(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
 {
@@ -67,31 +65,25 @@ MB_NOINLINE void put_values(const mb_layer *l, uint32_t first, uint32_t n, const
 void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active)
 {
     const mb_word *w = (const mb_word *)(const void *)l->sign;
-    uint32_t v[MB_PLANES_MAX] = {0}, counts[16];
-#if !MB_SMALL
     const mb_run all = mb_whole_list(active);
-    uint32_t zero[MB_PLANES_MAX] = {0};
-#endif
+    uint32_t zero[MB_PLANES_MAX] = {0}, v[MB_PLANES_MAX] = {0}, counts[16];
     for (uint32_t first = 0; first < l->units; first += 32u, w += l->inputs + 1u) {
         const uint32_t n = l->units - first < 32u ? l->units - first : 32u;
         int8_t *const values = arena->values + first;
-#if MB_SMALL
-        mb_sum_columns(w, arena->active, active, v, l->planes, arena->carry); /* v = 2 |w and x| */
-#else
-        mb_add_columns(w, arena->active, &all, 1, zero, v, l->planes, arena->carry);
-#endif
+        if (MB_SMALL) { /* v = 2 |w and x| */
+            mb_sum_columns(w, arena->active, active, v, l->planes, arena->carry);
+        } else {
+            mb_add_columns(w, arena->active, &all, 1, zero, v, l->planes, arena->carry);
+        }
         transpose_counts(v + 1, counts);
         if (active > 255u) {
             transpose_counts(v + 9, counts + 8);
         }
-#if !MB_SMALL
-        if (!MB_IS_HEAD(l + 1) && active <= 255u) {
+        if (!MB_SMALL && !MB_IS_HEAD(l + 1) && active <= 255u) {
             put_levels_narrow(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
-        } else if (!MB_IS_HEAD(l + 1)) {
+        } else if (!MB_SMALL && !MB_IS_HEAD(l + 1)) {
             put_levels_wide(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
-        } else
-#endif
-        {
+        } else {
             put_values(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
         }
     }

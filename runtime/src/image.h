@@ -79,7 +79,8 @@
 #error "MB_WITHOUT_DENSE and MB_WITHOUT_GATES together leave no layer"
 #endif
 
-/* 1 in a program of gates and a head alone that is compiled for size: bytes count more there than a hundredth of the cycles. */
+/* 1 in a program of gates and a head alone that is compiled for size: bytes count more there than a hundredth of the cycles of a head,
+ * and than those of levels beside it, which are read one by one. */
 #if defined(__OPTIMIZE_SIZE__) && MB_HAS_HEAD && !MB_HAS_DENSE
 #define MB_SMALL 1
 #else

@@ -8,7 +8,6 @@ enum { OFFSET = 32, OFFSET_INPUT = 8 }; /* an offset counts as four inputs of 8;
 
 /// Scores ///
 
-#if !MB_SMALL /* there levels are read one by one */
 /* Levels of 5 bits are multiplied two at a time, as they lie in the stream. With h as level + 16 and x within -8..8,
  *
  *     (h_p + 2^15 h_q) (x_q + 2^15 x_p) = h_p x_q + 2^15 (h_p x_p + h_q x_q)    modulo 2^30
@@ -76,27 +75,17 @@ BLOCKS_SUM(const mb_word *next, uint32_t shift, const uint32_t *pairs, uint32_t 
 #undef WORD
     return sum;
 }
-#endif
 
 /* |score| <= 128 (8 K + 32) */
 void mb_levels_scores(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32_t *scores)
 {
-    const uint32_t k = l->bits, inputs = l->inputs;
+    const uint32_t k = l->bits, inputs = l->inputs, blocks = !MB_SMALL && k == 5u ? inputs / BLOCK : 0;
     const mb_word *const stream = (const mb_word *)(const void *)l->levels;
-#if MB_SMALL
-    const uint32_t first = 0;
-    (void)pairs;
-#else
-    const uint32_t blocks = k == 5u ? inputs / BLOCK : 0, first = BLOCK * blocks;
     const int32_t all = make_pairs(x, blocks, pairs);
-#endif
     for (uint32_t c = 0, at = 0; c < l->units; c++, at += (inputs + 1u) * k) {
-        int32_t sum = 0;
-#if !MB_SMALL
-        sum = blocks > 0 ? blocks_sum(stream + (at >> 5), at & 31u, pairs, blocks) - all : 0;
-#endif
-        mb_level_reader levels = mb_levels_from(stream, at + first * k);
-        for (uint32_t j = first; j < inputs; j++) {
+        int32_t sum = blocks > 0 ? blocks_sum(stream + (at >> 5), at & 31u, pairs, blocks) - all : 0;
+        mb_level_reader levels = mb_levels_from(stream, at + BLOCK * blocks * k);
+        for (uint32_t j = BLOCK * blocks; j < inputs; j++) {
             sum += x[j] * mb_next_level(&levels, k);
         }
         scores[c] = sum + OFFSET * mb_next_level(&levels, k);
@@ -113,7 +102,7 @@ enum { SMALLEST_ERROR = 16 }; /* 1/256: a class with a smaller error does not le
  * which only a fault of RAM makes, has index 0. */
 MB_INLINE int32_t stepped(const mb_half *weaken, int32_t top, int32_t level, int32_t wanted, uint32_t drawn)
 {
-    if ((level > 0 && wanted < 0) || (level < 0 && wanted > 0)) {
+    if (level != 0 && (level ^ wanted) < 0) { /* toward 0 */
         wanted = (wanted * (int32_t)weaken[mb_magnitude(level) & (uint32_t)top]) >> 8;
     }
     level += (wanted + (int32_t)drawn) >> 16;
@@ -134,17 +123,23 @@ void mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, u
             continue;
         }
         const int32_t step = (int32_t)((l->dose * size + 2048u) >> 12), up = error[c] < 0 ? step : -step;
-        mb_level_reader levels = mb_levels_from(stream, row);
         uint32_t at = row;
         for (uint32_t j = 0; j <= inputs; j++, at += k) {
-            const int32_t level = mb_next_level(&levels, k), input = j < inputs ? x[j] : OFFSET_INPUT;
+            const int32_t input = j < inputs ? x[j] : OFFSET_INPUT;
             if (input == 0) {
                 continue;
             }
+            const uint32_t bit = at & 31u;
+            mb_word *const word = stream + (at >> 5);
+            uint32_t bits = *word >> bit;
+            if (bit + k > 32u) {
+                bits |= word[1] << (32u - bit);
+            }
+            const int32_t level = (int32_t)(bits << (32u - k)) >> (32u - k);
             const int32_t after = stepped(weaken, top, level, up * input, mb_draw(&z));
             info->visited++;
-            if (after != level) { /* bits that the reader has passed */
-                mb_change_level(stream, at, k, level, after);
+            if (after != level) {
+                mb_change_level(word, bit, k, level, after);
                 MB_TELL_HOST(l, c, j);
                 info->moved++;
             }

@@ -19,12 +19,9 @@ void mb_sum_columns(const mb_word *w, const uint16_t *list, uint32_t active, uin
     }
     left &= 1u;
 #endif
-    for (int carries = 0;;) {
+    for (int carries = 0; left != 0 || !carries;) {
         uint32_t e;
         if (left == 0) {
-            if (carries) {
-                break;
-            }
             carries = 1;
             v[1] = ones, v[2] = twos, v[3] = fours, v[4] = eights;
             ones = twos = fours = 0;
@@ -42,11 +39,7 @@ void mb_sum_columns(const mb_word *w, const uint16_t *list, uint32_t active, uin
         MB_ADD_EIGHT(e, 0);
         left--;
         if (carries) {
-            for (uint32_t *to = v + 8; to < v + planes; to++) {
-                const uint32_t sum = *to;
-                *to = sum ^ e;
-                e &= sum;
-            }
+            mb_add_one_bit((mb_word *)v + 8, planes - 8u, e, 1); /* of fewer than 8 planes e is 0 */
             w += 8;
             continue;
         }
