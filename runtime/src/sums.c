@@ -39,7 +39,10 @@ void mb_sum_columns(const mb_word *w, const uint16_t *list, uint32_t active, uin
         MB_ADD_EIGHT(e, 0);
         left--;
         if (carries) {
-            mb_add_one_bit((mb_word *)v + 8, planes - 8u, e, 1); /* of fewer than 8 planes e is 0 */
+            for (uint32_t *to = v + 8, sum; to < v + planes; e &= sum) {
+                sum = *to;
+                *to++ = sum ^ e;
+            }
             w += 8;
             continue;
         }
