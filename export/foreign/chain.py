@@ -39,6 +39,7 @@ class _Open:
     layer: ForeignLayer
     gain: NDArray[np.float64]
     offset: NDArray[np.float64]
+    normalised: bool = False
 
 
 class Chain:
@@ -56,6 +57,16 @@ class Chain:
         self._pad: tuple[str, tuple[tuple[int, int], tuple[int, int]], float] | None = None
         self.signed = False
 
+    @property
+    def begun(self) -> bool:
+        """True behind the first layer of weights."""
+        return bool(self.layers) or self._open is not None
+
+    @property
+    def unnormalised(self) -> str | None:
+        """Name of the layer whose sums these are as they are; None elsewhere."""
+        return None if self._open is None or self._open.normalised else self._open.layer.name
+
     def affine(self, name: str, gain: NDArray[Any], offset: NDArray[Any]) -> None:
         """number = gain * number + offset, for each unit, channel or feature, or one for all."""
         gain, offset = np.asarray(gain, np.float64), np.asarray(offset, np.float64)
@@ -67,7 +78,7 @@ class Chain:
         gain, offset = (values.reshape(-1) if values.size > 1 else values.reshape(()) for values in (gain, offset))
         if self._open is not None:
             now = self._open
-            now.gain, now.offset = now.gain * gain, now.offset * gain + offset
+            now.gain, now.offset, now.normalised = now.gain * gain, now.offset * gain + offset, True
         elif self.signed:
             refuse(name, "normalises signs", "normalise the sums before the sign")
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -252,4 +253,5 @@ def _weights_alone(arrays: dict[str, Arrays]) -> Foreign:
             _normalise(chain, name, found, EPSILON)
         else:
             refuse(name, f"has the arrays {', '.join(found)}", "save a network of QuantDense and BatchNormalization")
-    return chain.finish()
+    return replace(chain.finish(), assumed="weights alone name no quantizers: weights, and the inputs of all layers but the first, "
+                   "are taken as signs")  # fmt: skip

@@ -103,6 +103,7 @@ class Foreign:
     before: what becomes of the inputs before the first layer, float64 () or (features,); often gain 1, offset 0.
     signs: the first layer takes the signs of these numbers, +1 where they are >= 0, not the numbers.
     numbers: which numbers the inputs are, if the file says so.
+    assumed: a sentence about what the file does not say.
     """
 
     tool: str
@@ -111,6 +112,7 @@ class Foreign:
     before: Affine
     signs: bool
     numbers: Numbers | None = None
+    assumed: str = ""
 
 
 def build(

@@ -148,7 +148,7 @@ def test_what_has_no_counterpart_is_named(name: str, change: Callable[[Any], obj
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.sampled_from(NAMES), st.lists(st.tuples(st.integers(0, 2**15), st.integers(1, 255)), max_size=4), st.integers(0, 2**15)
 )  # fmt: skip
