@@ -35,6 +35,7 @@ NAMES = (
     "host",
     "onnxruntimes",
     "onnx_learning",
+    "tflite_learning",
 )
 INDEX = "docs/results/README.md"
 

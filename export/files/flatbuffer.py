@@ -86,10 +86,10 @@ class View:
         return self.array(slot, np.uint8).tobytes().decode(errors="replace")
 
     def array(self, slot: int, dtype: type[np.integer[Any]]) -> NDArray[Any]:
-        return self._many(*self._vector(slot), dtype)
+        return self._many(*self.span(slot), dtype)
 
     def tables(self, slot: int) -> list[View]:
-        start, length = self._vector(slot)
+        start, length = self.span(slot)
         offsets = self._many(start, length, np.uint32)
         return [View(self.data, start + 4 * i + int(offset)) for i, offset in enumerate(offsets)]
 
@@ -105,7 +105,7 @@ class View:
         distance = self._one(index + entry, np.uint16) if entry < self._one(index, np.uint16) else 0
         return self.position + distance if distance else 0
 
-    def _vector(self, slot: int) -> tuple[int, int]:
+    def span(self, slot: int) -> tuple[int, int]:
         """Start and length of a vector or string; length 0 if the slot is left out."""
         at = self._offset(slot)
         if not at:

@@ -20,12 +20,17 @@ def read_tflite(data: bytes) -> Frozen:
 
     Raises ExportError if the file is damaged or not one of ours.
     """
+    return network_of(data)[0]
+
+
+def network_of(data: bytes) -> tuple[Frozen, dict[str, str]]:
+    """`read_tflite`, and the metadata, name -> text."""
     pages, arrays = read_constants(data)
     if FACTS not in pages:
         said = View.root(data, IDENTIFIER).string(3)[:60]
         raise ExportError(f"this TFLite file, {said!r}, was not written by metabit: metabit import reads binary networks that "
                           "Larq's converter wrote")  # fmt: skip
-    return rebuild(pages[FACTS], arrays | _sign_planes(pages[FACTS], arrays))
+    return rebuild(pages[FACTS], arrays | _sign_planes(pages[FACTS], arrays)), pages
 
 
 def _sign_planes(page: str, arrays: Tensors) -> dict[str, NDArray[np.uint8]]:
