@@ -44,7 +44,7 @@ class _Name:
 
 
 def read_tensors(data: bytes) -> dict[str, Any]:
-    """What the file holds: a dictionary of NumPy arrays, numbers, texts, lists and further dictionaries.
+    """The content of the file: a dictionary of NumPy arrays, numbers, texts, lists and further dictionaries.
 
     Raises ExportError for a damaged file, and for one that holds other objects.
     """
