@@ -52,6 +52,7 @@ class Chain:
         self.tool, self.shape, self.features = tool, shape, math.prod(shape)
         self.layers: list[ForeignLayer] = []
         self.signs_first = False
+        self.numbers: Numbers | None = None
         self._before = Affine(np.ones(1), np.zeros(1))
         self._open: _Open | None = None
         self._pad: tuple[str, tuple[tuple[int, int], tuple[int, int]], float] | None = None
@@ -87,6 +88,16 @@ class Chain:
                 for values in (gain, offset)
             )
             self._before = Affine(self._before.gain * gain, self._before.offset * gain + offset)
+
+    def quantise(self, name: str, low: float, step: float, levels: int) -> None:
+        """Numbers before the first layer become low, low + step .. (levels numbers): the device takes these, counted from 0."""
+        if self.begun or self.signed or not 2 <= levels <= 256:
+            refuse(
+                name,
+                f"quantises to {levels} levels",
+                "train with activations of 1 bit, and inputs of at most 8",
+            )
+        self._before, self.numbers = Affine(np.ones(1), np.zeros(1)), Numbers(low, step)
 
     def sign(self, name: str) -> None:
         """+1 where the number is >= 0, else -1."""
@@ -214,11 +225,11 @@ class Chain:
         self.layers.append(replace(self._open.layer, decide=decide))
         self._open = None
 
-    def finish(self, numbers: Numbers | None = None) -> Foreign:
+    def finish(self) -> Foreign:
         """The network. Raises ExportError if it does not end in the numbers of classes."""
         if self._open is None or self._open.layer.geometry is not None:
             last = self.layers[-1].name if self.layers else "input"
             raise ExportError(f"this {self.tool} network ends behind {last!r} without a dense layer that gives a number for each "
                               "class: a metabit network is a classifier, end in a dense layer of binary weights")  # fmt: skip
         self._close(Affine(self._open.gain, self._open.offset))
-        return Foreign(self.tool, tuple(self.layers), self.features, self._before, self.signs_first, numbers)
+        return Foreign(self.tool, tuple(self.layers), self.features, self._before, self.signs_first, self.numbers)

@@ -135,6 +135,8 @@ def build(
         hidden = "file" if all(layer.hidden is not None for layer in foreign.layers) else "surest"
     if hidden not in HIDDEN:
         raise ExportError(f"hidden={hidden!r}: must be one of {', '.join(HIDDEN)}")
+    if foreign.numbers not in (None, numbers):
+        raise ExportError(f"this file of {foreign.tool} says which numbers its inputs are: leave --input out")
     if numbers is None:
         raise ExportError(
             f"this file of {foreign.tool} does not say which numbers its {foreign.features} inputs are: add --input LOW,HIGH, the "
