@@ -77,8 +77,8 @@ def hidden_planes(levels: NDArray[np.int8], k: int) -> NDArray[np.uint8]:
 def levels_from_planes(planes: NDArray[np.uint8], inputs: int) -> NDArray[np.int8]:
     """Inverse of `hidden_planes`: uint8 (k, N, ceil(K / 8)) -> int8 (N, K), K = inputs."""
     k = len(planes)
-    place = (1 << np.arange(k))[:, None, None]
-    offset = (unpack_rows(planes, inputs) * place).sum(axis=0)
+    place = (1 << np.arange(k, dtype=np.int16))[:, None, None]
+    offset = (unpack_rows(planes, inputs) * place).sum(axis=0, dtype=np.int16)
     return np.asarray(offset - (1 << (k - 1)), np.int8)
 
 

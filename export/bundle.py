@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, sections, write_image
 from metabit.export.files.lce_file import run_lce, write_lce
+from metabit.export.files.micro_file import run_micro, write_micro
 from metabit.export.files.onnx_file import read_onnx, run_onnx, write_onnx
 from metabit.export.files.qonnx_file import read_qonnx, run_qonnx, write_qonnx
 from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite
@@ -64,6 +65,7 @@ FORMATS = {
     "onnx": Format("model.onnx", write_onnx, read_onnx, run_onnx),
     "tflite": Format("model.tflite", write_tflite, read_tflite, run_tflite),
     "qonnx": Format("model.qonnx.onnx", write_qonnx, read_qonnx, run_qonnx, default=False),
+    "micro": Format("model.micro.tflite", write_micro, read_tflite, run_micro, default=False),
     "lce": Format("model.lce.tflite", write_lce, read_tflite, run_lce, default=False),
     "onnx-train": Format(
         "model.train.onnx", write_onnx_train, read_onnx_train, run_onnx_train, default=False, learn=learn_onnx_train
@@ -164,7 +166,15 @@ def export_all(
         "checked": {"engines": engines, "inputs": len(scores)},
         "versions": {
             name: _version(name)
-            for name in ("numpy", "onnx", "onnxruntime", "tflite-runtime", "ai-edge-litert", "larq-compute-engine")
+            for name in (
+                "numpy",
+                "onnx",
+                "onnxruntime",
+                "tflite-runtime",
+                "ai-edge-litert",
+                "tflite-micro",
+                "larq-compute-engine",
+            )
         },
         **(provenance or {}),
     }

@@ -106,6 +106,11 @@ SLOW: dict[str, tuple[str, ...]] = {
     "flow/test_results.py": ("test_every_picture_is_drawn_from_the_rows", "test_every_page_belongs_to_a_benchmark"),
     "flow/test_serial_page.py": ("test_the_page_runs_from_the_first_command_to_the_last",),
     "flow/test_whole_path.py": (),
+    "nn/test_layers.py": (
+        "test_a_compiled_module_has_no_break_and_equal_gradients",
+        "test_the_default_compiler_runs_it",
+    ),
+    "nn/test_page.py": (),
     "runtime/test_amalgamation.py": (),
     "runtime/test_config.py": (),
     "runtime/test_cuts.py": (),

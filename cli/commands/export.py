@@ -78,7 +78,7 @@ def command(
     guard: guards.Samples = None,
     data: guards.Data = None,
     formats: Annotated[
-        str | None, Option(help="Comma-separated: mbit, onnx, tflite, qonnx, lce, onnx-train, tflite-train.")
+        str | None, Option(help="Comma-separated: mbit, onnx, tflite, qonnx, lce, micro, onnx-train, tflite-train.")
     ] = None,
     inline: Annotated[bool, Option("--inline", help="model.onnx without functions, for older runtimes and other tools.")] = False,
     license_: Annotated[str | None, Option("--license", help="Licence of the weights, for MODEL_CARD.md.")] = None,

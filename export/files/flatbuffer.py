@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError, require
 
+LONGEST_NAME = 256
+"""Bytes of a text that are read, at most: many tables of a hostile file may share a long one."""
+MOST_TABLES = 1 << 16
+"""Tables of a list, at most: a hostile file may list one table millions of times."""
 Scalar = np.int8 | np.uint8 | np.int32 | np.uint32
 Value = Union[Scalar, str, bytes, NDArray[Any], "Table", Sequence["Table"]]
 Table = Mapping[int, Value]
@@ -65,7 +69,7 @@ def _write(builder: Any, value: Any) -> int:
     return int(builder.EndVector())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class View:
     """Reader of one table in a file that may be damaged, with NumPy alone. A reference beyond the file raises ExportError."""
 
@@ -83,13 +87,16 @@ class View:
         return self._one(at, dtype) if at else 0
 
     def string(self, slot: int) -> str:
-        return self.array(slot, np.uint8).tobytes().decode(errors="replace")
+        """The text of a slot, its first `LONGEST_NAME` bytes."""
+        return self.array(slot, np.uint8)[:LONGEST_NAME].tobytes().decode(errors="replace")
 
     def array(self, slot: int, dtype: type[np.integer[Any]]) -> NDArray[Any]:
         return self._many(*self.span(slot), dtype)
 
     def tables(self, slot: int) -> list[View]:
         start, length = self.span(slot)
+        if length > MOST_TABLES:
+            raise ExportError(f"damaged flatbuffer: a list of {length} tables; metabit reads up to {MOST_TABLES}")
         offsets = self._many(start, length, np.uint32)
         return [View(self.data, start + 4 * i + int(offset)) for i, offset in enumerate(offsets)]
 

@@ -21,7 +21,7 @@ from metabit.export.errors import ExportError
 from metabit.export.files.interchange import KEPT, named_tensors
 from metabit.export.files.lce_layers import BinaryLayers
 from metabit.export.files.lce_runtime import lce_interpreter
-from metabit.export.files.tflite_file import infer, keep
+from metabit.export.files.tflite_file import check_runnable, infer, keep
 from metabit.export.files.tflite_schema import Model
 from metabit.export.frozen import Frozen
 
@@ -42,8 +42,10 @@ def run_lce(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
 
     x: uint8 or int16 (n, F), or 0 and 1 (n, K) for a network that takes bits.
 
-    Raises MissingExtra without larq-compute-engine, ExportError if x has another shape or dtype.
+    Raises MissingExtra without larq-compute-engine, ExportError if x has another shape or dtype, or if the file is not one that
+    this metabit writes.
     """
+    check_runnable(data, write_lce)
     engine = lce_interpreter(data)
     (taken,), ((_, width),) = engine.input_types, engine.input_shapes
     if x.dtype != taken or x.ndim != 2 or x.shape[1] != width:

@@ -13,7 +13,7 @@ has two signatures:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,11 +24,14 @@ from metabit.export.errors import ExportError, MissingExtra, require
 from metabit.export.files import tflite_gates, tflite_network, tflite_triples
 from metabit.export.files.interchange import FACTS, KEPT, Tensors, facts, named_tensors
 from metabit.export.files.tflite_layers import Layers
-from metabit.export.files.tflite_reader import read_tflite
-from metabit.export.files.tflite_schema import Model
+from metabit.export.files.tflite_reader import IMAGE, read_tflite
+from metabit.export.files.tflite_schema import Model, read_constants
 from metabit.export.frozen import Frozen
 
 __all__ = ["infer", "keep", "prediction", "read_tflite", "run_tflite", "write_tflite"]
+
+RUNTIMES = {"tflite-runtime": "tflite_runtime.interpreter", "ai-edge-litert": "ai_edge_litert.interpreter"}
+"""Packages of TFLite, the preferred one first, and their modules."""
 
 
 def write_tflite(frozen: Frozen) -> bytes:
@@ -67,28 +70,65 @@ def keep(model: Model, frozen: Frozen, arrays: Tensors, names: Sequence[str]) ->
     model.metadata(FACTS, facts(frozen))
 
 
-def run_tflite(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
-    """Scores int32 (n, classes) by TFLite on one thread.
+def run_tflite(data: bytes, x: NDArray[Any], runtime: str | None = None) -> NDArray[np.int32]:
+    """Scores int32 (n, classes) by TFLite on one thread, of a file of `write_tflite` or `write_micro`.
 
     x: uint8 or int16 (n, F), or 0 and 1 (n, K) for a network that takes bits.
+    runtime: one of `RUNTIMES`; None takes the first that is installed.
 
-    Raises MissingExtra without a TFLite runtime, ExportError if x has another shape or dtype.
+    Raises MissingExtra without a TFLite runtime, ExportError if x has another shape or dtype, or if the file is not one that this
+    metabit writes: TFLite ends the process on some damaged files, so it gets none.
     """
-    interpreter = _runtime().Interpreter(model_content=data, num_threads=1)
+    made = _runtime(runtime).Interpreter
+    check_runnable(data, _writer(data))
+    interpreter = made(model_content=data, num_threads=1)
     infer = interpreter.get_signature_runner("infer")
     ((source, details),) = infer.get_input_details().items()
-    width = int(details["shape"][1])
-    taken = np.dtype(details["dtype"])
+    given = device_integers(x, source, details)
+    classes = int(infer.get_output_details()["scores"]["shape"][1])
+    if not len(given):  # some networks would divide by zero in TFLite, which ends the process
+        return np.empty((0, classes), np.int32)
+    # model.micro.tflite takes one sample at a time
+    parts = given[:, None] if details["shape_signature"][0] == 1 else given[None]
+    return np.concatenate([np.array(infer(**{source: part})["scores"], np.int32) for part in parts])
+
+
+def _writer(data: bytes) -> Callable[[Frozen], bytes]:
+    if IMAGE not in read_constants(data)[0]:
+        return write_tflite
+    from metabit.export.files.micro_file import write_micro  # it needs this module
+
+    return write_micro
+
+
+def device_integers(x: NDArray[Any], source: str, details: Mapping[str, Any]) -> NDArray[Any]:
+    """Inputs as the input tensor of this name and these details takes them: features minus 128 where it is int8.
+
+    Raises ExportError if x has another shape or dtype.
+    """
+    width, stored = int(details["shape"][1]), np.dtype(details["dtype"])
+    taken = np.dtype(np.uint8) if stored == np.int8 else stored
     if x.dtype != taken or x.ndim != 2 or x.shape[1] != width:
         raise ExportError(f"{source} must be {taken} (n, {width}), not {x.dtype} {x.shape}")
-    if not len(x):  # some networks would divide by zero in TFLite, which ends the process
-        return np.empty((0, int(infer.get_output_details()["scores"]["shape"][1])), np.int32)
-    return np.asarray(infer(**{source: x})["scores"], np.int32)
+    if stored != np.int8:
+        return x
+    return x.view(np.int8) if source == "bits" else (x ^ 128).view(np.int8)
 
 
-def _runtime() -> Any:
-    """Google's runtime, under whichever of its two names is installed."""
-    for module in ("tflite_runtime.interpreter", "ai_edge_litert.interpreter"):
+def check_runnable(data: bytes, write: Callable[[Frozen], bytes]) -> None:
+    """Raises ExportError unless the file is what `write` makes of the network in it, byte for byte."""
+    if write(read_tflite(data)) != data:
+        raise ExportError("this TFLite file is damaged, or of another version of metabit: its operators are not those of its "
+                          "network; write it again with metabit export")  # fmt: skip
+
+
+def _runtime(name: str | None = None) -> Any:
+    """Google's runtime, under whichever of its names is installed, or under this one."""
+    if name is not None:
+        if name not in RUNTIMES:
+            raise ExportError(f"unknown TFLite runtime {name!r}: choose from {', '.join(RUNTIMES)}")
+        return require(RUNTIMES[name], name)
+    for module in RUNTIMES.values():
         with suppress(MissingExtra):
             return require(module)
-    raise MissingExtra("tflite-runtime or ai-edge-litert")
+    raise MissingExtra(" or ".join(RUNTIMES))

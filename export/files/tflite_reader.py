@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 from metabit.export.bits import pack_rows, unpack_minus
 from metabit.export.errors import ExportError
 from metabit.export.files.flatbuffer import View
+from metabit.export.files.image import read_image
 from metabit.export.files.interchange import FACTS, Tensors, rebuild
 from metabit.export.files.tflite_schema import IDENTIFIER, read_constants
 from metabit.export.frozen import Frozen
 
+IMAGE = "metabit.image"
+"""Key of the `.mbit` image in the metadata of model.micro.tflite."""
+
 
 def read_tflite(data: bytes) -> Frozen:
-    """The network inside model.tflite or model.lce.tflite, hidden levels included.
+    """The network inside model.tflite, model.lce.tflite or model.micro.tflite, hidden levels included.
 
     Raises ExportError if the file is damaged or not one of ours.
     """
@@ -24,13 +28,16 @@ def read_tflite(data: bytes) -> Frozen:
 
 
 def network_of(data: bytes) -> tuple[Frozen, dict[str, str]]:
-    """`read_tflite`, and the metadata, name -> text."""
+    """`read_tflite`, and the metadata, name -> text; no metadata of model.micro.tflite."""
     pages, arrays = read_constants(data)
+    if IMAGE in pages:
+        return read_image(pages[IMAGE].tobytes()), {}
     if FACTS not in pages:
         said = View.root(data, IDENTIFIER).string(3)[:60]
-        raise ExportError(f"this TFLite file, {said!r}, was not written by metabit: metabit import reads binary networks that "
-                          "Larq's converter wrote")  # fmt: skip
-    return rebuild(pages[FACTS], arrays | _sign_planes(pages[FACTS], arrays)), pages
+        raise ExportError(f"this TFLite file of another tool, {said!r}, was not written by metabit: metabit import reads binary "
+                          "networks that Larq's converter wrote")  # fmt: skip
+    texts = {name: page.tobytes().decode(errors="replace") for name, page in pages.items()}
+    return rebuild(texts[FACTS], arrays | _sign_planes(texts[FACTS], arrays)), texts
 
 
 def _sign_planes(page: str, arrays: Tensors) -> dict[str, NDArray[np.uint8]]:

@@ -1,4 +1,4 @@
-"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: built-in and custom operators, six tensor types.
+"""The part of TFLite's flatbuffer schema (version 3) that metabit writes: built-in and custom operators, seven tensor types.
 
 Slot numbers are the order of the fields in TensorFlow's ``schema.fbs``. An operator has two unrelated numbers there: its code (enum
 BuiltinOperator) and the tag of its options table (union BuiltinOptions). Some kernels ignore a wrong tag silently, so a test
@@ -23,15 +23,23 @@ ANY = -1
 """The batch dimension: stored as 1, any size after the input is resized."""
 ABSENT = -1
 """An optional input that is not given."""
-VALID = np.int8(1)
-"""No padding, in the enum Padding."""
+SAME, VALID = np.int8(0), np.int8(1)
+"""Padding with zeros so that stride 1 keeps the size, and no padding, in the enum Padding."""
+ONE_AROUND_ZERO = np.int8(2)
+"""Limits an output to -1..1 (RELU_N1_TO_1), in the enum ActivationFunctionType."""
 KEEP_AXES: Table = {0: np.int8(1)}
 """Options of SUM, by which summed axes stay, of size 1."""
+LONGEST = 8
+"""Dimensions of a tensor that is read, at most."""
 CUSTOM = 32
 """Code of every operator that is known by a name of its own."""
 
+Pages = dict[str, NDArray[np.uint8]]
+Unit = tuple[float, int]
+"""Scale and zero point of an integer tensor: a value is scale * (integer - zero point)."""
+
 _DTYPES: dict[int, np.dtype[Any]] = {
-    0: np.dtype("<f4"), 2: np.dtype("<i4"), 3: np.dtype("u1"), 6: np.dtype("?"),
+    0: np.dtype("<f4"), 2: np.dtype("<i4"), 3: np.dtype("u1"), 4: np.dtype("<i8"), 6: np.dtype("?"),
     7: np.dtype("<i2"), 9: np.dtype("i1"),
 }  # fmt: skip
 _TYPES = {dtype: number for number, dtype in _DTYPES.items()}
@@ -52,6 +60,7 @@ class Op(Enum):
     GATHER = 36, 23
     TRANSPOSE = 39, 26
     SUB = 41, 28
+    DIV = 42, 29
     SPLIT = 49, 35
     CAST = 53, 37
     MAXIMUM = 55, 39
@@ -109,8 +118,9 @@ class Model:
             self._contents[data] = len(self._buffers) - 1
         return self._contents[data]
 
-    def metadata(self, name: str, text: str) -> None:
-        self._metadata.append({0: name, 1: np.uint32(self.buffer(text.encode()))})
+    def metadata(self, name: str, content: str | bytes) -> None:
+        data = content if isinstance(content, bytes) else content.encode()
+        self._metadata.append({0: name, 1: np.uint32(self.buffer(data))})
 
     def signature(self, name: str, graph: Subgraph, inputs: Sequence[int], outputs: Sequence[int]) -> None:
         """Makes a subgraph callable by name, with its tensors by their names."""
@@ -154,7 +164,9 @@ class Subgraph:
         self._tensors: list[Table] = []
         self._operators: list[Table] = []
 
-    def tensor(self, name: str, shape: Sequence[int], dtype: type[np.generic], buffer: int = 0) -> int:
+    def tensor(
+        self, name: str, shape: Sequence[int], dtype: type[np.generic], buffer: int = 0, unit: Unit | None = None
+    ) -> int:
         table: dict[int, Value] = {
             0: np.array([1 if size == ANY else size for size in shape], np.int32),
             1: type_number(dtype),
@@ -163,13 +175,15 @@ class Subgraph:
         }
         if ANY in shape:
             table[7] = np.array(shape, np.int32)
+        if unit is not None:
+            table[4] = {2: np.array([unit[0]], np.float32), 3: np.array([unit[1]], np.int64)}
         self._names.append(name)
         self._tensors.append(table)
         return len(self._tensors) - 1
 
-    def constant(self, name: str, value: NDArray[Any]) -> int:
+    def constant(self, name: str, value: NDArray[Any], unit: Unit | None = None) -> int:
         content = value.astype(value.dtype.newbyteorder("<")).tobytes()
-        return self.tensor(name, value.shape, value.dtype.type, self.model.buffer(content))
+        return self.tensor(name, value.shape, value.dtype.type, self.model.buffer(content), unit)
 
     def handle(self, name: str) -> int:
         """A reference to the variable of this name, which all subgraphs share."""
@@ -223,33 +237,50 @@ class Subgraph:
 
 
 def type_number(dtype: type[np.generic]) -> np.int8:
-    """The schema's number for one of the six tensor types."""
+    """The schema's number for one of the seven tensor types."""
     return np.int8(_TYPES[np.dtype(dtype)])
 
 
-def read_constants(data: bytes) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
-    """Metadata (name -> text) and constant tensors (name -> array) of a TFLite file, of the types above.
+def read_constants(data: bytes) -> tuple[Pages, dict[str, NDArray[Any]]]:
+    """Metadata (name -> uint8 (n,)) and constant tensors (name -> array) of a TFLite file, of the types above.
+
+    It looks at every table that it needs. All arrays are parts of the file's bytes, so nothing large is allocated.
 
     Raises ExportError if the file is not TFLite or is damaged.
     """
     model = View.root(data, IDENTIFIER)
-    buffers = [buffer.array(0, np.uint8).tobytes() for buffer in model.tables(4)]
-    pages: dict[str, str] = {}
+    buffers = [buffer.array(0, np.uint8) for buffer in model.tables(4)]
+    pages: Pages = {}
     for entry in model.tables(6):
-        pages[entry.string(0)] = _entry(buffers, entry.number(1, np.uint32)).decode(errors="replace")
+        pages[entry.string(0)] = _entry(buffers, entry.number(1, np.uint32))
     arrays: dict[str, NDArray[Any]] = {}
-    for tensor in (tensor for graph in model.tables(2) for tensor in graph.tables(0)):
-        content = _entry(buffers, tensor.number(2, np.uint32))
-        dtype = _DTYPES.get(tensor.number(1, np.int8)) if content else None
-        if dtype:
-            name, shape = tensor.string(3), tensor.array(0, np.int32).tolist()
-            if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(content):
-                raise ExportError(f"damaged TFLite file: tensor {name!r} of shape {shape} has {len(content)} bytes")
-            arrays[name] = np.frombuffer(content, dtype).reshape(shape)
+    seen, codes = 0, len([(code.number(0, np.int8), code.number(3, np.int32)) for code in model.tables(1)])
+    for graph in model.tables(2):
+        tensors, operators = graph.tables(0), graph.tables(3)
+        seen += 1 + len(tensors) + len(operators)
+        if 4 * seen > len(data):  # the file has an offset for each
+            raise ExportError(f"damaged TFLite file: {len(data)} bytes that list {seen} tensors and operators or more")
+        for operator in operators:
+            code, *_ = operator.number(0, np.uint32), operator.array(1, np.int32), operator.array(2, np.int32)
+            if code >= codes:
+                raise ExportError(f"damaged TFLite file: operator code {code} of {codes}")
+        for tensor in tensors:
+            content = _entry(buffers, tensor.number(2, np.uint32))
+            dtype = _DTYPES.get(tensor.number(1, np.int8))
+            if len(content) and dtype:
+                name, shape = tensor.string(3), tensor.array(0, np.int32)
+                sizes = [int(size) for size in shape[:LONGEST]]
+                if (
+                    len(shape) > LONGEST
+                    or min(sizes, default=1) < 0
+                    or math.prod(sizes) * dtype.itemsize != len(content)
+                ):
+                    raise ExportError(f"damaged TFLite file: tensor {name!r} of shape {sizes} has {len(content)} bytes")
+                arrays[name] = content.view(dtype).reshape(sizes)
     return pages, arrays
 
 
-def _entry(buffers: list[bytes], index: int) -> bytes:
+def _entry(buffers: list[NDArray[np.uint8]], index: int) -> NDArray[np.uint8]:
     if index >= len(buffers):
         raise ExportError(f"damaged TFLite file: buffer {index} of {len(buffers)}")
     return buffers[index]

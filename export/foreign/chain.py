@@ -32,6 +32,16 @@ def split_signs(name: str, weights: NDArray[Any]) -> tuple[Signs, NDArray[np.flo
     return np.where(weights >= 0, 1, -1).astype(np.int8), size[:, 0]
 
 
+def _rising(layer: ForeignLayer, gain: NDArray[np.float64]) -> tuple[ForeignLayer, NDArray[np.float64]]:
+    """Equal numbers by gains >= 0 and opposite weights: the largest number is then that of the largest sum."""
+    down = (gain < 0)[:, None]
+    hidden = layer.hidden
+    if hidden is not None:  # a hidden weight of 0 stands for +1: its opposite is the nearest number below 0
+        hidden = np.where(down, np.where(hidden == 0, -np.finfo(np.float32).tiny, -hidden), hidden)
+    weights = np.where(down, -layer.weights, layer.weights).astype(np.int8)
+    return replace(layer, weights=weights, hidden=hidden), np.abs(gain)
+
+
 @dataclass
 class _Open:
     """A layer whose sign has not come yet: the number of a unit is gain * a + offset so far."""
@@ -134,7 +144,7 @@ class Chain:
             refuse(name, "pools twice", "pool once after a convolution, with a larger square")
         pooled = replace(layer, geometry=replace(layer.geometry, pool=size[0]), pool_first=self._open is not None)
         if self._open is not None:
-            self._open.layer = pooled
+            self._open.layer, self._open.gain = _rising(pooled, self._open.gain)
         else:
             self.layers[-1] = pooled
         self.shape = (self.shape[0] // size[0], self.shape[1] // size[0], self.shape[2])

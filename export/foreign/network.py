@@ -145,7 +145,7 @@ def build(
     first, encode = _first(foreign, numbers)
     takes: Takes = "bits" if numbers.bits or encode is not None else "bytes"
     layers: list[Layer] = []
-    todo, scale = [first, *foreign.layers[1:]], 1.0
+    todo, scale = [first, *(_padded(layer, 1.0) for layer in foreign.layers[1:])], 1.0
     for i, layer in enumerate(todo):
         last = i == len(todo) - 1
         if last and takes == "bytes":

@@ -192,7 +192,7 @@ def test_a_lying_format_is_named_and_nothing_is_written(
 
 
 def test_an_unknown_format_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="^unknown format 'pt': choose from mbit, onnx, tflite, qonnx, lce"):
+    with pytest.raises(ExportError, match="^unknown format 'pt': choose from mbit, onnx, tflite, qonnx, micro, lce"):
         export_all(NETWORK, tmp_path / "out", formats=["mbit", "pt"])
     assert names(tmp_path) == []
 

@@ -77,6 +77,9 @@ def agree(frozen: Frozen, n: int, seed: int = 1) -> None:
         scores = engine.run(engine.write(frozen), x)
         assert scores.dtype == np.int32
         np.testing.assert_array_equal(scores, want)
+    for other in list(tflite_file.RUNTIMES)[1:]:  # `run_tflite` has taken the first that is installed
+        with suppress(MissingExtra):
+            np.testing.assert_array_equal(tflite_file.run_tflite(tflite_file.write_tflite(frozen), x, other), want)
 
 
 @networks

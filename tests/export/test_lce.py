@@ -21,7 +21,7 @@ from random_checkpoint import checkpoint
 from metabit.export import Cuts, ExportError, Frozen, HeadRows, MissingExtra, Oracle, VisitOptions, export_all, freeze
 from metabit.export.files import lce_runtime
 from metabit.export.files.lce_file import run_lce, write_lce
-from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite
+from metabit.export.files.tflite_file import RUNTIMES, read_tflite, run_tflite, write_tflite
 from metabit.export.files.tflite_schema import read_constants
 
 pytest.importorskip("flatbuffers")
@@ -92,14 +92,13 @@ def test_the_network_comes_back(frozen: Frozen) -> None:
 GRADED_AND_TRIPLES = [name for name in NETWORKS if name.startswith(("graded", "triples"))]
 
 
-@pytest.mark.parametrize("module", ["tflite_runtime", "ai_edge_litert"])
-def test_tflite_has_graded_units_and_units_from_nothing(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    interpreter = pytest.importorskip(f"{module}.interpreter")
-    monkeypatch.setattr("metabit.export.files.tflite_file._runtime", lambda: interpreter)
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_tflite_has_graded_units_and_units_from_nothing(runtime: str) -> None:
+    pytest.importorskip(RUNTIMES[runtime])
     for name in GRADED_AND_TRIPLES:
         frozen, (x, want) = NETWORKS[name], sample(NETWORKS[name], 12)
         data = write_tflite(frozen)
-        np.testing.assert_array_equal(run_tflite(data, x), want, name)
+        np.testing.assert_array_equal(run_tflite(data, x, runtime), want, name)
         assert_same(read_tflite(data), frozen)
 
 
@@ -200,7 +199,8 @@ DAMAGEABLE = write_lce(windowed(1, (3, 3, 2), (conv(3, 2),), (3,)))
 def test_a_file_of_another_tool_is_called_that() -> None:
     foreign = DAMAGEABLE.replace(b"\x07\0\0\0metabit", b"\x07\0\0\0tensors")
     with pytest.raises(
-        ExportError, match="this TFLite file, 'tensors', was not written by metabit: metabit import reads"
+        ExportError,
+        match="this TFLite file of another tool, 'tensors', was not written by metabit: metabit import reads",
     ):
         read_tflite(foreign)
     with pytest.raises(ExportError, match="does not begin as a TFL3 flatbuffer"):
