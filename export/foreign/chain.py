@@ -235,11 +235,13 @@ class Chain:
         self.layers.append(replace(self._open.layer, decide=decide))
         self._open = None
 
-    def finish(self) -> Foreign:
+    def finish(self, numbers: Numbers | None = None) -> Foreign:
         """The network. Raises ExportError if it does not end in the numbers of classes."""
         if self._open is None or self._open.layer.geometry is not None:
             last = self.layers[-1].name if self.layers else "input"
             raise ExportError(f"this {self.tool} network ends behind {last!r} without a dense layer that gives a number for each "
                               "class: a metabit network is a classifier, end in a dense layer of binary weights")  # fmt: skip
         self._close(Affine(self._open.gain, self._open.offset))
-        return Foreign(self.tool, tuple(self.layers), self.features, self._before, self.signs_first, self.numbers)
+        return Foreign(
+            self.tool, tuple(self.layers), self.features, self._before, self.signs_first, numbers or self.numbers
+        )
