@@ -2,7 +2,7 @@
 
 The hidden weights are in the file: Larq keeps the numbers whose signs the network uses. A whole model brings its layers in
 `model_config`. Weights alone say nothing of strides, pools and quantizers: dense layers with the usual signs between them are
-assumed, and convolutions are refused. A damaged length of a text makes the HDF5 library take up to 4 GiB before it finds the damage.
+assumed, and convolutions are refused. A damaged length of a text makes the HDF5 library take up to 4 GiB before it finds it.
 """
 
 from __future__ import annotations
