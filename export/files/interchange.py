@@ -121,15 +121,20 @@ def rebuild(page: str, named: Tensors) -> f.Frozen:
             temperature=int(told["temperature"]),
             skip_below=int(told["margin"]),
             generator=int(told["generator"]),
-            counters=f.Counters(**told["counters"]),
+            counters=f.Counters(**{name: _counter(name, count) for name, count in told["counters"].items()}),
             notes=_notes(told["notes"]) if "notes" in told else None,
         )
+        check_layers(frozen)
     except ExportError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as broken:
         raise ExportError(f"the file's description of the network is incomplete or damaged: {broken!r}") from broken
-    check_layers(frozen)
     return frozen
+
+
+def _counter(name: str, count: int) -> int:
+    need(0 <= count < 1 << 32, f"the file counts {count} {name}, outside 0..{(1 << 32) - 1}")
+    return int(count)
 
 
 def _notes(told: dict[str, Any]) -> f.Notes:
@@ -181,7 +186,7 @@ def _layer(name: str, told: dict[str, Any], named: Tensors) -> f.Layer:
     hidden = levels_from_planes(np.concatenate([_planes(name, bits, signs, named), signs[None]]), inputs)
     takes: Any = "bytes" if told.get("uint8", False) else "bits" if told["on_off"] else "signs"
     takes = "grades" if told.get("grades", False) else takes
-    if rule:
+    if rule is not None:
         strengthen, weaken = (
             tables.table_of(rule[one], 1 << bits >> 1, f"the rule of {name}") for one in ("strengthen", "weaken")
         )

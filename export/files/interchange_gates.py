@@ -106,7 +106,8 @@ def rebuilt(name: str, told: Mapping[str, Any], take: Take) -> f.Layer:
         mul, add = take(f"{name}.mul", np.int16, (-1,)), take(f"{name}.add", np.int32, (-1,))
         return f.GatesLayer(hidden, mul, add, int(told["shift"]))
     if told["kind"] == "levels":
-        rule = told["rule"] and f.LevelsRule(int(told["rule"]["dose"]), np.array(told["rule"]["weaken"], np.uint16))
+        taught = told["rule"]
+        rule = None if taught is None else f.LevelsRule(int(taught["dose"]), np.array(taught["weaken"], np.uint16))
         return f.LevelsLayer(take(f"{name}.levels", np.int8, (-1, -1)), int(told["bits"]), rule)
     if told["kind"] == "triples":
         return _triples(name, told, take)
@@ -119,10 +120,10 @@ def rebuilt(name: str, told: Mapping[str, Any], take: Take) -> f.Layer:
     weights = take(f"{name}.weights", np.int8, (-1, -1))
     need(weights.shape[1] <= MAX_VALUES, f"{name} has {weights.shape[1]} values, a head has at most {MAX_VALUES}")
     layer = f.HeadLayer(
-        weights, told["takes"], int(told["classes"]), f.HeadSettings(**told["settings"]), scale,
+        weights, told["takes"], int(told["classes"]), f.HeadSettings(**_plain(f.HeadSettings, told["settings"])), scale,
         take(f"{name}.covariance", np.int16, (-1,)), take(f"{name}.means", np.int16, (-1, -1)),
         take(f"{name}.counts", np.int16, (-1,)).astype(np.uint16), int(told["seen"]), int(told["dither"]), int(told["turn"]),
-        f.HeadRows(**told["rows"]),
+        f.HeadRows(**_plain(f.HeadRows, told["rows"])),
         *((take(f"{name}.owners", np.uint8, (-1,)), take(f"{name}.doubts", np.uint8, (-1,))) if several else ()),
     )  # fmt: skip
     derived = Head.of(layer)
@@ -131,6 +132,17 @@ def rebuilt(name: str, told: Mapping[str, Any], take: Take) -> f.Layer:
             need(np.array_equal(take(f"{name}.{one}", np.int32, (-1,)), follows),
                  f"{name}: the {one} of this file do not follow from its means, weights and counts")  # fmt: skip
     return layer
+
+
+def _plain(made: type[Any], told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of a class as a description tells them, each of the type of its default."""
+    types = {one.name: type(one.default) for one in fields(made)}
+    for name, value in told.items():
+        need(
+            type(value) is types.get(name),
+            f"{name}={value!r} in the file's description is not a {made.__name__} setting",
+        )
+    return told
 
 
 def _triples(name: str, told: Mapping[str, Any], take: Take) -> f.TriplesLayer:

@@ -82,11 +82,8 @@ class Micro:
                 f"TFLite Micro does not take this file in an arena of {arena} bytes: {refused}"
             ) from refused
         self._input = self._interpreter.get_input_details(0)
-        self._source = (
-            "bits"
-            if b"bits" in data and not self._input["quantization_parameters"]["zero_points"].any()
-            else "features"
-        )
+        unsigned = self._input["dtype"] == np.int8 and not self._input["quantization_parameters"]["zero_points"].any()
+        self._source = "bits" if unsigned else "features"
 
     def scores(self, x: NDArray[Any]) -> NDArray[np.int32]:
         """Scores int32 (n, classes)."""

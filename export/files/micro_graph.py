@@ -1,4 +1,4 @@
-"""What every kind of layer shares in model.micro.tflite: integer tensors of one sample, and operators of TFLite Micro on them.
+"""Parts of model.micro.tflite that every kind of layer has: integer tensors of one sample, and operators of TFLite Micro on them.
 
 TFLite Micro has no shift, no sum over int32 and no largest int32, and its FULLY_CONNECTED returns int8 or int16 as it was given.
 The methods make these of what it has, so that every integer is the oracle's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -13,11 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import conv, fresh_network, gates_network, inputs, network, voting, windowed
 
-from metabit.export import ExportError, Frozen, HeadRows, MissingExtra, Oracle, export_all, read_image, write_image
+from metabit.export import (
+    ExportError,
+    Frozen,
+    HeadRows,
+    MissingExtra,
+    Oracle,
+    export_all,
+    read_file,
+    read_image,
+    write_image,
+)
+from metabit.export.files.flatbuffer import View
 from metabit.export.files.micro_file import Micro, run_micro, write_micro
-from metabit.export.files.tflite_file import RUNTIMES, read_tflite, run_tflite
+from metabit.export.files.tflite_file import RUNTIMES, read_tflite, run_tflite, write_tflite
 from metabit.export.files.tflite_reader import IMAGE
-from metabit.export.files.tflite_schema import read_constants
+from metabit.export.files.tflite_schema import IDENTIFIER, Op, read_constants
 from metabit.runtime import Model
 
 pytest.importorskip("flatbuffers")
@@ -139,6 +151,18 @@ def test_an_export_writes_and_runs_it(tmp_path: Path) -> None:
     assert written.engines == ("numpy", "micro") and written.files["model.micro.tflite"] > written.files["model.mbit"]
 
 
+@pytest.mark.parametrize("formats", ["micro", "mbit,micro"])
+def test_the_command_writes_a_file_that_goes_on_as_the_network(formats: str, tmp_path: Path) -> None:
+    import command_line
+
+    source, out = tmp_path / "learned.mbit", tmp_path / "out"
+    source.write_bytes(write_image(learnt(NETWORKS["rows"])))
+    assert command_line.run("export", source, "-o", out, "--formats", formats) == 0
+    assert (out / "model.mbit").exists() == ("mbit" in formats)
+    assert write_image(read_file(out / "model.micro.tflite").frozen) == source.read_bytes()
+    assert command_line.run("inspect", out / "model.micro.tflite") == 0
+
+
 def test_without_tflite_micro_tflite_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     frozen = NETWORKS["one layer"]
     monkeypatch.setitem(sys.modules, "tflite_micro.python.tflite_micro.runtime", None)
@@ -167,3 +191,47 @@ def test_a_network_that_no_image_holds_is_refused() -> None:
     base = network(3, (40, 10), planes=0)
     with pytest.raises(ExportError, match="layer 0 takes signs"):
         write_micro(replace(base, layers=(replace(base.layers[0], takes="signs"),)))
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+MEASURED = {
+    "784-512-512-10, 1 bit": network(1, (784, 512, 512, 10), k=1, planes=1, learns=(False,) * 3),
+    "784-512-512-10, 4 bits": network(1, (784, 512, 512, 10), k=4, planes=1),
+    "28 × 28 bytes, convolutions of 16 and 32, dense 64-10": windowed(
+        1, (28, 28, 1), (conv(16, 3, 1, True, 2), conv(32, 3, 1, True, 2)), (64, 10), "uint8"
+    ),
+    "784-192-10, graded, 4 bits": voting(1, 784, 1, 192, 10, k=4),
+    "64 features in 3 cuts, 64 gates, a head of 10 classes": gates_network(11, 64, 3, 64, 10, samples=200),
+    "9 features, 24 units from nothing, a head of 4 classes": fresh_network(18),
+}
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_the_page_has_the_measured_bytes(name: str) -> None:
+    frozen, (row,) = MEASURED[name], re.findall(rf"^\| {re.escape(name)} \| (.*) \|$", PAGE, re.MULTILINE)
+    *told, arena = (int(cell.replace(",", "")) for cell in row.split(" | "))
+    data = write_micro(frozen)
+    assert told == [len(write_image(frozen)), len(write_tflite(frozen)), len(data)]
+    if find_spec("tflite_micro"):
+        Micro(data, arena)
+
+
+def operators(frozen: Frozen) -> set[str]:
+    names = {op.value[0]: op.name for op in Op}
+    return {names[code.number(3, np.int32)] for code in View.root(write_micro(frozen), IDENTIFIER).tables(1)}
+
+
+def test_the_page_names_the_operators_of_each_kind() -> None:
+    rows = dict(re.findall(r"^\| (every|with [\w ]+) \| (`[A-Z].*) \|$", PAGE, re.MULTILINE))
+    rows = {name: set(re.findall(r"`(\w+)`", row)) for name, row in rows.items()}
+    every = rows.pop("every")
+    kinds = {"convolutions": "conv", "gates": "gates", "graded units": "graded", "units from nothing": "triples"}
+    found = set()
+    for frozen in NETWORKS.values():
+        known = {layer.kind for layer in frozen.layers}
+        allowed = every | (rows["with a thermometer code or cuts"] if frozen.encode else set())
+        for name, kind in kinds.items():
+            allowed |= rows[f"with {name}"] if kind in known else set()
+        assert operators(frozen) <= allowed
+        found |= operators(frozen)
+    assert found == every.union(*rows.values())
