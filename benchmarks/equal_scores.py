@@ -195,7 +195,7 @@ def measure(asked: Cell) -> Row:
 def page() -> str:
     rows = BENCHMARK.rows("scores")
     done = BENCHMARK.done("scores")
-    ran = [row for row in rows if row["samples"] and row["cell"]["engine"] != "oracle"]
+    ran = [row for row in rows if row["samples"] and row["engine"] != "oracle"]
     whys: list[str] = [row["why"] for row in rows if not row["samples"]]
     about = (
         f"{len(NETS)} networks, {len(ENGINES)} engines, {SAMPLES:,} pictures of the test part of the data each: "
@@ -205,7 +205,7 @@ def page() -> str:
         "emulated, instruction by instruction, with the firmware that predicts only. "
         f"{results.places(rows)}. {BENCHMARK.raw(PAGE)}"
     )
-    told = [{row["cell"]["engine"]: row for row in some} for some in done.values()]
+    told = [{row["engine"]: row for row in some} for some in done.values()]
     table = [
         [name, engine.file, next(one[name]["version"] for one in told if name in one),
          *(cell(one.get(name), whys) for one in told)]
@@ -223,7 +223,7 @@ def cell(row: Row | None, whys: list[str]) -> str:
     if not row["samples"]:
         return f"({whys.index(row['why']) + 1})"
     least = min(row["equal_scores"], row["equal_labels"])
-    if row["cell"]["engine"] == "oracle" or least == row["samples"]:
+    if row["engine"] == "oracle" or least == row["samples"]:
         return f"{row['samples']:,}"
     return f"{least:,} of {row['samples']:,}"
 

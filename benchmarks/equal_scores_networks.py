@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,8 +94,10 @@ def votes(checkpoint: train.Checkpoint) -> Frozen:
     return export.freeze_graded(checkpoint, replace(export.VOTES_AFTER_TRAINING, bits=4, seed=SEED), None)
 
 
-def gates(task: Task) -> train.GatesCheckpoint:
-    return train.run_recipe(task, train.RecipeSettings(epochs=2, seed=SEED)).checkpoint()
+def defaults(task: Task, learner: Literal["head", "levels"]) -> Frozen:
+    """What `metabit train` makes without a preset."""
+    checkpoint = train.run_recipe(task, train.RecipeSettings(epochs=2, seed=SEED)).checkpoint()
+    return export.freeze_gates(checkpoint, options=export.GateOptions(learner=learner, seed=SEED))
 
 
 def from_nothing(task: Task) -> Frozen:
@@ -114,12 +116,8 @@ NETS: dict[str, Net] = {
     "conv-cifar, bytes": Net("cifar10", lambda task: visits(conv_cifar(task), 4)),
     "odd shapes, stride 2": Net("mnist", lambda task: visits(odd(task), 3)),
     "graded, 192 units": Net("mnist", lambda task: votes(graded(task))),
-    "default, head": Net(
-        "mnist", lambda task: export.freeze_gates(gates(task), export.GateOptions(learner="head", seed=SEED))
-    ),
-    "default, levels": Net(
-        "mnist", lambda task: export.freeze_gates(gates(task), export.GateOptions(learner="levels", seed=SEED))
-    ),
+    "default, head": Net("mnist", lambda task: defaults(task, "head")),
+    "default, levels": Net("mnist", lambda task: defaults(task, "levels")),
     "units from nothing, head": Net("mnist", from_nothing),
 }
 

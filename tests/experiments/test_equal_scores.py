@@ -65,5 +65,4 @@ def test_other_scores_and_other_labels_are_counted() -> None:
     engine = replace(equal_scores.ENGINES["oracle"], run=lambda frozen, x: (other, wrong))
     found = equal_scores.compare(engine, frozen, x, (scores, labels))
     assert found == {"samples": INPUTS, "equal_scores": INPUTS - 1, "equal_labels": INPUTS - 2}
-    row = {**found, "cell": {"engine": "any"}}
-    assert equal_scores.cell(row, []) == f"{INPUTS - 2} of {INPUTS}"
+    assert equal_scores.cell({**found, "engine": "any"}, []) == f"{INPUTS - 2} of {INPUTS}"
