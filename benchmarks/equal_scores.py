@@ -198,7 +198,7 @@ def page() -> str:
     ran = [row for row in rows if row["samples"] and row["engine"] != "oracle"]
     whys: list[str] = [row["why"] for row in rows if not row["samples"]]
     about = (
-        f"{len(NETS)} networks, {len(ENGINES) - 1} engines beside the oracle, the first {SAMPLES:,} pictures of the data's test part: "
+        f"{len(NETS)} networks, {len(ENGINES) - 1} engines beside the oracle, the first {SAMPLES:,} test pictures: "
         f"{sum(row['equal_scores'] for row in ran):,} of {sum(row['samples'] for row in ran):,} vectors of scores and "
         f"{sum(row['equal_labels'] for row in ran):,} labels are the oracle's, integer by integer. A cell is the number of "
         "pictures with equal scores and an equal label. Networks are columns, by the number of the table below. Boards are "
@@ -232,9 +232,10 @@ def networks_section() -> str:
     done = {network: rows[0] for network, rows in BENCHMARK.done("scores").items()}
     about = (
         "Each is trained for one or two epochs on 10,000 pictures (the units from nothing: 500, one by one), which is enough "
-        "to compare integers and too little for accuracy. Layers that learn by visits or votes have levels of 4 bits where the name "
-        "does not say another number, of 3 in the odd shapes (33 and 50 channels, stride 2 without padding, 37 units). Negative gains: each unit of each norm has one, and its weights "
-        "and mean are negated, so the function is that of the network without them."
+        "to compare integers and too little for accuracy. Layers that learn by visits or votes have levels of 4 bits where the "
+        "name does not say another number, of 3 in the odd shapes (33 and 50 channels, stride 2 without padding, 37 units). "
+        "Negative gains: each unit of each norm has one, and its weights and mean are negated, so the function is that of the "
+        "network without them."
     )
     table = [
         [str(i + 1), network, NETS[network].data, f"{row['bytes']:,}", f"{row['right']:,}", f"`{row['sha256'][:16]}`"]

@@ -55,7 +55,7 @@ def paper(task: Task, m: float = 1.35, **spec: Any) -> train.Checkpoint:
 
 
 def negated(checkpoint: train.Checkpoint) -> train.Checkpoint:
-    """The same function with negative gains everywhere: weights, means and gains change their signs."""
+    """An equal function with negative gains everywhere: weights, means and gains change their signs."""
     parts = (".hidden", ".norm.mean", ".norm.weight")
     tensors = {name: -array if name.endswith(parts) else array for name, array in checkpoint.tensors.items()}
     assert all((array < 0).all() for name, array in tensors.items() if name.endswith(".norm.weight"))
@@ -95,7 +95,7 @@ def votes(checkpoint: train.Checkpoint) -> Frozen:
 
 
 def defaults(task: Task, learner: Literal["head", "levels"]) -> Frozen:
-    """What `metabit train` makes without a preset."""
+    """The network that `metabit train` makes without a preset."""
     checkpoint = train.run_recipe(task, train.RecipeSettings(epochs=2, seed=SEED)).checkpoint()
     return export.freeze_gates(checkpoint, options=export.GateOptions(learner=learner, seed=SEED))
 
@@ -136,5 +136,5 @@ def frozen(name: str) -> Frozen:
 
 
 def inputs(name: str) -> NDArray[Any]:
-    """What the network takes: the test pictures, uint8 (SAMPLES, F)."""
+    """The test pictures, uint8 (SAMPLES, F)."""
     return pictures(NETS[name].data).x_test
