@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -103,38 +103,48 @@ def networks() -> dict[str, Frozen]:
 def together(asked: Sequence[Cell]) -> list[Row]:
     about = results.provenance("numpy", "onnx") | {"processor": processor()}
     with tempfile.TemporaryDirectory() as folder:
-        nets = networks()
-        Path(folder, "names.json").write_text(json.dumps(list(nets)))
-        for name, frozen in nets.items():
-            rng = np.random.default_rng(SEED)
-            lowest = export.frozen.LOWEST[frozen.integers]
-            high = 2 if frozen.packed else 256 + 256 * 255 * (lowest < 0)
-            x = rng.integers(lowest, lowest + high, (STEPS, frozen.features)).astype(frozen.integers)
-            y, oracle = rng.integers(0, frozen.classes, STEPS), Oracle(frozen)
-            for one, label in zip(x, y, strict=True):
-                oracle.learn(one, int(label))
-            np.savez(Path(folder, f"{name}.npz"), x=x, y=y, **state_of(learned(frozen, oracle)))
-            Path(folder, f"{name}.onnx").write_bytes(write_onnx_train(frozen))
+        prepare(folder, "onnx", write_onnx_train)
         return [about | version_row(cell["version"], folder) for cell in asked]
+
+
+def prepare(folder: str, ending: str, write: Callable[[Frozen], bytes]) -> None:
+    """Writes the training file of each network, samples, and the state after them by the oracle; their names to names.json."""
+    nets = networks()
+    Path(folder, "names.json").write_text(json.dumps(list(nets)))
+    for name, frozen in nets.items():
+        rng = np.random.default_rng(SEED)
+        lowest = export.frozen.LOWEST[frozen.integers]
+        high = 2 if frozen.packed else 256 + 256 * 255 * (lowest < 0)
+        x = rng.integers(lowest, lowest + high, (STEPS, frozen.features)).astype(frozen.integers)
+        y, oracle = rng.integers(0, frozen.classes, STEPS), Oracle(frozen)
+        for one, label in zip(x, y, strict=True):
+            oracle.learn(one, int(label))
+        np.savez(Path(folder, f"{name}.npz"), x=x, y=y, **state_of(learned(frozen, oracle)))
+        Path(folder, f"{name}.{ending}").write_bytes(write(frozen))
+
+
+def run_child(home: Path, package: str, *arguments: str) -> dict[str, Row]:
+    """The output of a child, by network, with this package, which is installed into its own folder if it is not there."""
+    if not home.exists():
+        install = ["pip", "install", "--quiet", "--no-deps", "--target", str(home), package]
+        subprocess.run([sys.executable, "-m", *install], check=True)
+    environment = os.environ | {"PYTHONPATH": str(home), "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", *arguments], env=environment, capture_output=True, text=True, check=True
+    )
+    return {one["name"]: one for one in json.loads(ran.stdout)}
+
+
+def equality(told: dict[str, Row]) -> Row:
+    """How many networks were equal, and why the others were not."""
+    fails = {name: one.get("error", "another state") for name, one in told.items() if not one["equal"]}
+    return {"networks": len(told), "steps": STEPS, "equal": len(told) - len(fails), "fails": fails}
 
 
 def version_row(version: str, folder: str) -> Row:
     home = Path(os.environ.get("METABIT_ORT_DIR", ROOT / "build" / "onnxruntimes")) / version
-    if not home.exists():
-        install = ["pip", "install", "--quiet", "--no-deps", "--target", str(home), f"onnxruntime=={version}"]
-        subprocess.run([sys.executable, "-m", *install], check=True)
-    environment = os.environ | {"PYTHONPATH": str(home), "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(
-        [sys.executable, "-c", CHILD, folder], env=environment, capture_output=True, text=True, check=True
-    )
-    told = {one["name"]: one for one in json.loads(ran.stdout)}
-    row: Row = {
-        "onnxruntime": version,
-        "networks": len(told),
-        "steps": STEPS,
-        "equal": sum(one["equal"] for one in told.values()),
-    }
-    row["fails"] = {name: one.get("error", "another state") for name, one in told.items() if not one["equal"]}
+    told = run_child(home, f"onnxruntime=={version}", CHILD, folder)
+    row = {"onnxruntime": version} | equality(told)
     for name in TIMED:
         row |= {f"{name}_{key}": round(told[name].get(key, 0), 1) for key in ("single_us", "together_us")}
     return row

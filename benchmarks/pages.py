@@ -36,6 +36,7 @@ NAMES = (
     "onnxruntimes",
     "equal_scores",
     "onnx_learning",
+    "tflite_learning",
 )
 INDEX = "docs/results/README.md"
 

@@ -28,7 +28,8 @@ from torch import Tensor
 
 from metabit.experiments import results
 from metabit.experiments.results import Benchmark, Cell, Row
-from metabit.train.network.binarize import BinaryLinear, binarize_activation, set_gradient_products
+from metabit.train.network.binarize import BinaryLinear, binarize_activation
+from metabit.train.network.products import set_gradient_products
 from metabit.train.rule import fused
 from metabit.train.rule.metaplastic import MetaplasticAdam
 
@@ -69,7 +70,7 @@ class Net(torch.nn.Module):
         return x
 
 
-def ours(scale: float | None = None, gradients: torch.dtype | None = None, native: bool = True) -> Step:
+def ours(scale: float | None = None, gradients: torch.dtype = torch.bfloat16, native: bool = True) -> Step:
     """metabit's step. scale: pixels become floats times this, which need float32 products; None: they stay uint8."""
     x, y = data()
     x, y = x[:BATCH], y[:BATCH]
@@ -261,7 +262,8 @@ def step_page() -> str:
         f"`python benchmarks/train_step.py all` on {one['machine']}, {one['instructions']}, torch {one['torch']}, {one['date']}: "
         f"784-1024-1024-10, batch {BATCH}, medians of {one['turns']} turns of {one['steps']} steps, sides interleaved; quotients "
         "within each turn. Forward sums are exact integers except with float inputs; gradient products are bfloat16 with float32 "
-        f"accumulators except where float32 is said. {BENCHMARK.raw(PAGE)}"
+        "accumulators, a choice (`metabit.nn.set_gradient_products`), except where float32, the default, is said. "
+        f"{BENCHMARK.raw(PAGE)}"
     )
     note = f"Peak memory of 20 steps beyond imports and the dataset, in a new process: {memory}."
     return results.page("A training step", about, results.markdown(["", *columns], rows), [note])

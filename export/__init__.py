@@ -7,6 +7,7 @@
     bits.py          packing of bits, the only shifts that pack them in Python
     guard.py         the samples on which a device tests itself while it learns
     files/           Frozen <-> model.mbit (runtime/FORMAT.md), model.onnx, model.tflite, model.lce.tflite
+    foreign/         networks of other tools -> Frozen
     learning/        the learning step as a graph for other engines, and its state as arrays
     summary.py       what each layer costs; difference.py, what changed between two networks; model_card.py, MODEL_CARD.md
     vectors.py       Frozen -> vectors.npz, the numbers that every engine must reproduce
@@ -18,12 +19,16 @@ In four lines::
 
     frozen = export.freeze(train.load_checkpoint("checkpoint.safetensors"), export.VisitOptions(bits=5))
     export.export_all(frozen, "out")
+
+The package can be called: ``export(module, example, "model.mbit")`` is `freeze_module`, for your own PyTorch module.
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from metabit.export.bundle import FORMATS, Written, check_bundle, export_all
 from metabit.export.difference import Difference, LayerDifference, difference
@@ -67,14 +72,17 @@ from metabit.export.model_card import model_card
 from metabit.export.oracle import Oracle
 from metabit.export.summary import Cost, LayerCost, cost
 
+if TYPE_CHECKING:
+    from metabit.export.freeze.sequential import freeze_module
+
 __all__ = [
     "FORMATS", "VOTES_AFTER_TRAINING", "ConvGeometry", "ConvLayer", "Cost", "Counters", "Cuts", "DenseLayer", "Difference",
     "Encode", "ExportError", "Frozen", "GateOptions", "GatesArrays", "GatesLayer", "GatesSource", "GradedLayer", "GuardOptions",
     "HeadLayer", "HeadRows", "HeadScale", "HeadSettings", "Layer", "LayerCost", "LayerDifference", "LevelsLayer", "LevelsRule",
     "MissingExtra", "Notes", "Oracle", "OutputLayer", "Read", "Rule", "TriplesLayer", "VisitOptions", "VoteOptions", "Votes",
-    "Written", "check_bundle", "cost", "difference", "export_all", "freeze", "freeze_gates", "freeze_graded", "fresh",
-    "fresh_votes", "frozen_of", "guard_data", "learner_of", "model_card", "read_file", "read_image", "retune",
-    "sample_of_ranges", "thaw", "tunable_settings", "write_image",
+    "Written", "check_bundle", "cost", "difference", "export_all", "freeze", "freeze_gates", "freeze_graded",
+    "freeze_module", "fresh", "fresh_votes", "frozen_of", "guard_data", "learner_of", "model_card", "read_file", "read_image",
+    "retune", "sample_of_ranges", "thaw", "tunable_settings", "write_image",
 ]  # fmt: skip
 
 _RENAMED = {
@@ -96,7 +104,22 @@ _GONE = {
 }
 
 
+class _Callable(ModuleType):
+    def __call__(self, *args: Any, **settings: Any) -> Frozen:
+        """As `freeze_module`."""
+        frozen: Frozen = self.freeze_module(*args, **settings)
+        return frozen
+
+
+sys.modules[__name__].__class__ = _Callable
+
+
 def __getattr__(name: str) -> Any:
+    if name == "freeze_module":  # it needs torch
+        from metabit.export.freeze.sequential import freeze_module
+
+        globals()[name] = freeze_module
+        return freeze_module
     if name in _GONE:
         raise AttributeError(f"metabit.export.{name} is gone: {_GONE[name]}")
     if name not in _RENAMED:

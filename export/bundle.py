@@ -28,6 +28,8 @@ from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tfli
 from metabit.export.frozen import Frozen
 from metabit.export.learning.onnx_runner import learn_onnx_train, read_onnx_train, run_onnx_train
 from metabit.export.learning.onnx_train import write_onnx_train
+from metabit.export.learning.tflite_learner import learn_tflite_train, read_tflite_train, run_tflite_train
+from metabit.export.learning.tflite_train import write_tflite_train
 from metabit.export.vectors import write_vectors
 
 try:
@@ -67,6 +69,14 @@ FORMATS = {
     "lce": Format("model.lce.tflite", write_lce, read_tflite, run_lce, default=False),
     "onnx-train": Format(
         "model.train.onnx", write_onnx_train, read_onnx_train, run_onnx_train, default=False, learn=learn_onnx_train
+    ),
+    "tflite-train": Format(
+        "model.train.tflite",
+        write_tflite_train,
+        read_tflite_train,
+        run_tflite_train,
+        default=False,
+        learn=learn_tflite_train,
     ),
 }
 DEFAULT_FORMATS = tuple(name for name, form in FORMATS.items() if form.default)

@@ -106,6 +106,11 @@ SLOW: dict[str, tuple[str, ...]] = {
     "flow/test_results.py": ("test_every_picture_is_drawn_from_the_rows", "test_every_page_belongs_to_a_benchmark"),
     "flow/test_serial_page.py": ("test_the_page_runs_from_the_first_command_to_the_last",),
     "flow/test_whole_path.py": (),
+    "nn/test_layers.py": (
+        "test_a_compiled_module_has_no_break_and_equal_gradients",
+        "test_the_default_compiler_runs_it",
+    ),
+    "nn/test_page.py": (),
     "runtime/test_amalgamation.py": (),
     "runtime/test_config.py": (),
     "runtime/test_cuts.py": (),
@@ -201,8 +206,8 @@ OPTIONAL: dict[str, tuple[Callable[[], bool], str]] = {
     "native training step (_fused)": (lambda: _package("metabit.train.rule._fused")(), r"_fused"),
     "a user who is not root": (lambda: os.name != "posix" or os.geteuid() != 0, r"\broot\b"),
     **{name: (_package(name), rf"\b{name}\b") for name in
-       ("torch", "onnx", "onnxruntime", "flatbuffers", "ai_edge_litert", "larq_compute_engine", "cmake", "ninja", "platformio",
-        "idf_component_manager", "kconfiglib")},
+       ("torch", "onnx", "onnxruntime", "flatbuffers", "ai_edge_litert", "larq_compute_engine", "h5py", "cmake", "ninja",
+        "platformio", "idf_component_manager", "kconfiglib")},
 }  # fmt: skip
 """Optional tool -> True if it is here, and the words by which a skipped test names it."""
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
     "data": set(),
     "train": {"data"},
+    "nn": {"data", "train"},
     "export": {"data", "train"},
     "runtime": set(),
     "firmware_sim": {"export", "runtime"},
@@ -115,6 +116,15 @@ def test_no_room_is_imported_as_a_top_level_module(path: Path) -> None:
 def test_torch_stays_in_train_and_freeze(path: Path) -> None:
     if room_of(path) != "train" and not name(path).startswith("export/freeze/") and room_of(path) != "experiments":
         assert [dotted for dotted in imports(path) if dotted.partition(".")[0] == "torch"] == []
+
+
+def test_nn_has_names_and_no_code() -> None:
+    """Public names of layers that train has: docstring, imports and the list of names."""
+    files = [path for path in FILES if room_of(path) == "nn"]
+    assert [name(path) for path in files] == ["nn/__init__.py"]
+    docstring, *rest = parsed(files[0]).body
+    assert isinstance(docstring, ast.Expr) and len(rest) > 3
+    assert all(isinstance(node, ast.ImportFrom) for node in rest[:-1]) and isinstance(rest[-1], ast.Assign)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = (
     "data",
     "train",
+    "nn",
     "export",
     "runtime",
     "firmware_sim",

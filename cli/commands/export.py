@@ -77,7 +77,9 @@ def command(
     backward: Backward = None,
     guard: guards.Samples = None,
     data: guards.Data = None,
-    formats: Annotated[str | None, Option(help="Comma-separated: mbit, onnx, tflite, qonnx, lce, micro, onnx-train.")] = None,
+    formats: Annotated[
+        str | None, Option(help="Comma-separated: mbit, onnx, tflite, qonnx, lce, micro, onnx-train, tflite-train.")
+    ] = None,
     inline: Annotated[bool, Option("--inline", help="model.onnx without functions, for older runtimes and other tools.")] = False,
     license_: Annotated[str | None, Option("--license", help="Licence of the weights, for MODEL_CARD.md.")] = None,
     seed: show.Seed = 1,

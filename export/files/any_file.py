@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metabit.export.errors import ExportError
+from metabit.export.files import onnx_reader
 from metabit.export.files.image import read_image
 from metabit.export.files.onnx_file import read_onnx
+from metabit.export.files.qonnx_file import IMAGE, read_qonnx
 from metabit.export.files.tflite_file import read_tflite
 from metabit.export.frozen import Frozen
 
@@ -41,6 +43,8 @@ def read_bytes(data: bytes) -> Read:
     if data[4:8] == b"TFL3":
         return Read("TFLite", data, read_tflite(data))
     if data[:1] == b"\x08":  # the first field of an ONNX model is its IR version
+        if IMAGE in onnx_reader.keys(onnx_reader.parse(data)):
+            return Read("QONNX", data, read_qonnx(data))
         return Read("ONNX", data, read_onnx(data))
     raise ExportError(
         f"not a metabit image, ONNX or TFLite: it starts with {data[:8]!r}; give a file that metabit export wrote"

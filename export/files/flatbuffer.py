@@ -91,14 +91,19 @@ class View:
         return self.array(slot, np.uint8)[:LONGEST_NAME].tobytes().decode(errors="replace")
 
     def array(self, slot: int, dtype: type[np.integer[Any]]) -> NDArray[Any]:
-        return self._many(*self._vector(slot), dtype)
+        return self._many(*self.span(slot), dtype)
 
     def tables(self, slot: int) -> list[View]:
-        start, length = self._vector(slot)
+        start, length = self.span(slot)
         if length > MOST_TABLES:
             raise ExportError(f"damaged flatbuffer: a list of {length} tables; metabit reads up to {MOST_TABLES}")
         offsets = self._many(start, length, np.uint32)
         return [View(self.data, start + 4 * i + int(offset)) for i, offset in enumerate(offsets)]
+
+    def child(self, slot: int) -> View | None:
+        """The table in a slot; None if the slot is left out."""
+        at = self._offset(slot)
+        return View(self.data, at + self._one(at, np.uint32)) if at else None
 
     def _offset(self, slot: int) -> int:
         """Position of the slot's value, or of the distance to it; 0 if the slot is left out."""
@@ -107,7 +112,7 @@ class View:
         distance = self._one(index + entry, np.uint16) if entry < self._one(index, np.uint16) else 0
         return self.position + distance if distance else 0
 
-    def _vector(self, slot: int) -> tuple[int, int]:
+    def span(self, slot: int) -> tuple[int, int]:
         """Start and length of a vector or string; length 0 if the slot is left out."""
         at = self._offset(slot)
         if not at:

@@ -36,6 +36,14 @@ def parse(data: bytes) -> Any:
     return model
 
 
+def keys(model: Any) -> set[str]:
+    """Keys of the metadata. Raises ExportError for text that is not UTF-8."""
+    try:
+        return {str(entry.key) for entry in model.metadata_props}
+    except ValueError as wrong:
+        raise ExportError(f"damaged ONNX file: {wrong}") from None
+
+
 def pages(model: Any, key: str = FACTS) -> dict[str, str]:
     """The metadata, key -> text, of a file of ours, which has this key.
 
@@ -49,7 +57,7 @@ def pages(model: Any, key: str = FACTS) -> dict[str, str]:
     if key not in found:
         raise ExportError(
             f"this is an ONNX model of {by}, not one that metabit wrote (its metadata has no {key!r}): metabit import reads "
-            "binary networks of other tools"
+            "binary networks of Brevitas and FINN"
         )
     return found
 

@@ -28,7 +28,7 @@ from metabit.export.files.tflite_reader import IMAGE, read_tflite
 from metabit.export.files.tflite_schema import Model, read_constants
 from metabit.export.frozen import Frozen
 
-__all__ = ["infer", "keep", "read_tflite", "run_tflite", "write_tflite"]
+__all__ = ["infer", "keep", "prediction", "read_tflite", "run_tflite", "write_tflite"]
 
 RUNTIMES = {"tflite-runtime": "tflite_runtime.interpreter", "ai-edge-litert": "ai_edge_litert.interpreter"}
 """Packages of TFLite, the preferred one first, and their modules."""
@@ -47,14 +47,18 @@ def write_tflite(frozen: Frozen) -> bytes:
 
 def infer(model: Model, graph: Layers, frozen: Frozen) -> None:
     """Adds the operators and the signature of prediction."""
+    source, outputs = prediction(graph, frozen)
+    model.signature("infer", graph.subgraph, [source], outputs)
+
+
+def prediction(graph: Layers, frozen: Frozen) -> tuple[int, tuple[int, int]]:
+    """Adds the operators of prediction: the input, and scores and label."""
     first = frozen.layers[0].kind
     if first == "triples":
-        source, outputs = tflite_triples.network(graph, frozen)
-    else:
-        source, signal = graph.encode(frozen)
-        network = tflite_gates.network if first == "gates" else tflite_network.network
-        outputs = network(graph, frozen, signal)
-    model.signature("infer", graph.subgraph, [source], outputs)
+        return tflite_triples.network(graph, frozen)
+    source, signal = graph.encode(frozen)
+    network = tflite_gates.network if first == "gates" else tflite_network.network
+    return source, network(graph, frozen, signal)
 
 
 def keep(model: Model, frozen: Frozen, arrays: Tensors, names: Sequence[str]) -> None:

@@ -24,15 +24,20 @@ def read_tflite(data: bytes) -> Frozen:
 
     Raises ExportError if the file is damaged or not one of ours.
     """
+    return network_of(data)[0]
+
+
+def network_of(data: bytes) -> tuple[Frozen, dict[str, str]]:
+    """`read_tflite`, and the metadata, name -> text; no metadata of model.micro.tflite."""
     pages, arrays = read_constants(data)
     if IMAGE in pages:
-        return read_image(pages[IMAGE].tobytes())
+        return read_image(pages[IMAGE].tobytes()), {}
     if FACTS not in pages:
         said = View.root(data, IDENTIFIER).string(3)[:60]
         raise ExportError(f"this TFLite file of another tool, {said!r}, was not written by metabit: metabit import reads binary "
                           "networks that Larq's converter wrote")  # fmt: skip
-    page = pages[FACTS].tobytes().decode(errors="replace")
-    return rebuild(page, arrays | _sign_planes(page, arrays))
+    texts = {name: page.tobytes().decode(errors="replace") for name, page in pages.items()}
+    return rebuild(texts[FACTS], arrays | _sign_planes(texts[FACTS], arrays)), texts
 
 
 def _sign_planes(page: str, arrays: Tensors) -> dict[str, NDArray[np.uint8]]:

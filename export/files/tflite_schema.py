@@ -43,6 +43,7 @@ _DTYPES: dict[int, np.dtype[Any]] = {
     7: np.dtype("<i2"), 9: np.dtype("i1"),
 }  # fmt: skip
 _TYPES = {dtype: number for number, dtype in _DTYPES.items()}
+_RESOURCE = np.int8(13)
 
 
 class Op(Enum):
@@ -60,19 +61,33 @@ class Op(Enum):
     TRANSPOSE = 39, 26
     SUB = 41, 28
     DIV = 42, 29
+    SPLIT = 49, 35
     CAST = 53, 37
     MAXIMUM = 55, 39
     ARG_MAX = 56, 40
     MINIMUM = 57, 39
     PADV2 = 60, 43
+    GREATER = 61, 44
     GREATER_EQUAL = 62, 45
     SLICE = 65, 48
     EQUAL = 71, 53
     SUM = 74, 27
     REDUCE_MAX = 82, 27
+    LOGICAL_OR = 84, 60
+    LOGICAL_AND = 86, 62
+    LOGICAL_NOT = 87, 63
     FLOOR_DIV = 90, 65
     FLOOR_MOD = 95, 72
+    WHILE = 119, 93
+    SCATTER_ND = 122, 97
     SELECT_V2 = 123, 98
+    CUMSUM = 128, 102
+    CALL_ONCE = 129, 103
+    VAR_HANDLE = 142, 111
+    READ_VARIABLE = 143, 112
+    ASSIGN_VARIABLE = 144, 113
+    BITWISE_XOR = 160, 125
+    RIGHT_SHIFT = 161, 126
 
 
 class Model:
@@ -87,8 +102,14 @@ class Model:
         self._metadata: list[Table] = []
 
     def subgraph(self, name: str) -> Subgraph:
-        """A graph that is part of the file once it has a signature."""
+        """A graph that is part of the file once it has a signature or a number."""
         return Subgraph(self, name)
+
+    def index(self, graph: Subgraph) -> int:
+        """The number by which an operator calls a subgraph; the first that is asked for is the default graph."""
+        if graph not in self._subgraphs:
+            self._subgraphs.append(graph)
+        return self._subgraphs.index(graph)
 
     def buffer(self, data: bytes) -> int:
         """The index of a buffer with these bytes; equal constants share one."""
@@ -102,10 +123,9 @@ class Model:
         self._metadata.append({0: name, 1: np.uint32(self.buffer(data))})
 
     def signature(self, name: str, graph: Subgraph, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-        """Makes a subgraph callable by name, with its tensors by their names. The first signature is the default graph."""
+        """Makes a subgraph callable by name, with its tensors by their names."""
         graph.inputs, graph.outputs = list(inputs), list(outputs)
-        self._subgraphs.append(graph)
-        index = np.uint32(len(self._subgraphs) - 1)
+        index = np.uint32(self.index(graph))
         self._signatures.append({0: graph.tensor_map(inputs), 1: graph.tensor_map(outputs), 2: name, 4: index})
 
     def op_index(self, op: Op | str) -> int:
@@ -114,11 +134,11 @@ class Model:
         return self._ops.index(op)
 
     def serialize(self) -> bytes:
-        # Every code is written twice: readers before 2020 know only the 8-bit field, which all codes here fit.
+        # Every code is written twice: readers before 2020 know only the 8-bit field, where 127 stands for every larger code.
         codes: list[Table] = [
             {0: np.int8(CUSTOM), 1: op, 2: np.int32(1), 3: np.int32(CUSTOM)}
             if isinstance(op, str)
-            else {0: np.int8(op.value[0]), 3: np.int32(op.value[0])}
+            else {0: np.int8(min(op.value[0], 127)), 3: np.int32(op.value[0])}
             for op in self._ops
         ]
         root: Table = {
@@ -165,17 +185,31 @@ class Subgraph:
         content = value.astype(value.dtype.newbyteorder("<")).tobytes()
         return self.tensor(name, value.shape, value.dtype.type, self.model.buffer(content), unit)
 
+    def handle(self, name: str) -> int:
+        """A reference to the variable of this name, which all subgraphs share."""
+        self._names.append(f"{name}.handle")
+        self._tensors.append({0: np.zeros(0, np.int32), 1: _RESOURCE, 3: f"{name}.handle"})
+        return self.apply(Op.VAR_HANDLE, [], len(self._tensors) - 1, {1: name})
+
+    def named(self, name: str) -> int:
+        """The tensor that was made by this name."""
+        return self._names.index(name)
+
     def apply(self, op: Op, inputs: Sequence[int], output: int, options: Table | None = None) -> int:
         """Appends ``output = op(inputs)`` and returns the output."""
+        self.run(op, inputs, [output], options)
+        return output
+
+    def run(self, op: Op, inputs: Sequence[int], outputs: Sequence[int], options: Table | None = None) -> None:
+        """Appends an operator of any number of outputs."""
         table: Table = {
             0: np.uint32(self.model.op_index(op)),
             1: np.array(inputs, np.int32),
-            2: np.array([output], np.int32),
+            2: np.array(outputs, np.int32),
             3: np.uint8(op.value[1]),
             4: options or {},
         }
         self._operators.append(table)
-        return output
 
     def custom(self, op: str, inputs: Sequence[int], output: int, options: Mapping[str, int] | None = None) -> int:
         """Appends ``output = op(inputs)``, a custom operator, whose options are a flexbuffer map; returns the output."""

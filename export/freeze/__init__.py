@@ -1,6 +1,7 @@
 """The makers of frozen networks. Each has one input:
 
 visits.py      freeze           checkpoint of sign units -> Frozen, learns by visits
+sequential.py  freeze_module    the user's own torch.nn.Sequential of binary layers -> Frozen, learns by visits
 votes.py       freeze_graded    checkpoint of graded units -> Frozen, learns by votes
 gates.py       freeze_gates     training or checkpoint of normed gates -> Frozen, with a head, levels that learn, or neither
 fresh.py       fresh            an unlabelled sample or ranges -> Frozen, learns by the head; fresh_votes: by votes

@@ -114,7 +114,7 @@ def freeze(checkpoint: Checkpoint | GatesCheckpoint, options: VisitOptions | Non
             hidden, delta = quantise(np.asarray(checkpoint.tensors[f"layers.{i}.hidden"], np.float64), k)
             if k > 1:
                 m = checkpoint.m[i] if o.m is None else o.m
-                rule = Rule(*tables(m, delta, k, o.strengthen), _dose(o.visit_rate, units))
+                rule = Rule(*tables(m, delta, k, o.strengthen), visit_dose(o.visit_rate, units))
         else:
             hidden = code_levels(checkpoint, i)
         if i == last:
@@ -159,7 +159,7 @@ def _check_supported(spec: Spec) -> None:
         )
 
 
-def _dose(rate: float | None, units: int) -> int:
+def visit_dose(rate: float | None, units: int) -> int:
     """The rule's dose. Raises ExportError for a rate beyond the format; the default rate is reduced to fit."""
     if rate is not None and round(rate * units * 4096) > MAX_DOSE:
         most = MAX_DOSE / 4096 / units

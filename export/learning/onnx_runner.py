@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,20 +11,9 @@ from metabit.export.errors import ExportError, require
 from metabit.export.files import onnx_reader
 from metabit.export.files.interchange import FACTS, rebuild
 from metabit.export.frozen import Frozen
-from metabit.export.learning.onnx_train import NEXT, PREDICT_ONLY, REPORT, TRAINS, VERSION
+from metabit.export.learning.onnx_train import NEXT, PREDICT_ONLY
 from metabit.export.learning.state import State, state_into
-
-
-class Steps(NamedTuple):
-    """Results of n steps.
-
-    scores: int32 (n, C), of each sample before its step. labels: int64 (n,), the class with the highest score.
-    report: int64 (n, 6), as `metabit.export.learning.onnx_train.REPORT` names its columns.
-    """
-
-    scores: NDArray[np.int32]
-    labels: NDArray[np.int64]
-    report: NDArray[np.int64]
+from metabit.export.learning.steps import Steps, all_learnt, needs_steps, targets
 
 
 class OnnxLearner:
@@ -52,19 +41,9 @@ class OnnxLearner:
 
         Raises ExportError, and learns none of them, if x or y has another shape, dtype or range, or if a head has no row left.
         """
-        target = np.asarray(y)
-        if target.shape != x.shape[:1] or target.dtype.kind not in "iu":
-            raise ExportError(
-                f"y is {target.dtype} {target.shape}: must be integers ({len(x)},), the class of each sample"
-            )
-        if target.size and not 0 <= target.min() <= target.max() < self.written.classes:
-            raise ExportError(f"y holds {target.min()}..{target.max()}: must be from 0 to {self.written.classes - 1}")
-        steps, state = self._run(x, target.astype(np.int64))
-        refused = np.flatnonzero(steps.report[:, REPORT.index("refused")])
-        if len(refused):
-            raise ExportError(
-                f"class {target[refused[0]]} has no row, and all rows are taken: make more rows; nothing was learnt"
-            )
+        target = targets(y, len(x), self.written.classes)
+        steps, state = self._run(x, target)
+        all_learnt(steps, target)
         self._state = state
         return steps
 
@@ -104,14 +83,7 @@ def read_onnx_train(data: bytes) -> Frozen:
     """
     model = onnx_reader.parse(data)
     pages, arrays = onnx_reader.pages(model), onnx_reader.arrays(model)
-    if TRAINS not in pages:
-        raise ExportError(
-            "this ONNX file of metabit predicts and has no learning step: export with --formats onnx-train"
-        )
-    if pages[TRAINS] != VERSION:
-        raise ExportError(
-            f"training file version {pages[TRAINS]!r} is not the {VERSION} that this metabit reads: export it again"
-        )
+    needs_steps(pages, "onnx")
     return state_into(rebuild(pages[FACTS], arrays), arrays)
 
 

@@ -22,14 +22,11 @@ from metabit.export.learning.onnx_levels import LevelsStep
 from metabit.export.learning.onnx_rule import Rule
 from metabit.export.learning.onnx_visits import VisitsStep
 from metabit.export.learning.state import state_of
+from metabit.export.learning.steps import REPORT, TRAINS, VERSION
 
-TRAINS, VERSION = "metabit.train", "1"
-"""Key of the metadata that tells a training file, and its value, the version of inputs and outputs."""
 NEXT = ".next"
 PREDICT_ONLY = -1
 """A target with which a sample is predicted and not learnt."""
-REPORT = ("predicted", "skipped", "visited", "moved", "flipped", "refused")
-"""Entries of a row of the output ``report``."""
 
 _DOC = """One learning step of metabit a sample, in the order of the samples.
 

@@ -112,3 +112,47 @@ def test_errors_are_one_sentence(trained: Path, metabit: Any, tmp_path: Path) ->
     ]:
         ran = metabit("train", *words)
         assert ran.code == 1 and said in ran.err, ran.err
+
+
+LARQ = Path(__file__).parents[1] / "export" / "foreign"
+
+
+@pytest.mark.parametrize("end", [".h5", ".tflite"])
+def test_a_network_of_larq_comes_in_learns_and_trains_on(end: str, metabit: Any, tmp_path: Path) -> None:
+    if end == ".h5":
+        pytest.importorskip("h5py")
+    given = ("import", LARQ / f"larq_dense{end}", "--input=-1,1,16", "--bits", 3)
+    told = metabit(*given, "-o", "in", "--json").json()
+    assert told["tool"] == {".h5": "Larq", ".tflite": "larq-compute-engine"}[end] and told["learner"] == "visits"
+    assert told["network"] == "64 -> 33 -> 21 -> 10, a network of the paper" and told["image"] == str(
+        Path("in/model.mbit")
+    )
+    image, golden = (tmp_path / "in" / "model.mbit").read_bytes(), np.load(LARQ / "larq.npz")
+    assert (Model(image).predict_many(golden["x"]) == golden["larq_dense.lce"].argmax(1)).all()
+    np.savez(tmp_path / "digits.npz", x=golden["x"], y=golden["y"])
+    ran = metabit("run", "in/model.mbit", "--data", "digits.npz", "--learn", "--save", "learned.mbit")
+    assert ran.code == 0 and Model.open(tmp_path / "learned.mbit").steps > 200
+    assert metabit("train", "digits.npz", "--start", "in/checkpoint.safetensors", "-o", "on", "--epochs", 1).code == 0
+    assert metabit("export", "in/checkpoint.safetensors", "--formats", "mbit,onnx", "-o", "back").code == 0
+    assert (tmp_path / "back" / "model.mbit").read_bytes() == image
+    for hidden, levels in (("surest", {-4, 3}), ("least", {-1, 0})):
+        assert metabit(*given, "-o", hidden, "--hidden", hidden).out.count("layers that learn on the device: 1, 2") == 1
+        assert set(np.unique(read_image((tmp_path / hidden / "model.mbit").read_bytes()).layers[1].hidden)) == levels
+
+
+def test_options_of_other_tools_are_checked(trained: Path, metabit: Any, tmp_path: Path) -> None:
+    larq, given = LARQ / "larq_dense.tflite", ("--input=-1,1", "-o", "out")
+    metabit("import", trained / "paper" / "learned.mbit", "-o", "out", "--bits", 3).fails(
+        "a network of metabit", "leave --bits out"
+    )
+    metabit("import", larq, "-o", "out").fails(
+        "larq_dense.tflite", "does not say which numbers its 64 inputs are: add --input"
+    )
+    metabit("import", larq, "-o", "out", "--input=1").fails("--input '1'", "LOW,HIGH")
+    metabit("import", larq, *given, "--hidden", "middle").fails("--hidden 'middle'", "choose from surest, least, file")
+    metabit("import", larq, *given, "--hidden", "file").fails("has signs only, no hidden weights", "--hidden surest")
+    metabit("import", larq, *given, "--bits", 9).fails("bits=9", "1 (frozen) to 8")
+    metabit("import", LARQ / "tensorflow.tflite", *given).fails(
+        "tensorflow.tflite", "has real weights", "train it with binary weights"
+    )
+    assert not (tmp_path / "out").exists()

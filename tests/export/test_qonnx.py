@@ -10,6 +10,7 @@ import pytest
 from networks import conv, gates_network, inputs, network, voting, windowed
 
 from metabit.export import ExportError, Frozen, Oracle, write_image
+from metabit.export.files.any_file import read_bytes
 from metabit.export.files.qonnx_file import IMAGE, read_qonnx, run_qonnx, write_qonnx
 
 onnx = pytest.importorskip("onnx")
@@ -35,7 +36,7 @@ def test_scores_are_equal_and_the_network_comes_back(frozen: Frozen) -> None:
     np.testing.assert_array_equal(run_qonnx(data, x), want)
     assert run_qonnx(data, x[:0]).shape == (0, frozen.classes)
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
-    assert write_image(read_qonnx(data)) == write_image(frozen)
+    assert write_image(read_qonnx(data)) == write_image(read_bytes(data).frozen) == write_image(frozen)
 
 
 @pytest.mark.parametrize("frozen", NETWORKS.values(), ids=NETWORKS)

@@ -190,6 +190,21 @@ def test_training_goes_on_as_if_it_never_left(name: str, tmp_path: Path) -> None
     assert write_image(frozen_of(stayed)) == write_image(frozen_of(back)) != write_image(frozen_of(here))
 
 
+@pytest.mark.parametrize("name", ["head, rows", "levels that learn"])
+def test_training_of_gates_goes_on_as_if_it_never_left(name: str) -> None:
+    here = thaw(taught(NETWORKS[name]))
+    assert isinstance(here, GatesCheckpoint)
+    there = thaw(read_image(write_image(frozen_of(here))))
+    assert isinstance(there, GatesCheckpoint)
+    rng = np.random.default_rng(3)
+    x, y = rng.integers(0, 256, (90, len(here.encoder.low))), rng.integers(0, here.classes, 90)
+    nets = [fit_recipe(x, y, classes=here.classes, steps=100, seed=4, start=start).network for start in (here, there)]
+    stayed, back = ({name: value.numpy().tobytes() for name, value in net.state_dict().items()} for net in nets)
+    assert stayed == back
+    began = here.to_network().state_dict()
+    assert all(stayed[name] != value.numpy().tobytes() for name, value in began.items() if name.endswith("hidden"))
+
+
 def test_what_stays_and_what_is_made_anew_after_training() -> None:
     was = taught(NETWORKS["visits"])
     home = hundred_steps(thaw(was))  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import command_line
@@ -12,8 +13,8 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(
-    page for page in DOCS.glob("*.md") if "```sh" in page.read_text() and page.stem != "deploying"
-)  # that one needs a device from its middle on: test_serial_page.py
+    page for page in DOCS.glob("*.md") if "```sh" in page.read_text() and page.stem not in ("deploying", "pytorch")
+)  # test_serial_page.py has a device for the first, tests/nn/test_page.py runs the Python of the second
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -24,6 +25,7 @@ def test_commands_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     np.savez(tmp_path / "my.npz", x=x, y=y, task=np.arange(60) % 2)
     rows = [",".join([*map(str, row), ("low", "high")[label]]) for row, label in zip(x / 7, y, strict=True)]
     (tmp_path / "my.csv").write_text("\n".join([",".join([*(f"f{i}" for i in range(12)), "label"]), *rows]) + "\n")
+    shutil.copy(DOCS.parent / "tests" / "export" / "foreign" / "larq_dense.h5", tmp_path / "larq.h5")
     blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines() if line.startswith("metabit ")]
     lines = [

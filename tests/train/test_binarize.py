@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,10 +11,9 @@ from metabit.train.network.binarize import (
     binarize_activation,
     binarize_weight,
     binary_linear,
-    gradient_products,
-    set_gradient_products,
     sign,
 )
+from metabit.train.network.products import gradient_products, set_gradient_products
 
 NUMBERS = st.floats(-3, 3, width=32)
 
@@ -58,13 +55,6 @@ def test_linear_is_a_sum_of_signs_and_starts_in_its_range() -> None:
     assert [name for name, _ in linear.named_parameters()] == ["hidden"]
 
 
-@pytest.fixture
-def float32_gradients() -> Iterator[None]:
-    set_gradient_products(torch.float32)
-    yield
-    set_gradient_products(None)
-
-
 def examples(kind: str) -> torch.Tensor:
     generator = torch.Generator().manual_seed(4)
     integers = torch.randint(0, 256, (9, 784), generator=generator)
@@ -82,7 +72,7 @@ def examples(kind: str) -> torch.Tensor:
 @pytest.mark.parametrize(
     "kind", ["pixels", "pixels as uint8", "signs", "signs in bfloat16", "levels", "sums", "floats"]
 )
-def test_products_and_gradients_agree_with_torchs(kind: str, float32_gradients: None) -> None:
+def test_products_and_gradients_agree_with_torchs(kind: str) -> None:
     x = examples(kind)
     hidden = BinaryLinear(784, 33, torch.Generator().manual_seed(2)).hidden
     if x.is_floating_point():
@@ -108,19 +98,19 @@ def test_products_and_gradients_agree_with_torchs(kind: str, float32_gradients: 
 def test_bfloat16_gradients_keep_their_eight_bits() -> None:
     x, hidden = examples("signs"), BinaryLinear(784, 33, torch.Generator().manual_seed(2)).hidden
     gradients = {}
-    for dtype in (torch.float32, torch.bfloat16):
+    assert gradient_products() == torch.float32  # the default, on every processor
+    for dtype in (torch.bfloat16, torch.float32):
         set_gradient_products(dtype)
         g = torch.randn(9, 33, generator=torch.Generator().manual_seed(5))
         (gradients[dtype],) = torch.autograd.grad(binary_linear(x, hidden), hidden, g)
-    set_gradient_products(None)
     error = (gradients[torch.bfloat16] - gradients[torch.float32]).norm() / gradients[torch.float32].norm()
     assert 0 < error < 2**-8
 
 
 def test_gradient_products_are_chosen_by_name() -> None:
-    assert gradient_products() in (torch.float32, torch.bfloat16)
-    with pytest.raises(TrainError, match="float16"):
-        set_gradient_products(torch.float16)
+    for dtype in (torch.float16, None):
+        with pytest.raises(TrainError, match="must be torch.float32 or torch.bfloat16"):
+            set_gradient_products(dtype)  # type: ignore[arg-type]
 
 
 def test_linear_takes_any_leading_dimensions_and_follows_float64() -> None:

@@ -38,7 +38,15 @@ CONVS = st.builds(
 def test_convolution_by_hand(conv: Conv, height: int, width: int, channels: int, outside: int) -> None:
     rng = np.random.default_rng(height * width)
     x = rng.integers(0, outside + 1, (2, height, width, channels))
-    layer = BinaryConv2d(conv, channels, float(outside), torch.Generator().manual_seed(0))
+    layer = BinaryConv2d(
+        channels,
+        conv.channels,
+        conv.kernel,
+        conv.stride,
+        conv.padding,
+        float(outside),
+        torch.Generator().manual_seed(0),
+    )
     w = np.where(layer.hidden.detach().numpy() >= 0, 1, -1)
     expected = windows(x, conv, w, outside)
     found = layer(torch.from_numpy(x).float().permute(0, 3, 1, 2)).detach()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from metabit.data import Task, load, thermometer
 from metabit.train.errors import TrainError
-from metabit.train.network.binarize import binarize_weight, set_gradient_products, sign
+from metabit.train.network.binarize import binarize_weight, sign
 from metabit.train.network.module import Network
 from metabit.train.network.spec import Conv, Spec
 from metabit.train.penalties import (
@@ -24,14 +23,6 @@ from metabit.train.penalties import (
 )
 from metabit.train.rule.metaplastic import MetaplasticAdam
 from metabit.train.step import evaluate
-
-
-@pytest.fixture(autouse=True)
-def exact_products() -> Iterator[None]:
-    """A sum of squares and single squares agree to float order only if their products have the same precision."""
-    set_gradient_products(torch.float32)
-    yield
-    set_gradient_products(None)
 
 
 @functools.cache

@@ -105,8 +105,9 @@ class Network(torch.nn.Module):
             largest, pool = 255.0 if i == 0 and spec.input == "uint8" else 1.0, 1
             linear: BinaryLinear | CodeLinear
             if i < len(spec.conv):
-                linear = BinaryConv2d(spec.conv[i], spec.images[i][2], largest, generator)
-                pool = spec.conv[i].pool
+                c = spec.conv[i]
+                linear = BinaryConv2d(spec.images[i][2], c.channels, c.kernel, c.stride, c.padding, largest, generator)
+                pool = c.pool
             elif i < spec.trained and spec.unsure:
                 linear = UnsureLinear(inputs, units, spec.unsure, generator)
             elif i < spec.trained:

@@ -1,0 +1,70 @@
+"""The way in: binary networks of other tools become metabit networks that learn on.
+
+    network.py       Foreign, the neutral description, and build: Foreign -> Frozen
+    thresholds.py    numbers of other tools -> thresholds and scores
+    chain.py         the steps of a file in their order -> Foreign; it refuses what has no counterpart
+    larq_h5.py       Keras and Larq .h5: a whole model, or weights by layer
+    lce_tflite.py    TFLite of Larq's converter
+    qonnx.py         ONNX of Brevitas and FINN, with the constants in onnx_constants.py
+
+`read` chooses the reader by the file's content::
+
+    from metabit.export import foreign
+
+    frozen = foreign.build(foreign.read("larq.h5"), numbers=foreign.Numbers.parse("-1,1"))
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from metabit.export.errors import ExportError
+from metabit.export.files.interchange import FACTS
+from metabit.export.files.tflite_schema import IDENTIFIER, read_constants
+from metabit.export.foreign import larq_h5, lce_tflite, qonnx
+from metabit.export.foreign.chain import Chain
+from metabit.export.foreign.network import HIDDEN, Affine, Foreign, ForeignLayer, Hidden, Numbers, Steps, build
+
+__all__ = [
+    "HIDDEN", "Affine", "Chain", "Foreign", "ForeignLayer", "Hidden", "Numbers", "Steps", "build", "is_foreign", "read",
+    "read_bytes",
+]  # fmt: skip
+
+ONNX = b"\x08"
+"""First byte of an ONNX model: the field of its IR version."""
+
+
+def read(path: str | os.PathLike[str]) -> Foreign:
+    """The network of another tool in a file.
+
+    Raises ExportError for a file of no known kind, a damaged one, or a layer without a counterpart; OSError if it cannot be read.
+    """
+    data = Path(path).read_bytes()
+    try:
+        return read_bytes(data)
+    except ExportError as wrong:
+        raise ExportError(f"{os.fspath(path)}: {wrong}") from None
+
+
+def read_bytes(data: bytes) -> Foreign:
+    """`read` for the bytes of a file."""
+    if data.startswith(larq_h5.MAGIC):
+        return larq_h5.read_larq_h5(data)
+    if data[:1] == ONNX:
+        return qonnx.read_qonnx(data)
+    if data[4:8] == IDENTIFIER:
+        return lce_tflite.read_lce_tflite(data)
+    raise ExportError(
+        f"not a network that metabit can import, it starts with {data[:8]!r}: metabit import reads .h5 of Keras and Larq, .tflite "
+        "of larq-compute-engine, .onnx of Brevitas and FINN, and files that metabit wrote"
+    )
+
+
+def is_foreign(data: bytes) -> bool:
+    """True for the bytes of a file that another tool wrote, of a kind that `read` knows. Raises ExportError for a damaged file."""
+    if data.startswith(larq_h5.MAGIC):
+        return True
+    if data[:1] == ONNX:
+        return not qonnx.is_ours(data)
+    return data[4:8] == IDENTIFIER and FACTS not in read_constants(data)[0]

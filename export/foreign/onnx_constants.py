@@ -1,0 +1,93 @@
+"""Constants of an ONNX graph of another tool, and which of them are weights +1 and -1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metabit.export.errors import ExportError, require
+from metabit.export.foreign.chain import refuse, split_signs
+from metabit.export.foreign.network import Signs
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Signs int8, the gain of each, and the floats behind the signs where the file has them, in the file's order of axes."""
+
+    signs: Signs
+    gain: Array
+    hidden: Array | None
+
+    def parts(self) -> tuple[Array, Array, Array | None]:
+        return self.signs, self.gain, self.hidden
+
+
+class Constants:
+    """Arrays by name. Raises ExportError for data outside the file or of another size."""
+
+    def __init__(self, tensors: Iterable[Any]) -> None:
+        self.arrays = {str(tensor.name): _array(tensor) for tensor in tensors}
+        self._weights: dict[str, Weights] = {}
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[name]
+
+    def compute(self, name: str, node: Any, given: list[str]) -> None:
+        """An operator on constants: a constant itself, BipolarQuant of weights, or their transposition."""
+        target = node.output[0]
+        if node.op_type == "Constant":
+            self.arrays[target] = _array(node.attribute[0].t)
+        elif node.op_type == "BipolarQuant":
+            floats, scale = (np.asarray(self.arrays[one], np.float64) for one in given)
+            if not (np.isfinite(floats).all() and np.isfinite(scale).all() and (scale > 0).all()):
+                raise ExportError(f"layer {name!r} has weights that are not finite, or a scale that is not above 0: the training "
+                                  "diverged, train it again")  # fmt: skip
+            signs = np.where(floats >= 0, 1, -1).astype(np.int8)
+            hidden = None if (np.abs(floats) == np.abs(floats).max(initial=0)).all() else floats
+            self._keep(target, Weights(signs, np.broadcast_to(scale, floats.shape), hidden))
+        elif node.op_type == "Transpose":
+            order = tuple(attributes(node).get("perm", ())) or None
+            if given[0] in self._weights:
+                signs, gain, hidden = self._weights[given[0]].parts()
+                turned = None if hidden is None else hidden.transpose(order)
+                self._keep(target, Weights(signs.transpose(order), gain.transpose(order), turned))
+            else:
+                self.arrays[target] = self.arrays[given[0]].transpose(order)
+        else:
+            refuse(name, f"computes constants by {node.op_type}", "fold the constants of the graph before")
+
+    def _keep(self, name: str, weights: Weights) -> None:
+        self._weights[name], self.arrays[name] = weights, weights.signs * weights.gain
+
+    def weights(self, name: str, source: str, rank: int, units: int) -> Weights:
+        """Weights by BipolarQuant, or such that are +g and -g as they are. units: the axis of the units."""
+        array = self.arrays[source]
+        if array.ndim != rank or not array.size:
+            raise ExportError(f"damaged ONNX file: the weights of {name!r} have shape {array.shape}")
+        if source in self._weights:
+            return self._weights[source]
+        rows = np.moveaxis(array, units, 0)
+        signs, gain = split_signs(name, rows.reshape(len(rows), -1))
+        gains = np.broadcast_to(gain[:, None], signs.shape).reshape(rows.shape)
+        return Weights(np.moveaxis(signs.reshape(rows.shape), 0, units), np.moveaxis(gains, 0, units), None)
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    """Numbers, bytes and lists of a node."""
+    helper = require("onnx.helper")
+    return {one.name: helper.get_attribute_value(one) for one in node.attribute}
+
+
+def _array(tensor: Any) -> Array:
+    if tensor.data_location or tensor.external_data:
+        raise ExportError(f"{tensor.name} of this ONNX file lies in another file: save the model as one file")
+    try:
+        return np.asarray(require("onnx.numpy_helper").to_array(tensor))
+    except (ValueError, TypeError, KeyError) as wrong:
+        raise ExportError(f"damaged ONNX file: {tensor.name} of shape {list(tensor.dims)[:8]}: {wrong}") from None
