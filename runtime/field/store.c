@@ -55,14 +55,14 @@ MB_SMALL static void put(mb_walk *w, uint32_t word)
 /* Marks the words of the window that the state has otherwise than snapshot and log. */
 MB_SMALL static void compare(mb_walk *w)
 {
-    const uint32_t words = w->size / 4u - w->first, count = words < MB_WINDOW ? words : MB_WINDOW;
+    const uint32_t words = w->size / 4u, end = words - w->first < MB_WINDOW ? words : w->first + MB_WINDOW;
     memset(w->marks, 0, sizeof w->marks);
     w->at = w->begin + w->head + 4u * w->first;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = w->first; i < end; i++) { /* first is a multiple of MB_CHUNK */
         if (i % MB_CHUNK == 0) {
-            (void)mb_walk_read(w, count - i);
+            (void)mb_walk_read(w, end - i);
         }
-        mb_walk_take(w, w->first + i, w->chunk[i % MB_CHUNK]);
+        mb_walk_take(w, i, w->chunk[i % MB_CHUNK]);
     }
     (void)mb_walk_follow(w, w->end);
 }
