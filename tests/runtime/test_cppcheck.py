@@ -18,7 +18,7 @@ PLACES = tuple(f"-I{RUNTIME / name}" for name in ("include", "field", "src"))
 
 
 def checked(*files: Path) -> str:
-    """What cppcheck 2.10 finds: other versions know other rules."""
+    """Returns what cppcheck 2.10 finds: other versions know other rules."""
     if not run("cppcheck", "--version").startswith("Cppcheck 2.10"):
         pytest.skip("no cppcheck 2.10")
     done = subprocess.run(["cppcheck", *OPTIONS, *PLACES, *files], capture_output=True, text=True, timeout=120)
