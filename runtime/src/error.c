@@ -84,8 +84,11 @@ void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, 
         int32_t *sums = tables;
         uint32_t any = 0;
         for (uint32_t i = 0; i < 32u; i += 4u, sums += 16) { /* units beyond the last one have error 0 */
+            /* cppcheck-suppress knownConditionTrueFalse -- false for the last units only: it takes here for 0 */
             const int32_t a = i < here ? error[i] : 0, b = i + 1u < here ? error[i + 1u] : 0;
+            /* cppcheck-suppress knownConditionTrueFalse -- as above */
             const int32_t c = i + 2u < here ? error[i + 2u] : 0, d = i + 3u < here ? error[i + 3u] : 0;
+            /* cppcheck-suppress badBitmaskCheck -- as above: it takes all four for 0 */
             any |= (uint32_t)(a | b | c | d);
             mb_signed_sums(a, b, c, d, sums);
         }

@@ -30,10 +30,13 @@ MB_INLINE void put_levels(const mb_layer *l, uint32_t first, uint32_t n, const u
         const uint8_t *count = counts++;
         int8_t *const some = end - values < 8 ? end : values + 8;
         do {
+            /* cppcheck-suppress shiftTooManyBitsSigned -- gcc and clang shift in the sign; the golden vectors show it */
             const int32_t sum = 2 * (count[0] + (wide ? 256 * count[32] : 0)) - active, z = *mul++ * sum + *add++, sign = z >> 31;
             count += 4;
             int32_t level = (top + sign - (z ^ sign)) >> shift; /* |z| is (z ^ sign) - sign */
+            /* cppcheck-suppress shiftTooManyBitsSigned -- gcc and clang shift in the sign; the golden vectors show it */
             level = (level & ~(level >> 31)) - 16; /* at least 0, then at most 16 */
+            /* cppcheck-suppress shiftTooManyBitsSigned -- gcc and clang shift in the sign; the golden vectors show it */
             *values++ = (int8_t)((level & level >> 31) + 8);
         } while (values != some);
     }
