@@ -125,14 +125,18 @@ def versions(asked: Sequence[str]) -> list[Row]:
         return [version_row(version, folder) for version in asked]
 
 
-def version_row(version: str, folder: str) -> Row:
+def environment(version: str) -> dict[str, str]:
+    """The environment of a process that imports this version, which is installed first if it is missing."""
     home = Path(os.environ.get("METABIT_ORT_DIR", ROOT / "build" / "onnxruntimes")) / version
     if not home.exists():
         install = ["pip", "install", "--quiet", "--no-deps", "--target", str(home), f"onnxruntime=={version}"]
         subprocess.run([sys.executable, "-m", *install], check=True)
-    environment = os.environ | {"PYTHONPATH": str(home), "OMP_NUM_THREADS": "1"}
+    return os.environ | {"PYTHONPATH": str(home), "OMP_NUM_THREADS": "1"}
+
+
+def version_row(version: str, folder: str) -> Row:
     ran = subprocess.run(
-        [sys.executable, "-c", CHILD, folder], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", CHILD, folder], env=environment(version), capture_output=True, text=True, check=True
     )
     told = json.loads(ran.stdout)
     row: Row = {"onnxruntime": version, "networks": len(told), "inputs": INPUTS}

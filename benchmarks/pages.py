@@ -34,6 +34,7 @@ NAMES = (
     "equal_accuracy",
     "host",
     "onnxruntimes",
+    "equal_scores",
     "onnx_learning",
     "tflite_learning",
 )

@@ -101,7 +101,8 @@ class States(Telling):
             whole = f"of {HEAD.size + head[4]:,}" if len(given) >= HEAD.size else f"and its head alone has {HEAD.size}"
             return f"the snapshot is truncated: {len(given):,} bytes {whole}: copy the whole file"
         if code == _VERSION:
-            return f"snapshot version {head[1]}, this metabit reads {VERSION}: restore it with the metabit that made it"
+            version = head[1] | head[2] << 16  # as the C reads it: a damaged byte shows
+            return f"snapshot version {version}, this metabit reads {VERSION}: restore it with the metabit that made it"
         if code == _SIZE:
             size = self._core.state_size
             return f"{len(given):,} bytes are no state of this model: its state has {size:,}, its snapshot {size + HEAD.size:,}"

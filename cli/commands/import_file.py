@@ -21,7 +21,7 @@ OTHERS = "Networks of other tools"
 
 
 def command(
-    source: Annotated[Path, Argument(help="A network of metabit, of Larq (.h5, .tflite), or of Brevitas and FINN (.onnx).")],
+    source: Annotated[Path, Argument(help="A file of metabit, Larq (.h5, .tflite), Brevitas (.onnx), or the paper (.pt).")],
     output: Annotated[Path, Option("--output", "-o", help=f"Folder for {FILE}; an older one in it is replaced.")],
     bits: Annotated[int | None, Option(help=f"Bits a synapse of layers that learn, 2..8; {BITS}.", rich_help_panel=OTHERS)] = None,
     hidden: Annotated[str | None, Option(
@@ -75,6 +75,8 @@ def command(
         show.say(
             f"{output / IMAGE}: {found['network']}, of {tool}; layers that learn on the device: {', '.join(learning) or 'none'}"
         )
+        if "assumed" in about:
+            show.say(about["assumed"])
     else:
         show.say(f"{output / FILE}: {found['network']}, {found['steps']:,} steps learnt on the device")
     show.say(
@@ -101,7 +103,7 @@ def network_of(source: Path, bits: int | None, hidden: str | None, inputs: str |
         frozen = foreign.build(found, VisitOptions(bits=BITS if bits is None else bits), cast(Any, hidden), numbers)
     except ExportError as wrong:
         raise UsageError(f"{source}: {wrong}") from None
-    return frozen, {"imported": source.name, "tool": found.tool}
+    return frozen, {"imported": source.name, "tool": found.tool} | ({"assumed": found.assumed} if found.assumed else {})
 
 
 def known(source: Path) -> dict[str, Any]:

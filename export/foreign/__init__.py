@@ -6,6 +6,7 @@
     larq_h5.py       Keras and Larq .h5: a whole model, or weights by layer
     lce_tflite.py    TFLite of Larq's converter
     qonnx.py         ONNX of Brevitas and FINN, with the constants in onnx_constants.py
+    paper.py         state dicts of the paper's authors, whose tensors torch_file.py reads
 
 `read` chooses the reader by the file's content::
 
@@ -22,7 +23,7 @@ from pathlib import Path
 from metabit.export.errors import ExportError
 from metabit.export.files.interchange import FACTS
 from metabit.export.files.tflite_schema import IDENTIFIER, read_constants
-from metabit.export.foreign import larq_h5, lce_tflite, qonnx
+from metabit.export.foreign import larq_h5, lce_tflite, paper, qonnx, torch_file
 from metabit.export.foreign.chain import Chain
 from metabit.export.foreign.network import HIDDEN, Affine, Foreign, ForeignLayer, Hidden, Numbers, Steps, build
 
@@ -51,19 +52,21 @@ def read_bytes(data: bytes) -> Foreign:
     """`read` for the bytes of a file."""
     if data.startswith(larq_h5.MAGIC):
         return larq_h5.read_larq_h5(data)
+    if torch_file.is_torch(data):
+        return paper.read_paper(data)
     if data[:1] == ONNX:
         return qonnx.read_qonnx(data)
     if data[4:8] == IDENTIFIER:
         return lce_tflite.read_lce_tflite(data)
     raise ExportError(
         f"not a network that metabit can import, it starts with {data[:8]!r}: metabit import reads .h5 of Keras and Larq, .tflite "
-        "of larq-compute-engine, .onnx of Brevitas and FINN, and files that metabit wrote"
+        "of larq-compute-engine, .onnx of Brevitas and FINN, state dicts of PyTorch, and files that metabit wrote"
     )
 
 
 def is_foreign(data: bytes) -> bool:
     """True for the bytes of a file that another tool wrote, of a kind that `read` knows. Raises ExportError for a damaged file."""
-    if data.startswith(larq_h5.MAGIC):
+    if data.startswith(larq_h5.MAGIC) or torch_file.is_torch(data):
         return True
     if data[:1] == ONNX:
         return not qonnx.is_ours(data)

@@ -49,6 +49,7 @@ class _Open:
     layer: ForeignLayer
     gain: NDArray[np.float64]
     offset: NDArray[np.float64]
+    normalised: bool = False
 
 
 class Chain:
@@ -61,10 +62,21 @@ class Chain:
         self.tool, self.shape, self.features = tool, shape, math.prod(shape)
         self.layers: list[ForeignLayer] = []
         self.signs_first = False
+        self.numbers: Numbers | None = None
         self._before = Affine(np.ones(1), np.zeros(1))
         self._open: _Open | None = None
         self._pad: tuple[str, tuple[tuple[int, int], tuple[int, int]], float] | None = None
         self.signed = False
+
+    @property
+    def begun(self) -> bool:
+        """True behind the first layer of weights."""
+        return bool(self.layers) or self._open is not None
+
+    @property
+    def unnormalised(self) -> str | None:
+        """Name of the layer whose sums these are as they are; None elsewhere."""
+        return None if self._open is None or self._open.normalised else self._open.layer.name
 
     def affine(self, name: str, gain: NDArray[Any], offset: NDArray[Any]) -> None:
         """number = gain * number + offset, for each unit, channel or feature, or one for all."""
@@ -77,7 +89,7 @@ class Chain:
         gain, offset = (values.reshape(-1) if values.size > 1 else values.reshape(()) for values in (gain, offset))
         if self._open is not None:
             now = self._open
-            now.gain, now.offset = now.gain * gain, now.offset * gain + offset
+            now.gain, now.offset, now.normalised = now.gain * gain, now.offset * gain + offset, True
         elif self.signed:
             refuse(name, "normalises signs", "normalise the sums before the sign")
         else:
@@ -86,6 +98,16 @@ class Chain:
                 for values in (gain, offset)
             )
             self._before = Affine(self._before.gain * gain, self._before.offset * gain + offset)
+
+    def quantise(self, name: str, low: float, step: float, levels: int) -> None:
+        """Numbers before the first layer become low, low + step .. (levels numbers): the device takes these, counted from 0."""
+        if self.begun or self.signed or not 2 <= levels <= 256:
+            refuse(
+                name,
+                f"quantises to {levels} levels",
+                "train with activations of 1 bit, and inputs of at most 8",
+            )
+        self._before, self.numbers = Affine(np.ones(1), np.zeros(1)), Numbers(low, step)
 
     def sign(self, name: str) -> None:
         """+1 where the number is >= 0, else -1."""
@@ -220,4 +242,6 @@ class Chain:
             raise ExportError(f"this {self.tool} network ends behind {last!r} without a dense layer that gives a number for each "
                               "class: a metabit network is a classifier, end in a dense layer of binary weights")  # fmt: skip
         self._close(Affine(self._open.gain, self._open.offset))
-        return Foreign(self.tool, tuple(self.layers), self.features, self._before, self.signs_first, numbers)
+        return Foreign(
+            self.tool, tuple(self.layers), self.features, self._before, self.signs_first, numbers or self.numbers
+        )

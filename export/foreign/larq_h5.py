@@ -2,13 +2,14 @@
 
 The hidden weights are in the file: Larq keeps the numbers whose signs the network uses. A whole model brings its layers in
 `model_config`. Weights alone say nothing of strides, pools and quantizers: dense layers with the usual signs between them are
-assumed, and convolutions are refused.
+assumed, and convolutions are refused. A damaged length of a text makes the HDF5 library take up to 4 GiB before it finds it.
 """
 
 from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -252,4 +253,5 @@ def _weights_alone(arrays: dict[str, Arrays]) -> Foreign:
             _normalise(chain, name, found, EPSILON)
         else:
             refuse(name, f"has the arrays {', '.join(found)}", "save a network of QuantDense and BatchNormalization")
-    return chain.finish()
+    return replace(chain.finish(), assumed="weights alone name no quantizers: weights, and the inputs of all layers but the first, "
+                   "are taken as signs")  # fmt: skip

@@ -43,7 +43,12 @@ def read_lce_tflite(data: bytes) -> Foreign:
 
     Raises ExportError, which names the operator's output and the way out, for a damaged file or an operator without a counterpart.
     """
-    return _File(data).chain().finish()
+    try:
+        return _File(data).chain().finish()
+    except ExportError:
+        raise
+    except (ValueError, LookupError, TypeError, ArithmeticError) as damaged:
+        raise ExportError(f"damaged TFLite file, or one whose operators lack an option: {damaged!r}") from None
 
 
 class _File:

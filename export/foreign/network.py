@@ -103,6 +103,7 @@ class Foreign:
     before: what becomes of the inputs before the first layer, float64 () or (features,); often gain 1, offset 0.
     signs: the first layer takes the signs of these numbers, +1 where they are >= 0, not the numbers.
     numbers: which numbers the inputs are, if the file says so.
+    assumed: a sentence about what the file does not say.
     """
 
     tool: str
@@ -111,6 +112,7 @@ class Foreign:
     before: Affine
     signs: bool
     numbers: Numbers | None = None
+    assumed: str = ""
 
 
 def build(
@@ -133,6 +135,8 @@ def build(
         hidden = "file" if all(layer.hidden is not None for layer in foreign.layers) else "surest"
     if hidden not in HIDDEN:
         raise ExportError(f"hidden={hidden!r}: must be one of {', '.join(HIDDEN)}")
+    if foreign.numbers not in (None, numbers):
+        raise ExportError(f"this file of {foreign.tool} says which numbers its inputs are: leave --input out")
     if numbers is None:
         raise ExportError(
             f"this file of {foreign.tool} does not say which numbers its {foreign.features} inputs are: add --input LOW,HIGH, the "

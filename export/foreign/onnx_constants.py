@@ -59,6 +59,8 @@ class Constants:
                 self._keep(target, Weights(signs.transpose(order), gain.transpose(order), turned))
             else:
                 self.arrays[target] = self.arrays[given[0]].transpose(order)
+        elif node.op_type == "Quant":
+            refuse(name, "has weights of several bits", "train it with weights of 1 bit (BipolarQuant)")
         else:
             refuse(name, f"computes constants by {node.op_type}", "fold the constants of the graph before")
 
@@ -86,7 +88,9 @@ def attributes(node: Any) -> dict[str, Any]:
 
 def _array(tensor: Any) -> Array:
     if tensor.data_location or tensor.external_data:
-        raise ExportError(f"{tensor.name} of this ONNX file lies in another file: save the model as one file")
+        raise ExportError(
+            f"{tensor.name} of this ONNX file lies in another file: make one of both, onnx.save(onnx.load(p), p)"
+        )
     try:
         return np.asarray(require("onnx.numpy_helper").to_array(tensor))
     except (ValueError, TypeError, KeyError) as wrong:

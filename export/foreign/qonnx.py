@@ -93,6 +93,12 @@ class _File:
         kind, given = node.op_type, attributes(node)
         if kind == "BipolarQuant":
             self.sign(name, self.constants[others[0]])
+        elif kind == "Quant":
+            self.quantise(
+                name,
+                given,
+                [float(self.constants[one].reshape(-1)[0]) for one in others if self.constants[one].size == 1],
+            )
         elif kind == "MultiThreshold":
             self.thresholds(name, given, self.constants[others[0]])
         elif kind in ("Add", "Sub", "Mul", "Div"):
@@ -127,6 +133,15 @@ class _File:
             refuse(name, f"gives signs times {scale.reshape(-1)[:3]}", "use one scale above 0")
         self.values.sign(name)
         self.scale = float(scale.reshape(-1)[0])
+
+    def quantise(self, name: str, given: dict[str, Any], sizes: list[float]) -> None:
+        """Quant of the inputs: the integers that it makes, from the lowest on, are the bytes of the device."""
+        if len(sizes) != 3 or not 0 < sizes[0] < math.inf or sizes[1] or not 1 <= sizes[2] <= 16:
+            refuse(name, f"is a Quant of {sizes}", "give it one scale above 0, zero point 0 and one number of bits")
+        scale, _, bits = sizes
+        signed, narrow = bool(given.get("signed", 1)), bool(given.get("narrow", 0))
+        lowest = -(2 ** (int(bits) - 1)) + narrow if signed else 0
+        self.values.quantise(name, lowest * scale, scale, 2 ** int(bits) - narrow)
 
     def thresholds(self, name: str, given: dict[str, Any], limits: Array) -> None:
         """MultiThreshold with one threshold for each unit is a sign."""

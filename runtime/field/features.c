@@ -19,7 +19,7 @@ static int32_t sine(uint32_t k)
 {
     const uint32_t half = k & (FULL_TURN / 2 - 1);
     const int32_t value = quarter[half <= FULL_TURN / 4 ? half : FULL_TURN / 2 - half];
-    return k & (FULL_TURN / 2) ? -value : value;
+    return (k & (FULL_TURN / 2)) != 0 ? -value : value;
 }
 
 static int32_t cosine(uint32_t k)
@@ -132,7 +132,7 @@ static int32_t load(const mb_series *s, uint32_t channel, int32_t mean)
         const int32_t hann = (32767 - cosine(i * turn)) >> 1;                    /* 0..32767 */
         uint32_t place = 0;                                                      /* i/2 with its bits reversed */
         for (uint32_t bit = 2, top = n / 4; bit < n; bit *= 2, top /= 2) {
-            place |= i & bit ? top : 0;
+            place |= (i & bit) != 0 ? top : 0;
         }
         s->work[2 * place + (i & 1u)] = (int16_t)((whole * hann + 16384) >> 15);
     }
@@ -218,15 +218,15 @@ uint32_t mb_windows_features(const mb_windows *how)
 
 static int sound(const mb_windows *how)
 {
-    const uint32_t n = how->window, bands = how->bands;
+    const uint32_t n = how->window, many = how->bands;
     if (how->channels < 1 || how->channels > MB_MAX_CHANNELS || n < 2 || n > MB_MAX_WINDOW || how->hop < 1 || how->hop > n
-        || how->which >= 2 * MB_CHANGE || bands > MB_MAX_BANDS || (how->which == 0 && bands == 0)) {
+        || how->which >= 2 * MB_CHANGE || many > MB_MAX_BANDS || (how->which == 0 && many == 0)) {
         return 0;
     }
-    if (bands != 0 && (n < 64 || n > FULL_TURN || (n & (n - 1)) != 0 || how->edges[0] < 1 || how->edges[bands] > n / 2)) {
+    if (many != 0 && (n < 64 || n > FULL_TURN || (n & (n - 1)) != 0 || how->edges[0] < 1 || how->edges[many] > n / 2)) {
         return 0;
     }
-    for (uint32_t b = 0; b < bands; b++) {
+    for (uint32_t b = 0; b < many; b++) {
         if (how->edges[b] >= how->edges[b + 1]) {
             return 0;
         }

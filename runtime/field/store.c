@@ -19,32 +19,26 @@
 
 /// Saving ///
 
-/* Programs the first words of `chunk`, and behind them ones to the end of the unit. pre: words < MB_CHUNK or the unit ends there. */
-MB_SMALL static int program(mb_walk *w, uint32_t at, uint32_t words)
-{
-    memset(w->chunk + words, 0xFF, sizeof w->chunk - 4u * words);
-    return mb_walk_move(w, 1, at, w->chunk, mb_units(4u * words, w->unit));
-}
-
-/* Erases the pages that begin in from..to - 1. */
-MB_SMALL static void erase(mb_walk *w, uint32_t from, uint32_t to)
+/* Erases the pages that begin in the next `bytes` to be programmed. */
+MB_SMALL static void erase(mb_walk *w, uint32_t bytes)
 {
     const mb_store *const s = w->store;
-    for (uint32_t at = (from + s->page_size - 1u) / s->page_size * s->page_size; at < to; at += s->page_size) {
+    const uint32_t end = w->to + bytes;
+    for (uint32_t at = (w->to + s->page_size - 1u) / s->page_size * s->page_size; at < end; at += s->page_size) {
         if (s->erase(s->context, at) != 0) {
             w->failed = 1;
         }
     }
 }
 
-/* Programs the words that wait. */
+/* Programs the words that wait, and behind them ones to the end of the unit. pre: fill < MB_CHUNK or the unit ends there. */
 MB_SMALL static void drain(mb_walk *w)
 {
-    if (w->fill != 0) {
-        (void)program(w, w->at, w->fill);
-        w->at += 4u * w->fill;
-        w->fill = 0;
-    }
+    const uint32_t bytes = 4u * w->fill;
+    w->sum = mb_sum_words(w->sum, w->chunk, w->fill);
+    memset((uint8_t *)w->chunk + bytes, 0xFF, sizeof w->chunk - bytes);
+    (void)mb_walk_move(w, &w->to, w->chunk, mb_units(bytes, w->unit));
+    w->fill = 0;
 }
 
 /* Adds a word to the entry: counts it, or programs it too. */
@@ -52,51 +46,45 @@ MB_SMALL static void put(mb_walk *w, uint32_t word)
 {
     if (w->count++ < w->total) {
         w->chunk[w->fill++] = word;
-        w->sum = mb_sum_words(w->sum, &word, 1);
         if (w->fill == MB_CHUNK) {
             drain(w);
         }
     }
 }
 
-/* Marks the words of the window at `first` that the state has otherwise than snapshot and log. */
-MB_SMALL static void compare(mb_walk *w, uint32_t first)
+/* Marks the words of the window that the state has otherwise than snapshot and log. */
+MB_SMALL static void compare(mb_walk *w)
 {
-    const uint32_t words = w->size / 4u, end = words - first < MB_WINDOW ? words : first + MB_WINDOW;
+    const uint32_t words = w->size / 4u, end = words - w->first < MB_WINDOW ? words : w->first + MB_WINDOW;
     memset(w->marks, 0, sizeof w->marks);
-    for (uint32_t i = first; i < end; i++) {
+    w->at = w->begin + w->head + 4u * w->first;
+    for (uint32_t i = w->first; i < end; i++) { /* first is a multiple of MB_CHUNK */
         if (i % MB_CHUNK == 0) {
-            (void)mb_walk_read(w, w->begin + w->head + 4u * i, end - i < MB_CHUNK ? end - i : MB_CHUNK);
+            (void)mb_walk_read(w, end - i);
         }
-        mb_walk_mark(w, i, w->chunk[i % MB_CHUNK]);
+        mb_walk_take(w, i, w->chunk[i % MB_CHUNK]);
     }
-    for (uint32_t at = w->log; at != 0 && at < w->end;) {
-        at = mb_walk_follow(w, at, first / MB_WINDOW);
-    }
+    (void)mb_walk_follow(w, w->end);
 }
 
 /* Makes the entry by which the flash comes to hold the state, and programs its first w->total words; or, with total 0, counts them.
  * Each window ends at the end of a unit, with words 0 that are no head, because the next one needs `chunk`. */
 MB_SMALL static void make(mb_walk *w)
 {
-    const uint32_t words = w->size / 4u;
-    w->count = w->fill = 0;
-    for (uint32_t first = 0; first < words; first += MB_WINDOW) {
-        compare(w, first);
-        if (first == 0) {
+    w->count = 0;
+    for (w->first = 0; 4u * w->first < w->size; w->first += MB_WINDOW) {
+        compare(w);
+        if (w->first == 0) {
             put(w, w->total - 1u);
         }
-        for (uint32_t block = first / MB_BLOCK; block < (first + MB_WINDOW) / MB_BLOCK; block++) {
-            uint32_t mask = w->marks[block % (MB_WINDOW / MB_BLOCK)];
-            if (mask == 0) {
-                continue;
+        for (uint32_t i = 0; i < MB_WINDOW; i++) {
+            const uint32_t mask = w->marks[i / MB_BLOCK], index = w->first + i;
+            if (i % MB_BLOCK == 0 && mask != 0) {
+                w->changed = 1;
+                put(w, index / MB_BLOCK << 16 | mask);
             }
-            w->changed = 1;
-            put(w, block << 16 | mask);
-            for (uint32_t i = block * MB_BLOCK; mask != 0; mask >>= 1, i++) {
-                if ((mask & 1u) != 0) {
-                    put(w, w->state[i]);
-                }
+            if ((mask >> i % MB_BLOCK & 1u) != 0) {
+                put(w, w->state[index]);
             }
         }
         while ((4u * w->count & (w->unit - 1u)) != 0) {
@@ -109,13 +97,17 @@ MB_SMALL static void make(mb_walk *w)
 /* Reads back what was programmed, and seals it. before: checksum of all that lies before it. */
 MB_SMALL static int seal(mb_walk *w, uint32_t from, uint32_t bytes, uint32_t before)
 {
-    const uint32_t at = from + mb_units(bytes, w->unit);
-    if (w->failed || !mb_walk_sum_flash(w, from, bytes, &before) || before != w->sum) {
+    const uint32_t sum = w->sum;
+    w->sum = before;
+    if (!mb_walk_sum(w, from, bytes) || w->failed || w->sum != sum) {
         return 0;
     }
-    w->chunk[0] = before;
+    w->chunk[0] = sum;
     w->chunk[1] = MB_WHOLE;
-    return program(w, at, MB_STORE_SEAL / 4) && mb_walk_sealed(w, at, before) != 0;
+    w->fill = MB_STORE_SEAL / 4;
+    drain(w);
+    w->sum = sum;
+    return mb_walk_sealed(w) && !w->failed;
 }
 
 /* Appends the words that changed to the log. Returns 0 if they do not fit or could not be programmed. */
@@ -128,44 +120,43 @@ MB_SMALL static int append(mb_walk *w)
     if (w->failed || !w->changed) {
         return !w->failed;
     }
-    if (w->begin % w->slot != 0 || w->begin + w->slot < w->end || bytes > w->begin + w->slot - w->end) {
+    if (w->begin % w->slot != 0 || w->end + bytes > w->begin + w->slot) {
         return 0; /* no room; or the store was smaller once, and slots began elsewhere */
     }
-    for (uint32_t at = w->end; at % page != 0 && at < w->end + bytes && at < w->end + 4u * MB_CHUNK; at += 4u) {
-        if (!mb_walk_read(w, at, 1) || w->chunk[0] != 0xFFFFFFFFu) {
+    for (w->at = w->end; w->at % page != 0 && w->at < w->end + bytes && w->at < w->end + 4u * MB_CHUNK;) {
+        if (!mb_walk_read(w, 1) || w->chunk[0] != 0xFFFFFFFFu) {
             return 0; /* a cut left something in the first bytes that a save programs at once */
         }
     }
-    erase(w, w->end, w->end + bytes);
-    w->at = w->end;
+    w->to = w->end;
+    erase(w, bytes);
     w->total = words;
     make(w);
     return w->count == words && seal(w, w->end, 4u * words, before);
 }
 
 /* Writes a snapshot into the slot behind the newest, or into the first where none follows. Slots of another image have another size, but
- * at most a third of the flash, and begin at its multiples: where the newest leaves no slot behind it, it begins behind the first. */
+ * at most a third of the flash: the first is not part of a newest one that ends behind the last. */
 MB_SMALL static int write_snapshot(mb_walk *w)
 {
-    const uint32_t slots = w->flash / w->slot, whole = w->size & ~(w->unit - 1u);
-    w->begin = (w->end + w->slot - 1u) / w->slot % slots * w->slot;
+    const uint32_t next = (w->end + w->slot - 1u) / w->slot * w->slot, whole = w->size & ~(w->unit - 1u);
+    w->begin = w->to = next + w->slot > w->flash ? 0 : next;
     w->failed = 0;
-    erase(w, w->begin, w->begin + w->snapshot);
+    erase(w, w->snapshot);
     w->chunk[0] = w->identity;
     w->chunk[1] = w->size;
     w->chunk[2] = w->top + 1u;
-    w->chunk[3] = mb_sum_words(MB_HEADER_SEED, w->chunk, 3);
-    const uint32_t before = w->chunk[3];
-    if (w->failed || !program(w, w->begin, MB_STORE_HEADER / 4) || !mb_walk_read(w, w->begin, MB_STORE_HEADER / 4) ||
-        w->chunk[3] != before || mb_sum_words(MB_HEADER_SEED, w->chunk, 3) != before ||
-        !mb_walk_move(w, 1, w->begin + w->head, w->state, whole)) {
+    const uint32_t before = w->chunk[3] = mb_sum_words(MB_HEADER_SEED, w->chunk, 3);
+    w->fill = MB_STORE_HEADER / 4;
+    drain(w);
+    if (!mb_walk_header(w, w->begin) || w->chunk[3] != before) {
         return 0;
     }
-    memcpy(w->chunk, w->state + whole / 4u, w->size - whole);
-    if (whole != w->size && !program(w, w->begin + w->head + whole, (w->size - whole) / 4u)) {
-        return 0;
-    }
-    w->sum = mb_sum_words(before, w->state, w->size / 4u);
+    (void)mb_walk_move(w, &w->to, w->state, whole);
+    w->sum = mb_sum_words(before, w->state, whole / 4u);
+    w->fill = (w->size - whole) / 4u;
+    memcpy(w->chunk, w->state + whole / 4u, 4u * w->fill);
+    drain(w);
     return seal(w, w->begin + w->head, w->size, before);
 }
 
@@ -176,14 +167,15 @@ MB_SMALL mb_status mb_save(const mb_model *m, const mb_store *store)
     if (status == MB_OK) {
         status = mb_verify(m);
     }
-    if (status == MB_OK) {
-        const int found = mb_walk_find(&w, UINT32_MAX, 0);
-        if (!found) { /* the first save of this image: the newest state of another stays until this one's is sealed */
-            (void)mb_walk_find(&w, UINT32_MAX, 1);
-        }
-        status = (found && append(&w)) || write_snapshot(&w) ? MB_OK : MB_E_STORE;
+    if (status != MB_OK) {
+        return status;
     }
-    return status;
+    if (w.end == 0) { /* the first save of this image: the newest state of another stays until this one's is sealed */
+        (void)mb_walk_find(&w, UINT32_MAX, 1);
+    } else if (append(&w)) {
+        return MB_OK;
+    }
+    return write_snapshot(&w) ? MB_OK : MB_E_STORE;
 }
 
 /// Restoring ///
@@ -195,27 +187,26 @@ MB_SMALL static mb_status restore(mb_model *m, const mb_store *store, int older)
     if (status != MB_OK) {
         return status;
     }
-    int found = mb_walk_find(&w, UINT32_MAX, 0);
     uint32_t until = w.end;
-    if (found && older) {
+    if (until != 0 && older) {
         until = w.last;
         w.damaged = w.foreign = 0;
-        if (until == 0) { /* the newest is a snapshot without a log: the one before ends the slot before */
-            found = mb_walk_find(&w, w.serial, 0);
-            until = w.end;
+        if (until == w.begin + w.head) { /* the newest is a snapshot without a log: the one before ends the slot before */
+            until = mb_walk_find(&w, w.serial, 0);
         }
     }
-    if (!found) {
+    if (until == 0) {
         return w.failed ? MB_E_STORE : w.damaged ? MB_E_STATE_CRC : w.foreign && !older ? MB_E_IDENTITY : MB_E_NO_SNAPSHOT;
     }
-    uint32_t at = mb_walk_move(&w, 0, w.begin + w.head, w.state, w.size) ? w.log : 0;
-    while (at != 0 && at < until) {
-        at = mb_walk_follow(&w, at, MB_NO_WINDOW);
-    }
+    w.at = w.begin + w.head;
+    w.first = MB_NO_WINDOW;
     const size_t arena = mb_arena_size(m, m->mode);
-    status = at == 0 ? MB_E_STORE : mb_reattach(m, m->state, w.size, m->arena, arena);
-    if (status == MB_OK) {
-        status = mb_verify(m);
+    status = MB_E_STORE;
+    if (mb_walk_move(&w, &w.at, w.state, w.size) && mb_walk_follow(&w, until)) {
+        status = mb_reattach(m, m->state, w.size, m->arena, arena);
+        if (status == MB_OK) {
+            status = mb_verify(m);
+        }
     }
     if (status != MB_OK) {
         (void)mb_attach(m, m->state, w.size, m->arena, arena); /* the state is half written: the factory's is whole */

@@ -193,6 +193,7 @@ static inline uint16_t mb_confidence(const int32_t *scores, uint16_t classes)
         const uint32_t halvings = below < (1u << 19) ? ((below >> 10) * 739u) >> 6 : 17u << 8;
         sum += (65536u - (halvings & 255u) * 128u) >> (halvings >> 8);
     }
+    /* cppcheck-suppress zerodiv -- it takes classes for 0 */
     return (uint16_t)(UINT32_MAX / sum);
 }
 

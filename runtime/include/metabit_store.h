@@ -11,7 +11,7 @@
  * factory's. Bytes that cannot be read count as damaged: a damaged state does not hide the one before it. The first save of a new image
  * keeps the newest state of the old one, whole, until it is finished; later saves take its pages.
  *
- * A call keeps 184 bytes on the stack and needs 420 in all, driver and mb_verify apart (which takes as much as mb_open). Its time is
+ * A call keeps 188 bytes on the stack and needs 370 in all, driver and mb_verify apart (which takes as much as mb_open). Its time is
  * mostly the driver's: a save reads the newest snapshot four times and, for each 2 KB of the state, its log twice; then it programs,
  * and erases the pages that it enters.
  *

@@ -43,6 +43,7 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
         if (l->kind == MB_ENCODE || MB_IS_CUTS(l) || MB_IS_TRIPLES(l)) {
             continue;
         }
+        /* cppcheck-suppress redundantCondition -- the macros are 0 or 1 in other builds */
         if (l->learns && arena->lowest == count && (MB_HAS_VISITS || MB_IS_GRADED(l) || MB_IS_LEVELS(l) || MB_IS_HEAD(l))) {
             arena->lowest = i;
         }

@@ -322,14 +322,4 @@ MB_INLINE int32_t mb_next_level(mb_level_reader *r, uint32_t k)
     return (int32_t)(level << (32u - k)) >> (32u - k);
 }
 
-/* Replaces the level that begins at bit `at`. */
-MB_INLINE void mb_change_level(mb_word *stream, uint32_t at, uint32_t k, int32_t before, int32_t after)
-{
-    const uint32_t word = at >> 5, bit = at & 31u, changed = ((uint32_t)before ^ (uint32_t)after) & ((1u << k) - 1u);
-    stream[word] ^= changed << bit;
-    if (bit + k > 32u) {
-        stream[word + 1u] ^= changed >> (32u - bit);
-    }
-}
-
 #endif

@@ -111,11 +111,13 @@ MB_MINSIZE MB_NOINLINE mb_status check_weights(const uint8_t *p, const mb_layer 
     MB_REFUSE(MB_E_RULE, (mb_is_feature(l) || graded || grades) && l->window != 0);
     const uint32_t needs = graded && l->learns ? 3u * l->batch * l->depth + 1u : 0;
     MB_REFUSE(MB_E_OFFSET, !arrays_fit(p, l, 2u * needs, left));
+    /* cppcheck-suppress unsignedLessThanZero -- needs is 0 only where MB_WITHOUT_GRADED leaves votes out */
     for (uint32_t n = 1; n < needs; n++) {
         MB_REFUSE(MB_E_RULE, l->own.need[n - 1u] > l->own.need[n]);
     }
     MB_REFUSE(MB_E_SCORES, is_output && !scores_fit(l, grades));
     MB_REFUSE(MB_E_PADDING, !mb_padding_is_zero(l));
+    /* cppcheck-suppress knownConditionTrueFalse -- as above */
     return needs != 0 && mb_u32_at(p + 32) != 0 ? check_kept(l, mb_kept(p, l)) : MB_OK;
 }
 #endif

@@ -33,6 +33,7 @@ MB_MINSIZE static uint32_t spare_lanes(const mb_layer *l, const uint8_t *words, 
 {
     const uint32_t rows = MB_WORDS(l->units), spare = ~mb_last_mask(l->units);
     uint32_t bits = 0;
+    /* cppcheck-suppress knownConditionTrueFalse -- spare is 0 where units is a multiple of 32 */
     for (uint32_t at = (rows - 1u) * pitch; spare != 0 && at < rows * pitch; at++) {
         bits |= mb_lanes_at(words, at, MB_HAS_DENSE && l->lanes16) & spare;
     }

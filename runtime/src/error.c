@@ -17,10 +17,7 @@ MB_MINSIZE MB_NOINLINE uint32_t exp_of(uint32_t n)
                                                39748, 37340, 35077, 32952, 30956, 29080, 27318, 25663};
     static const uint32_t of_whole[12] = {2147516418u, 790027140u, 290634743u, 106918547u, 39333135u, 14469852u,
                                           5323161u,    1958281u,   720412u,    265025u,    97497u,    35867u};
-    if (n >= 178u) {
-        return 0;
-    }
-    const uint32_t a = of_sixteenths[n & 15u], b = of_whole[n >> 4];
+    const uint32_t a = of_sixteenths[n & 15u], b = n < 178u ? of_whole[n >> 4] : 0;
     return (a * (b >> 16) + (a * (b & 0xFFFFu) >> 16) + 0x8000u) >> 16;
 }
 
@@ -88,8 +85,11 @@ void mb_backward(const mb_layer *l, const int32_t *error, const uint16_t *list, 
         int32_t *sums = tables;
         uint32_t any = 0;
         for (uint32_t i = 0; i < 32u; i += 4u, sums += 16) { /* units beyond the last one have error 0 */
+            /* cppcheck-suppress knownConditionTrueFalse -- false for the last units only: it takes here for 0 */
             const int32_t a = i < here ? error[i] : 0, b = i + 1u < here ? error[i + 1u] : 0;
+            /* cppcheck-suppress knownConditionTrueFalse -- as above */
             const int32_t c = i + 2u < here ? error[i + 2u] : 0, d = i + 3u < here ? error[i + 3u] : 0;
+            /* cppcheck-suppress badBitmaskCheck -- as above: it takes all four for 0 */
             any |= (uint32_t)(a | b | c | d);
             mb_signed_sums(a, b, c, d, sums);
         }

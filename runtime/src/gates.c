@@ -19,8 +19,8 @@ MB_NOINLINE void transpose_counts(const uint32_t *planes, uint32_t *to)
 /* The levels of n units, n <= 32, or, below a head, its values: one of each unit's level, in place, and one of its sum.
  * |sum| <= K <= 2^14, so |mul * sum| <= 2^29, and with |add| <= 2^30 |z| < 2^31; top < 2^25, so top - |z| > -2^31.
  * |gate_mul * level + gate_add| <= 2560 * 8 + 20496. head: NULL if none follows. wide: 1 if counts have a higher byte. */
-MB_INLINE void put_levels(const mb_layer *l, const mb_layer *head, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active,
-                          int8_t *values, int wide)
+MB_INLINE void put_levels(int wide, const mb_layer *l, const mb_layer *head, uint32_t first, uint32_t n, const uint8_t *counts,
+                          int32_t active, int8_t *values)
 {
     const mb_short *mul = (const mb_short *)(const void *)l->tables + first, *scale = head ? (const mb_short *)(const void *)head->tables + first : NULL;
     const mb_int *add = (const mb_int *)(const void *)l->fold + first, *z_add = head ? (const mb_int *)(const void *)head->fold + first : NULL;
@@ -32,10 +32,13 @@ MB_INLINE void put_levels(const mb_layer *l, const mb_layer *head, uint32_t firs
         const uint8_t *count = counts++;
         int8_t *const some = end - values < 8 ? end : values + 8;
         do {
+            /* cppcheck-suppress shiftTooManyBitsSigned -- gcc and clang shift in the sign; the golden vectors show it */
             const int32_t sum = 2 * (count[0] + (wide ? 256 * count[32] : 0)) - active, z = *mul++ * sum + *add++, sign = z >> 31;
             count += 4;
             int32_t level = (top + sign - (z ^ sign)) >> shift; /* |z| is (z ^ sign) - sign */
+            /* cppcheck-suppress shiftTooManyBitsSigned -- gcc and clang shift in the sign; the golden vectors show it */
             level = (level & ~(level >> 31)) - 16; /* at least 0, then at most 16 */
+            /* cppcheck-suppress shiftTooManyBitsSigned -- gcc and clang shift in the sign; the golden vectors show it */
             level = (level & level >> 31) + 8;
             if (head) {
                 values[units] = (int8_t)clipped((scale[2u * units] * sum + *z_add++) >> z_shift, 127);
@@ -47,19 +50,14 @@ MB_INLINE void put_levels(const mb_layer *l, const mb_layer *head, uint32_t firs
     }
 }
 
-MB_NOINLINE void put_levels_narrow(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
+MB_NOINLINE void put_plain(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
 {
-    put_levels(l, NULL, first, n, counts, active, values, 0);
-}
-
-MB_NOINLINE void put_levels_wide(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
-{
-    put_levels(l, NULL, first, n, counts, active, values, 1);
+    MB_SPECIALISE(active > 255, put_levels, l, NULL, first, n, counts, active, values);
 }
 
 MB_NOINLINE void put_values(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
 {
-    put_levels(l, !MB_SMALL || !MB_HAS_LEVELS || MB_IS_HEAD(l + 1) ? l + 1 : NULL, first, n, counts, active, values, active > 255);
+    put_levels(active > 255, l, !MB_SMALL || !MB_HAS_LEVELS || MB_IS_HEAD(l + 1) ? l + 1 : NULL, first, n, counts, active, values);
 }
 
 void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active)
@@ -79,10 +77,8 @@ void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active)
         if (active > 255u) {
             transpose_counts(v + 9, counts + 8);
         }
-        if (!MB_SMALL && !MB_IS_HEAD(l + 1) && active <= 255u) {
-            put_levels_narrow(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
-        } else if (!MB_SMALL && !MB_IS_HEAD(l + 1)) {
-            put_levels_wide(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
+        if (!MB_SMALL && !MB_IS_HEAD(l + 1)) {
+            put_plain(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
         } else {
             put_values(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
         }

@@ -138,10 +138,10 @@ void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores)
 {
     const uint32_t lanes = l->lanes16 ? 16u : 32u, inputs = l->inputs, half = l->lanes16 ? (l->units + 1u) / 2u : 16u;
     int32_t sum = 0;
-    const int32_t *grade = grades;
+    const int32_t *one = grades;
     do {
-        sum += *grade++;
-    } while (grade != grades + inputs);
+        sum += *one++;
+    } while (one != grades + inputs);
     for (uint32_t first = 0; first < l->units; first += lanes) {
         const uint8_t *const sign = l->sign + first / 8u * (inputs + 1u);
         for (uint32_t c = 0; c < half; c += 5u) {

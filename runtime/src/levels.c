@@ -139,7 +139,11 @@ void mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, u
             const int32_t after = stepped(weaken, top, level, up * input, mb_draw(&z));
             info->visited++;
             if (after != level) {
-                mb_change_level(word, bit, k, level, after);
+                bits = ((uint32_t)level ^ (uint32_t)after) & ((1u << k) - 1u);
+                word[0] ^= bits << bit;
+                if (bit + k > 32u) {
+                    word[1] ^= bits >> (32u - bit);
+                }
                 MB_TELL_HOST(l, c, j);
                 info->moved++;
             }

@@ -147,6 +147,7 @@ void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, 
         }
         do {
             count = left < MB_FOURS_AT_ONCE ? left : MB_FOURS_AT_ONCE;
+            /* cppcheck-suppress knownConditionTrueFalse -- 0 only for an empty list, or one that ended with a whole round */
             if (count != 0) {
                 draw_words(sign, top, low_bits, next, f->words, count, &z);
             }

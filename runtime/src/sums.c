@@ -10,8 +10,7 @@
 void mb_sum_columns(const mb_word *w, const uint16_t *list, uint32_t active, uint32_t *v, unsigned planes, uint32_t *carry)
 {
     static const uint16_t in_order[8] = {0, 1, 2, 3, 4, 5, 6, 7};
-    uint32_t ones = 0, twos = 0, fours = 0, eights = 0, held = 0, *next = carry;
-    uint32_t left = (active + 7u) >> 3;
+    uint32_t ones = 0, twos = 0, fours = 0, eights = 0, held = 0, *next = carry, left = (active + 7u) >> 3;
 #ifdef MB_THUMB1
     const uint16_t *const last = list + 8u * (left & ~1u);
     if (list != last) {
@@ -32,8 +31,7 @@ void mb_sum_columns(const mb_word *w, const uint16_t *list, uint32_t active, uin
                 v[p] = 0;
             }
             left = (uint32_t)(next - carry + 7) >> 3;
-            w = carry;
-            list = in_order;
+            w = carry, list = in_order;
             continue;
         }
         MB_ADD_EIGHT(e, 0);
@@ -74,7 +72,7 @@ void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, 
 #define MORE(carry) ((carry) != 0)
 #include "add_eight.inc"
 
-uint32_t mb_pad_list(uint16_t *list, uint16_t *end, uint32_t inputs)
+uint32_t mb_pad_list(const uint16_t *list, uint16_t *end, uint32_t inputs)
 {
     const uint32_t count = (uint32_t)(end - list);
     MB_ROLLED

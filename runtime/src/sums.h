@@ -17,7 +17,7 @@ static inline mb_run mb_whole_list(uint32_t active)
 }
 
 /* Pads the list to a multiple of 8 with `inputs`, the index of the zero word. Returns the length before. */
-uint32_t mb_pad_list(uint16_t *list, uint16_t *end, uint32_t inputs);
+uint32_t mb_pad_list(const uint16_t *list, uint16_t *end, uint32_t inputs);
 
 /* Lists the inputs whose bit is on, in any order, pads the list and returns their number. */
 uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list);

@@ -172,8 +172,10 @@ static uint32_t errors_of_passes(const mb_layer *l, const mb_arena *arena, const
     for (uint32_t s = 0; s < 4u; s++, values += units) {
         MB_MARK(MB_ERROR, arena->count - 1u);
         if (few) {
+            /* cppcheck-suppress arrayIndexOutOfBounds -- sums points to rows of two words; learn_scratch has room for 12 */
             const int32_t all = sum_of_pass(sums[AT_ONCE], s, units);
             for (uint32_t c = 0; c < out->units; c++) { /* 2 * (grades with weight +1) - (all grades) */
+                /* cppcheck-suppress arrayIndexOutOfBoundsCond -- as above */
                 const int32_t on = sum_of_pass(sums[c < AT_ONCE ? c : c + 1u], s, units);
                 arena->scores[c] = (2 * on - all) * out->own.scores[c] + out->own.scores[out->units + c];
             }

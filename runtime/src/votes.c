@@ -21,6 +21,7 @@ MB_NOINLINE int draw_votes(const mb_layer *l, const mb_votes *votes, uint32_t sl
     for (uint32_t left = l->units; left != 0; drawn += 3) {
         const uint32_t here = left < 32u ? left : 32u;
         uint32_t down = 0, one = 0, two = 0;
+        /* cppcheck-suppress knownConditionTrueFalse -- left, and so here, is not 0 */
         for (uint32_t i = 0, bit = 1; i < here; i++, bit <<= 1) {
             const int32_t d = *delta++;
             const uint32_t strength = d == 0 ? 0 : (3u * mb_unit_rate(rate, d) + mb_draw(&z)) >> 16;
@@ -174,6 +175,7 @@ MB_NOINLINE uint32_t add_votes(const uint16_t *list, const uint32_t *drawn, uint
     add_twice(f, 1, planes, down);
     const int32_t minus = -(int32_t)least;
     const uint32_t enough = ~(mb_sign_of_sum(up, planes, minus) & mb_sign_of_sum(down, planes, minus));
+    /* cppcheck-suppress knownConditionTrueFalse -- 0 where no lane has as many votes as least */
     if (enough != 0) {
         mb_lane_values(up, planes, 0, ups, 32);
         mb_lane_values(down, planes, 0, downs, 32);

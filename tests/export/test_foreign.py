@@ -291,7 +291,7 @@ def test_numbers_of_the_inputs_are_needed_and_checked() -> None:
             foreign.Numbers.parse(text)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.sampled_from(["larq_dense_weights.h5", "larq_conv.tflite", "larq_dense.tflite"]),
     st.lists(st.tuples(st.integers(0, 2**16), st.integers(1, 255)), min_size=0, max_size=4),

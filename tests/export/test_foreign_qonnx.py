@@ -56,6 +56,44 @@ def test_a_checkpoint_gives_the_network_back(name: str) -> None:
     assert write_image(frozen_of(thaw(frozen))) == write_image(frozen)
 
 
+@pytest.mark.parametrize(("signed", "narrow", "lowest"), [(1, 0, -128), (1, 1, -127), (0, 0, 0)])
+def test_integers_of_a_quantizer_of_the_inputs_are_the_bytes(signed: int, narrow: int, lowest: int) -> None:
+    """Quant rounds and limits the inputs: its integers, from the lowest on, are what the device takes."""
+    random = np.random.default_rng(0)
+    first, second = (random.choice([-0.5, 0.5], shape).astype(np.float32) for shape in ((6, 5), (5, 3)))
+    arrays = {
+        "scale": 2.0**-7,
+        "zero": 0,
+        "bits": 8,
+        "first": first,
+        "limits": random.normal(0, 0.5, (5, 1)),
+        "second": second,
+    }
+    quant = {"domain": "qonnx.custom_op.general"}
+    nodes = [
+        onnx.helper.make_node(
+            "Quant", ["x", "scale", "zero", "bits"], ["q"], "q", signed=signed, narrow=narrow, **quant
+        ),
+        onnx.helper.make_node("MatMul", ["q", "first"], ["sums"]),
+        onnx.helper.make_node("MultiThreshold", ["sums", "limits"], ["signs"], out_scale=2.0, out_bias=-1.0, **quant),
+        onnx.helper.make_node("MatMul", ["signs", "second"], ["y"]),
+    ]
+    values = [onnx.helper.make_tensor_value_info(name, 1, [1, n]) for name, n in (("x", 6), ("y", 3))]
+    constants = [onnx.numpy_helper.from_array(np.asarray(array, np.float32), name) for name, array in arrays.items()]
+    told = foreign.read_bytes(
+        onnx.helper.make_model(
+            onnx.helper.make_graph(nodes, "g", values[:1], values[1:], constants)
+        ).SerializeToString()
+    )
+    q = random.integers(0, 256 - narrow, (50, 6)).astype(np.uint8)
+    signs = np.where((q.astype(int) + lowest) / 128 @ first >= arrays["limits"][:, 0].astype(np.float32), 1, -1)
+    found = Model(write_image(foreign.build(told))).scores(q)
+    want = signs @ second * 2
+    np.testing.assert_array_equal(found - found.mean(1, keepdims=True), want - want.mean(1, keepdims=True))
+    with pytest.raises(ExportError, match="says which numbers its inputs are: leave --input out"):
+        foreign.build(told, numbers=NUMBERS)
+
+
 def test_it_learns_on() -> None:
     before, after = [], []
     for seed in range(4):
@@ -125,19 +163,29 @@ def free_shape(graph: Any) -> None:
     graph.input[0].type.tensor_type.shape.dim[1].dim_param = "n"
 
 
+def quantised(graph: Any, at: int = 1) -> None:
+    one = node(graph, "BipolarQuant", at)
+    one.op_type, one.name = "Quant", "it"
+    for name, value in (("zero", 0), ("bits", 8)):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.float32(value), name))
+        one.input.append(name)
+
+
 NO_COUNTERPART = {
     **{kind: ("brevitas_dense", instead("BatchNormalization", kind), rf"'it' is a {kind}, which has no counterpart in a metabit "
-              "network: metabit has dense") for kind in ("Relu", "Tanh", "Quant", "InstanceNormalization", "LSTM", "Clip", "Sign")},
+              "network: metabit has dense") for kind in ("Relu", "Tanh", "InstanceNormalization", "LSTM", "Clip", "Sign")},
     **{kind: ("brevitas_conv", instead("MaxPool", kind), rf"'it' is a {kind}, which has") for kind in ("AveragePool", "Resize")},
     "float weights": ("finn_dense", constant("MatMul", 1, np.arange(64 * 33).reshape(64, 33)), "'it' has real weights, .*: train"),
     "2 bits": ("finn_dense", constant("MultiThreshold", 1, np.zeros((33, 3))), r"has thresholds \[33, 3\] .*activations of 1 bit"),
+    "activations of 8 bits": ("brevitas_dense", quantised, "'it' quantises to 256 levels, .*: train with activations of 1 bit"),
+    "weights of 8 bits": ("brevitas_dense", lambda graph: quantised(graph, 0), "'it' has weights of several bits, .*: train"),
     "a negative scale": ("brevitas_dense", constant("BipolarQuant", 1, [-1.0]), "a scale that is not above 0"),
     "dilation": ("brevitas_conv", instead("Conv", "Conv", dilations=[2, 2]), "'it' has dilation, groups or channels at the end"),
     "a pool": ("brevitas_conv", instead("MaxPool", "MaxPool", ceil_mode=1), "'it' pools with padding or dilation"),
     "transposed": ("brevitas_conv", instead("MaxPool", "Transpose", perm=[0, 1, 3, 2]), r"'it' exchanges the axes \(0, 1, 3, 2\)"),
     "a shortcut": ("brevitas_dense", shortcut, r"'it' \(BatchNormalization\) does not take the tensor before it, .*without sh"),
     "a free shape": ("brevitas_dense", free_shape, r"has the shape \[0\]: export it with a fixed shape"),
-    "two files": ("brevitas_dense", outside, r"lies in another file: save the model as one file"),
+    "two files": ("brevitas_dense", outside, r"lies in another file: make one of both, onnx.save"),
 }  # fmt: skip
 
 
@@ -148,7 +196,7 @@ def test_what_has_no_counterpart_is_named(name: str, change: Callable[[Any], obj
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.sampled_from(NAMES), st.lists(st.tuples(st.integers(0, 2**15), st.integers(1, 255)), max_size=4), st.integers(0, 2**15)
 )  # fmt: skip

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from compilers import run
 from cores import FLAGS
+from elftools.elf.elffile import ELFFile
 
 from metabit.firmware_sim.build.toolchain import FIRMWARE
 from metabit.runtime import Model, field_sources, write_sources
@@ -22,6 +23,8 @@ HERE = Path(__file__).parent
 VECTORS = HERE.parent / "vectors"
 NETWORKS = {"words-head": 8, "words-visits": 4, "gates-levels": 2}
 """Golden vector -> bytes of a program: a head, visits and levels."""
+LIMIT = 2560
+"""Bytes of code that saving may take on a Cortex-M4F."""
 
 
 ZIG = (sys.executable, "-m", "ziglang", "cc", *FLAGS["m4f"].zig, "-Os", "-std=c99", "-ffreestanding", "-fno-sanitize=undefined",
@@ -75,6 +78,31 @@ def test_a_chip_that_resets_in_the_middle_of_its_saves_loses_nothing(built: Path
     said = emulated(firmware(built, tmp_path, network, NETWORKS[network], 150))
     found = re.fullmatch(r"150 cuts, (\d+) saves, 0 wrong\n", said)
     assert found and int(found[1]) > 75, said
+
+
+def code_bytes(*objects: Path) -> int:
+    """Bytes of code and constants, without the index for exceptions."""
+    found = 0
+    for path in objects:
+        with path.open("rb") as file:
+            for section in ELFFile(file).iter_sections():
+                if section["sh_flags"] & 2 and not section.name.startswith(".ARM.exidx"):  # 2: it is loaded
+                    found += section["sh_size"]
+    return found
+
+
+def test_saving_is_as_large_as_the_page_says(built: Path, tmp_path: Path) -> None:
+    page = (HERE.parents[1] / "docs" / "porting.md").read_text()
+    by_gcc, by_zig = (
+        int(re.search(rf"([\d,]+) bytes by {by}", page)[1].replace(",", "")) for by in (r"gcc \S+", "zig cc")
+    )  # type: ignore[index]
+    assert code_bytes(built / "store.o", built / "store_log.o") == by_zig <= LIMIT and by_gcc <= LIMIT
+    gcc = ("arm-none-eabi-gcc", *FLAGS["m4f"].gcc, "-Os", "-std=c99", "-ffreestanding", "-c", f"-I{built}")
+    objects = [tmp_path / "store.o", tmp_path / "store_log.o"]
+    for made in objects:
+        run(*gcc, built / "field" / f"{made.stem}.c", "-o", made)
+    version = run("arm-none-eabi-gcc", "-dumpfullversion").strip()
+    assert code_bytes(*objects) == by_gcc if f"gcc {version}," in page else code_bytes(*objects) <= LIMIT
 
 
 if __name__ == "__main__":

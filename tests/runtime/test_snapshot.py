@@ -79,7 +79,7 @@ def test_what_is_no_snapshot_is_refused_and_nothing_changes() -> None:
         (good[:-1], -3, f"{size + 23:,} bytes of {size + 24:,}"),
         (good[:20], -3, "head alone has 24"),
         (head(good, version=2), -5, "snapshot version 2, this metabit reads 1"),
-        (head(good, zero=1), -5, "version"),
+        (head(good, zero=1), -5, "snapshot version 65537, this"),
         (head(good, size=size + 4), -3, "truncated"),
         (good + b"\0", -20, "no state of this model"),
         (good[:-4], -3, "truncated"),
