@@ -47,7 +47,7 @@ def command(
     [bold]metabit.train.load_checkpoint(FILE).to_network()[/] is the network in PyTorch. Units from nothing (metabit fresh) were
     never trained, and have no checkpoint. docs/formats.md says how each number is chosen.
 
-    Examples: [bold]metabit import out/learned.mbit -o home[/], [bold]metabit import larq.h5 -o in --input=-1,1[/]
+    Example: [bold]metabit import out/learned.mbit -o home[/], or [bold]metabit import larq.h5 -o in --input=-1,1[/]
     """
     from metabit import export
 
