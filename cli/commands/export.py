@@ -117,8 +117,7 @@ def command(
     except export.ExportError as wrong:
         raise UsageError(with_options(str(wrong))) from None
     wanted = _formats(formats)
-    about: dict[str, Any] = {name: known[name] for name in ("data", "read", "recall") if name in known}
-    about |= {"command": show.command_line(), "seed": seed}
+    about = {**datasets.of_training(known), "command": show.command_line(), "seed": seed}
     written = export.export_all(
         frozen,
         output or source.parent,

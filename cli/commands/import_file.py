@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from typer import Argument, Option
 
 from metabit.cli.errors import UsageError
+from metabit.data.rows import write_whole
 from metabit.experiments import show
 
 if TYPE_CHECKING:
@@ -60,12 +61,15 @@ def command(
         raise UsageError(f"{source}: {wrong}") from None
     if export.write_image(export.frozen_of(checkpoint)) != checkpoint.device:
         raise UsageError(f"{source} does not come back from its checkpoint as it was: please report this")
+    tool = about.get("tool")
+    for name in (FILE, IMAGE) if tool else (FILE,):
+        if (output / name).is_dir():
+            raise UsageError(f"{output / name} is a folder, nothing was written: name another --output")
     output.mkdir(parents=True, exist_ok=True)
+    if tool and checkpoint.device is not None:
+        write_whole(output / IMAGE, checkpoint.device)
     checkpoint.write(output / FILE)
     found = facts(frozen, checkpoint)
-    tool = about.get("tool")
-    if tool and checkpoint.device is not None:
-        (output / IMAGE).write_bytes(checkpoint.device)
     if json:
         files = {"checkpoint": str(output / FILE)} | ({"image": str(output / IMAGE), "tool": tool} if tool else {})
         show.emit({"source": str(source), **files, **found})
@@ -110,7 +114,7 @@ def known(source: Path) -> dict[str, Any]:
     """The data of a file's network as the manifest beside it names it, for the checkpoint's provenance."""
     from metabit.cli import datasets
 
-    told = datasets.manifest_of(source)
+    told = datasets.of_training(datasets.manifest_of(source))
     return {"imported": source.name, **{name: told[name] for name in ("data", "read") if name in told}}
 
 
