@@ -7,7 +7,6 @@ of torch are (C, H, W) and those of a device (H, W, C), so the weights behind a 
 from __future__ import annotations
 
 import copy
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -108,9 +107,8 @@ def freeze_module(
     steps = list(_steps(module))
     for i, (name, step) in enumerate(steps):
         tracer.step(name, step, [after for _, after in steps[i + 1 :]])
-    foreign = tracer.chain.finish(numbers)
     with _arguments():
-        frozen = build(foreign, options, "file")
+        frozen = build(tracer.chain.finish(numbers), options, "file")
     if options is not None and options.m is not None:  # of hidden weights as they were, not in shares of their range
         layers = (_as_trained(*pair, options) for pair in zip(frozen.layers, tracer.reach, strict=True))
         frozen = replace(frozen, layers=tuple(layers))
@@ -227,7 +225,7 @@ class _Tracer:
             refuse(name, f"flattens dimensions {module.start_dim} to {module.end_dim}", "flatten all but the first")
         if len(self.chain.shape) == 3:
             height, width, channels = self.chain.shape
-            places = np.arange(math.prod(self.chain.shape)).reshape(channels, height, width)
+            places = np.arange(height * width * channels).reshape(channels, height, width)
             self.order = places.transpose(1, 2, 0).ravel()
         self.chain.flatten(name)
 
@@ -262,8 +260,8 @@ def _as_trained(layer: Layer, reach: float, options: VisitOptions) -> Layer:
 
 def _levels_only(module: nn.Module, rest: Sequence[nn.Module]) -> bool:
     """True if a Sign makes nothing of this function, which keeps signs and order, as maxima behind it do."""
-    first = next((one for one in rest if type(one) not in (*LEVELLING, *NOTHING, nn.MaxPool2d)), None)
-    return type(first) is Sign and (not isinstance(module, nn.Hardtanh) or module.min_val < 0 <= module.max_val)
+    first = next((type(one) for one in rest if type(one) not in (*LEVELLING, *NOTHING, nn.MaxPool2d)), None)
+    return first is Sign and (not isinstance(module, nn.Hardtanh) or module.min_val < 0 <= module.max_val)
 
 
 def _array(tensor: Tensor) -> NDArray[np.float64]:
@@ -282,20 +280,18 @@ def _compare(module: nn.Module, frozen: Frozen, numbers: Numbers, example: Tenso
     """Raises ExportError where the network decides unlike the module, or the example has numbers that no integer stands for."""
     pictures = example.permute(0, 2, 3, 1) if example.dim() == 4 else example
     exact = (pictures.flatten(1).double().numpy() - numbers.low) / numbers.step
-    integers = np.round(exact)
-    top = 1 if numbers.bits else 255
+    integers, top = np.round(exact), 1 if numbers.bits else 255
     wrong = ~((np.abs(exact - integers) < NEAR) & (integers >= 0) & (integers <= top))
     if wrong.any():
-        found = example.permute(0, 2, 3, 1).flatten(1) if example.dim() == 4 else example
-        raise ExportError(f"example holds {float(found.numpy()[wrong][0]):.6g}, for which no integer from 0 to {top} stands at "
+        found = float(pictures.flatten(1).numpy()[wrong][0])
+        raise ExportError(f"example holds {found:.6g}, for which no integer from 0 to {top} stands at "
                           f"{numbers.low:g} + {numbers.step:g} * integer: give inputs= that fit, see docs/pytorch.md")  # fmt: skip
     x = torch.from_numpy(integers * numbers.step + numbers.low).reshape(pictures.shape)
     with torch.no_grad():
         z: Tensor = module(x.permute(0, 3, 1, 2) if x.dim() == 4 else x)
     last, oracle = frozen.layers[-1], Oracle(frozen)
     assert isinstance(last, OutputLayer)
-    # of the difference of two scores (`thresholds.scores`)
-    rounding = 0 if last.mul.max() <= 2 else last.hidden.shape[1] + 1
+    rounding = 0 if last.mul.max() <= 2 else last.hidden.shape[1] + 1  # of the difference of two scores
     for i, (row, want) in enumerate(zip(integers.astype(np.uint8), z.argmax(1).tolist(), strict=True)):
         scores = oracle.forward(row)[2]
         if scores.max() - scores[want] > rounding:
