@@ -35,7 +35,7 @@ def command(
     )] = None,
     json: show.Json = False,
 ) -> None:  # fmt: skip
-    """Bring a network home from a device, or in from another tool: write the checkpoint from which training goes on.
+    """Bring a network back from a device, or in from another tool: write the checkpoint from which training goes on.
 
     A network of metabit: the checkpoint has a float hidden weight in the middle of each level, the normalisation that gives the
     same integers, and what only the device has: generator, counters, what a head learnt, kept samples, probability tables, names.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,8 @@ def test_a_learned_network_comes_home_and_trains_on(kind: str, trained: Path, me
     )
     assert ran.code == 0 and ran.json()["epochs"] == 2
     found = train.load_checkpoint(tmp_path / "on" / "checkpoint.safetensors")
+    used = found.provenance["settings"] if kind == "paper" else found.settings
+    assert used["epochs"] == 2 and not {"preset", "hidden", "planes", "thresholds", "shared"} & used.keys()
     was = train.load_checkpoint(home)
     assert found.device == learned.read_bytes()
     hidden = "hidden" if kind == "default" else "layers.0.hidden"
@@ -141,6 +145,27 @@ def test_a_network_of_larq_comes_in_learns_and_trains_on(end: str, metabit: Any,
     for hidden, levels in (("surest", {-4, 3}), ("least", {-1, 0})):
         assert metabit(*given, "-o", hidden, "--hidden", hidden).out.count("layers that learn on the device: 1, 2") == 1
         assert set(np.unique(read_image((tmp_path / hidden / "model.mbit").read_bytes()).layers[1].hidden)) == levels
+
+
+def test_an_import_is_written_whole_or_not_at_all(metabit: Any, tmp_path: Path) -> None:
+    (tmp_path / "out" / "model.mbit").mkdir(parents=True)
+    given = ("import", LARQ / "larq_dense.tflite", "--input=-1,1", "-o", "out")
+    metabit(*given).fails("model.mbit is a folder, nothing was written")
+    assert not (tmp_path / "out" / "checkpoint.safetensors").exists()
+
+
+def test_a_manifest_of_another_form_says_nothing(metabit: Any, tmp_path: Path) -> None:
+    image = write_image(fresh_network(1))
+    (tmp_path / "a.mbit").write_bytes(image)
+    told = {
+        "sha256": {"a.mbit": hashlib.sha256(image).hexdigest()},
+        "read": {"classes": {"a": 3}},
+        "recall": {"a": "x"},
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps(told | {"data": "mine.csv"}))
+    assert metabit("export", "a.mbit", "--formats", "mbit", "-o", "out").code == 0
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert "Training data: mine.csv." in card and "Results are not known" in card
 
 
 def test_options_of_other_tools_are_checked(trained: Path, metabit: Any, tmp_path: Path) -> None:

@@ -222,6 +222,35 @@ def test_a_description_with_values_of_other_types_is_refused(name: str, page: st
     refused(described(page, NETWORKS[name]))
 
 
+def test_pages_and_layers_that_share_bytes_take_no_memory_for_each() -> None:
+    frozen, large = NETWORKS["dense"], np.zeros((1000, 600), np.uint8)
+    model = Model()
+    graph = model.subgraph("infer")
+    for name, array in named_tensors(frozen).items():
+        graph.constant(name, array)
+    model.signature("infer", graph, [], [])
+    model.metadata(FACTS, facts(frozen))
+    for i in range(100):
+        model.metadata(f"page{i}", large.tobytes())
+    tracemalloc.start()
+    try:
+        read_tflite(model.serialize())
+        assert tracemalloc.get_traced_memory()[1] < 30 * large.nbytes
+    finally:
+        tracemalloc.stop()
+    one = {"kind": "dense", "inputs": 4800, "bits": 1, "on_off": False, "window": 0, "rule": None}
+    for count, said in ((40, "the file tells of 40 layers, the format holds 16"), (15, "bytes of file may tell of")):
+        model = Model()
+        graph = model.subgraph("infer")
+        for i in range(count):
+            graph.constant(f"layer{i}.sign_plane", large)
+            graph.constant(f"layer{i}.threshold", np.zeros(1000, np.int32))
+        model.signature("infer", graph, [], [])
+        model.metadata(FACTS, json.dumps(json.loads(facts(frozen)) | {"layers": [one] * count}))
+        data = model.serialize()
+        assert len(data) < 2 * large.nbytes and said in refused(data)
+
+
 def test_the_description_that_the_changes_start_from_is_read() -> None:
     for frozen in NETWORKS.values():
         read_tflite(described(facts(frozen), frozen))
