@@ -24,9 +24,9 @@ from metabit.export.learning import (
     state_into,
     state_of,
     state_of_variables,
+    tflite_seal,
     write_tflite_train,
 )
-from metabit.export.learning import tflite_seal
 from metabit.export.vectors import learned
 
 pytest.importorskip("flatbuffers")
