@@ -202,8 +202,8 @@ def versions_section() -> str:
     about = (
         f"{one['networks']} networks, all kinds, {one['inputs']} inputs each, {one['processor']}, {one['date']}, seed "
         f"{one['seed']}, numpy {one['numpy']}, files by onnx {one['onnx']}. *Equal* is the number of networks whose scores are the "
-        "oracle's, integer by integer. The times are the best of 200 calls of 784-512-512-10 at batch 1, one thread: a version that unpacks the "
-        f"weights at every call, not once at load, is slow. {BENCHMARK.raw(PAGE)}"
+        "oracle's, integer by integer. The times are the best of 200 calls of 784-512-512-10 at batch 1, one thread: a "
+        f"version that unpacks the weights at every call, not once at load, is slow. {BENCHMARK.raw(PAGE)}"
     )
     head = ["onnxruntime", "equal, packed", "equal, inlined", "packed, µs", "inlined, µs"]
     table = [
