@@ -15,7 +15,7 @@ from metabit.export.frozen import Frozen
 
 IMAGE = "metabit.image"
 """Key of the `.mbit` image in the metadata of model.micro.tflite."""
-SHARED, ALIKE = 4, 1 << 20
+SHARED, ALIKE = 4, 1 << 22
 """Equal arrays share bytes of the file. All arrays of a network together take at most SHARED * the file + ALIKE bytes."""
 
 
