@@ -27,9 +27,9 @@ KERNELS = ("SteSign", "ApproxSign", "SwishSign", "MagnitudeAwareSign")
 INPUTS = ("SteSign", "ApproxSign", "SwishSign")
 SIGNS = (*INPUTS, "ste_sign", "approx_sign", "swish_sign")
 NOTHING = (
-    "Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianNoise", "GaussianDropout", "ActivityRegularization", "Softmax",
+    "Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianNoise", "GaussianDropout", "ActivityRegularization",
 )  # fmt: skip
-"""Layers that change nothing at inference, or, as softmax, no decision."""
+"""Layers that change nothing at inference."""
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -167,6 +167,8 @@ def _step(chain: Chain, kind: str, config: dict[str, Any], arrays: Arrays) -> No
         _activation(chain, name, config["activation"])
     elif kind in INPUTS:
         chain.sign(name)
+    elif kind == "Softmax":
+        chain.softmax(name)
     elif kind not in ("InputLayer", *NOTHING):
         refuse(name, f"is a {kind}", "metabit has dense and convolutional layers of binary weights (QuantDense, QuantConv2D), "
                "BatchNormalization, sign, MaxPooling2D and Flatten")  # fmt: skip
@@ -184,7 +186,9 @@ def _activation(chain: Chain, name: str, activation: Any) -> None:
     kind = str(activation["class_name"] if isinstance(activation, dict) else activation or "linear").rpartition(">")[2]
     if kind in SIGNS:
         chain.sign(name)
-    elif kind not in ("linear", "softmax"):
+    elif kind == "softmax":
+        chain.softmax(name)
+    elif kind != "linear":
         refuse(name, f"has activation {kind}", "use a sign ('ste_sign'), or none before it")
 
 
