@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from metabit.export.errors import ExportError
 from metabit.export.foreign.network import Affine, Foreign, ForeignLayer, Numbers, Signs, Steps
 from metabit.export.frozen import MAX_IMAGE, ConvGeometry
-from metabit.train.network.spec import MAX_UNITS
+from metabit.train.network.spec import MAX_LAYERS, MAX_UNITS
 
 
 def refuse(name: str, what: str, way_out: str) -> NoReturn:
@@ -86,9 +86,17 @@ class Chain:
     def _goes_on(self, padded: bool = False) -> None:
         """Refuses a step behind a softmax, and one behind a padding, unless it takes `padded` pictures."""
         if self._softmax is not None:
-            refuse(self._softmax, "is a softmax that other layers follow", "take a sign there, and softmax at the end alone")
+            refuse(
+                self._softmax,
+                "is a softmax that other layers follow",
+                "take a sign there, and softmax at the end alone",
+            )
         if self._pad is not None and not padded:
-            refuse(self._pad[0], "pads something other than the input of a convolution", "pad directly before a convolution")
+            refuse(
+                self._pad[0],
+                "pads something other than the input of a convolution",
+                "pad directly before a convolution",
+            )
 
     def affine(self, name: str, gain: NDArray[Any], offset: NDArray[Any]) -> None:
         """number = gain * number + offset, for each unit, channel or feature, or one for all."""
@@ -138,6 +146,10 @@ class Chain:
         now = self._open
         if now is None or (now.gain != 1).any() or now.offset.any():
             refuse(name, "compares numbers that are no sums", "put thresholds directly behind a layer of weights")
+        if np.shape(theta) != now.gain.shape:
+            raise ExportError(
+                f"layer {name!r} has {np.size(theta)} thresholds for {len(now.gain)} units: this file is damaged"
+            )
         falls = np.zeros(len(theta), np.bool_) if falling is None else falling
         self._close(Steps(np.asarray(theta, np.int64), np.asarray(falls, np.bool_)))
         self.signed = True
@@ -214,7 +226,7 @@ class Chain:
             geometry = replace(geometry, same=False)
         if min(geometry.convolved) < 1:
             refuse(name, f"has a kernel of {kernel[0]} pixels on a picture of {self.shape}", "use a smaller kernel")
-        rows = filters.reshape(units, -1)
+        rows = filters.reshape(units, kernel[0] * kernel[1] * channels)
         if not geometry.same and self.shape[:2] == (kernel[0], kernel[0]):  # one place: a dense layer
             self._weigh(name, rows, gain, hidden, None, 1.0)
             self.shape = (1, 1, units)
@@ -237,8 +249,14 @@ class Chain:
             raise ExportError(
                 f"layer {name!r} has {inputs} weights a unit, but {math.prod(self.shape)} inputs: this file is damaged"
             )
-        if max(units, inputs) > MAX_UNITS:
-            raise ExportError(f"layer {name!r} is {inputs} -> {units}, the format holds 1..{MAX_UNITS}: fewer units")
+        if not 1 <= min(units, inputs) <= max(units, inputs) <= MAX_UNITS:
+            raise ExportError(
+                f"layer {name!r} is {inputs} -> {units}, the format holds 1..{MAX_UNITS}: train another size"
+            )
+        if len(self.layers) == MAX_LAYERS:
+            raise ExportError(
+                f"layer {name!r} comes behind {MAX_LAYERS} others, the most that the format holds: fewer layers"
+            )
         gains = np.broadcast_to(np.asarray(gain, np.float64), units)
         if not np.isfinite(gains).all():
             raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")

@@ -75,8 +75,8 @@ def test_constants_of_features_and_channels_keep_their_order(steps: tuple[Step, 
 PAD = step("Pad", "pads", "one")
 UNCLEAR = "which has no counterpart in a metabit network"
 WRONG: dict[str, tuple[tuple[Step, ...], str]] = {
-    "columns": ((step("Sub", "c"), SIGN, FLATTEN, *HEAD), rf"'0: Sub' has a constant of shape \(3,\) on values of 4 axes, {UNCLEAR}"),
-    "rows": ((step("Transpose", perm=[0, 2, 3, 1]), BATCH_NORM), "'1: BatchN.*' normalises an axis other than that of the channels"),
+    "columns": ((step("Sub", "c"), SIGN, FLATTEN, *HEAD), r"'0: Sub' has a constant of shape \(3,\) on values of 4 axes, "),
+    "rows": ((step("Transpose", perm=[0, 2, 3, 1]), BATCH_NORM), "'1: BatchN.*' normalises an axis other than that of the"),
     "a layout": ((step("MultiThreshold", "c1", out_scale=2.0, out_bias=-1.0, data_layout="NHWC"), FLATTEN, *HEAD), "an axis other"),
     "softmax": ((FLATTEN, HEAD[0], step("Softmax"), *HEAD[1:]), f"'2: Softmax' is a softmax that other layers follow, {UNCLEAR}"),
     "softmax, offset": ((FLATTEN, *HEAD, step("LogSoftmax"), step("Sub", "c")), "'4: LogSoftmax' is a softmax that other layers"),
