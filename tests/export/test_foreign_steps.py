@@ -80,14 +80,16 @@ WRONG: dict[str, tuple[tuple[Step, ...], str]] = {
     "a layout": ((step("MultiThreshold", "c1", out_scale=2.0, out_bias=-1.0, data_layout="NHWC"), FLATTEN, *HEAD), "an axis other"),
     "softmax": ((FLATTEN, HEAD[0], step("Softmax"), *HEAD[1:]), f"'2: Softmax' is a softmax that other layers follow, {UNCLEAR}"),
     "softmax, offset": ((FLATTEN, *HEAD, step("LogSoftmax"), step("Sub", "c")), "'4: LogSoftmax' is a softmax that other layers"),
+    "by zero": ((FLATTEN, HEAD[0], step("Div", "nil"), *HEAD[1:]), "'2: Div' holds NaN or infinity"),
     "smallest": ((FLATTEN, *HEAD, step("TopK", "one", largest=0)), "'4: TopK' gives the smallest numbers"),
     "pad, offset": ((SIGN, CONV, PAD, step("Add", "chw"), SIGN, CONV), f"'2: Pad' pads something other .* convolution, {UNCLEAR}"),
     "pad, sign": ((SIGN, CONV, PAD, SIGN, CONV), "'2: Pad' pads something other than the input of a convolution"),
     "pad, pool": ((SIGN, CONV, SIGN, PAD, POOL, CONV), "'3: Pad' pads something other than the input of a convolution"),
 }  # fmt: skip
-ARRAYS["c1"] = CHANNELS[:, None]
+ARRAYS |= {"c1": CHANNELS[:, None], "nil": np.float32(0)}
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("steps", "sentence"), WRONG.values(), ids=WRONG)
 def test_a_step_that_would_decide_otherwise_is_refused(steps: tuple[Step, ...], sentence: str) -> None:
     with pytest.raises(ExportError, match=sentence):
