@@ -91,8 +91,11 @@ def command(
 def network_of(source: Path, bits: int | None, hidden: str | None, inputs: str | None) -> tuple[Frozen, dict[str, Any]]:
     """The network of a file, by its content, and what the checkpoint tells about its origin; "tool" for one of another tool."""
     from metabit.export import ExportError, VisitOptions, foreign, read_file
+    from metabit.export.errors import naming
 
-    if not foreign.is_foreign(source.read_bytes()):
+    with naming(source):
+        theirs = foreign.is_foreign(source.read_bytes())
+    if not theirs:
         given = {"--bits": bits, "--hidden": hidden, "--input": inputs}
         frozen = read_file(source).frozen
         for name, value in given.items():
@@ -101,6 +104,8 @@ def network_of(source: Path, bits: int | None, hidden: str | None, inputs: str |
         return frozen, known(source)
     if hidden not in (None, *foreign.HIDDEN):
         raise UsageError(f"--hidden {hidden!r}: choose from {', '.join(foreign.HIDDEN)}")
+    if bits is not None and not 2 <= bits <= 8:
+        raise UsageError(f"--bits {bits}: give 2 to 8, the bits of synapses that learn")
     numbers = None if inputs is None else foreign.Numbers.parse(inputs)
     found = foreign.read(source)
     try:

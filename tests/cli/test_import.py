@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import fresh_network
+from networks import conv, fresh_network, windowed
 
 from metabit import train
 from metabit.export import read_image, write_image
+from metabit.export.bundle import FORMATS
 from metabit.runtime import Model
 
 
@@ -70,6 +71,26 @@ def test_a_learned_network_comes_home_and_trains_on(kind: str, trained: Path, me
         old.notes,
     ) and old.notes is not None
     assert write_image(now) != write_image(old)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_read_again(name: str, metabit: Any, tmp_path: Path) -> None:
+    for package in ("onnx", "flatbuffers"):
+        pytest.importorskip(package)
+    frozen, form = windowed(1, (4, 4, 1), (conv(3, 2),), (3,)), FORMATS[name]
+    (tmp_path / form.file).write_bytes(form.write(frozen))
+    assert metabit("import", form.file, "-o", "home", "--json").json()["kind"] == "paper"
+    checkpoint = train.load_checkpoint(tmp_path / "home" / "checkpoint.safetensors")
+    assert checkpoint.device == write_image(frozen)
+
+
+def test_a_file_that_is_cut_is_named(metabit: Any, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    files = Path(__file__).parents[1] / "export" / "foreign"
+    for name in ("finn_dense.onnx", "larq_dense.tflite"):
+        (tmp_path / name).write_bytes((files / name).read_bytes()[:3000])
+        metabit("import", name, "-o", "home").fails(f"{name}: ")
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_run_that_was_stopped_resumes_from_its_start(trained: Path, tmp_path: Path) -> None:
@@ -179,7 +200,8 @@ def test_options_of_other_tools_are_checked(trained: Path, metabit: Any, tmp_pat
     metabit("import", larq, "-o", "out", "--input=1").fails("--input '1'", "LOW,HIGH")
     metabit("import", larq, *given, "--hidden", "middle").fails("--hidden 'middle'", "choose from surest, least, file")
     metabit("import", larq, *given, "--hidden", "file").fails("has signs only, no hidden weights", "--hidden surest")
-    metabit("import", larq, *given, "--bits", 9).fails("bits=9", "1 (frozen) to 8")
+    for bits in (1, 9):
+        metabit("import", larq, *given, "--bits", bits).fails(f"--bits {bits}: give 2 to 8")
     metabit("import", LARQ / "tensorflow.tflite", *given).fails(
         "tensorflow.tflite", "has real weights", "train it with binary weights"
     )
