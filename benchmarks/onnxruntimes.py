@@ -104,7 +104,7 @@ def cells(name: str) -> dict[str, list[Cell]]:
 
 
 def together(asked: Sequence[Cell]) -> list[Row]:
-    about = results.provenance("numpy", "onnx", "onnxruntime") | {"processor": processor()}
+    about = results.provenance("numpy", "onnx", "onnxruntime") | {"processor": processor(), "seed": SEED}
     rows = versions([cell["version"] for cell in asked]) if asked[0]["experiment"] == "versions" else speed(asked)
     return [about | row for row in rows]
 
@@ -200,10 +200,10 @@ def versions_section() -> str:
     rows = BENCHMARK.rows("versions")
     one = rows[0]
     about = (
-        f"{one['networks']} networks, all kinds, {one['inputs']} inputs each, {one['processor']}, {one['date']}, numpy "
-        f"{one['numpy']}, files by onnx {one['onnx']}. *Equal* is the number of networks whose scores are the oracle's, integer "
-        "by integer. The times are the best of 200 calls of 784-512-512-10 at batch 1, one thread: a version that unpacks the "
-        f"weights at every call, not once at load, is slow. {BENCHMARK.raw(PAGE)}"
+        f"{one['networks']} networks, all kinds, {one['inputs']} inputs each, {one['processor']}, {one['date']}, seed "
+        f"{one['seed']}, numpy {one['numpy']}, files by onnx {one['onnx']}. *Equal* is the number of networks whose scores are the "
+        "oracle's, integer by integer. The times are the best of 200 calls of 784-512-512-10 at batch 1, one thread: a "
+        f"version that unpacks the weights at every call, not once at load, is slow. {BENCHMARK.raw(PAGE)}"
     )
     head = ["onnxruntime", "equal, packed", "equal, inlined", "packed, µs", "inlined, µs"]
     table = [
@@ -222,7 +222,8 @@ def speed_section() -> str:
     one = rows[0]
     about = (
         f"784-512-512-10 at batch 1 beside float32 of the same shape (ReLU), {one['turns']} turns of {one['calls']} calls, "
-        f"engines in turns in one run, from Python; onnxruntime {one['onnxruntime']}, {one['processor']}, {one['date']}. The "
+        f"engines in turns in one run, from Python; onnxruntime {one['onnxruntime']}, {one['processor']}, {one['date']}, seed "
+        f"{one['seed']}. The "
         "binary network takes uint8 pixels and compares them with its threshold, the other one takes float32."
     )
     least = {r["threads"]: r for r in rows if r["engine"] == "float32"}

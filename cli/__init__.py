@@ -18,7 +18,7 @@ COMMANDS = {
     "demo": "Train, export and learn on an emulated board: the whole workflow on a small task.",
     "train": "Train a binary network on one task or a sequence of tasks.",
     "export": "Convert a checkpoint into the device image, ONNX and TFLite.",
-    "import": "Bring a network home from a device: the checkpoint from which training goes on.",
+    "import": "Bring a network back from a device: the checkpoint from which training goes on.",
     "fresh": "Make an image without training that learns on the device from the first sample.",
     "inspect": "Show the layers, levels and cost of a network, in any of its files.",
     "diff": "Show what changed between two networks of one shape: weights, levels, classes.",

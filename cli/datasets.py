@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,6 +109,23 @@ def manifest_of(image: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return dict(told)
+
+
+def of_training(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Whatever a manifest or a provenance tells of the data, "data", "read" and "recall", each where it has the form of ours."""
+    read, recall, found = told.get("read"), told.get("recall"), {}
+    if isinstance(told.get("data"), str):
+        found["data"] = told["data"]
+    if isinstance(read, dict) and isinstance(counts := read.get("classes"), dict):
+        numbers = [*(read.get(name) for name in ("samples", "features", "train", "test")), *counts.values()]
+        texts = [read.get(name) for name in ("numbers", "held_out")]
+        if all(isinstance(n, int) and n >= 0 for n in numbers) and all(isinstance(text, str) for text in texts):
+            found["read"] = read
+    if isinstance(recall, dict):
+        shares = [share for share in recall.values() if share is not None]
+        if all(isinstance(share, int | float) and 0 <= share <= 1 for share in shares):
+            found["recall"] = recall
+    return found
 
 
 def loaded(name: str, seed: int, outputs: int | None = None, known: Sequence[str] = ()) -> Task:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,6 +32,15 @@ def require(module: str, package: str | None = None) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as absent:
         raise MissingExtra(package or module.partition(".")[0]) from absent
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Puts the name of a file before the message of an ExportError that is raised inside."""
+    try:
+        yield
+    except ExportError as wrong:
+        raise type(wrong)(f"{os.fspath(path)}: {wrong}") from None
 
 
 def need_number(name: str, value: object, low: float, high: float, range_: str, kind: type = float) -> None:

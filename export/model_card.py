@@ -29,7 +29,7 @@ def model_card(
         frozen: the network.
         files: name -> bytes of the exported files.
         provenance: "data", name of the training data; "read", `metabit.data.Task.facts`; "recall", class -> share 0..1, of the
-            trained network on the part held out; "command"; "metabit", the version. Each may be missing.
+            trained network on the part held out; "command". Each may be missing.
         license_: of the weights, in the words of their owner; None says that nobody stated it.
     """
     costs, rule = cost(frozen), learner_of(frozen)
@@ -72,10 +72,7 @@ def _data(provenance: Mapping[str, Any]) -> str:
             f"{read['test']:,} held out ({read['held_out']})."
         )
     if "command" in provenance:
-        lines.append(
-            f"Made by `{provenance['command']}`"
-            + (f", metabit {provenance['metabit']}." if provenance.get("metabit") else ".")
-        )
+        lines.append(f"Made by `{provenance['command']}`.")
     return "\n".join(lines)
 
 
@@ -109,7 +106,7 @@ def _limits(frozen: Frozen, learner: str, provenance: Mapping[str, Any]) -> str:
         )
     if learner != "none":
         told.append(
-            "What it learns on a device changes its answers: this card describes the file, not a device that has learnt since."
+            "Its answers change as it learns on a device: this card describes the file, not a device that has learnt since."
         )
         told.append("Wrong labels teach it wrong classes; `metabit export --guard 64` makes a device notice.")
     last = frozen.layers[-1]

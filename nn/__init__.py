@@ -5,6 +5,7 @@
     sign, binarize_activation, binarize_weight, binary_linear
                                   the functions that these layers are made of
     set_gradient_products         float32 factors in backward products, or bfloat16 for time
+    gradient_products             the dtype of these factors now
 
 The layers are `torch.nn.Module`. Signs and the product are operators of torch (``torch.ops.metabit``), so that torch.compile,
 torch.export and torch.func see through them. `metabit.train` has the optimizer that goes with them, `MetaplasticAdam`. Example::

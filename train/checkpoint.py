@@ -5,7 +5,7 @@ It holds a network of a `Spec` (this file) or the default network (`gates_checkp
 The tensors have the names, dtypes and shapes of `Spec.tensors`. The metadata of the header has one key, ``metabit``, a
 JSON object: ``version`` (int), ``spec``, ``rule`` (m of each trained layer, lr, weight_decay), ``history`` (a list of
 finished epochs), ``provenance`` (any object). The JSON is sorted, so equal checkpoints are equal files. A network that
-came home from a device also has the tensor ``device.image``, uint8 (bytes,): the image that it came from.
+came back from a device also has the tensor ``device.image``, uint8 (bytes,): the image that it came from.
 """
 
 from __future__ import annotations

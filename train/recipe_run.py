@@ -133,12 +133,13 @@ class RecipeRun:
 
     def checkpoint(self, provenance: Mapping[str, Any] | None = None) -> GatesCheckpoint:
         """The network for `metabit export`."""
-        classes, device = self.task.labels, None
-        if self.start is not None:
+        classes, device, settings = self.task.labels, None, asdict(self.settings)
+        if self.start is not None:  # it brings its own encoder
             classes, device = classes + self.start.class_names[len(classes) :], self.start.device
+            del settings["thresholds"], settings["shared"]
         return GatesCheckpoint.of(
             self.trained, self.task.y_train, classes, self.task.feature_names, seed=self.settings.seed,
-            settings=asdict(self.settings), history=self.history, provenance=dict(provenance or {}), device=device,
+            settings=settings, history=self.history, provenance=dict(provenance or {}), device=device,
         )  # fmt: skip
 
 

@@ -110,15 +110,15 @@ def command(
     }  # fmt: skip
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        frozen, known = _frozen(source, output, given, seed)
+        frozen, told = _frozen(source, output, given, seed)
+        known = datasets.of_training(told)
         guarded = (
             None if guard is None else guards.guard_data(frozen, data or known.get("data"), guard, seed, quiet=json)
         )
     except export.ExportError as wrong:
         raise UsageError(with_options(str(wrong))) from None
     wanted = _formats(formats)
-    about: dict[str, Any] = {name: known[name] for name in ("data", "read", "recall") if name in known}
-    about |= {"command": show.command_line(), "seed": seed}
+    about = {**known, "command": show.command_line(), "seed": seed}
     written = export.export_all(
         frozen,
         output or source.parent,

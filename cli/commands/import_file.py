@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from typer import Argument, Option
 
 from metabit.cli.errors import UsageError
+from metabit.data.rows import write_whole
 from metabit.experiments import show
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def command(
     )] = None,
     json: show.Json = False,
 ) -> None:  # fmt: skip
-    """Bring a network home from a device, or in from another tool: write the checkpoint from which training goes on.
+    """Bring a network back from a device, or in from another tool: write the checkpoint from which training goes on.
 
     A network of metabit: the checkpoint has a float hidden weight in the middle of each level, the normalisation that gives the
     same integers, and what only the device has: generator, counters, what a head learnt, kept samples, probability tables, names.
@@ -47,7 +48,7 @@ def command(
     [bold]metabit.train.load_checkpoint(FILE).to_network()[/] is the network in PyTorch. Units from nothing (metabit fresh) were
     never trained, and have no checkpoint. docs/formats.md says how each number is chosen.
 
-    Examples: [bold]metabit import out/learned.mbit -o home[/], [bold]metabit import larq.h5 -o in --input=-1,1[/]
+    Example: [bold]metabit import out/learned.mbit -o home[/], or [bold]metabit import larq.h5 -o in --input=-1,1[/]
     """
     from metabit import export
 
@@ -60,12 +61,15 @@ def command(
         raise UsageError(f"{source}: {wrong}") from None
     if export.write_image(export.frozen_of(checkpoint)) != checkpoint.device:
         raise UsageError(f"{source} does not come back from its checkpoint as it was: please report this")
+    tool = about.get("tool")
+    for name in (FILE, IMAGE) if tool else (FILE,):
+        if (output / name).is_dir():
+            raise UsageError(f"{output / name} is a folder, nothing was written: name another --output")
     output.mkdir(parents=True, exist_ok=True)
+    if tool and checkpoint.device is not None:
+        write_whole(output / IMAGE, checkpoint.device)
     checkpoint.write(output / FILE)
     found = facts(frozen, checkpoint)
-    tool = about.get("tool")
-    if tool and checkpoint.device is not None:
-        (output / IMAGE).write_bytes(checkpoint.device)
     if json:
         files = {"checkpoint": str(output / FILE)} | ({"image": str(output / IMAGE), "tool": tool} if tool else {})
         show.emit({"source": str(source), **files, **found})
@@ -87,8 +91,11 @@ def command(
 def network_of(source: Path, bits: int | None, hidden: str | None, inputs: str | None) -> tuple[Frozen, dict[str, Any]]:
     """The network of a file, by its content, and what the checkpoint tells about its origin; "tool" for one of another tool."""
     from metabit.export import ExportError, VisitOptions, foreign, read_file
+    from metabit.export.errors import naming
 
-    if not foreign.is_foreign(source.read_bytes()):
+    with naming(source):
+        theirs = foreign.is_foreign(source.read_bytes())
+    if not theirs:
         given = {"--bits": bits, "--hidden": hidden, "--input": inputs}
         frozen = read_file(source).frozen
         for name, value in given.items():
@@ -97,6 +104,8 @@ def network_of(source: Path, bits: int | None, hidden: str | None, inputs: str |
         return frozen, known(source)
     if hidden not in (None, *foreign.HIDDEN):
         raise UsageError(f"--hidden {hidden!r}: choose from {', '.join(foreign.HIDDEN)}")
+    if bits is not None and not 2 <= bits <= 8:
+        raise UsageError(f"--bits {bits}: give 2 to 8, the bits of synapses that learn")
     numbers = None if inputs is None else foreign.Numbers.parse(inputs)
     found = foreign.read(source)
     try:
@@ -110,7 +119,7 @@ def known(source: Path) -> dict[str, Any]:
     """The data of a file's network as the manifest beside it names it, for the checkpoint's provenance."""
     from metabit.cli import datasets
 
-    told = datasets.manifest_of(source)
+    told = datasets.of_training(datasets.manifest_of(source))
     return {"imported": source.name, **{name: told[name] for name in ("data", "read") if name in told}}
 
 

@@ -134,8 +134,9 @@ def _paper(
     # A resumed run must end in the same bytes, so the provenance leaves --resume out.
     typed = show.command_line().replace(" --resume", "")
     names = {name: list(getattr(row, name)) for name in ("class_names", "feature_names") if getattr(row, name)}
+    used = {name: value for name, value in settings.to_dict().items() if begun is None or name not in _OF_NETWORK}
     about = {
-        "data": scenario, **names, "seed": settings.seed, "command": typed, "settings": settings.to_dict(),
+        "data": scenario, **names, "seed": settings.seed, "command": typed, "settings": used,
         "read": row.facts(),
     }  # fmt: skip
     ran.checkpoint(provenance=about).write(path)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from metabit.export.errors import ExportError
+from metabit.export.errors import ExportError, naming
 from metabit.export.files import onnx_reader
 from metabit.export.files.image import read_image
 from metabit.export.files.onnx_file import read_onnx
@@ -30,10 +30,8 @@ def read_file(path: str | os.PathLike[str]) -> Read:
     Raises OSError, MissingExtra without the package of the format, or ExportError that names the file: damaged, or of another tool.
     """
     data = Path(path).read_bytes()
-    try:
+    with naming(path):
         return read_bytes(data)
-    except ExportError as wrong:
-        raise type(wrong)(f"{os.fspath(path)}: {wrong}") from None
 
 
 def read_bytes(data: bytes) -> Read:
@@ -42,7 +40,7 @@ def read_bytes(data: bytes) -> Read:
         return Read("image", data, read_image(data))
     if data[4:8] == b"TFL3":
         return Read("TFLite", data, read_tflite(data))
-    if data[:1] == b"\x08":  # the first field of an ONNX model is its IR version
+    if data[:1] == onnx_reader.FIRST:
         if IMAGE in onnx_reader.keys(onnx_reader.parse(data)):
             return Read("QONNX", data, read_qonnx(data))
         return Read("ONNX", data, read_onnx(data))

@@ -22,7 +22,8 @@ repeat the sign plane as their last. The arrays of networks of gates and of unit
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,7 @@ from metabit.export.files import interchange_gates as gates
 from metabit.export.files import interchange_graded as graded
 from metabit.export.files import interchange_tables as tables
 from metabit.export.validate import check_layers, need
+from metabit.train.network.spec import MAX_LAYERS
 
 FORMAT = 1
 KEPT = ("hidden_planes", "covariance", "means", "doubts", "scale", "kept_bits", "kept_votes")
@@ -106,10 +108,8 @@ def rebuild(page: str, named: Tensors) -> f.Frozen:
 
     Raises ExportError if the text is not ours, is of another format version, or contradicts the arrays.
     """
-    try:
-        told = json.loads(page)
-        if told["format"] != FORMAT:
-            raise ExportError(f"file format version {told['format']} is not the {FORMAT} that this metabit reads")
+    with described():
+        told = told_of(page)
         encode: f.Encode | f.Cuts | None = None
         if "cuts" in told:
             encode = gates.rebuilt_cuts(told["cuts"], partial(_array, named))
@@ -125,11 +125,29 @@ def rebuild(page: str, named: Tensors) -> f.Frozen:
             notes=_notes(told["notes"]) if "notes" in told else None,
         )
         check_layers(frozen)
+    return frozen
+
+
+def told_of(page: str) -> dict[str, Any]:
+    """The facts of a JSON text, which has at most as many layers as the format holds: arrays of layers may share memory."""
+    with described():
+        told: dict[str, Any] = json.loads(page)
+        if told["format"] != FORMAT:
+            raise ExportError(f"file format version {told['format']} is not the {FORMAT} that this metabit reads")
+        count = len(told["layers"])
+        need(count <= MAX_LAYERS, f"the file tells of {count} layers, the format holds {MAX_LAYERS}: export it again")
+    return told
+
+
+@contextmanager
+def described() -> Iterator[None]:
+    """Whatever a wrong description raises becomes an ExportError."""
+    try:
+        yield
     except ExportError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as broken:
         raise ExportError(f"the file's description of the network is incomplete or damaged: {broken!r}") from broken
-    return frozen
 
 
 def _counter(name: str, count: int) -> int:
@@ -181,6 +199,7 @@ def _layer(name: str, told: dict[str, Any], named: Tensors) -> f.Layer:
     if told["kind"] in ("gates", "levels", "head", "triples"):
         return gates.rebuilt(name, told, partial(_array, named))
     kind, bits, inputs, rule = told["kind"], int(told["bits"]), int(told["inputs"]), told["rule"]
+    need(1 <= bits <= 8, f"{name} has levels of {bits} bits, outside 1..8")
     signs = _array(named, f"{name}.sign_plane", np.uint8, (-1, -1))
     units, octets = signs.shape
     hidden = levels_from_planes(np.concatenate([_planes(name, bits, signs, named), signs[None]]), inputs)

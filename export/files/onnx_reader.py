@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from metabit.export.errors import ExportError, require
 from metabit.export.files.interchange import FACTS
 
+FIRST = b"\x08"
+"""First byte of an ONNX model: the field of its IR version."""
 _EXTERNAL = 1  # TensorProto.DataLocation
 _DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype("<f4"),

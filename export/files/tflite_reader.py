@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,12 +9,14 @@ from metabit.export.bits import pack_rows, unpack_minus
 from metabit.export.errors import ExportError
 from metabit.export.files.flatbuffer import View
 from metabit.export.files.image import read_image
-from metabit.export.files.interchange import FACTS, Tensors, rebuild
+from metabit.export.files.interchange import FACTS, Tensors, described, rebuild, told_of
 from metabit.export.files.tflite_schema import IDENTIFIER, read_constants
 from metabit.export.frozen import Frozen
 
 IMAGE = "metabit.image"
 """Key of the `.mbit` image in the metadata of model.micro.tflite."""
+SHARED, ALIKE = 4, 1 << 22
+"""Equal arrays share bytes of the file. All arrays of a network together take at most SHARED * the file + ALIKE bytes."""
 
 
 def read_tflite(data: bytes) -> Frozen:
@@ -27,8 +27,8 @@ def read_tflite(data: bytes) -> Frozen:
     return network_of(data)[0]
 
 
-def network_of(data: bytes) -> tuple[Frozen, dict[str, str]]:
-    """`read_tflite`, and the metadata, name -> text; no metadata of model.micro.tflite."""
+def network_of(data: bytes, *keys: str) -> tuple[Frozen, dict[str, str]]:
+    """`read_tflite`, and the metadata of these keys, name -> text, where the file has them; none of model.micro.tflite."""
     pages, arrays = read_constants(data)
     if IMAGE in pages:
         return read_image(pages[IMAGE].tobytes()), {}
@@ -36,19 +36,22 @@ def network_of(data: bytes) -> tuple[Frozen, dict[str, str]]:
         said = View.root(data, IDENTIFIER).string(3)[:60]
         raise ExportError(f"this TFLite file of another tool, {said!r}, was not written by metabit: metabit import reads binary "
                           "networks that Larq's converter wrote")  # fmt: skip
-    texts = {name: page.tobytes().decode(errors="replace") for name, page in pages.items()}
-    return rebuild(texts[FACTS], arrays | _sign_planes(texts[FACTS], arrays)), texts
+    named = {name: array for name, array in arrays.items() if name.startswith(("encode.", "layer"))}
+    size, limit = sum(array.nbytes for array in named.values()), SHARED * len(data) + ALIKE
+    if size > limit:
+        raise ExportError(f"damaged TFLite file: the arrays of its network take {size:,} bytes, and {len(data):,} bytes of file "
+                          f"may tell of {limit:,}")  # fmt: skip
+    texts = {name: pages[name].tobytes().decode(errors="replace") for name in (FACTS, *keys) if name in pages}
+    return rebuild(texts[FACTS], named | _sign_planes(texts[FACTS], named)), texts
 
 
 def _sign_planes(page: str, arrays: Tensors) -> dict[str, NDArray[np.uint8]]:
     """The sign planes uint8 (N, ceil(K / 8)) of the filters of Larq Compute Engine."""
     found = {}
-    try:
-        for i, told in enumerate(json.loads(page)["layers"]):
+    with described():
+        for i, told in enumerate(told_of(page)["layers"]):
             if f"layer{i}.filter" in arrays:
                 channels = int(told["conv"]["channels"] if "conv" in told else told["inputs"])
                 positive = unpack_minus(arrays[f"layer{i}.filter"], channels)
                 found[f"layer{i}.sign_plane"] = pack_rows(positive.reshape(len(positive), -1))
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as broken:
-        raise ExportError(f"the file's description of the network is incomplete or damaged: {broken!r}") from broken
     return found

@@ -20,8 +20,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from metabit.export.errors import ExportError
+from metabit.export.errors import ExportError, naming
+from metabit.export.files import onnx_reader
 from metabit.export.files.interchange import FACTS
+from metabit.export.files.qonnx_file import IMAGE
 from metabit.export.files.tflite_schema import IDENTIFIER, read_constants
 from metabit.export.foreign import larq_h5, lce_tflite, paper, qonnx, torch_file
 from metabit.export.foreign.chain import Chain
@@ -32,9 +34,6 @@ __all__ = [
     "read_bytes",
 ]  # fmt: skip
 
-ONNX = b"\x08"
-"""First byte of an ONNX model: the field of its IR version."""
-
 
 def read(path: str | os.PathLike[str]) -> Foreign:
     """The network of another tool in a file.
@@ -42,10 +41,8 @@ def read(path: str | os.PathLike[str]) -> Foreign:
     Raises ExportError for a file of no known kind, a damaged one, or a layer without a counterpart; OSError if it cannot be read.
     """
     data = Path(path).read_bytes()
-    try:
+    with naming(path):
         return read_bytes(data)
-    except ExportError as wrong:
-        raise ExportError(f"{os.fspath(path)}: {wrong}") from None
 
 
 def read_bytes(data: bytes) -> Foreign:
@@ -54,7 +51,7 @@ def read_bytes(data: bytes) -> Foreign:
         return larq_h5.read_larq_h5(data)
     if torch_file.is_torch(data):
         return paper.read_paper(data)
-    if data[:1] == ONNX:
+    if data[:1] == onnx_reader.FIRST:
         return qonnx.read_qonnx(data)
     if data[4:8] == IDENTIFIER:
         return lce_tflite.read_lce_tflite(data)
@@ -68,6 +65,6 @@ def is_foreign(data: bytes) -> bool:
     """True for the bytes of a file that another tool wrote, of a kind that `read` knows. Raises ExportError for a damaged file."""
     if data.startswith(larq_h5.MAGIC) or torch_file.is_torch(data):
         return True
-    if data[:1] == ONNX:
+    if data[:1] == onnx_reader.FIRST:
         return not qonnx.is_ours(data)
-    return data[4:8] == IDENTIFIER and FACTS not in read_constants(data)[0]
+    return data[4:8] == IDENTIFIER and not {FACTS, IMAGE} & read_constants(data)[0].keys()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from metabit.export.errors import ExportError
 from metabit.export.foreign.network import Affine, Foreign, ForeignLayer, Numbers, Signs, Steps
 from metabit.export.frozen import MAX_IMAGE, ConvGeometry
-from metabit.train.network.spec import MAX_UNITS
+from metabit.train.network.spec import MAX_LAYERS, MAX_UNITS
 
 
 def refuse(name: str, what: str, way_out: str) -> NoReturn:
@@ -66,6 +66,7 @@ class Chain:
         self._before = Affine(np.ones(1), np.zeros(1))
         self._open: _Open | None = None
         self._pad: tuple[str, tuple[tuple[int, int], tuple[int, int]], float] | None = None
+        self._softmax: str | None = None
         self.signed = False
 
     @property
@@ -78,8 +79,28 @@ class Chain:
         """Name of the layer whose sums these are as they are; None elsewhere."""
         return None if self._open is None or self._open.normalised else self._open.layer.name
 
+    def softmax(self, name: str) -> None:
+        """Softmax keeps the order of classes, but not the sign of a number: it counts as nothing if no other step comes."""
+        self._softmax = name
+
+    def _goes_on(self, padded: bool = False) -> None:
+        """Refuses a step behind a softmax, and one behind a padding, unless it takes `padded` pictures."""
+        if self._softmax is not None:
+            refuse(
+                self._softmax,
+                "is a softmax that other layers follow",
+                "take a sign there, and softmax at the end alone",
+            )
+        if self._pad is not None and not padded:
+            refuse(
+                self._pad[0],
+                "pads something other than the input of a convolution",
+                "pad directly before a convolution",
+            )
+
     def affine(self, name: str, gain: NDArray[Any], offset: NDArray[Any]) -> None:
         """number = gain * number + offset, for each unit, channel or feature, or one for all."""
+        self._goes_on()
         gain, offset = np.asarray(gain, np.float64), np.asarray(offset, np.float64)
         if not (np.isfinite(gain).all() and np.isfinite(offset).all()):
             raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")
@@ -101,6 +122,7 @@ class Chain:
 
     def quantise(self, name: str, low: float, step: float, levels: int) -> None:
         """Numbers before the first layer become low, low + step .. (levels numbers): the device takes these, counted from 0."""
+        self._goes_on()
         if self.begun or self.signed or not 2 <= levels <= 256:
             refuse(
                 name,
@@ -111,6 +133,7 @@ class Chain:
 
     def sign(self, name: str) -> None:
         """+1 where the number is >= 0, else -1."""
+        self._goes_on()
         if self._open is not None:
             self._close(Affine(self._open.gain, self._open.offset))
         elif not self.layers:
@@ -119,15 +142,21 @@ class Chain:
 
     def steps(self, name: str, theta: NDArray[Any], falling: NDArray[Any] | None = None) -> None:
         """Signs by thresholds of the sums themselves: +1 where a >= theta, or a < theta where falling."""
+        self._goes_on()
         now = self._open
         if now is None or (now.gain != 1).any() or now.offset.any():
             refuse(name, "compares numbers that are no sums", "put thresholds directly behind a layer of weights")
+        if np.shape(theta) != now.gain.shape:
+            raise ExportError(
+                f"layer {name!r} has {np.size(theta)} thresholds for {len(now.gain)} units: this file is damaged"
+            )
         falls = np.zeros(len(theta), np.bool_) if falling is None else falling
         self._close(Steps(np.asarray(theta, np.int64), np.asarray(falls, np.bool_)))
         self.signed = True
 
     def pool(self, name: str, size: tuple[int, int], stride: tuple[int, int], same: bool = False) -> None:
         """Maximum over squares."""
+        self._goes_on()
         if size == (1, 1) and stride == (1, 1):
             return
         layer = self._open.layer if self._open is not None else self.layers[-1] if self.layers else None
@@ -159,7 +188,8 @@ class Chain:
 
     def pad(self, name: str, rows: tuple[int, int], columns: tuple[int, int], value: float) -> None:
         """Padding of a picture by the convolution that comes next."""
-        if self._pad is not None or len(self.shape) != 3:
+        self._goes_on()
+        if len(self.shape) != 3:
             refuse(name, "pads something other than the input of a convolution", "let the convolution pad")
         self._pad = (name, (rows, columns), value)
 
@@ -174,6 +204,7 @@ class Chain:
         hidden: NDArray[Any] | None = None,
     ) -> None:  # fmt: skip
         """Sums of filters int8 (N, rows, columns, channels), times gain (N,)."""
+        self._goes_on(padded=True)
         if len(self.shape) != 3:
             refuse(name, f"is a convolution on inputs of shape {self.shape}", "give it a picture")
         units, *kernel, channels = filters.shape
@@ -195,7 +226,7 @@ class Chain:
             geometry = replace(geometry, same=False)
         if min(geometry.convolved) < 1:
             refuse(name, f"has a kernel of {kernel[0]} pixels on a picture of {self.shape}", "use a smaller kernel")
-        rows = filters.reshape(units, -1)
+        rows = filters.reshape(units, kernel[0] * kernel[1] * channels)
         if not geometry.same and self.shape[:2] == (kernel[0], kernel[0]):  # one place: a dense layer
             self._weigh(name, rows, gain, hidden, None, 1.0)
             self.shape = (1, 1, units)
@@ -207,8 +238,7 @@ class Chain:
         self, name: str, weights: Signs, gain: NDArray[Any], hidden: NDArray[Any] | None, geometry: ConvGeometry | None,
         padding: float,
     ) -> None:  # fmt: skip
-        if self._pad is not None:
-            refuse(self._pad[0], "pads the input of a dense layer", "leave the padding out")
+        self._goes_on()
         if self._open is not None:
             refuse(name, f"takes numbers of layer {self._open.layer.name!r}", "take signs between them (in Larq input_quantizer="
                    "'ste_sign')")  # fmt: skip
@@ -219,8 +249,14 @@ class Chain:
             raise ExportError(
                 f"layer {name!r} has {inputs} weights a unit, but {math.prod(self.shape)} inputs: this file is damaged"
             )
-        if max(units, inputs) > MAX_UNITS:
-            raise ExportError(f"layer {name!r} is {inputs} -> {units}, the format holds 1..{MAX_UNITS}: fewer units")
+        if not 1 <= min(units, inputs) <= max(units, inputs) <= MAX_UNITS:
+            raise ExportError(
+                f"layer {name!r} is {inputs} -> {units}, the format holds 1..{MAX_UNITS}: train another size"
+            )
+        if len(self.layers) == MAX_LAYERS:
+            raise ExportError(
+                f"layer {name!r} comes behind {MAX_LAYERS} others, the most that the format holds: fewer layers"
+            )
         gains = np.broadcast_to(np.asarray(gain, np.float64), units)
         if not np.isfinite(gains).all():
             raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")

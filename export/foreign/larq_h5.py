@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,13 @@ KERNELS = ("SteSign", "ApproxSign", "SwishSign", "MagnitudeAwareSign")
 INPUTS = ("SteSign", "ApproxSign", "SwishSign")
 SIGNS = (*INPUTS, "ste_sign", "approx_sign", "swish_sign")
 NOTHING = (
-    "Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianNoise", "GaussianDropout", "ActivityRegularization", "Softmax",
+    "Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianNoise", "GaussianDropout", "ActivityRegularization",
 )  # fmt: skip
-"""Layers that change nothing at inference, or, as softmax, no decision."""
+"""Layers that change nothing at inference."""
 Arrays = dict[str, NDArray[Any]]
+MOST, EACH = 64, 1024
+"""Bytes of all arrays for one byte of the file, at most: names may share a dataset, and zeros are packed to nothing. An array
+counts as this many bytes more."""
 
 
 def read_larq_h5(data: bytes) -> Foreign:
@@ -51,27 +54,49 @@ def read_larq_h5(data: bytes) -> Foreign:
                     "this HDF5 file has no layer_names: save the model by Keras 2 as model.save('model.h5'), or its weights as "
                     "save_weights('weights.h5'), not '.weights.h5' or '.keras'"
                 )
-            arrays = {name: _arrays(group[name], len(data)) for name in _texts(group.attrs["layer_names"])}
+            budget = _Budget(MOST * len(data))
+            arrays = {name: _arrays(group[name], budget) for name in _texts(group.attrs["layer_names"])}
     except ExportError:
         raise
     except (
         Exception
     ) as damaged:  # h5py raises OSError, KeyError, RuntimeError, ValueError and TypeError for damaged files
         raise ExportError(f"this HDF5 file is damaged or no model of Keras: {damaged}") from None
-    return _weights_alone(arrays) if config is None else _whole(_parsed(config), arrays)
+    try:
+        return _weights_alone(arrays) if config is None else _whole(_parsed(config), arrays)
+    except ExportError:
+        raise
+    except (StopIteration, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as damaged:
+        raise ExportError(
+            f"this HDF5 file is no whole {TOOL} model, a layer lacks a setting or an array: {damaged!r}"
+        ) from None
+
+
+@dataclass
+class _Budget:
+    """Bytes that the arrays of one file may still take."""
+
+    left: int
+
+    def spend(self, name: str, count: int) -> None:
+        """Raises ExportError for the array beyond the last byte."""
+        self.left -= count + EACH
+        if self.left < 0:
+            raise ExportError(
+                f"damaged HDF5 file: {name} has {count} bytes, and all arrays more than {MOST} for each byte of the file"
+            )
 
 
 def _texts(names: Any) -> list[str]:
     return [name.decode() if isinstance(name, bytes) else str(name) for name in np.asarray(names).reshape(-1)]
 
 
-def _arrays(group: Any, size: int) -> Arrays:
+def _arrays(group: Any, budget: _Budget) -> Arrays:
     """Arrays of one layer by their short name: kernel, bias, gamma ..."""
     found: Arrays = {}
     for name in _texts(group.attrs.get("weight_names", [])):
         dataset = group[name]
-        if dataset.nbytes > 64 * size:
-            raise ExportError(f"damaged HDF5 file: {name} declares {dataset.nbytes} bytes in a file of {size}")
+        budget.spend(name, int(dataset.nbytes))
         found[name.rpartition("/")[2].partition(":")[0]] = np.asarray(dataset)
     return found
 
@@ -85,6 +110,8 @@ def _parsed(config: Any) -> list[dict[str, Any]]:
             layers = _in_order(layers, model["config"])
         for layer in layers:
             layer["class_name"], layer["config"]["name"]
+    except ExportError:
+        raise
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as damaged:
         raise ExportError(f"model_config of this HDF5 file is no model of Keras 2: {damaged!r}") from None
     return layers
@@ -114,23 +141,16 @@ def _in_order(layers: list[dict[str, Any]], model: dict[str, Any]) -> list[dict[
 
 
 def _whole(layers: list[dict[str, Any]], arrays: dict[str, Arrays]) -> Foreign:
-    try:
-        shape = next(
-            layer["config"][key][1:]
-            for layer in layers
-            for key in ("batch_input_shape", "batch_shape")
-            if layer["config"].get(key)
-        )
-        chain = Chain(TOOL, tuple(int(side) for side in shape))
-        for layer in layers:
-            config = layer["config"]
-            _step(chain, layer["class_name"].rpartition(">")[2], config, arrays.get(config["name"], {}))
-    except (StopIteration, KeyError, TypeError, ValueError, AttributeError) as damaged:
-        if isinstance(damaged, ExportError):
-            raise
-        raise ExportError(
-            f"this HDF5 file is no whole {TOOL} model, a layer lacks a setting or an array: {damaged!r}"
-        ) from None
+    shape = next(
+        layer["config"][key][1:]
+        for layer in layers
+        for key in ("batch_input_shape", "batch_shape")
+        if layer["config"].get(key)
+    )
+    chain = Chain(TOOL, tuple(int(side) for side in shape))
+    for layer in layers:
+        config = layer["config"]
+        _step(chain, layer["class_name"].rpartition(">")[2], config, arrays.get(config["name"], {}))
     return chain.finish()
 
 
@@ -167,6 +187,8 @@ def _step(chain: Chain, kind: str, config: dict[str, Any], arrays: Arrays) -> No
         _activation(chain, name, config["activation"])
     elif kind in INPUTS:
         chain.sign(name)
+    elif kind == "Softmax":
+        chain.softmax(name)
     elif kind not in ("InputLayer", *NOTHING):
         refuse(name, f"is a {kind}", "metabit has dense and convolutional layers of binary weights (QuantDense, QuantConv2D), "
                "BatchNormalization, sign, MaxPooling2D and Flatten")  # fmt: skip
@@ -184,7 +206,9 @@ def _activation(chain: Chain, name: str, activation: Any) -> None:
     kind = str(activation["class_name"] if isinstance(activation, dict) else activation or "linear").rpartition(">")[2]
     if kind in SIGNS:
         chain.sign(name)
-    elif kind not in ("linear", "softmax"):
+    elif kind == "softmax":
+        chain.softmax(name)
+    elif kind != "linear":
         refuse(name, f"has activation {kind}", "use a sign ('ste_sign'), or none before it")
 
 

@@ -130,6 +130,10 @@ class _File:
 
         if code in (ADD, SUB, MUL):
             values, one = self.constant(others[0]), np.ones(1)
+            if values.size != 1 and values.shape[-1] != values.size:
+                refuse(
+                    name, f"has a constant of shape {values.shape}", "give one number, or one for each unit or channel"
+                )
             gain, offset = (values, one * 0) if code == MUL else (one, values if code == ADD else -values)
             chain.affine(name, gain, offset)
             self.activation(name, option(0, np.int8))
@@ -160,7 +164,9 @@ class _File:
             chain.pad(name, rows, columns, value)
         elif code == RESHAPE:
             chain.flatten(name)
-        elif code != SOFTMAX:
+        elif code == SOFTMAX:
+            chain.softmax(name)
+        else:
             refuse(name, f"is TFLite's operator {code}", "metabit has dense and convolutional layers of binary weights, "
                    "normalisation, sign and max pooling")  # fmt: skip
 

@@ -28,12 +28,17 @@ class Weights:
         return self.signs, self.gain, self.hidden
 
 
+MOST = 4
+"""Weights that operators on constants make for each number in the file, at most: they may share a tensor."""
+
+
 class Constants:
     """Arrays by name. Raises ExportError for data outside the file or of another size."""
 
     def __init__(self, tensors: Iterable[Any]) -> None:
         self.arrays = {str(tensor.name): _array(tensor) for tensor in tensors}
         self._weights: dict[str, Weights] = {}
+        self._left = MOST * sum(array.size for array in self.arrays.values())
 
     def __getitem__(self, name: str) -> Array:
         return self.arrays[name]
@@ -43,7 +48,9 @@ class Constants:
         target = node.output[0]
         if node.op_type == "Constant":
             self.arrays[target] = _array(node.attribute[0].t)
+            self._left += MOST * self.arrays[target].size
         elif node.op_type == "BipolarQuant":
+            self._spend(name, self.arrays[given[0]].size)
             floats, scale = (np.asarray(self.arrays[one], np.float64) for one in given)
             if not (np.isfinite(floats).all() and np.isfinite(scale).all() and (scale > 0).all()):
                 raise ExportError(f"layer {name!r} has weights that are not finite, or a scale that is not above 0: the training "
@@ -54,6 +61,7 @@ class Constants:
         elif node.op_type == "Transpose":
             order = tuple(attributes(node).get("perm", ())) or None
             if given[0] in self._weights:
+                self._spend(name, self.arrays[given[0]].size)
                 signs, gain, hidden = self._weights[given[0]].parts()
                 turned = None if hidden is None else hidden.transpose(order)
                 self._keep(target, Weights(signs.transpose(order), gain.transpose(order), turned))
@@ -63,6 +71,13 @@ class Constants:
             refuse(name, "has weights of several bits", "train it with weights of 1 bit (BipolarQuant)")
         else:
             refuse(name, f"computes constants by {node.op_type}", "fold the constants of the graph before")
+
+    def _spend(self, name: str, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise ExportError(
+                f"damaged ONNX file: with {name!r} its operators make more than {MOST} weights for each number that it holds"
+            )
 
     def _keep(self, name: str, weights: Weights) -> None:
         self._weights[name], self.arrays[name] = weights, weights.signs * weights.gain

@@ -21,9 +21,9 @@ from metabit.export.foreign.network import Foreign
 from metabit.export.foreign.onnx_constants import Array, Constants, attributes
 
 TOOL = "QONNX"
-MOVES = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose")
-NOTHING = ("Identity", "Dropout", "Softmax", "LogSoftmax")
-"""Operators that change nothing at inference, or no decision."""
+MOVES = ("Flatten", "Reshape", "Transpose")
+NOTHING = ("Identity", "Dropout")
+"""Operators that change nothing at inference."""
 LAST = ("TopK", "ArgMax")
 """Operators that give the class: what they take are the numbers of the classes."""
 
@@ -39,7 +39,8 @@ def read_qonnx(data: bytes) -> Foreign:
     Raises ExportError, which names the operator and the way out, for a damaged file or an operator without a counterpart.
     """
     try:
-        return _File(onnx_reader.parse(data)).chain().finish()
+        with np.errstate(all="ignore"):  # the chain refuses what is not finite
+            return _File(onnx_reader.parse(data)).chain().finish()
     except ExportError:
         raise
     except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError) as damaged:
@@ -83,6 +84,8 @@ class _File:
                        "train one without shortcuts")  # fmt: skip
             if node.op_type in LAST:
                 done = True
+                if not attributes(node).get("largest", 1):
+                    refuse(name, "gives the smallest numbers", "take the largest")
             else:
                 self.step(name, node, [one for one in node.input if one != at], node.input[0] == at)
             at = outputs[0]
@@ -106,7 +109,7 @@ class _File:
         elif kind == "BatchNormalization":
             gamma, beta, mean, variance = (np.asarray(self.constants[one], np.float64) for one in others[:4])
             gain = gamma / np.sqrt(variance + float(given.get("epsilon", 1e-5)))
-            self.affine(name, gain, beta - mean * gain)
+            self.by_channel(name, gain, beta - mean * gain, self.channels_first)
         elif kind in ("Gemm", "MatMul"):
             self.dense(name, kind, given, others, first)
         elif kind == "Conv":
@@ -124,6 +127,8 @@ class _File:
             self.pad(name, given, [self.constants[one] for one in others if one])
         elif kind in MOVES:
             self.move(name, kind, given, others)
+        elif kind in ("Softmax", "LogSoftmax"):
+            self.values.softmax(name)
         elif kind not in NOTHING:
             refuse(name, f"is a {kind}", "metabit has dense and convolutional layers of binary weights (MatMul, Gemm, Conv), "
                    "BipolarQuant, MultiThreshold, BatchNormalization, MaxPool and Flatten")  # fmt: skip
@@ -149,24 +154,50 @@ class _File:
         if limits.ndim != 2 or limits.shape[1] != 1 or scale <= 0 or scale + bias != -bias:
             refuse(name, f"has thresholds {list(limits.shape)} and gives {bias:g} .. {bias + scale * limits.shape[-1]:g}", "train "
                    "with activations of 1 bit, -1 and +1")  # fmt: skip
-        self.affine(name, np.ones(1), -limits[:, 0].astype(np.float64))
+        channels_first = given.get("data_layout", b"NCHW") != b"NHWC"
+        self.by_channel(name, np.ones(1), -limits[:, 0].astype(np.float64), channels_first == self.channels_first)
         self.sign(name, np.array(-bias))
 
     def arithmetic(self, name: str, kind: str, constant: Array, first: bool) -> None:
         values = np.asarray(constant, np.float64)
         if not first and kind in ("Sub", "Div"):
             refuse(name, f"is a {kind} of a constant by the values", "normalise by gains and offsets")
+        at = -3 if len(self.values.shape) == 3 and self.channels_first else -1  # the axis of channels
+        if values.size != 1 and (values.ndim < -at or values.shape[at] != values.size):
+            refuse(name, f"has a constant of shape {values.shape} on values of {len(self.values.shape) + 1} axes",
+                   "give one number, or one for each unit or channel, of shape (1, channels, 1, 1) on pictures")  # fmt: skip
         if kind in ("Add", "Sub"):
             self.affine(name, np.ones(1), values if kind == "Add" else -values)
         else:
             self.affine(name, values if kind == "Mul" else 1 / values, np.zeros(1))
+
+    def by_channel(self, name: str, gain: Array, offset: Array, known: bool) -> None:
+        """Gains and offsets for axis 1, or the last one: known where that is the axis of channels."""
+        if len(self.values.shape) == 3 and not known:
+            refuse(name, "normalises an axis other than that of the channels", "use (batch, channels, rows, columns)")
+        self.affine(name, gain, offset)
 
     def affine(self, name: str, gain: Array, offset: Array) -> None:
         if self.values.signed:
             if gain.size == 1 and offset.size == 1 and float(gain.reshape(-1)[0]) > 0 and not offset.any():
                 self.scale *= float(gain.reshape(-1)[0])
                 return
+        if self.flattened is not None:
+            gain, offset = (self.reordered(name, values.reshape(1, -1))[0] for values in (gain, offset))
         self.values.affine(name, gain, offset)
+
+    def reordered(self, name: str, rows: Array) -> Array:
+        """Rows (N, F) for features (channel, row, column) of a picture that was flattened -> (row, column, channel)."""
+        assert self.flattened is not None
+        height, width, channels = self.flattened
+        count = height * width * channels
+        if rows.shape[1] == 1:
+            return rows
+        if rows.shape[1] != count:
+            raise ExportError(
+                f"damaged ONNX file: {name!r} has {rows.shape[1]} numbers a unit above a picture of {self.flattened}"
+            )
+        return rows[:, np.arange(count).reshape(channels, height, width).transpose(1, 2, 0).reshape(-1)]
 
     def dense(self, name: str, kind: str, given: dict[str, Any], others: list[str], first: bool) -> None:
         if not first or given.get("transA") or given.get("alpha", 1.0) != 1 or given.get("beta", 1.0) != 1:
@@ -177,14 +208,11 @@ class _File:
             None if part is None else part.T if columns else part for part in (found.signs, found.gain, found.hidden)
         )
         assert signs is not None and gain is not None
-        if self.flattened is not None:  # (channel, row, column) -> (row, column, channel)
-            height, width, channels = self.flattened
-            if signs.shape[1] != height * width * channels:
-                raise ExportError(
-                    f"damaged ONNX file: {name!r} has {signs.shape[1]} weights a unit above a picture of {self.flattened}"
-                )
-            order = np.arange(signs.shape[1]).reshape(channels, height, width).transpose(1, 2, 0).reshape(-1)
-            signs, gain, hidden = signs[:, order], gain[:, order], None if hidden is None else hidden[:, order]
+        if self.flattened is not None:
+            signs, gain, hidden = (
+                None if part is None else self.reordered(name, part) for part in (signs, gain, hidden)
+            )
+            assert signs is not None and gain is not None
             self.flattened = None
         self.values.dense(name, signs, self.gains(name, gain), hidden)
         self.bias(name, others)

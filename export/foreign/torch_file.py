@@ -57,6 +57,8 @@ def read_tensors(data: bytes) -> dict[str, Any]:
                 raise ExportError(
                     "this zip archive is compressed, which torch.save never does: save model.state_dict() again"
                 )
+            if sum(info.file_size for info in names.values()) > len(data):
+                raise ValueError("its parts overlap")
             parts = {name: archive.read(info) for name, info in names.items()}
         found = _Machine(parts).run()
     except ExportError:
@@ -104,6 +106,10 @@ class _Machine:
             stack.append(tuple(self.marked() if name == "TUPLE" else self.last(int(name[5:]))))
         elif name in ("SETITEM", "SETITEMS"):
             found = self.last(2) if name == "SETITEM" else self.marked()
+            if not all(
+                isinstance(key, str | int) for key in found[::2]
+            ):  # a hash of tuples in tuples may take for ever
+                raise ValueError("a key is neither text nor number")
             stack[-1].update(zip(found[::2], found[1::2], strict=True))
         elif name in ("APPEND", "APPENDS"):
             found = self.last(1) if name == "APPEND" else self.marked()
@@ -135,7 +141,7 @@ class _Machine:
 
     def storage(self, kind: str, name: _Name, key: str, *_: Any) -> NDArray[Any]:
         dtype = DTYPES.get(name.text.rpartition(" ")[2])
-        if kind != "storage" or dtype is None:
+        if kind != "storage" or dtype is None or not isinstance(key, str):
             raise ExportError(f"this file of PyTorch holds numbers of {name.text}: convert them with model.float()")
         return np.frombuffer(self.parts[f"data/{key}"], dtype)
 
@@ -154,6 +160,8 @@ class _Machine:
             or math.prod(shape) > values.size
             or (math.prod(shape) and reach >= values.size)
         ):
-            raise ValueError(f"a tensor of shape {shape} does not lie in its {values.size} numbers")
+            raise ValueError(f"a tensor of {len(shape)} axes does not lie in its {values.size} numbers")
         strides = [step * values.itemsize for step in steps]
-        return np.array(np.lib.stride_tricks.as_strided(values[offset:], shape, strides))
+        return np.lib.stride_tricks.as_strided(
+            values[offset:], shape, strides
+        )  # no copy: many tensors may share numbers

@@ -129,7 +129,7 @@ def freeze_gates(
     """The integers of a trained network of normed gates.
 
     Args:
-        source: what `metabit.train.recipe.fit_recipe` returns, or a checkpoint of it. Without options, one that came home
+        source: what `metabit.train.recipe.fit_recipe` returns, or a checkpoint of it. Without options, one that came back
             from a device keeps what that has (`returned.py`).
         x, y: the training part, numbers (n, F) and labels (n,), for the head. A checkpoint has sums of it, and needs neither.
 
@@ -137,6 +137,9 @@ def freeze_gates(
         DataError: features that the encoder refuses.
         ExportError: labels or sizes that do not fit, a network that the device cannot run, or numbers that are not finite.
     """
+    if (x is None) != (y is None):
+        raise ExportError(f"x is a {type(x).__name__} and y a {type(y).__name__}: a head is fitted on the training part, which is "
+                          "both; options have their name, options=GateOptions(...)")  # fmt: skip
     if options is None and isinstance(source, GatesCheckpoint) and source.device is not None:
         from metabit.export.freeze.returned_gates import returned_gates  # it makes heads by this function
 

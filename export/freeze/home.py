@@ -1,4 +1,4 @@
-"""Any checkpoint that came home -> its Frozen, by the maker of its kind."""
+"""Any checkpoint that came back -> its Frozen, by the maker of its kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint that came home from a device (`thaw.py`) -> Frozen, with what the device has and training has not.
+"""A checkpoint that came back from a device (`thaw.py`) -> Frozen, with what the device has and training has not.
 
 Its image comes back bit for bit where nothing was trained since. Else, layer by layer:
 

@@ -1,4 +1,4 @@
-"""A checkpoint of the default network that came home (`thaw_gates.py`) -> Frozen; `returned.py` says what stays."""
+"""A checkpoint of the default network that came back (`thaw_gates.py`) -> Frozen; `returned.py` says what stays."""
 
 from __future__ import annotations
 

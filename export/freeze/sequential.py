@@ -7,9 +7,9 @@ of torch are (C, H, W) and those of a device (H, W, C), so the weights behind a 
 from __future__ import annotations
 
 import copy
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,14 +93,13 @@ def freeze_module(
     """
     module = _opened(module)
     if not isinstance(module, nn.Sequential):
-        found = (
-            f"this module is a {type(module).__name__}: only the steps of an nn.Sequential say in which order they run"
-        )
-        raise ExportError(f"{found}, write it as nn.Sequential")
+        raise ExportError(f"this module is a {type(module).__name__}: only the steps of an nn.Sequential say in which order they "
+                          "run, write it as nn.Sequential")  # fmt: skip
     if not isinstance(example, Tensor) or example.dim() not in (2, 4) or not example.numel():
         shape = f"shape {tuple(example.shape)}" if isinstance(example, Tensor) else f"type {type(example).__name__}"
         raise ExportError(f"example has {shape}: give a tensor (n, F), or pictures (n, C, H, W), n >= 1")
-    numbers = _numbers(example) if inputs is None else Numbers.parse(inputs)
+    with _arguments():
+        numbers = _numbers(example) if inputs is None else Numbers.parse(inputs)
     module = copy.deepcopy(module).to(device="cpu", dtype=torch.float64).eval()
     example = example.detach().cpu()[:SCORED]
     channels_last = tuple(example.permute(0, 2, 3, 1).shape[1:] if example.dim() == 4 else example.shape[1:])
@@ -108,17 +107,24 @@ def freeze_module(
     steps = list(_steps(module))
     for i, (name, step) in enumerate(steps):
         tracer.step(name, step, [after for _, after in steps[i + 1 :]])
-    foreign = tracer.chain.finish(numbers)
-    frozen = build(foreign, options, "file")
-    if (
-        options is not None and options.m is not None
-    ):  # it counts in hidden weights as they were, not in shares of their range
+    with _arguments():
+        frozen = build(tracer.chain.finish(numbers), options, "file")
+    if options is not None and options.m is not None:  # of hidden weights as they were, not in shares of their range
         layers = (_as_trained(*pair, options) for pair in zip(frozen.layers, tracer.reach, strict=True))
         frozen = replace(frozen, layers=tuple(layers))
     _compare(module, frozen, numbers, example)
     if path is not None:
         write_whole(Path(path), write_image(frozen))
     return frozen
+
+
+@contextmanager
+def _arguments() -> Iterator[None]:
+    """An error that tells of the option --input of the command line tells of the argument here."""
+    try:
+        yield
+    except ExportError as wrong:
+        raise ExportError(str(wrong).replace("--input ", "inputs=")) from None
 
 
 def _opened(module: nn.Module) -> nn.Module:
@@ -134,10 +140,10 @@ def _opened(module: nn.Module) -> nn.Module:
 
 def _steps(module: nn.Sequential, before: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Place and module of each step; "1.0" is the first step of a Sequential at place 1."""
-    for place, child in module.named_children():
+    for place, child in module._modules.items():  # named_children() leaves out the second place of a shared module
         if type(child) is nn.Sequential:
             yield from _steps(child, f"{before}{place}.")
-        else:
+        elif child is not None:
             yield f"{before}{place}: {type(child).__name__}", child
 
 
@@ -184,9 +190,8 @@ class _Tracer:
     def linear(self, name: str, module: BinaryLinear) -> None:
         hidden, shape = self._hidden(name, module), self.chain.shape
         if len(shape) == 1 and shape[0] != hidden.shape[1]:
-            raise ExportError(
-                f"layer {name!r} has in_features={hidden.shape[1]}, but {shape[0]} numbers come in: give {shape[0]}"
-            )
+            told = f"layer {name!r} has in_features={hidden.shape[1]}, but {shape[0]} numbers come in"
+            raise ExportError(f"{told}: give {shape[0]}")
         if self.order is not None:
             hidden = hidden[:, self.order]
         self.order = None
@@ -220,9 +225,8 @@ class _Tracer:
             refuse(name, f"flattens dimensions {module.start_dim} to {module.end_dim}", "flatten all but the first")
         if len(self.chain.shape) == 3:
             height, width, channels = self.chain.shape
-            self.order = (
-                np.arange(math.prod(self.chain.shape)).reshape(channels, height, width).transpose(1, 2, 0).ravel()
-            )
+            places = np.arange(height * width * channels).reshape(channels, height, width)
+            self.order = places.transpose(1, 2, 0).ravel()
         self.chain.flatten(name)
 
     def _hidden(self, name: str, module: BinaryLinear) -> NDArray[np.float64]:
@@ -256,8 +260,8 @@ def _as_trained(layer: Layer, reach: float, options: VisitOptions) -> Layer:
 
 def _levels_only(module: nn.Module, rest: Sequence[nn.Module]) -> bool:
     """True if a Sign makes nothing of this function, which keeps signs and order, as maxima behind it do."""
-    first = next((one for one in rest if type(one) not in (*LEVELLING, *NOTHING, nn.MaxPool2d)), None)
-    return type(first) is Sign and (not isinstance(module, nn.Hardtanh) or module.min_val < 0 <= module.max_val)
+    first = next((type(one) for one in rest if type(one) not in (*LEVELLING, *NOTHING, nn.MaxPool2d)), None)
+    return first is Sign and (not isinstance(module, nn.Hardtanh) or module.min_val < 0 <= module.max_val)
 
 
 def _array(tensor: Tensor) -> NDArray[np.float64]:
@@ -276,21 +280,18 @@ def _compare(module: nn.Module, frozen: Frozen, numbers: Numbers, example: Tenso
     """Raises ExportError where the network decides unlike the module, or the example has numbers that no integer stands for."""
     pictures = example.permute(0, 2, 3, 1) if example.dim() == 4 else example
     exact = (pictures.flatten(1).double().numpy() - numbers.low) / numbers.step
-    integers = np.round(exact)
-    top = 1 if numbers.bits else 255
+    integers, top = np.round(exact), 1 if numbers.bits else 255
     wrong = ~((np.abs(exact - integers) < NEAR) & (integers >= 0) & (integers <= top))
     if wrong.any():
-        found = example.permute(0, 2, 3, 1).flatten(1) if example.dim() == 4 else example
-        raise ExportError(f"example holds {float(found.numpy()[wrong][0]):.6g}, for which no integer from 0 to {top} stands at "
+        found = float(pictures.flatten(1).numpy()[wrong][0])
+        raise ExportError(f"example holds {found:.6g}, for which no integer from 0 to {top} stands at "
                           f"{numbers.low:g} + {numbers.step:g} * integer: give inputs= that fit, see docs/pytorch.md")  # fmt: skip
     x = torch.from_numpy(integers * numbers.step + numbers.low).reshape(pictures.shape)
     with torch.no_grad():
         z: Tensor = module(x.permute(0, 3, 1, 2) if x.dim() == 4 else x)
     last, oracle = frozen.layers[-1], Oracle(frozen)
     assert isinstance(last, OutputLayer)
-    rounding = (
-        0 if last.mul.max() <= 2 else last.hidden.shape[1] + 1
-    )  # of the difference of two scores (`thresholds.scores`)
+    rounding = 0 if last.mul.max() <= 2 else last.hidden.shape[1] + 1  # of the difference of two scores
     for i, (row, want) in enumerate(zip(integers.astype(np.uint8), z.argmax(1).tolist(), strict=True)):
         scores = oracle.forward(row)[2]
         if scores.max() - scores[want] > rounding:

@@ -87,7 +87,7 @@ class VisitOptions:
 def freeze(checkpoint: Checkpoint | GatesCheckpoint, options: VisitOptions | None = None) -> Frozen:
     """The integers of a trained network of sign units.
 
-    options: the defaults of `VisitOptions` if None. A checkpoint that came home from a device keeps what that has instead
+    options: the defaults of `VisitOptions` if None. A checkpoint that came back from a device keeps what that has instead
         (`returned.py`).
 
     Raises ExportError for a network of other units or one that the device cannot run, a tensor that is not finite, or options that

@@ -100,7 +100,7 @@ def freeze_graded(checkpoint: Checkpoint, options: VoteOptions | None = None, m:
     Levels are clamp(floor(W / Δ)) with Δ = delta / m of training, so that the tables move a level as rarely as training moved
     its hidden weight. For a network trained with m = 0, Δ gives the largest |W| the highest level, as `freeze` does.
 
-    options: `VOTES_AFTER_TRAINING` if None. A checkpoint that came home from a device keeps what that has, where neither options
+    options: `VOTES_AFTER_TRAINING` if None. A checkpoint that came back from a device keeps what that has, where neither options
         nor m is given (`returned.py`).
     m: >= 0, metaplasticity on the device in place of delta; 0 switches it off.
 

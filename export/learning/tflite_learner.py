@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metabit.export.errors import ExportError
-from metabit.export.files.tflite_file import _runtime
+from metabit.export.files.tflite_file import _runtime, check_runnable
 from metabit.export.files.tflite_reader import network_of
 from metabit.export.frozen import Frozen
 from metabit.export.learning.state import State, state_into, state_of
-from metabit.export.learning.steps import REPORT, Steps, all_learnt, needs_steps, targets
+from metabit.export.learning.steps import REPORT, TRAINS, Steps, all_learnt, needs_steps, targets
 from metabit.export.learning.tflite_seal import check_seal
-from metabit.export.learning.tflite_train import state_of_variables, stored
+from metabit.export.learning.tflite_train import state_of_variables, stored, write_tflite_train
 
 
 class TfliteLearner:
@@ -86,11 +86,13 @@ class TfliteLearner:
 def read_tflite_train(data: bytes) -> Frozen:
     """The network inside a file that `write_tflite_train` wrote, with the state that a first step begins with.
 
-    Raises ExportError if the file is not one of ours, was damaged or changed, or holds no learning step.
+    Raises ExportError if the file is not one of ours, was damaged or changed, or holds no learning step; MissingExtra without
+    flatbuffers, by which it is written again and compared.
     """
-    frozen, pages = network_of(data)
+    frozen, pages = network_of(data, TRAINS)
     needs_steps(pages, "tflite")
     check_seal(data)
+    check_runnable(data, write_tflite_train)
     return frozen
 
 

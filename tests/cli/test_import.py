@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from networks import fresh_network
+from networks import conv, fresh_network, windowed
 
 from metabit import train
 from metabit.export import read_image, write_image
+from metabit.export.bundle import FORMATS
 from metabit.runtime import Model
 
 
@@ -51,6 +54,8 @@ def test_a_learned_network_comes_home_and_trains_on(kind: str, trained: Path, me
     )
     assert ran.code == 0 and ran.json()["epochs"] == 2
     found = train.load_checkpoint(tmp_path / "on" / "checkpoint.safetensors")
+    used = found.provenance["settings"] if kind == "paper" else found.settings
+    assert used["epochs"] == 2 and not {"preset", "hidden", "planes", "thresholds", "shared"} & used.keys()
     was = train.load_checkpoint(home)
     assert found.device == learned.read_bytes()
     hidden = "hidden" if kind == "default" else "layers.0.hidden"
@@ -66,6 +71,26 @@ def test_a_learned_network_comes_home_and_trains_on(kind: str, trained: Path, me
         old.notes,
     ) and old.notes is not None
     assert write_image(now) != write_image(old)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_read_again(name: str, metabit: Any, tmp_path: Path) -> None:
+    for package in ("onnx", "flatbuffers"):
+        pytest.importorskip(package)
+    frozen, form = windowed(1, (4, 4, 1), (conv(3, 2),), (3,)), FORMATS[name]
+    (tmp_path / form.file).write_bytes(form.write(frozen))
+    assert metabit("import", form.file, "-o", "home", "--json").json()["kind"] == "paper"
+    checkpoint = train.load_checkpoint(tmp_path / "home" / "checkpoint.safetensors")
+    assert checkpoint.device == write_image(frozen)
+
+
+def test_a_file_that_is_cut_is_named(metabit: Any, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    files = Path(__file__).parents[1] / "export" / "foreign"
+    for name in ("finn_dense.onnx", "larq_dense.tflite"):
+        (tmp_path / name).write_bytes((files / name).read_bytes()[:3000])
+        metabit("import", name, "-o", "home").fails(f"{name}: ")
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_run_that_was_stopped_resumes_from_its_start(trained: Path, tmp_path: Path) -> None:
@@ -143,6 +168,27 @@ def test_a_network_of_larq_comes_in_learns_and_trains_on(end: str, metabit: Any,
         assert set(np.unique(read_image((tmp_path / hidden / "model.mbit").read_bytes()).layers[1].hidden)) == levels
 
 
+def test_an_import_is_written_whole_or_not_at_all(metabit: Any, tmp_path: Path) -> None:
+    (tmp_path / "out" / "model.mbit").mkdir(parents=True)
+    given = ("import", LARQ / "larq_dense.tflite", "--input=-1,1", "-o", "out")
+    metabit(*given).fails("model.mbit is a folder, nothing was written")
+    assert not (tmp_path / "out" / "checkpoint.safetensors").exists()
+
+
+def test_a_manifest_of_another_form_says_nothing(metabit: Any, tmp_path: Path) -> None:
+    image = write_image(fresh_network(1))
+    (tmp_path / "a.mbit").write_bytes(image)
+    told = {
+        "sha256": {"a.mbit": hashlib.sha256(image).hexdigest()},
+        "read": {"classes": {"a": 3}},
+        "recall": {"a": "x"},
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps(told | {"data": "mine.csv"}))
+    assert metabit("export", "a.mbit", "--formats", "mbit", "-o", "out").code == 0
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert "Training data: mine.csv." in card and "Results are not known" in card
+
+
 def test_options_of_other_tools_are_checked(trained: Path, metabit: Any, tmp_path: Path) -> None:
     larq, given = LARQ / "larq_dense.tflite", ("--input=-1,1", "-o", "out")
     metabit("import", trained / "paper" / "learned.mbit", "-o", "out", "--bits", 3).fails(
@@ -154,7 +200,8 @@ def test_options_of_other_tools_are_checked(trained: Path, metabit: Any, tmp_pat
     metabit("import", larq, "-o", "out", "--input=1").fails("--input '1'", "LOW,HIGH")
     metabit("import", larq, *given, "--hidden", "middle").fails("--hidden 'middle'", "choose from surest, least, file")
     metabit("import", larq, *given, "--hidden", "file").fails("has signs only, no hidden weights", "--hidden surest")
-    metabit("import", larq, *given, "--bits", 9).fails("bits=9", "1 (frozen) to 8")
+    for bits in (1, 9):
+        metabit("import", larq, *given, "--bits", bits).fails(f"--bits {bits}: give 2 to 8")
     metabit("import", LARQ / "tensorflow.tflite", *given).fails(
         "tensorflow.tflite", "has real weights", "train it with binary weights"
     )

@@ -223,7 +223,9 @@ NO_COUNTERPART = {
     "a pool": (layer("MaxPooling2D", pool_size=[2, 2], strides=None, padding="valid"), "'extra' pools something other"),
     "another axis": (setting(2, axis=[0]), r"'batch_normalization' normalises axis \[0\]"),
     "channels first": (setting(1, data_format="channels_first"), "'quant_dense' has data_format='channels_first'"),
-    "no classes": (lambda layers: layers.insert(len(layers), {"class_name": "SteSign", "config": {"name": "s"}}),
+    "softmax inside": (layer("Softmax"), "'extra' is a softmax that other layers follow, .*: take a sign there"),
+    "an inner softmax": (setting(1, activation="softmax"), "'quant_dense' is a softmax that other layers follow"),
+    "no classes": (lambda layers: layers[-1].update(class_name="SteSign"),
                    "ends behind 'quant_dense_2' without a dense layer that gives a number for each class"),
 }  # fmt: skip
 

@@ -68,6 +68,7 @@ def test_torch_writes_what_is_read_here(tmp_path: Path) -> None:
     }
     torch.save(told, tmp_path / "a.pt")
     found = read_tensors((tmp_path / "a.pt").read_bytes())
+    assert all(np.shares_memory(found["a"], found[name]) for name in ("part", "turned"))
     assert found.pop("inside") == told.pop("inside")
     for name, tensor in told.items():
         np.testing.assert_array_equal(found[name], tensor.detach().numpy())

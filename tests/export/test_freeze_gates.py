@@ -213,6 +213,8 @@ def test_training_parts_that_do_not_fit(wine: Case) -> None:
     for wrong_x, wrong_y, sentence in (
         (None, None, "a head is fitted on the training part: pass x and y, or a checkpoint, which keeps its sums"),
         (x, None, "a head is fitted on the training part"),
+        (GateOptions(learner="none"), None, "x is a GateOptions and y a NoneType"),
+        (None, y, "options have their name, options=GateOptions(...)"),
         (x, y[:-1], "labels of shape (88,), int64, for 89 samples: give a whole number for each"),
         (x, y + 0.5, "labels of shape (89,), float64, for 89 samples"),
         (x, y + 1, "labels from 1 to 3: the network has the classes 0 to 2"),

@@ -15,7 +15,7 @@ from networks import conv, gates_network, inputs, network, windowed
 
 from metabit.export import ExportError, Frozen
 from metabit.export.files.flatbuffer import Table, serialize
-from metabit.export.files.interchange import FACTS, facts, named_tensors
+from metabit.export.files.interchange import FACTS, facts, named_tensors, rebuild
 from metabit.export.files.lce_file import write_lce
 from metabit.export.files.micro_file import run_micro, write_micro
 from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite
@@ -220,6 +220,36 @@ def test_a_description_with_huge_numbers_is_refused_at_once(page: str) -> None:
 )
 def test_a_description_with_values_of_other_types_is_refused(name: str, page: str) -> None:
     refused(described(page, NETWORKS[name]))
+
+
+def test_pages_and_layers_that_share_bytes_take_no_memory_for_each() -> None:
+    frozen, large = NETWORKS["dense"], np.zeros((1000, 600), np.uint8)
+    model = Model()
+    graph = model.subgraph("infer")
+    for name, array in named_tensors(frozen).items():
+        graph.constant(name, array)
+    model.signature("infer", graph, [], [])
+    model.metadata(FACTS, facts(frozen))
+    for i in range(100):
+        model.metadata(f"page{i}", large.tobytes())
+    tracemalloc.start()
+    try:
+        read_tflite(model.serialize())
+        assert tracemalloc.get_traced_memory()[1] < 30 * large.nbytes
+    finally:
+        tracemalloc.stop()
+    one = {"kind": "dense", "inputs": 4800, "bits": 1, "on_off": False, "window": 0, "rule": None}
+    model = Model()
+    graph = model.subgraph("infer")
+    for i in range(15):
+        graph.constant(f"layer{i}.sign_plane", large)
+        graph.constant(f"layer{i}.threshold", np.zeros(1000, np.int32))
+    model.signature("infer", graph, [], [])
+    model.metadata(FACTS, json.dumps(json.loads(facts(frozen)) | {"layers": [one] * 15}))
+    assert "the arrays of its network take 9,060,000 bytes" in refused(model.serialize())
+    named = dict.fromkeys((f"layer{i}.sign_plane" for i in range(17)), large)
+    with pytest.raises(ExportError, match="the file tells of 17 layers, the format holds 16"):
+        rebuild(json.dumps(json.loads(facts(frozen)) | {"layers": [one] * 17}), named)
 
 
 def test_the_description_that_the_changes_start_from_is_read() -> None:

@@ -179,6 +179,7 @@ def test_a_model_of_another_tool_is_called_that() -> None:
         read_onnx(model.SerializeToString())
     model.producer_name, model.producer_version = "pytorch", "2.13"
     with pytest.raises(
-        ExportError, match="an ONNX model of pytorch 2.13, .*: metabit import reads binary networks of other tools"
+        ExportError,
+        match="an ONNX model of pytorch 2.13, .*: metabit import reads binary networks of Brevitas and FINN",
     ):
         read_onnx(model.SerializeToString())

@@ -106,6 +106,14 @@ def test_features_by_thresholds_of_their_own_and_flattened_pictures() -> None:
     decides_alike(module, export.freeze_module(module, q[:9].to(torch.uint8)), q, q)
 
 
+def test_a_module_may_stand_at_several_places() -> None:
+    sign, norm = Sign(), BatchNorm1d(8)
+    module = settled(
+        Sequential(BinaryLinear(20, 8), norm, sign, BinaryLinear(8, 8), norm, sign, BinaryLinear(8, 3)), BITS
+    )
+    decides_alike(module, export.freeze_module(module, BITS[:9]), BITS, BITS)
+
+
 def test_the_call_of_the_package_writes_a_file_and_leaves_the_module_as_it_is(tmp_path: Path) -> None:
     module = settled(dense(), BITS).train()
     before = {name: value.clone() for name, value in module.state_dict().items()}
@@ -196,6 +204,7 @@ def test_unclear_numbers_diverged_weights_and_altered_modules_are_refused() -> N
         (q, "bits", "no integer from 0 to 1 "),
         (q[0], None, "example has shape"),
         ([1], None, "type list"),
+        (q, "5", "^inputs='5': give LOW,HIGH"),
     ):
         with pytest.raises(ExportError, match=told):
             export.freeze_module(module, example, inputs=inputs)  # type: ignore[arg-type]

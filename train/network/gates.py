@@ -2,7 +2,7 @@
 
 docs/learning-rule.md, "Graded units and votes", defines the ramp. On the device a weight of small magnitude counts half,
 and accumulators are twice as large, so that the ramp has finer steps there: so does `UnsureLinear`, for a network that came
-home from a device. In other networks all weights count fully.
+back from a device. In other networks all weights count fully.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class UnsureLinear(BinaryLinear):
     """y = x · (2 · sign(hidden))ᵀ, where hidden weights of a magnitude below `unsure` count once, not twice.
 
     Args:
-        inputs, units, generator: as for `BinaryLinear`.
+        inputs, units, generator: in_features, out_features and generator of `BinaryLinear`.
         unsure: > 0.
     """
 
