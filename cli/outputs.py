@@ -1,0 +1,26 @@
+"""What a command does about a file that its output would replace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from metabit.cli.errors import UsageError
+
+Force = Annotated[bool, Option("--force", help="Replace a file of other content also where no output was named.")]
+
+
+def check_inputs(output: Path, inputs: Iterable[Path | None]) -> None:
+    """Raise UsageError if the output is one of the files that the command reads."""
+    for given in inputs:
+        if given is not None and output.exists() and given.exists() and output.samefile(given):
+            raise UsageError(f"{output} is an input of this command, which would write over it: name another output")
+
+
+def check_replaced(output: Path, content: bytes, allowed: bool, way_out: str) -> None:
+    """Raise UsageError if the output exists with other content, unless the user allowed to replace it. way_out: ends the sentence."""
+    if not allowed and output.is_file() and output.read_bytes() != content:
+        raise UsageError(f"{output} exists, and has other content: {way_out}, or replace it by --force")
