@@ -61,12 +61,13 @@ def push(
     alone = data[:4] == b"MBST"
     if not alone:
         Model.open(file)
-    with opened(context) as device, sharing("sending") as step:
+    with opened(context) as device:
         if alone:
             whole = Model(model.read_bytes() if model else device.image())
             whole.restore(data)
             data = whole.image()
-        now = device.push(data, step)
+        with sharing(f"sending {len(data):,} bytes") as step:
+            now = device.push(data, step)
     facts = {"file": str(file), "identity": f"{now.identity:08x}", "steps": now.steps, "resent": device.resent}
     tell(facts, json, f"the device runs {file}, {now.steps:,} steps learnt")
 
