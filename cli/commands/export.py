@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from metabit.cli import datasets, guards
+from metabit.cli import datasets, guards, outputs
 from metabit.cli.errors import UsageError, with_options
 from metabit.experiments import show
 from metabit.experiments.demo_settings import RECIPE
@@ -119,6 +119,7 @@ def command(
     wanted = _formats(formats)
     about: dict[str, Any] = {name: known[name] for name in ("data", "read", "recall") if name in known}
     about |= {"command": show.command_line(), "seed": seed}
+    outputs.warn_of_fewer_classes((output or source.parent) / "model.mbit", frozen.classes)
     written = export.export_all(
         frozen,
         output or source.parent,

@@ -19,7 +19,9 @@ BOARD = "nrf52840"
 
 def command(
     image: datasets.Image = datasets.MODEL,
-    board: Annotated[str | None, typer.Option(help="A board or a machine of QEMU, by name, or a target file.", show_default=BOARD)] = None,
+    board: Annotated[
+        str | None, typer.Option(help="A board or a machine of QEMU, by name, or a target file.", show_default=BOARD)
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write into.")] = Path("out/firmware"),
     all_parts: Annotated[
         bool,
@@ -27,7 +29,9 @@ def command(
     ] = False,
     flash_file: Annotated[
         Path | None,
-        typer.Option(help="File in which the printed command of QEMU keeps the flash that the program writes (mps2 machines)."),
+        typer.Option(
+            help="File in which the printed command of QEMU keeps the flash that the program writes (mps2 machines)."
+        ),
     ] = None,
     opt: Annotated[Optimise, typer.Option(help="Optimisation of the compiler.")] = Optimise.size,
     names: Annotated[bool, typer.Option("--list", help="List the boards and machines.")] = False,
@@ -43,8 +47,8 @@ def command(
     On an emulator: [bold]metabit firmware out/model.mbit --board mps2-an386[/], then the command that it prints.
     """
     from metabit.cli.errors import UsageError
-    from metabit.runtime import Model
     from metabit.firmware_sim import Program, build_serial, load_target, targets, write_firmware
+    from metabit.runtime import Model
 
     if names:
         known = [load_target(name) for name in targets()]
@@ -57,6 +61,7 @@ def command(
     if not image.is_file():
         raise UsageError(f"{image}: No such file or directory: give the path of a .mbit file")
     target, model = load_target(board or BOARD), Model.open(image)
+    target.machine(flash_file)  # refuses a file before the program is built
     if board is None:
         show.warn(f"warning: no --board: the program is for {BOARD}; metabit firmware --list names the others")
     elf = build_serial(model.image(), target, opt=f"-{opt.value}", all_parts=all_parts)

@@ -18,7 +18,8 @@ def command(
     learned: Annotated[Path, typer.Argument(help="The .mbit image that has learnt.")],
     new: Annotated[Path, typer.Argument(help="The new .mbit image, which is to replace it.")],
     given: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The image to write; none of those read.", show_default=f"{MERGED}")
+        Path | None,
+        typer.Option("--output", "-o", help="The image to write; none of those read.", show_default=f"{MERGED}"),
     ] = None,
     state: Annotated[
         Path | None, typer.Option(help="A state that a device learnt with LEARNED, such as a snapshot read from it.")

@@ -29,7 +29,17 @@ class Qemu:
         with socket.create_server(("127.0.0.1", 0)) as server:
             self.url = f"tcp://127.0.0.1:{server.getsockname()[1]}"
             line = f"socket,id=line,fd={server.fileno()},server=on,wait=off,nodelay=on"
-            words = (*target.machine(flash), "-display", "none", "-monitor", "none", "-chardev", line, "-serial", "chardev:line")
+            words = (
+                *target.machine(flash),
+                "-display",
+                "none",
+                "-monitor",
+                "none",
+                "-chardev",
+                line,
+                "-serial",
+                "chardev:line",
+            )
             self._process = subprocess.Popen(
                 (*words, "-kernel", str(elf)), pass_fds=[server.fileno()], stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,

@@ -41,7 +41,8 @@ class Target:
     """A checked target file. board.flash ends where the flash begins that the program writes.
 
     sources: C files of build/serial. more: macros of their own, NAME=VALUE. qemu: the words of its command, () for real chips.
-    memory: bytes of its memory that a file can back, 0 if none can. uf2: family of UF2 files, 0 for none. note: what is known of it, one sentence.
+    memory: bytes of its memory that a file can back, 0 if none can. uf2: family of UF2 files, 0 for none. note: what is known of
+    it, one sentence.
     """
 
     name: str

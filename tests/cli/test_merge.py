@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from networks import gates_network
 
+from metabit.cli.outputs import warn_of_fewer_classes
 from metabit.export import Frozen, Notes, write_image
 from metabit.runtime import Model
 
@@ -77,3 +79,10 @@ def test_nothing_that_was_learnt_is_written_over(metabit: Any, tmp_path: Path) -
     assert metabit("merge", old, new).code == 0  # of equal content
     out.write_bytes(b"other")
     assert metabit("merge", old, new, "-o", "out/merged.mbit").code == 0 and Model.open(out).steps == 80
+
+
+def test_an_export_says_that_room_for_classes_is_gone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Model(write_image(named())).save(tmp_path / "model.mbit")
+    for name, classes, said in (("model.mbit", 3, True), ("model.mbit", 4, False), ("none.mbit", 3, False)):
+        warn_of_fewer_classes(tmp_path / name, classes)
+        assert ("had 4 classes, the new one has 3: give --spare-classes" in capfd.readouterr().err) == said

@@ -411,7 +411,9 @@ def test_every_machine_learns_is_cut_and_remembers(machine: str) -> None:
         both(device, model, 2, seed=8)
         assert device.state() == model.state()
         assert device.restart().steps == 6 and device.state() == saved
-        with pytest.raises(SerialError, match=r"needs \((\w+ or )*MB_WITHOUT_HEAD( or \w+)*\): .* --all-parts") as refused:
+        with pytest.raises(
+            SerialError, match=r"needs \((\w+ or )*MB_WITHOUT_HEAD( or \w+)*\): .* --all-parts"
+        ) as refused:
             device.push(image(8, "head"))
         assert refused.value.status == -29 and device.refresh().identity == model.identity
         other = image(14)

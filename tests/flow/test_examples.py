@@ -90,7 +90,10 @@ def test_the_port_runs_on_a_chip(port: Path) -> None:
 
 @pytest.mark.parametrize("name", ["main.c", "serial.c", "chip.c", "chip.ld", "compare.py"])
 def test_the_port_is_the_one_of_the_page(name: str) -> None:
-    page, language = (ROOT / "docs" / "porting.md").read_text(), {"py": "python"}.get(name.split(".")[1], name.split(".")[1])
+    page, language = (
+        (ROOT / "docs" / "porting.md").read_text(),
+        {"py": "python"}.get(name.split(".")[1], name.split(".")[1]),
+    )
     assert f"```{language}\n{(EXAMPLES / 'port' / name).read_text()}```" in page
 
 
