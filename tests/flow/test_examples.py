@@ -54,10 +54,11 @@ def port(tmp_path: Path) -> Path:
     return folder
 
 
-def make(folder: Path, *words: str) -> None:
+def make(folder: Path, *words: str) -> str:
     given = [f"IMAGE={folder.parent / 'model.mbit'}", f"METABIT={folder.parent / 'metabit'}"]
     ran = subprocess.run(["make", "-C", str(folder), *words, *given], capture_output=True, text=True, env=os.environ)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
@@ -73,19 +74,13 @@ def test_the_port_answers_as_python_does(port: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="no arm-none-eabi-gcc")
-def test_the_port_runs_on_a_chip(port: Path) -> None:
-    """Start-up code and linker script of the example; the answers are those of Python, and other samples' answers are noticed."""
+def test_the_port_is_a_program_for_a_chip(port: Path) -> None:
+    """test_porting.py runs the same files under QEMU."""
     bare = ROOT / "firmware_sim" / "build" / "firmware" / "freestanding"
     make(port, "chip", f"BARE=-ffreestanding -I{bare}")
     assert (port / "chip.elf").stat().st_size > 5000
-    if shutil.which("qemu-system-arm") is None:
-        pytest.skip("no qemu-system-arm (apt-get install qemu-system-arm)")
-    x = np.random.default_rng(2).integers(0, 256, (60, 12)).astype(np.uint8)
-    np.savez(port / "my.npz", x=x, y=np.arange(60) % 2)
-    make(port, "compare-chip", "DATA=my.npz", f"PYTHON={sys.executable}")
-    wrong = [sys.executable, "compare.py", "../model.mbit", "my.npz", "printf", "\\0\\1"]
-    ran = subprocess.run(wrong, cwd=port, capture_output=True, text=True)
-    assert ran.returncode == 1 and "the port answers [0, 1], this computer [0," in ran.stderr
+    told = make(port, "compare-chip", "PYTHON=echo")
+    assert "compare.py" in told and "qemu-system-arm -M mps2-an386" in told and "-kernel chip.elf" in told
 
 
 @pytest.mark.parametrize("name", ["main.c", "serial.c", "chip.c", "chip.ld", "compare.py"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -74,10 +75,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         needs = {"./try": ["gcc"], "chip.elf": ["arm-none-eabi-gcc", "qemu-system-arm"]}.get(words[-1], [])
         if not all(map(shutil.which, needs)):
             continue
-        if program == "metabit":
+        if program == "metabit" or words[0] == "compare.py":
             with pytest.MonkeyPatch.context() as patch:
                 patch.chdir(folder)
-                assert command_line.run(*words) == 0, words
+                patch.setattr(sys, "argv", words)
+                if program == "metabit":
+                    assert command_line.run(*words) == 0, words
+                else:
+                    runpy.run_path(words[0])  # exits with a text where answers differ
         elif program == "python":
             run(folder, sys.executable, *words)
         elif shutil.which(program):
@@ -108,9 +113,17 @@ def test_the_program_answers_as_python_does(project: Path) -> None:
     assert (stopped.returncode, stopped.stdout) == (1, bytes([0, 0xFF]))
 
 
+def test_other_answers_are_noticed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    for answers in (r"\0\1", r"\377", ""):
+        monkeypatch.setattr(sys, "argv", ["compare.py", "out/model.mbit", "digits", "printf", answers])
+        with pytest.raises(SystemExit, match="the port answers .*, this computer .0, "):
+            runpy.run_path("compare.py")
+
+
 @pytest.mark.parametrize("core", ["m0plus", "m4f"])
 def test_every_file_compiles_for_a_chip(project: Path, tmp_path: Path, core: str) -> None:
-    for name in ("main.c", "timed.c", "wake.c", "keep.c", "update.c", "signed.c", "image.S"):
+    for name in ("main.c", "timed.c", "wake.c", "keep.c", "update.c", "signed.c", "chip.c", "image.S"):
         flags = WARNINGS if name.endswith(".c") else ()
         run(project, *ZIG, *FLAGS[core].zig, *flags, "-Iport", "-Ibare", "-c", name, "-o", tmp_path / f"{name}.o")
     image = (project / "out/model.mbit").read_bytes()
