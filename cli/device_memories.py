@@ -7,35 +7,40 @@ from typing import Annotated
 
 import typer
 
-from metabit.cli import datasets
+from metabit.cli import datasets, outputs
 from metabit.cli.on_device import Known, model_of, opened, sharing, tell
 from metabit.experiments import show
 
 
 def pull(
     context: typer.Context,
-    image: Annotated[Path, typer.Argument(help="The .mbit file to write.")] = Path("learned.mbit"),
+    image: Annotated[
+        Path | None, typer.Argument(help="The file to write: learned.mbit, or learned.mbst of --snapshot.")
+    ] = None,
     model: Known = None,
     snapshot: Annotated[
         bool, typer.Option("--snapshot", help="Write the state alone, for push and Model.restore.")
     ] = False,
+    force: outputs.Force = False,
     json: show.Json = False,
 ) -> None:
     """Read the learned model out of the device and write it as an image, which every other command takes.
+
+    Without a name it does not replace a file of other content; with --force, or to a file that you name, it does.
 
     Example: [bold]metabit device /dev/ttyACM0 pull learned.mbit --model out/model.mbit[/]
     """
     from metabit.firmware_sim.build.cache import write_whole
 
+    file = image or Path("learned.mbst" if snapshot else "learned.mbit")
+    outputs.check_inputs(file, [model])
     with opened(context) as device:
         found = model_of(device, model)
-    if snapshot:
-        write_whole(image, found.snapshot())
-    else:
-        found.save(image)
-    size = image.stat().st_size
-    facts = {"file": str(image), "bytes": size, "steps": found.steps, "identity": f"{found.identity:08x}"}
-    tell(facts, json, f"{image}: {size:,} bytes, {found.steps:,} steps learnt")
+    data = found.snapshot() if snapshot else found.image()
+    outputs.check_replaced(file, data, force or image is not None, "name another file to write")
+    write_whole(file, data)
+    facts = {"file": str(file), "bytes": len(data), "steps": found.steps, "identity": f"{found.identity:08x}"}
+    tell(facts, json, f"{file}: {len(data):,} bytes, {found.steps:,} steps learnt")
 
 
 def push(
@@ -56,12 +61,13 @@ def push(
     alone = data[:4] == b"MBST"
     if not alone:
         Model.open(file)
-    with opened(context) as device, sharing("sending") as step:
+    with opened(context) as device:
         if alone:
             whole = Model(model.read_bytes() if model else device.image())
             whole.restore(data)
             data = whole.image()
-        now = device.push(data, step)
+        with sharing(f"sending {len(data):,} bytes") as step:
+            now = device.push(data, step)
     facts = {"file": str(file), "identity": f"{now.identity:08x}", "steps": now.steps, "resent": device.resent}
     tell(facts, json, f"the device runs {file}, {now.steps:,} steps learnt")
 

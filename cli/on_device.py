@@ -45,7 +45,9 @@ def opened(context: typer.Context) -> Iterator[SerialDevice]:
 
 @contextmanager
 def sharing(text: str) -> Iterator[Any]:
-    """A progress bar that takes the share done, 0..1."""
+    """A progress bar that takes the share done, 0..1. Where standard error is no terminal it is a line there."""
+    if not show.err.is_terminal:
+        show.warn(text)
     with show.bar(text, 100) as bar:
         at = 0
 

@@ -72,7 +72,8 @@ class Model(Tickets):
         try:
             return cls(data)
         except ModelError as wrong:
-            raise ModelError(f"{os.fspath(path)}: {wrong}", wrong.code) from None
+            remedy = ": copy the whole file again, or export it again" if wrong.code in _CHANGED else ""
+            raise ModelError(f"{os.fspath(path)}: {wrong}{remedy}", wrong.code) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the learned image to a file, completely or not at all. Raises OSError, or ModelError as `image` does."""
@@ -221,6 +222,10 @@ class Model(Tickets):
         the steps before it stay learned.
         """
         return self._learnt(self._core.learn_many, self._takes.device(x), y)
+
+
+_CHANGED = (-3, -6, -7, -8)
+"""MB_E_TRUNCATED and the three checksums: the file has lost or changed bytes since it was written."""
 
 
 def _model_error(fault: _core.Fault) -> ModelError:

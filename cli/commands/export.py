@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from metabit.cli import datasets, guards
+from metabit.cli import datasets, guards, outputs
 from metabit.cli.errors import UsageError, with_options
 from metabit.experiments import show
 from metabit.experiments.demo_settings import RECIPE
@@ -119,6 +119,7 @@ def command(
         raise UsageError(with_options(str(wrong))) from None
     wanted = _formats(formats)
     about = {**known, "command": show.command_line(), "seed": seed}
+    outputs.warn_of_fewer_classes((output or source.parent) / "model.mbit", frozen.classes)
     written = export.export_all(
         frozen,
         output or source.parent,

@@ -14,15 +14,25 @@ from metabit.experiments import show
 if TYPE_CHECKING:
     from metabit.firmware_sim import Target
 
+BOARD = "nrf52840"
+
 
 def command(
     image: datasets.Image = datasets.MODEL,
-    board: Annotated[str, typer.Option(help="A board or a machine of QEMU, by name, or a target file.")] = "nrf52840",
+    board: Annotated[
+        str | None, typer.Option(help="A board or a machine of QEMU, by name, or a target file.", show_default=BOARD)
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write into.")] = Path("out/firmware"),
     all_parts: Annotated[
         bool,
         typer.Option("--all-parts", help="Keep library parts that this image does not need, for images pushed later."),
     ] = False,
+    flash_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File in which the printed command of QEMU keeps the flash that the program writes (mps2 machines)."
+        ),
+    ] = None,
     opt: Annotated[Optimise, typer.Option(help="Optimisation of the compiler.")] = Optimise.size,
     names: Annotated[bool, typer.Option("--list", help="List the boards and machines.")] = False,
     json: show.Json = False,
@@ -38,6 +48,7 @@ def command(
     """
     from metabit.cli.errors import UsageError
     from metabit.firmware_sim import Program, build_serial, load_target, targets, write_firmware
+    from metabit.runtime import Model
 
     if names:
         known = [load_target(name) for name in targets()]
@@ -49,11 +60,14 @@ def command(
         return
     if not image.is_file():
         raise UsageError(f"{image}: No such file or directory: give the path of a .mbit file")
-    target = load_target(board)
-    elf = build_serial(image.read_bytes(), target, opt=f"-{opt.value}", all_parts=all_parts)
+    target, model = load_target(board or BOARD), Model.open(image)
+    target.machine(flash_file)  # refuses a file before the program is built
+    if board is None:
+        show.warn(f"warning: no --board: the program is for {BOARD}; metabit firmware --list names the others")
+    elf = build_serial(model.image(), target, opt=f"-{opt.value}", all_parts=all_parts)
     sizes = Program.read(elf).sizes
     written = write_firmware(elf, target, out, f"{image.stem}-{target.name}")
-    run = target.command(written[0])
+    run = target.command(written[0], flash_file)
     if json:
         show.emit({
             "board": target.name, "core": target.board.core.title, "flash": sizes.flash, "ram": sizes.ram,

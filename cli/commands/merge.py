@@ -7,17 +7,24 @@ from typing import Annotated
 
 import typer
 
+from metabit.cli import outputs
 from metabit.cli.errors import UsageError
 from metabit.experiments import show
+
+MERGED = Path("out/merged.mbit")
 
 
 def command(
     learned: Annotated[Path, typer.Argument(help="The .mbit image that has learnt.")],
     new: Annotated[Path, typer.Argument(help="The new .mbit image, which is to replace it.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The image to write.")] = Path("out/merged.mbit"),
+    given: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The image to write; none of those read.", show_default=f"{MERGED}"),
+    ] = None,
     state: Annotated[
         Path | None, typer.Option(help="A state that a device learnt with LEARNED, such as a snapshot read from it.")
     ] = None,
+    force: outputs.Force = False,
     json: show.Json = False,
 ) -> None:
     """Update a learned model: write the new image with what it can take over of the learnt state, and say what that is.
@@ -30,12 +37,15 @@ def command(
     """
     from metabit.runtime import Model
 
+    output = given or MERGED
     if output.is_dir() or not output.parent.is_dir():
         raise UsageError(f"--output {output}: give a file in a folder that exists")
+    outputs.check_inputs(output, [learned, new, state])
     old, model = Model.open(learned), Model.open(new)
     if state is not None:
         old.restore(state.read_bytes())
     merged = model.merge(old)
+    outputs.check_replaced(output, model.image(), force or given is not None, "name another file by -o")
     model.save(output)
     if json:
         show.emit(

@@ -23,11 +23,13 @@ from numpy.typing import ArrayLike, NDArray
 from metabit.firmware_sim.serial import frames
 from metabit.firmware_sim.serial.line import BAUD, Line, open_line
 from metabit.firmware_sim.serial.protocol import (
+    ABSENT,
     APPLY,
     CHUNK,
     FRAME,
     HEAD,
     INFO,
+    LACKS_PART,
     LEARN,
     PREDICT,
     PROTOCOL,
@@ -44,7 +46,7 @@ from metabit.firmware_sim.serial.protocol import (
     Restarted,
     SerialError,
 )  # fmt: skip
-from metabit.runtime import InputError, Model, Step, Steps, _core
+from metabit.runtime import InputError, Model, Step, Steps, _core, left_out
 
 
 class SerialDevice:
@@ -204,7 +206,14 @@ class SerialDevice:
         for at in range(0, len(image), step):
             self._request(CHUNK, at.to_bytes(4, "little") + image[at : at + step])
             progress(min(1.0, (at + step) / len(image)))
-        self._request(APPLY)
+        try:
+            self._request(APPLY)
+        except SerialError as refused:
+            if refused.status != ABSENT:
+                raise
+            here = left_out(image)
+            parts = [macro for macro in left_out(self.image()) if macro not in here]
+            raise SerialError(f"{self.name}: {LACKS_PART.format(' or '.join(parts))}", ABSENT) from None
         return self.refresh()
 
     def save(self) -> int:

@@ -14,7 +14,7 @@ PROTOCOL = 1
 INFO, PREDICT, LEARN, PULL, PUSH, CHUNK, APPLY, SAVE, RESTORE, RESET = range(1, 11)
 HEAD = struct.Struct("<BbHH")
 FACTS = struct.Struct("<BBBBIHHIIIIIII")
-FRAME = -35
+FRAME, ABSENT = -35, -29
 _DAMAGED, _UNKNOWN, _LENGTH, SESSION, _ORDER, _LACKS, _CHECKSUM = range(7)
 WHY = {
     _UNKNOWN: "the device does not know this command: flash a newer program, metabit firmware",
@@ -24,6 +24,11 @@ WHY = {
     "program with this image inside, metabit firmware",
     _CHECKSUM: "the image on the device is not the one that was sent: push it again",
 }
+LACKS_PART = (
+    "the program there was built without a part of the library that this image needs ({}): flash a program with this image "
+    "inside, or with all parts, metabit firmware --all-parts"
+)
+"""A refusal with ABSENT; the parts that the image needs and the one that runs there does not are filled in."""
 
 
 class SerialError(FirmwareError):

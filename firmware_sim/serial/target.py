@@ -8,7 +8,7 @@ from pathlib import Path
 
 from metabit.firmware_sim.board import CORES, Board, Core, Region, load_board
 from metabit.firmware_sim.build.native import FIRMWARE
-from metabit.firmware_sim.errors import BoardError
+from metabit.firmware_sim.errors import BoardError, FirmwareError
 from metabit.firmware_sim.serial.line import BAUD
 from metabit.firmware_sim.toml_files import Table, read_table
 
@@ -17,7 +17,8 @@ _TARGETS = Path(__file__).parent / "targets"
 _RISCV = Core("rv32imc", "RV32IMC", "riscv32-freestanding-none", "generic_rv32+m+c", (), "", False, False)
 _CORES = {**CORES, "m0": replace(CORES["m0plus"], name="m0plus", title="Cortex-M0"), _RISCV.name: _RISCV}
 _FIELDS = (
-    "board", "core", "description", "note", "sources", "defines", "flash", "ram", "uart", "nor", "reset", "qemu", "uf2",
+    "board", "core", "description", "note", "sources", "defines", "flash", "ram", "uart", "nor", "reset", "qemu", "qemu_memory",
+    "uf2",
 )  # fmt: skip
 _AIRCR, _SYSRESETREQ = 0xE000_ED0C, 0x05FA_0004
 
@@ -40,7 +41,8 @@ class Target:
     """A checked target file. board.flash ends where the flash begins that the program writes.
 
     sources: C files of build/serial. more: macros of their own, NAME=VALUE. qemu: the words of its command, () for real chips.
-    uf2: family of UF2 files, 0 for none. note: what is known of it, one sentence.
+    memory: bytes of its memory that a file can back, 0 if none can. uf2: family of UF2 files, 0 for none. note: what is known of
+    it, one sentence.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Target:
     nor: Nor | None
     reset: tuple[int, int]
     qemu: tuple[str, ...]
+    memory: int
     uf2: int
     note: str
 
@@ -75,11 +78,26 @@ class Target:
                 known |= {f"{name}_ORIGIN": f"{region.origin}u", f"{name}_PAGES": f"{region.size // size}u"}
         return known
 
-    def command(self, elf: Path) -> str | None:
+    def machine(self, flash: Path | None = None) -> tuple[str, ...]:
+        """The first words of QEMU's command: the machine and, with flash, the file that keeps what the program writes to flash.
+
+        QEMU creates the file. What the program wrote is in it also after QEMU was killed. Raises FirmwareError: no file can back
+        the flash of this target.
+        """
+        if flash is None:
+            return self.qemu
+        if not self.memory:
+            able = ", ".join(name for name in targets() if load_target(name).memory)
+            raise FirmwareError(f"{self.name}: no file can keep its flash: leave the file out, or take one of {able}")
+        path = str(flash).replace(",", ",,")
+        file = f"memory-backend-file,id=flash,size={self.memory},mem-path={path},share=on"
+        return (*self.qemu, "-object", file, "-machine", "memory-backend=flash")
+
+    def command(self, elf: Path, flash: Path | None = None) -> str | None:
         """The command that runs a program on QEMU with its serial port at tcp://127.0.0.1:1234; None for a chip."""
         line = "socket,id=line,host=127.0.0.1,port=1234,server=on,wait=off,nodelay=on"
         words = (
-            *self.qemu,
+            *(shlex.quote(word) for word in self.machine(flash)),
             "-display none -monitor none -chardev",
             line,
             "-serial chardev:line -kernel",
@@ -143,6 +161,7 @@ def _parse(table: Table, name: str) -> Target:
         nor=nor,
         reset=(reset.integer("address"), reset.integer("value")) if reset else (_AIRCR, _SYSRESETREQ),
         qemu=table.words("qemu") if "qemu" in table else (),
+        memory=table.integer("qemu_memory", 0),
         uf2=table.integer("uf2", 0),
         note=table.text("note", ""),
     )

@@ -107,6 +107,13 @@ MISTAKES: list[tuple[str, tuple[str, ...]]] = [
     ("tune -o .", ("give a file, not a folder",)),
     ("tune --table model.mbit", ("model.mbit",)),
     ("tune --data digits -o same --table same", ("name two files",)),
+    ("firmware text.mbit --board rp2040", ("text.mbit: not a metabit image", "give a .mbit file")),
+    ("firmware cut.mbit --board rp2040", ("cut.mbit: the image is truncated", "export it again")),
+    (
+        "firmware flip.mbit --board rp2040",
+        ("flip.mbit: the image's state section is damaged", "copy the whole file again"),
+    ),
+    ("firmware model.mbit --board rp2040 --flash-file flash", ("rp2040: no file can keep its flash", "mps2-an386")),
     ("sources model.mbit", ("model.mbit", "it is a file: name a folder")),
     ("sources model.mbit/below", ("Not a directory",)),
     ("sources /proc/nowhere", ("/proc/nowhere", "No such file")),
@@ -120,6 +127,7 @@ def files(metabit: Any, image: Path, data: Path) -> set[Path]:
     """Files for the mistakes, in the current folder, beside model.mbit and data.npz."""
     Path("text.mbit").write_text("hello " * 30)
     Path("cut.mbit").write_bytes(image.read_bytes()[:-10])
+    Path("flip.mbit").write_bytes(image.read_bytes()[:-1] + bytes([image.read_bytes()[-1] ^ 1]))
     Path("frozen.mbit").write_bytes(write_image(network(0, (64, 40, 10), 4, 2, (False, False))))
     Path("big.mbit").write_bytes(write_image(network(0, (64, 800, 10), 8, 8, (True, False), 9000)))  # 400 KiB of state
     Path("short.mbit").write_bytes(write_image(network(0, (3, 40, 10), 4, 2, (True, False), 9000)))
@@ -218,3 +226,13 @@ def test_bits_as_features_need_no_encoder(metabit: Any) -> None:
     assert metabit(*words).code == 0
     np.savez("grey.npz", x=x * 9, y=x[:, 3])
     metabit("run", "--data", "grey.npz").fails("9", "0 or 1")
+
+
+def test_a_program_for_the_default_board_names_it(metabit: Any, files: set[Path]) -> None:
+    ran = metabit("firmware", "frozen.mbit")
+    assert (
+        ran.code == 1
+        and "no --board: the program is for nrf52840" in ran.err
+        and "nothing in this image learns" in ran.err
+    )
+    metabit("firmware", "frozen.mbit", "--board", "nrf52840").fails("nothing in this image learns")

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from networks import gates_network
 
+from metabit.cli.outputs import warn_of_fewer_classes
 from metabit.export import Frozen, Notes, write_image
 from metabit.runtime import Model
 
@@ -60,3 +62,27 @@ def test_a_learned_model_is_updated(metabit: Any, tmp_path: Path) -> None:
     )
     assert other.code == 1 and "grew from image" in other.err and not (tmp_path / "c.mbit").exists()
     assert "folder that exists" in metabit(*words[:-1], tmp_path / "no" / "out.mbit").err
+
+
+def test_nothing_that_was_learnt_is_written_over(metabit: Any, tmp_path: Path) -> None:
+    old, new, out = (tmp_path / name for name in ("learned.mbit", "new.mbit", "out/merged.mbit"))
+    learnt().save(old)
+    Model(write_image(named("jump"))).save(new)
+    out.parent.mkdir()
+    before = old.read_bytes(), new.read_bytes()
+    for words in ((old, old, "-o", old), (old, new, "-o", new, "--force"), (old, new, "--state", out, "-o", out)):
+        out.write_bytes(b"state")
+        metabit("merge", *words).fails("is an input of this command", "name another output")
+    metabit("merge", old, new).fails("out/merged.mbit exists, and has other content", "-o", "--force")
+    assert (old.read_bytes(), new.read_bytes(), out.read_bytes()) == (*before, b"state")
+    assert metabit("merge", old, new, "--force").code == 0 and Model.open(out).steps == 80
+    assert metabit("merge", old, new).code == 0  # of equal content
+    out.write_bytes(b"other")
+    assert metabit("merge", old, new, "-o", "out/merged.mbit").code == 0 and Model.open(out).steps == 80
+
+
+def test_an_export_says_that_room_for_classes_is_gone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    Model(write_image(named())).save(tmp_path / "model.mbit")
+    for name, classes, said in (("model.mbit", 3, True), ("model.mbit", 4, False), ("none.mbit", 3, False)):
+        warn_of_fewer_classes(tmp_path / name, classes)
+        assert ("had 4 classes, the new one has 3: give --spare-classes" in capfd.readouterr().err) == said

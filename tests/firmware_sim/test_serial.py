@@ -321,6 +321,19 @@ def test_the_commands_over_a_serial_port(
     assert Model.open("a.mbit").identity == int(told("pull", "b.mbit")["identity"], 16)
     assert command_line.run("device", os.ttyname(near), "push", "my.npz") == 1
     assert "my.npz: not a metabit image" in capsys.readouterr().err
+    pulled = Path("b.mbit").read_bytes()
+    Path("learned.mbit").write_bytes(pulled)
+    assert told("pull")["file"] == "learned.mbit"  # of equal content
+    assert told("learn", "--data", "my.npz", "--limit", "2")["steps"] == 20
+    for words, said in (((), "learned.mbit exists, and has other content: name another file"),
+                        (("a.mbit", "--model", "a.mbit", "--force"), "a.mbit is an input of this command")):  # fmt: skip
+        assert command_line.run("device", os.ttyname(near), "pull", *words) == 1
+        assert said in capsys.readouterr().err
+    assert (Path("a.mbit").read_bytes(), Path("learned.mbit").read_bytes()) == (start, pulled)
+    assert told("pull", "--force")["steps"] == Model.open("learned.mbit").steps == 20
+    assert told("pull", "b.mbit")["steps"] == Model.open("b.mbit").steps == 20  # a file that was named
+    assert command_line.run("device", os.ttyname(near), "push", "b.mbit") == 0
+    assert f"sending {len(pulled):,} bytes" in capsys.readouterr().err
     os.close(far)
 
 
@@ -398,6 +411,11 @@ def test_every_machine_learns_is_cut_and_remembers(machine: str) -> None:
         both(device, model, 2, seed=8)
         assert device.state() == model.state()
         assert device.restart().steps == 6 and device.state() == saved
+        with pytest.raises(
+            SerialError, match=r"needs \((\w+ or )*MB_WITHOUT_HEAD( or \w+)*\): .* --all-parts"
+        ) as refused:
+            device.push(image(8, "head"))
+        assert refused.value.status == -29 and device.refresh().identity == model.identity
         other = image(14)
         device.push(other)
         assert device.restart().identity == Model(other).identity and device.state() == Model(other).state()

@@ -54,10 +54,11 @@ def port(tmp_path: Path) -> Path:
     return folder
 
 
-def make(folder: Path, *words: str) -> None:
+def make(folder: Path, *words: str) -> str:
     given = [f"IMAGE={folder.parent / 'model.mbit'}", f"METABIT={folder.parent / 'metabit'}"]
     ran = subprocess.run(["make", "-C", str(folder), *words, *given], capture_output=True, text=True, env=os.environ)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
@@ -73,16 +74,22 @@ def test_the_port_answers_as_python_does(port: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("arm-none-eabi-gcc") is None, reason="no arm-none-eabi-gcc")
-def test_the_port_compiles_for_a_chip(port: Path) -> None:
+def test_the_port_is_a_program_for_a_chip(port: Path) -> None:
+    """test_porting.py runs the same files under QEMU."""
     bare = ROOT / "firmware_sim" / "build" / "firmware" / "freestanding"
     make(port, "chip", f"BARE=-ffreestanding -I{bare}")
-    assert (port / "metabit.o").stat().st_size > 5000
+    assert (port / "chip.elf").stat().st_size > 5000
+    told = make(port, "compare-chip", "PYTHON=echo")
+    assert "compare.py" in told and "qemu-system-arm -M mps2-an386" in told and "-kernel chip.elf" in told
 
 
-@pytest.mark.parametrize("name", ["main.c", "serial.c"])
+@pytest.mark.parametrize("name", ["main.c", "serial.c", "chip.c", "chip.ld", "compare.py"])
 def test_the_port_is_the_one_of_the_page(name: str) -> None:
-    page = (ROOT / "docs" / "porting.md").read_text()
-    assert f"```c\n{(EXAMPLES / 'port' / name).read_text()}```" in page
+    page, language = (
+        (ROOT / "docs" / "porting.md").read_text(),
+        {"py": "python"}.get(name.split(".")[1], name.split(".")[1]),
+    )
+    assert f"```{language}\n{(EXAMPLES / 'port' / name).read_text()}```" in page
 
 
 SENSORS = {"gesture": "gesture", "keyword": "keywords", "predictive_maintenance": "maintenance"}

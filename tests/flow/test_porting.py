@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import command_line
 import numpy as np
 import pytest
 from cores import FLAGS
@@ -59,25 +61,35 @@ def commands() -> list[list[str]]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The reader's folder after the page was followed: its files written, its commands run, those for Arm where it is there."""
     folder = tmp_path_factory.mktemp("port")
-    x = np.random.default_rng(0).integers(0, 256, (60, 12)).astype(np.uint8)
-    np.savez(folder / "my.npz", x=x, y=(x[:, 0] > 127).astype(int))
-    for block in blocks("c") + blocks("asm"):
-        name = re.match(r"/\* ([\w./]+)", block)
+    for block in [block for language in ("c", "asm", "ld", "python") for block in blocks(language)]:
+        name = re.match(r"(?:/\*|#) ([\w./]+)", block)
         assert name, f"no file name in {block[:60]!r}"
         (folder / name[1]).parent.mkdir(exist_ok=True)
         (folder / name[1]).write_text(block)
-    programs = {"metabit": [sys.executable, "-c", "from metabit.cli import main; main()"], "python": [sys.executable]}
     ran = set()
     for program, *words in commands():
-        if words[0] == "simulate":
-            continue  # test_docs.py runs it, and nothing here needs it
+        if words[0] in ("simulate", "run", "export"):
+            continue  # test_docs.py runs them, and nothing here needs them
         if program == "arm-none-eabi-gcc" and shutil.which(program) and not has_headers(program):
             words += BARE
-        if program in programs or shutil.which(program):
-            run(folder, *programs.get(program, [program]), *words)
-            ran.add(program)
+        needs = {"./try": ["gcc"], "chip.elf": ["arm-none-eabi-gcc", "qemu-system-arm"]}.get(words[-1], [])
+        if not all(map(shutil.which, needs)):
+            continue
+        if program == "metabit" or words[0] == "compare.py":
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(folder)
+                patch.setattr(sys, "argv", words)
+                if program == "metabit":
+                    assert command_line.run(*words) == 0, words
+                else:
+                    runpy.run_path(words[0])  # exits with a text where answers differ
+        elif program == "python":
+            run(folder, sys.executable, *words)
+        elif shutil.which(program):
+            run(folder, program, *words)
         else:
             assert program in ("gcc", "arm-none-eabi-gcc", "arm-none-eabi-size", "arm-none-eabi-nm"), program
+        ran.add(program)
     assert {"metabit", "python"} <= ran
     return folder
 
@@ -87,23 +99,31 @@ def test_the_program_answers_as_python_does(project: Path) -> None:
         pytest.skip("no gcc")
     model, rng = Model.open(project / "out/model.mbit"), np.random.default_rng(1)
     sent, expected = b"", [0]
-    for x in rng.integers(0, 256, (200, 12)).astype(np.uint8):
+    for x in rng.integers(0, 17, (200, model.input_size)).astype(np.uint8):
         if rng.random() < 0.7:
-            label = int(x[0] > 127)
+            label = int(x[2] > 8)
             sent += b"l" + x.tobytes() + bytes([label])
             expected.append(model.learn_one(x, label).predicted)
         else:
             sent += b"p" + x.tobytes()
             expected.append(model.predict_one(x))
     assert list(run(project, "./try", data=sent)) == expected and len(set(expected)) == 2
-    wrong = b"l" + bytes(12) + bytes([200])  # a label there is not
+    wrong = b"l" + bytes(model.input_size) + bytes([200])  # a label there is not
     stopped = subprocess.run(["./try"], cwd=project, input=wrong, capture_output=True)
     assert (stopped.returncode, stopped.stdout) == (1, bytes([0, 0xFF]))
 
 
+def test_other_answers_are_noticed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    for answers in (r"\0\1", r"\377", ""):
+        monkeypatch.setattr(sys, "argv", ["compare.py", "out/model.mbit", "digits", "printf", answers])
+        with pytest.raises(SystemExit, match="the port answers .*, this computer .0, "):
+            runpy.run_path("compare.py")
+
+
 @pytest.mark.parametrize("core", ["m0plus", "m4f"])
 def test_every_file_compiles_for_a_chip(project: Path, tmp_path: Path, core: str) -> None:
-    for name in ("main.c", "timed.c", "wake.c", "keep.c", "update.c", "signed.c", "image.S"):
+    for name in ("main.c", "timed.c", "wake.c", "keep.c", "update.c", "signed.c", "chip.c", "image.S"):
         flags = WARNINGS if name.endswith(".c") else ()
         run(project, *ZIG, *FLAGS[core].zig, *flags, "-Iport", "-Ibare", "-c", name, "-o", tmp_path / f"{name}.o")
     image = (project / "out/model.mbit").read_bytes()

@@ -27,15 +27,22 @@ def walked(page: str, capsys: pytest.CaptureFixture[str]) -> Iterator[Qemu]:
     """Run every command of a page in the current folder, on one machine; what the page prints below them is what they printed."""
     if shutil.which("qemu-system-arm") is None:
         pytest.skip("no qemu-system-arm (apt-get install qemu-system-arm)")
-    machine, told = None, ""
+    machine, told, started = None, "", ""
     try:
         for commands, shown in BLOCK.findall(page):
             block = ""
             for line in commands.splitlines():
                 words = shlex.split(line, comments=True)
                 if words[0] == "qemu-system-arm":
-                    assert line in told.replace("\n", " ")  # the command that metabit firmware has just printed
-                    machine = Qemu(Path("out/firmware/model-mps2-an386.elf"), load_target("mps2-an386"))
+                    if machine is not None:
+                        assert line == started  # the same again, after Ctrl-C
+                        machine.kill()
+                        machine.close()
+                    else:
+                        assert line in told.replace("\n", " ")  # the command that metabit firmware has just printed
+                    started, kept = line, re.search("mem-path=([^,]+)", line)
+                    flash = Path(kept[1]) if kept else None
+                    machine = Qemu(Path("out/firmware/model-mps2-an386.elf"), load_target("mps2-an386"), flash)
                     continue
                 words = [machine.url if machine and word == ADDRESS else word for word in words]
                 assert command_line.run(*words[1:]) == 0, line
@@ -72,9 +79,8 @@ def test_the_page_runs_from_the_first_command_to_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    x = np.random.default_rng(0).integers(0, 256, (60, 12)).astype(np.uint8)
-    y = (x[:, 0] > 127).astype(int)
-    np.savez("my.npz", x=x, y=y)
+    x = np.random.default_rng(0).integers(0, 17, (60, 64)).astype(np.uint8)
+    y = (x[:, 0] > 8).astype(int)
     with walked(PAGE, capsys) as machine:
         with SerialDevice(machine.url) as device:
             code = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)

@@ -496,5 +496,5 @@ def test_opening_what_is_not_there_or_not_whole(tmp_path: Path) -> None:
     path.write_bytes(IMAGE[: len(IMAGE) // 2])
     with pytest.raises(ModelError) as caught:
         Model.open(path)
-    assert str(caught.value) == f"{path}: the image is truncated"
+    assert str(caught.value) == f"{path}: the image is truncated: copy the whole file again, or export it again"
     assert caught.value.code == -3
