@@ -98,7 +98,7 @@ SLOW: dict[str, tuple[str, ...]] = {
         "test_own_data",
         "test_stream_chart",
         "test_the_port_answers_as_python_does",
-        "test_the_port_compiles_for_a_chip",
+        "test_the_port_is_a_program_for_a_chip",
         "test_a_sensor_is_read_in_c_as_in_python",
     ),
     "flow/test_porting.py": (),
