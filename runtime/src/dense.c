@@ -5,7 +5,7 @@
 #include "layers.h"
 #include "thumb1.h"
 
-#ifdef __OPTIMIZE_SIZE__
+#if defined(__OPTIMIZE_SIZE__) || !MB_HAS_DENSE
 #define ADD_RUN mb_add_columns
 #else
 #define LANES mb_word
@@ -63,8 +63,7 @@ void mb_encode(const mb_layer *l, const uint8_t *features, uint32_t *bits)
                 word |= (uint32_t)(features[pixel + c] >= l->own.thresholds[at + c]) << lane;
                 if (++lane == 32u) {
                     *bits++ = word;
-                    word = 0;
-                    lane = 0;
+                    word = lane = 0;
                 }
             }
         }
@@ -74,6 +73,7 @@ void mb_encode(const mb_layer *l, const uint8_t *features, uint32_t *bits)
     }
 }
 
+#if MB_HAS_DENSE
 /* A unit is +1 where V >= 0, so the activation word is the complement of V's sign. */
 void mb_dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t *out, uint32_t *mask, uint32_t *carry)
 {
@@ -137,6 +137,7 @@ MB_MINSIZE void mb_output(const mb_layer *l, const uint16_t *list, uint32_t acti
         scores[c] = ((1 + twice) * scores[c] + odd) * l->own.scores[c] + l->own.scores[l->units + c];
     }
 }
+#endif
 
 uint16_t mb_best_class(const int32_t *scores, uint32_t classes)
 {

@@ -53,10 +53,10 @@ uint32_t mb_header_sum(const uint8_t *image, uint32_t state_sum)
 MB_MINSIZE void mb_layer_at(const mb_model *m, unsigned index, mb_layer *l)
 {
     const uint8_t *p = mb_record_at(m->image, index);
-    l->kind = p[0];
+    const uint8_t ternary = MB_HAS_DENSE && p[0] == MB_TERNARY;
+    l->kind = ternary ? MB_DENSE : p[0];
 #if MB_HAS_DENSE
-    l->ternary = p[0] == MB_TERNARY;
-    l->kind = l->ternary ? MB_DENSE : p[0];
+    l->ternary = ternary;
     l->lanes16 = p[8] == 16;
     l->window = (uint16_t)mb_u16_at(p + 10);
     l->channels = (uint16_t)mb_u16_at(p + 44);
