@@ -1,4 +1,4 @@
-"""What a command does about a file that its output would replace."""
+"""Checks of a file that the output of a command would replace."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Target:
     def machine(self, flash: Path | None = None) -> tuple[str, ...]:
         """The first words of QEMU's command: the machine and, with flash, the file that keeps what the program writes to flash.
 
-        QEMU creates the file. What the program wrote is in it also after QEMU was killed. Raises FirmwareError: no file can back
+        QEMU creates the file, which holds what the program wrote also after QEMU was killed. Raises FirmwareError: no file can back
         the flash of this target.
         """
         if flash is None:
