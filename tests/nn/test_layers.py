@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from copy import deepcopy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,10 +106,11 @@ def test_replicas_in_threads_give_the_gradient_of_one_module() -> None:
 
         def one(i: int, chunk: Tensor) -> None:
             with torch.enable_grad():
-                parts[i] = functional_call(m, replicas[i], (chunk,))
+                parts[i] = functional_call(shells[i], replicas[i], (chunk,))
 
         chunks = x.chunk(2)
         replicas = [{name: parameter * 1 for name, parameter in m.named_parameters()} for _ in chunks]
+        shells = [deepcopy(m) for _ in chunks]  # functional_call puts the parameters into its module meanwhile
         threads = [threading.Thread(target=one, args=pair) for pair in enumerate(chunks)]
         for thread in threads:
             thread.start()
