@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from copy import deepcopy
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
