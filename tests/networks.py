@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+from hypothesis import strategies as st
 
 from metabit.export.files.image_layout import checksum, header_checksum
 from metabit.export.freeze.fresh import fresh
@@ -286,3 +287,28 @@ def fresh_network(
     low, high = (0, 256) if takes == "uint8" else (-32768, 32768)
     sample = rng.integers(low, high, (64, features)) if takes != "float" else rng.normal(size=(64, features)) * 9
     return fresh(sample, classes - spare, units=units, spare_classes=spare, takes=takes, seed=seed)
+
+
+@st.composite
+def any_windowed(draw: st.DrawFn) -> Frozen:
+    """Odd channel counts, edges of every kind, strides beyond the kernel, pools that leave a rest, any head."""
+    size = st.integers(1, 9)
+    height, width, channels = draw(size), draw(size), draw(st.sampled_from([1, 2, 3, 5, 31, 32, 33]))
+    image, convs = (height, width, channels), []
+    for _ in range(draw(st.integers(0, 3))):
+        same = draw(st.booleans())
+        kernel = draw(st.integers(1, 5 if same else min(5, height, width)))
+        stride = draw(st.integers(1, 4))
+        sides = [-(-s // stride) if same else (s - kernel) // stride + 1 for s in (height, width)]
+        pool = draw(st.integers(1, min(3, *sides)))
+        convs.append(conv(draw(st.sampled_from([1, 2, 7, 31, 32, 33, 65])), kernel, stride, same, pool))
+        height, width = (side // pool for side in sides)
+    source = draw(st.sampled_from(["bits", "uint8", "1", "2", "5"]))
+    dense = (
+        *draw(st.lists(st.integers(1, 40), min_size=source == "uint8" and not convs, max_size=2)),
+        draw(st.integers(2, 18)),
+    )
+    learns = tuple(draw(st.booleans()) for _ in dense)
+    seed = draw(st.integers(0, 2**32 - 1))
+    bits = draw(st.sampled_from([1, 1, 3]))
+    return windowed(seed, image, tuple(convs), dense, source, draw(st.integers(2, 5)), learns, bits)

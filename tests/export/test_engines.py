@@ -16,7 +16,7 @@ from frozen_reference import NETWORKS as DENSE
 from frozen_reference import assert_same, random_frozen, random_input, reference_scores, small_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import conv, inputs, windowed
+from networks import any_windowed, conv, inputs, windowed
 
 from metabit.export import ExportError, export_all
 from metabit.export.bits import levels_from_planes, unpack_rows
@@ -95,17 +95,9 @@ def test_any_small_shape_is_exact(frozen: Frozen) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    st.integers(1, 7), st.integers(1, 7), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.booleans(),
-    st.integers(1, 2), st.sampled_from(["bits", "uint8", "1", "3"]), st.integers(0, 9999),
-)  # fmt: skip
-def test_any_window_is_exact(
-    height: int, width: int, channels: int, kernel: int, stride: int, same: bool, pool: int, source: str, seed: int
-) -> None:
-    kernel = kernel if same else min(kernel, height, width)
-    sides = [-(-size // stride) if same else (size - kernel) // stride + 1 for size in (height, width)]
-    row = conv(1 + seed % 9, kernel, stride, same, min(pool, *sides))
-    agree(windowed(seed, (height, width, channels), (row,), (3,), source), 3, seed)
+@given(any_windowed(), st.integers(0, 99))
+def test_any_network_of_windows_is_exact(frozen: Frozen, seed: int) -> None:
+    agree(frozen, 3, seed)
 
 
 @networks

@@ -15,7 +15,7 @@ import pytest
 from frozen_reference import assert_same, random_frozen, random_input, reference_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import conv, fresh_network, gates_network, inputs, network, voting, windowed
+from networks import any_windowed, conv, fresh_network, gates_network, inputs, network, voting, windowed
 from random_checkpoint import checkpoint
 
 from metabit.export import Cuts, ExportError, Frozen, HeadRows, MissingExtra, Oracle, VisitOptions, export_all, freeze
@@ -121,17 +121,8 @@ def test_all_kernels_agree(name: str) -> None:
 
 @runs
 @settings(max_examples=30, deadline=None)
-@given(
-    st.integers(1, 7), st.integers(1, 7), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.booleans(),
-    st.integers(1, 2), st.sampled_from(["bits", "uint8", "1", "3"]), st.integers(0, 9999),
-)  # fmt: skip
-def test_any_window_is_exact(
-    height: int, width: int, channels: int, kernel: int, stride: int, same: bool, pool: int, source: str, seed: int
-) -> None:
-    kernel = kernel if same else min(kernel, height, width)
-    sides = [-(-size // stride) if same else (size - kernel) // stride + 1 for size in (height, width)]
-    row = conv(1 + seed % 37, kernel, stride, same, min(pool, *sides))
-    frozen = windowed(seed, (height, width, channels), (row,), (3,), source)
+@given(any_windowed(), st.integers(0, 99))
+def test_any_network_of_windows_is_exact(frozen: Frozen, seed: int) -> None:
     x, want = sample(frozen, 2, seed)
     np.testing.assert_array_equal(run_lce(write_lce(frozen), x), want)
 

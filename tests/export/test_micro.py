@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import conv, fresh_network, gates_network, inputs, network, voting, windowed
+from networks import any_windowed, conv, fresh_network, gates_network, inputs, network, voting, windowed
 
 from metabit.export import (
     ExportError,
@@ -101,17 +101,9 @@ def test_the_network_comes_back(frozen: Frozen) -> None:
 
 
 @settings(max_examples=12, deadline=None)
-@given(
-    st.integers(1, 7), st.integers(1, 7), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.booleans(),
-    st.integers(1, 2), st.sampled_from(["bits", "uint8", "1", "3"]), st.integers(0, 9999),
-)  # fmt: skip
-def test_any_window_is_exact(
-    height: int, width: int, channels: int, kernel: int, stride: int, same: bool, pool: int, source: str, seed: int
-) -> None:
-    kernel = kernel if same else min(kernel, height, width)
-    sides = [-(-size // stride) if same else (size - kernel) // stride + 1 for size in (height, width)]
-    row = conv(1 + seed % 9, kernel, stride, same, min(pool, *sides))
-    agree(windowed(seed, (height, width, channels), (row, conv(3, 2, 1, True)), (3,), source), 2, seed)
+@given(any_windowed(), st.integers(0, 99))
+def test_any_network_of_windows_is_exact(frozen: Frozen, seed: int) -> None:
+    agree(frozen, 2, seed)
 
 
 def test_the_shifts_are_the_steep_ones() -> None:
