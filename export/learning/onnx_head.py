@@ -39,7 +39,7 @@ class HeadStep(Rule):
         return self.g.where(classes.equals(s["owners"]), rows, UNKNOWN).max(1)
 
     def accepts(self, s: Carried, label: Value) -> Value | None:
-        """Whether the class has a row, or one is free."""
+        """Computes whether the class has a row, or one is free, bool ()."""
         if not self.several:
             return None
         has = s["owners"].equals(label) | s["owners"].equals(FREE)

@@ -33,7 +33,7 @@ class Rule(Protocol):
         """Scores int64 (C,) of what the lowest learning layer takes."""
 
     def accepts(self, s: Carried, label: Value) -> Value | None:
-        """Whether a step with this label is possible, bool (); None where it always is."""
+        """Computes whether a step with this label is possible, bool (); None where it always is."""
         return None
 
     def learn(self, s: Carried, x: Value, scores: Value, label: Value, steps: Value) -> Learnt:

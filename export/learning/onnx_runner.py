@@ -13,7 +13,7 @@ from metabit.export.files.interchange import FACTS, rebuild
 from metabit.export.frozen import Frozen
 from metabit.export.learning.onnx_train import NEXT, PREDICT_ONLY
 from metabit.export.learning.state import State, state_into
-from metabit.export.learning.steps import Steps, all_learnt, needs_steps, targets
+from metabit.export.learning.steps import REPORT, Steps, all_learnt, needs_steps, targets
 
 
 class OnnxLearner:
@@ -72,7 +72,8 @@ class OnnxLearner:
             )
         given = {self._source.name: x, "target": target, **self._state}
         out = dict(zip(self._names, self._session.run(self._names, given), strict=True))
-        steps = Steps(*(out.pop(name) for name in ("scores", "label", "report")))
+        scores, label, report = (out.pop(name) for name in ("scores", "label", "report"))
+        steps = Steps(scores, label, report.reshape(len(x), len(REPORT)))  # a loop without a step gives one axis
         return steps, {name.removesuffix(NEXT): np.asarray(array) for name, array in out.items()}
 
 

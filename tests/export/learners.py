@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-from networks import conv, fresh_network, gates_network, inputs, network, oracle_input, ternary, windowed
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
-from metabit.export import Frozen, HeadRows, HeadSettings
-from metabit.export.learning import State
+import numpy as np
+import pytest
+from networks import conv, fresh_network, gates_network, inputs, network, oracle_input, ternary, voting, windowed
+
+from metabit.export import ExportError, Frozen, HeadRows, HeadSettings
+from metabit.export.learning import State, state_of
 
 HEADS = {
     "H = 32, 2 classes": gates_network(4, 13, 3, 16, 2),
@@ -42,3 +47,37 @@ def assert_states_equal(got: State, want: State) -> None:
     for name, array in want.items():
         assert got[name].dtype == array.dtype, name
         np.testing.assert_array_equal(got[name], array, err_msg=name)
+
+
+def check_what_cannot_be_learnt(learner_of: Callable[[Frozen], Any]) -> None:
+    """A learner of any engine refuses wrong labels and inputs by name, and a class without a row changes no state."""
+    frozen = gates_network(6, 13, 3, 8, 4, rows=HeadRows(3, 1, 2), row_count=9)
+    learner = learner_of(frozen)
+    x, y = samples(frozen, 4)
+    for wrong, why in (
+        (y + 4, "must be from 0 to 3"),
+        (y[:3], "the class of each sample"),
+        (y / 2, "must be integers"),
+    ):
+        with pytest.raises(ExportError, match=why):
+            learner.learn(x, wrong)
+    for bad in (x[:, :5], x[0], x.astype(np.float32)):
+        with pytest.raises(ExportError, match=r"features must be uint8 \(n, 13\)"):
+            learner.scores(bad)
+    assert learner.scores(x[:0]).shape == (0, 4) and learner.learn(x[:0], y[:0]).report.shape == (0, 6)
+    full = frozen.layers[1]
+    owners = np.where(full.owners == 3, 2, np.where(full.owners == 255, 1, full.owners)).astype(np.uint8)
+    full = replace(full, owners=owners, counts=np.full_like(full.counts, 9), rows=HeadRows(8, 1, 2))
+    frozen = replace(frozen, layers=(frozen.layers[0], full))
+    learner = learner_of(frozen)
+    with pytest.raises(ExportError, match="class 3 has no row, and all rows are taken.*nothing was learnt"):
+        learner.learn(x, [0, 1, 3, 2])
+    assert_states_equal(learner.state(), state_of(frozen))
+
+
+def check_networks_without_a_step(write: Callable[[Frozen], bytes]) -> None:
+    """A writer of training files refuses networks that learn by votes, or not at all."""
+    with pytest.raises(ExportError, match="vote rule is not written: use the C runtime"):
+        write(voting(1))
+    with pytest.raises(ExportError, match="does not learn"):
+        write(network(1, learns=(False,) * 3))

@@ -11,10 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from frozen_reference import assert_same
-from learners import FEW, NETWORKS, assert_states_equal, samples
-from networks import fresh_network, gates_network, network, voting
+from learners import (
+    FEW,
+    NETWORKS,
+    assert_states_equal,
+    check_networks_without_a_step,
+    check_what_cannot_be_learnt,
+    samples,
+)
+from networks import fresh_network, network
 
-from metabit.export import Counters, ExportError, HeadRows, Oracle, bundle, export_all, read_file, write_image
+from metabit.export import Counters, ExportError, Oracle, bundle, export_all, read_file, write_image
 from metabit.export.files.flatbuffer import View
 from metabit.export.files.tflite_file import read_tflite, write_tflite
 from metabit.export.files.tflite_schema import IDENTIFIER, Op
@@ -113,35 +120,11 @@ def test_a_target_that_is_no_class_changes_nothing() -> None:
 
 
 def test_what_cannot_be_learnt_is_named() -> None:
-    frozen = gates_network(6, 13, 3, 8, 4, rows=HeadRows(3, 1, 2), row_count=9)
-    learner = TfliteLearner(write_tflite_train(frozen), litert)
-    x, y = samples(frozen, 4)
-    for wrong, why in (
-        (y + 4, "must be from 0 to 3"),
-        (y[:3], "the class of each sample"),
-        (y / 2, "must be integers"),
-    ):
-        with pytest.raises(ExportError, match=why):
-            learner.learn(x, wrong)
-    for bad in (x[:, :5], x[0], x.astype(np.float32)):
-        with pytest.raises(ExportError, match=r"features must be uint8 \(n, 13\)"):
-            learner.scores(bad)
-    assert learner.scores(x[:0]).shape == (0, 4) and learner.learn(x[:0], y[:0]).report.shape == (0, 6)
-    full = frozen.layers[1]
-    owners = np.where(full.owners == 3, 2, np.where(full.owners == 255, 1, full.owners)).astype(np.uint8)
-    full = replace(full, owners=owners, counts=np.full_like(full.counts, 9), rows=HeadRows(8, 1, 2))
-    frozen = replace(frozen, layers=(frozen.layers[0], full))
-    learner = TfliteLearner(write_tflite_train(frozen), litert)
-    with pytest.raises(ExportError, match="class 3 has no row, and all rows are taken.*nothing was learnt"):
-        learner.learn(x, [0, 1, 3, 2])
-    assert_states_equal(learner.state(), state_of(frozen))
+    check_what_cannot_be_learnt(lambda frozen: TfliteLearner(write_tflite_train(frozen), litert))
 
 
 def test_networks_without_such_a_step_are_refused() -> None:
-    with pytest.raises(ExportError, match="vote rule is not written: use the C runtime"):
-        write_tflite_train(voting(1))
-    with pytest.raises(ExportError, match="does not learn"):
-        write_tflite_train(network(1, learns=(False,) * 3))
+    check_networks_without_a_step(write_tflite_train)
 
 
 def test_a_state_of_another_network_is_refused() -> None:

@@ -35,7 +35,9 @@ from metabit.runtime import Model
 pytest.importorskip("flatbuffers")
 
 INSTALLED = [name for name, module in RUNTIMES.items() if find_spec(module.partition(".")[0])]
-micro = pytest.mark.skipif(find_spec("tflite_micro") is None, reason="tflite_micro is absent")
+micro = pytest.mark.skipif(
+    find_spec("tflite_micro") is None, reason="tflite_micro is absent: it has wheels for Linux on x86-64"
+)
 
 
 def learnt(frozen: Frozen) -> Frozen:
