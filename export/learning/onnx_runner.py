@@ -73,7 +73,8 @@ class OnnxLearner:
         given = {self._source.name: x, "target": target, **self._state}
         out = dict(zip(self._names, self._session.run(self._names, given), strict=True))
         scores, label, report = (out.pop(name) for name in ("scores", "label", "report"))
-        steps = Steps(scores, label, report.reshape(len(x), len(REPORT)))  # a loop without a step gives one axis
+        shape = len(x), self.written.classes  # a loop without a step gives arrays of one axis
+        steps = Steps(scores.reshape(shape), label, report.reshape(len(x), len(REPORT)))
         return steps, {name.removesuffix(NEXT): np.asarray(array) for name, array in out.items()}
 
 
