@@ -6,7 +6,7 @@
     oracle/          prediction and learning in NumPy, which every engine must equal
     bits.py          packing of bits, the only shifts that pack them in Python
     guard.py         the samples on which a device tests itself while it learns
-    files/           Frozen <-> model.mbit (runtime/FORMAT.md), model.onnx, model.tflite, model.lce.tflite
+    files/           Frozen <-> model.mbit (runtime/FORMAT.md), and the files of ONNX, QONNX, TFLite, TFLite Micro and LCE
     foreign/         networks of other tools -> Frozen
     learning/        the learning step as a graph for other engines, and its state as arrays
     summary.py       what each layer costs; difference.py, what changed between two networks; model_card.py, MODEL_CARD.md

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from metabit.export.errors import ExportError
 from metabit.export.files.image import read_image, sections, write_image
 from metabit.export.files.lce_file import run_lce, write_lce
-from metabit.export.files.micro_file import run_micro, write_micro
+from metabit.export.files.micro_file import micro_engine, run_micro, write_micro
 from metabit.export.files.onnx_file import read_onnx, run_onnx, write_onnx
 from metabit.export.files.qonnx_file import read_qonnx, run_qonnx, write_qonnx
 from metabit.export.files.tflite_file import read_tflite, run_tflite, write_tflite
@@ -48,6 +48,7 @@ STAGING = ".export-"
 class Format:
     """A file that holds the network: its writer, its reader, and the engine outside metabit that runs it, if there is one.
 
+    engine: names the engine that `run` takes, where it is not the format's name.
     learn: the network after the engine has learnt samples (n, ..) with labels (n,), of a file that holds a learning step.
     default: an export writes it unless told otherwise; it holds every network.
     """
@@ -57,6 +58,7 @@ class Format:
     read: Callable[[bytes], Frozen]
     run: Callable[[bytes, Inputs], NDArray[np.int32]] | None
     default: bool = True
+    engine: Callable[[], str] | None = None
     learn: Callable[[bytes, Inputs, NDArray[np.int64]], Frozen] | None = None
 
 
@@ -65,7 +67,7 @@ FORMATS = {
     "onnx": Format("model.onnx", write_onnx, read_onnx, run_onnx),
     "tflite": Format("model.tflite", write_tflite, read_tflite, run_tflite),
     "qonnx": Format("model.qonnx.onnx", write_qonnx, read_qonnx, run_qonnx, default=False),
-    "micro": Format("model.micro.tflite", write_micro, read_tflite, run_micro, default=False),
+    "micro": Format("model.micro.tflite", write_micro, read_tflite, run_micro, default=False, engine=micro_engine),
     "lce": Format("model.lce.tflite", write_lce, read_tflite, run_lce, default=False),
     "onnx-train": Format(
         "model.train.onnx", write_onnx_train, read_onnx_train, run_onnx_train, default=False, learn=learn_onnx_train
@@ -147,7 +149,7 @@ def export_all(
             raise ExportError(f"{form.file} does not read back as the network it was written from: please report this")
         if form.run is not None:
             _agree(form.file, form.run(data, x), scores)
-            engines.append(name)
+            engines.append(name if form.engine is None else form.engine())
         if form.learn is not None and len(labels):
             learnt = write_image(form.learn(data, x[np.arange(len(labels)) % len(x)], labels))
             at, size = sections(learnt)[1]

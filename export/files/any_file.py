@@ -9,9 +9,11 @@ from pathlib import Path
 from metabit.export.errors import ExportError, naming
 from metabit.export.files import onnx_reader
 from metabit.export.files.image import read_image
+from metabit.export.files.interchange import IMAGE
 from metabit.export.files.onnx_file import read_onnx
-from metabit.export.files.qonnx_file import IMAGE, read_qonnx
+from metabit.export.files.qonnx_file import read_qonnx
 from metabit.export.files.tflite_file import read_tflite
+from metabit.export.files.tflite_schema import IDENTIFIER
 from metabit.export.frozen import Frozen
 
 
@@ -38,7 +40,7 @@ def read_bytes(data: bytes) -> Read:
     """`read_file` for the bytes of a file."""
     if data[:4] == b"MBIT":
         return Read("image", data, read_image(data))
-    if data[4:8] == b"TFL3":
+    if data[4:8] == IDENTIFIER:
         return Read("TFLite", data, read_tflite(data))
     if data[:1] == onnx_reader.FIRST:
         if IMAGE in onnx_reader.keys(onnx_reader.parse(data)):

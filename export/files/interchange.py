@@ -44,6 +44,8 @@ KEPT = ("hidden_planes", "covariance", "means", "doubts", "scale", "kept_bits", 
 """Arrays that learning needs. Inference reads none but the level planes of a graded layer."""
 FACTS = "metabit"
 """Key of the JSON text in a file's metadata."""
+IMAGE = "metabit.image"
+"""Key of the whole `.mbit` image in the metadata of a file whose arrays are not those of the image."""
 
 GATES = (f.GatesLayer, f.LevelsLayer, f.HeadLayer, f.TriplesLayer)
 Tensors = Mapping[str, NDArray[Any]]

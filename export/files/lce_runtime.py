@@ -21,14 +21,12 @@ OLD_NUMPY = "larq-compute-engine, which reads arrays of numpy 1, and this is {}"
 LEFT_OUT = "or leave out the format lce"
 
 
-def lce_interpreter(data: bytes, *, indirect: bool = True) -> Any:
+def lce_interpreter(data: bytes) -> Any:
     """The interpreter of a file, on one thread: `predict` takes a list of input arrays and returns a list of outputs.
-
-    indirect: the kernel without a copy of each window. On x86-64 the default kernel takes two and a half times as long.
 
     Raises MissingExtra where larq-compute-engine is absent, has no wheel, or cannot read the arrays of this numpy.
     """
-    threads, reference, xnnpack = 1, False, False
+    threads, reference, indirect, xnnpack = 1, False, True, False  # indirect: the kernel without a copy of each window
     return _interpreter_class()(data, threads, reference, indirect, xnnpack)
 
 

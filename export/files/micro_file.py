@@ -14,6 +14,7 @@ in place. TFLite does not look at it, and it takes no RAM.
 from __future__ import annotations
 
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,9 @@ from numpy.typing import NDArray
 from metabit.export.errors import ExportError, MissingExtra, require
 from metabit.export.files import micro_layers, micro_values
 from metabit.export.files.image import write_image
+from metabit.export.files.interchange import IMAGE
 from metabit.export.files.micro_graph import MicroGraph
 from metabit.export.files.tflite_file import check_runnable, device_integers, run_tflite
-from metabit.export.files.tflite_reader import IMAGE
 from metabit.export.files.tflite_schema import Model
 from metabit.export.frozen import Frozen, GatesLayer, TriplesLayer
 
@@ -52,6 +53,11 @@ def write_micro(frozen: Frozen) -> bytes:
     model.signature("infer", graph.subgraph, [source], graph.answer(scores, frozen.classes))
     model.metadata(IMAGE, image)
     return model.serialize()
+
+
+def micro_engine() -> str:
+    """The engine that `run_micro` takes: "micro", or "tflite" where the package tflite-micro is absent."""
+    return "micro" if find_spec("tflite_micro") is not None else "tflite"
 
 
 def run_micro(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:

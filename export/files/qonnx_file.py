@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from metabit.export.errors import ExportError, require
 from metabit.export.files import onnx_reader
 from metabit.export.files.image import read_image, write_image
+from metabit.export.files.interchange import IMAGE
 from metabit.export.frozen import ConvLayer, DenseLayer, Encode, Frozen, Layer, OutputLayer
 
 DOMAIN = "qonnx.custom_op.general"
 OPSET, IR_VERSION = 18, 8
-IMAGE = "metabit.image"
-"""Key of the image in the file's metadata."""
 EXACT = 2**24
 """Integers up to this one are exact in float32."""
 _FLOAT, _INT32 = 1, 6  # TensorProto.DataType

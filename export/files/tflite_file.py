@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError, MissingExtra, require
 from metabit.export.files import tflite_gates, tflite_network, tflite_triples
-from metabit.export.files.interchange import FACTS, KEPT, Tensors, facts, named_tensors
+from metabit.export.files.interchange import FACTS, IMAGE, KEPT, Tensors, facts, named_tensors
 from metabit.export.files.tflite_layers import Layers
-from metabit.export.files.tflite_reader import IMAGE, read_tflite
+from metabit.export.files.tflite_reader import read_tflite
 from metabit.export.files.tflite_schema import Model, read_constants
 from metabit.export.frozen import Frozen
 

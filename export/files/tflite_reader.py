@@ -9,12 +9,10 @@ from metabit.export.bits import pack_rows, unpack_minus
 from metabit.export.errors import ExportError
 from metabit.export.files.flatbuffer import View
 from metabit.export.files.image import read_image
-from metabit.export.files.interchange import FACTS, Tensors, described, rebuild, told_of
+from metabit.export.files.interchange import FACTS, IMAGE, Tensors, described, rebuild, told_of
 from metabit.export.files.tflite_schema import IDENTIFIER, read_constants
 from metabit.export.frozen import Frozen
 
-IMAGE = "metabit.image"
-"""Key of the `.mbit` image in the metadata of model.micro.tflite."""
 SHARED, ALIKE = 4, 1 << 22
 """Equal arrays share bytes of the file. All arrays of a network together take at most SHARED * the file + ALIKE bytes."""
 

@@ -22,8 +22,7 @@ from pathlib import Path
 
 from metabit.export.errors import ExportError, naming
 from metabit.export.files import onnx_reader
-from metabit.export.files.interchange import FACTS
-from metabit.export.files.qonnx_file import IMAGE
+from metabit.export.files.interchange import FACTS, IMAGE
 from metabit.export.files.tflite_schema import IDENTIFIER, read_constants
 from metabit.export.foreign import larq_h5, lce_tflite, paper, qonnx, torch_file
 from metabit.export.foreign.chain import Chain

@@ -61,7 +61,7 @@ def read_larq_h5(data: bytes) -> Foreign:
     except (
         Exception
     ) as damaged:  # h5py raises OSError, KeyError, RuntimeError, ValueError and TypeError for damaged files
-        raise ExportError(f"this HDF5 file is damaged or no model of Keras: {damaged}") from None
+        raise ExportError(f"this HDF5 file is damaged or no model of Keras: {damaged}") from damaged
     try:
         return _weights_alone(arrays) if config is None else _whole(_parsed(config), arrays)
     except ExportError:
@@ -69,7 +69,7 @@ def read_larq_h5(data: bytes) -> Foreign:
     except (StopIteration, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as damaged:
         raise ExportError(
             f"this HDF5 file is no whole {TOOL} model, a layer lacks a setting or an array: {damaged!r}"
-        ) from None
+        ) from damaged
 
 
 @dataclass
@@ -113,7 +113,7 @@ def _parsed(config: Any) -> list[dict[str, Any]]:
     except ExportError:
         raise
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as damaged:
-        raise ExportError(f"model_config of this HDF5 file is no model of Keras 2: {damaged!r}") from None
+        raise ExportError(f"model_config of this HDF5 file is no model of Keras 2: {damaged!r}") from damaged
     return layers
 
 

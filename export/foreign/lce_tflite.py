@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metabit.export.bits import unpack_minus
 from metabit.export.errors import ExportError, require
 from metabit.export.files.flatbuffer import View
 from metabit.export.files.tflite_schema import IDENTIFIER
@@ -233,17 +234,17 @@ def _shaped(name: str, array: NDArray[Any], rank: int) -> NDArray[Any]:
 
 
 def _filters(packed: NDArray[Any], channels: int) -> Signs:
-    """Words int32 (N, rows, columns, W) -> int8 (N, rows, columns, channels): bit j of word w is channel 32 w + j, and 1 is -1."""
-    octets = np.ascontiguousarray(packed, "<i4").view(np.uint8)
-    return (1 - 2 * np.unpackbits(octets, axis=-1, count=channels, bitorder="little").astype(np.int8)).astype(np.int8)
+    """Words int32 (N, rows, columns, W) -> int8 (N, rows, columns, channels), in which a bit 1 gives -1."""
+    return np.where(unpack_minus(packed, channels), np.int8(1), np.int8(-1))
 
 
 def _options(content: bytes) -> dict[str, int]:
     """The options of an operator of larq-compute-engine: a flexbuffer map of integers."""
     if not content:
         return {}
+    flexbuffers = require("flatbuffers.flexbuffers")
     try:
-        found = require("flatbuffers.flexbuffers").Loads(content)
+        found = flexbuffers.Loads(content)
         return {str(key): int(value) for key, value in found.items()}
     except Exception as damaged:  # flexbuffers raises many kinds for damaged bytes
         raise ExportError(f"damaged TFLite file: the options of an operator of {TOOL}: {damaged!r}") from None

@@ -14,8 +14,7 @@ import numpy as np
 
 from metabit.export.errors import ExportError
 from metabit.export.files import onnx_reader
-from metabit.export.files.interchange import FACTS
-from metabit.export.files.qonnx_file import IMAGE
+from metabit.export.files.interchange import FACTS, IMAGE
 from metabit.export.foreign.chain import Chain, refuse
 from metabit.export.foreign.network import Foreign
 from metabit.export.foreign.onnx_constants import Array, Constants, attributes
@@ -46,7 +45,7 @@ def read_qonnx(data: bytes) -> Foreign:
     except (ValueError, LookupError, TypeError, ArithmeticError, AttributeError) as damaged:
         raise ExportError(
             f"damaged ONNX file, or one whose operators lack an input or an attribute: {damaged!r}"
-        ) from None
+        ) from damaged
 
 
 class _File:

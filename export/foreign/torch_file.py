@@ -63,9 +63,9 @@ def read_tensors(data: bytes) -> dict[str, Any]:
         found = _Machine(parts).run()
     except ExportError:
         raise
-    except (zipfile.BadZipFile, ValueError, LookupError, TypeError, AttributeError, OSError, NotImplementedError, RuntimeError,
+    except (zipfile.BadZipFile, ValueError, LookupError, TypeError, AttributeError, OSError, RuntimeError,
             OverflowError, EOFError) as damaged:  # fmt: skip
-        raise ExportError(f"damaged file of PyTorch: {damaged!r}") from None
+        raise ExportError(f"damaged file of PyTorch: {damaged!r}") from damaged
     if not isinstance(found, dict):
         raise ExportError("this file of PyTorch holds no state dict: save model.state_dict()")
     return found

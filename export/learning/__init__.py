@@ -8,7 +8,7 @@ onnx_rule.py      what the graph needs of a rule
 onnx_head.py      the head; onnx_levels.py, onnx_visits.py: the other rules
 onnx_error.py     the error of a sample; onnx_draws.py: the generator's draws, many at once
 tflite_train.py   Frozen -> model.train.tflite; tflite_learner.py reads and runs it
-tflite_values.py  integer expressions -> operators; tflite_seal.py: the sha256 in the file
+tflite_values.py  integer expressions -> operators
 tflite_head.py    the head; tflite_levels.py, tflite_backward.py and tflite_visits.py: the other rules
 tflite_error.py   the error of a sample; tflite_draws.py: the generator's draws, many at once
 """

@@ -13,7 +13,6 @@ from metabit.export.files.tflite_reader import network_of
 from metabit.export.frozen import Frozen
 from metabit.export.learning.state import State, state_into, state_of
 from metabit.export.learning.steps import REPORT, TRAINS, Steps, all_learnt, needs_steps, targets
-from metabit.export.learning.tflite_seal import check_seal
 from metabit.export.learning.tflite_train import state_of_variables, stored, write_tflite_train
 
 
@@ -91,7 +90,6 @@ def read_tflite_train(data: bytes) -> Frozen:
     """
     frozen, pages = network_of(data, TRAINS)
     needs_steps(pages, "tflite")
-    check_seal(data)
     check_runnable(data, write_tflite_train)
     return frozen
 

@@ -31,7 +31,6 @@ from metabit.export.learning import tflite_backward, tflite_head, tflite_levels
 from metabit.export.learning.state import State, state_of
 from metabit.export.learning.steps import REPORT, TRAINS, VERSION
 from metabit.export.learning.tflite_error import output_error
-from metabit.export.learning.tflite_seal import sealed
 from metabit.export.learning.tflite_values import Code, Value
 
 
@@ -61,7 +60,7 @@ def write_tflite_train(frozen: Frozen) -> bytes:
     _fill(Code(first), variables, arrays)
     model.metadata(FACTS, facts(frozen))
     model.metadata(TRAINS, VERSION)
-    return sealed(model)
+    return model.serialize()
 
 
 def stored(state: State) -> dict[str, NDArray[Any]]:

@@ -122,7 +122,7 @@ def first_digits() -> tuple[np.ndarray, np.ndarray]:
     return x[:-256].astype(np.uint8), y[:-256]
 
 
-@pytest.mark.parametrize("name", ["metabit, `file`", "metabit, `surest`", *RIVALS])
+@pytest.mark.parametrize("name", [*(f"metabit, `{hidden}`" for hidden in foreign.HIDDEN), *RIVALS])
 def test_it_learns_on_beside_its_rivals_as_the_page_says(name: str) -> None:
     x, y = first_digits()
     if name in RIVALS:
@@ -131,7 +131,7 @@ def test_it_learns_on_beside_its_rivals_as_the_page_says(name: str) -> None:
         before, after, learners = learnt_on(lambda: deepcopy(rival))
         first, size = rival.predict(x), rival.bytes()
     else:
-        frozen = built("larq_dense.h5", "file" if "file" in name else "surest")
+        frozen = built("larq_dense.h5", next(hidden for hidden in foreign.HIDDEN if hidden in name))
         before, after, learners = learnt_on(lambda: OnDevice(frozen))
         first, size = OnDevice(frozen).predict(x), learners[0].model.state_size
     old = 100 * np.mean([learner.predict(x) == y for learner in learners])

@@ -2,7 +2,7 @@
 
 torch.compile, torch.export and torch.func see ``metabit::sign``, ``metabit::binarize_activation``,
 ``metabit::binarize_weight`` and ``metabit::binary_linear`` as one node each. In plain eager code `metabit.train.network.binarize`
-calls the same computations without a dispatcher, which saves 0.1 ms a layer and step.
+calls the same computations without a dispatcher.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Forward products of small integers, so of all inputs except other floats, use in
 processor has instructions for them (VNNI). They are exact, as float32 products of integers are, and several times faster.
 
 Backward products are float32. `set_gradient_products` takes bfloat16 factors for them, with float32 accumulators: signs are
-exact in bfloat16, the other factor keeps 8 significant bits, so a gradient is about 0.3 % off. A processor that multiplies
-bfloat16 natively (AVX-512 BF16, AMX) then needs a quarter less time for a step; any other one needs more.
+exact in bfloat16, the other factor keeps 8 significant bits, so a gradient is about 0.3 % off. A processor with AVX-512 BF16
+then needed a quarter less time for a step (docs/results/train/train-step.md).
 """
 
 from __future__ import annotations
