@@ -14,7 +14,6 @@ in place. TFLite does not look at it, and it takes no RAM.
 from __future__ import annotations
 
 from contextlib import suppress
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -57,7 +56,10 @@ def write_micro(frozen: Frozen) -> bytes:
 
 def micro_engine() -> str:
     """The engine that `run_micro` takes: "micro", or "tflite" where the package tflite-micro is absent."""
-    return "micro" if find_spec("tflite_micro") is not None else "tflite"
+    with suppress(MissingExtra):
+        _runtime()
+        return "micro"
+    return "tflite"
 
 
 def run_micro(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
@@ -72,6 +74,10 @@ def run_micro(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
     return run_tflite(data, x)
 
 
+def _runtime() -> Any:
+    return require("tflite_micro.python.tflite_micro.runtime", "tflite-micro")
+
+
 class Micro:
     """TFLite Micro's interpreter on this computer, with reference kernels.
 
@@ -79,7 +85,7 @@ class Micro:
     """
 
     def __init__(self, data: bytes, arena: int = ARENA) -> None:
-        runtime = require("tflite_micro.python.tflite_micro.runtime", "tflite-micro")
+        runtime = _runtime()
         check_runnable(data, write_micro)
         try:
             self._interpreter = runtime.Interpreter.from_bytes(data, arena_size=arena)

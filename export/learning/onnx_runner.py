@@ -13,7 +13,7 @@ from metabit.export.files.interchange import FACTS, rebuild
 from metabit.export.frozen import Frozen
 from metabit.export.learning.onnx_train import NEXT, PREDICT_ONLY
 from metabit.export.learning.state import State, state_into
-from metabit.export.learning.steps import REPORT, Steps, all_learnt, needs_steps, targets
+from metabit.export.learning.steps import Steps, all_learnt, needs_steps, targets
 
 
 class OnnxLearner:
@@ -73,8 +73,7 @@ class OnnxLearner:
         given = {self._source.name: x, "target": target, **self._state}
         out = dict(zip(self._names, self._session.run(self._names, given), strict=True))
         scores, label, report = (out.pop(name) for name in ("scores", "label", "report"))
-        shape = len(x), self.written.classes  # a loop without a step gives arrays of one axis
-        steps = Steps(scores.reshape(shape), label, report.reshape(len(x), len(REPORT)))
+        steps = Steps(scores.reshape(len(x), self.written.classes), label, report)  # no sample gives scores of one axis
         return steps, {name.removesuffix(NEXT): np.asarray(array) for name, array in out.items()}
 
 

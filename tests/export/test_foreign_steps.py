@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from metabit.export import ExportError, foreign
+from metabit.export.foreign.thresholds import first_reaching
 from metabit.export.oracle import Oracle
 
 onnx = pytest.importorskip("onnx")
@@ -103,3 +104,13 @@ def test_softmax_in_the_middle_is_refused_by_every_reader(later: Callable[[forei
     chain.softmax("b")
     with pytest.raises(ExportError, match="'b' is a softmax that other layers follow"):
         later(chain)
+
+
+def test_a_threshold_holds_where_the_files_number_is_not_negative() -> None:
+    gain, offset = (
+        array.ravel() for array in np.meshgrid([-2.0, -1.0, -0.3, 0.0, 0.3, 1.0, 2.0], [-3.0, -1.0, 0.0, 0.5, 3.0])
+    )
+    theta, falling = first_reaching(gain, offset)
+    for a in range(-20, 21):
+        holds = np.where(falling, a < theta, a >= theta)
+        np.testing.assert_array_equal(holds, gain * a + offset >= 0, err_msg=str(a))

@@ -26,9 +26,9 @@ from metabit.export import (
     write_image,
 )
 from metabit.export.files.flatbuffer import View
+from metabit.export.files.interchange import IMAGE
 from metabit.export.files.micro_file import Micro, run_micro, write_micro
 from metabit.export.files.tflite_file import RUNTIMES, read_tflite, run_tflite, write_tflite
-from metabit.export.files.tflite_reader import IMAGE
 from metabit.export.files.tflite_schema import IDENTIFIER, Op, read_constants
 from metabit.runtime import Model
 
@@ -229,3 +229,10 @@ def test_the_page_names_the_operators_of_each_kind() -> None:
         assert operators(frozen) <= allowed
         found |= operators(frozen)
     assert found == every.union(*rows.values())
+
+
+def test_an_export_names_the_engine_that_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if find_spec("tflite_micro"):
+        assert export_all(network(1), tmp_path / "here", formats=("mbit", "micro")).engines == ("numpy", "micro")
+    monkeypatch.setitem(sys.modules, "tflite_micro.python.tflite_micro.runtime", None)
+    assert export_all(network(1), tmp_path / "absent", formats=("mbit", "micro")).engines == ("numpy", "tflite")

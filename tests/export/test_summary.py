@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import fresh_network, gates_network, network, ternary
+from networks import conv, fresh_network, gates_network, network, ternary, voting, windowed
 
 from metabit.export import (
     Counters,
@@ -58,6 +58,15 @@ def test_a_gate_counts_its_weights_and_a_head_its_rows() -> None:
     frozen = gates_network(5, features=9, planes=4, units=12, classes=5)
     cuts, gates, head = cost(frozen).layers
     assert (cuts.shape, gates.binary, gates.wider, head.binary, head.wider) == ((4, 9), 12 * 36, 0, 0, 5 * 24)
+
+
+def test_products_of_windows_bytes_and_grades_are_counted_as_the_device_makes_them() -> None:
+    layers = cost(windowed(6, (9, 9, 3), (conv(32, 5, 1, True, 3),), (20, 5), "uint8")).layers
+    assert [layer.binary for layer in layers] == [8 * 81 * 32 * 75, 9 * 32 * 20, 20 * 5]  # a byte has eight bits
+    graded = voting(1)
+    first, last = cost(graded).layers[-2:]
+    assert first.binary == graded.layers[0].planes * graded.layers[0].hidden.size > graded.layers[0].hidden.size  # type: ignore[union-attr]
+    assert (last.binary, last.wider) == (0, graded.layers[1].hidden.size)
 
 
 def learnt(frozen: Frozen, steps: int = 40) -> Frozen:
