@@ -349,6 +349,29 @@ static void images_in_turn(const uint8_t *image, size_t image_len, const uint8_t
 
 /// Damage ///
 
+/* A single snapshot with a changed byte: no state comes back, and a damaged state is called that. */
+static void damage_the_only_snapshot(const uint8_t *image, size_t image_len)
+{
+    device d = make_device(image, image_len);
+    nor n = flash_for(&d, 4, 1, 0);
+    const mb_store store = nor_store(&n);
+    size_t named = 0;
+    learn(&d, 1);
+    CHECK(mb_save(&d.m, &store) == MB_OK);
+    for (uint32_t at = 0; at < n.page_size * n.pages; at++) {
+        if ((n.used[at / 4] & 1) != 0) {
+            n.bytes[at] ^= 0x5A;
+            const mb_status status = mb_restore(&d.m, &store);
+            CHECK(status == MB_E_STATE_CRC || status == MB_E_NO_SNAPSHOT);
+            named += status == MB_E_STATE_CRC;
+            n.bytes[at] ^= 0x5A;
+        }
+    }
+    CHECK(named >= d.state_len && mb_restore(&d.m, &store) == MB_OK);
+    drop_nor(&n);
+    drop_device(&d);
+}
+
 /* Changes each byte of all records, one at a time: the damaged record and those that build on it are gone, and the state before comes
  * back. With programs of 4 bytes there is no padding, so every byte counts. */
 static void damage_every_byte(const uint8_t *image, size_t image_len)
@@ -686,6 +709,7 @@ int main(int argc, char **argv)
     images_in_turn(image, image_len, other, other_len, 8);
     images_in_turn(other, other_len, image, image_len, 4);
     free(other);
+    damage_the_only_snapshot(image, image_len);
     damage_every_byte(image, image_len);
     failing_driver(image, image_len);
     sizes(image, image_len);
