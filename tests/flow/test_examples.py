@@ -83,7 +83,7 @@ def test_the_port_is_a_program_for_a_chip(port: Path) -> None:
     assert "compare.py" in told and "qemu-system-arm -M mps2-an386" in told and "-kernel chip.elf" in told
 
 
-@pytest.mark.parametrize("name", ["main.c", "serial.c", "chip.c", "chip.ld", "compare.py"])
+@pytest.mark.parametrize("name", ["main.c", "serial.c", "chip.c", "chip.ld", "keep.c", "flash.c", "compare.py"])
 def test_the_port_is_the_one_of_the_page(name: str) -> None:
     page, language = (
         (ROOT / "docs" / "porting.md").read_text(),
