@@ -1,5 +1,5 @@
 # compare.py: sends samples to a port, to learn and to predict, and compares its answers with those of this computer.
-# --restart before the program: then ends it, starts it again and asks once more; a port that saves what it learnt answers as before
+# --restart PROGRAM: ends it then, starts it again and sends the samples to predict; a port that saves in flash answers as before
 import contextlib
 import subprocess
 import sys
