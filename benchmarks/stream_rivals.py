@@ -26,7 +26,7 @@ CLASSES = 10
 SEEDS = {"permuted-mnist-1": (0, 1, 2), "permuted-mnist-6": (0, 1, 2), "permuted-mnist-100": (0,)}
 RATES = (0.0001, *rivals.RATES)
 MOST_TASKS, HELD_OUT_SEED = 11, 100
-"""Of the stream on which a rate is chosen. Eleven tasks are the fewest whose last five are tested."""
+"""Tasks and seed of the stream on which a rate is chosen. Eleven tasks are the fewest whose last five are tested."""
 EVERY = 1_000
 """Samples whose products SLDA adds at once; the sum is that of one at a time but for rounding."""
 SOFTMAX, NEAREST, COVARIANCE, MAJORITY = "softmax SGD", "nearest mean", "SLDA", "majority"
@@ -126,7 +126,7 @@ def pages() -> dict[str, str]:
         f"{', '.join(f'{rate:g}' for rate in RATES)} on another stream, of at most {MOST_TASKS} tasks. Bytes are what learning "
         f"changes. Rows of metabit are those of [streams](README.md). {BENCHMARK.raw(PAGE)}"
     )
-    head = ["learner", *(f"{streams.EXPERIMENTS[name].tasks} tasks" for name in SEEDS), "bytes"]
+    head = ["learner", *(streams.EXPERIMENTS[name].title.partition(", ")[2] for name in SEEDS), "bytes"]
     return {PAGE: results.page("Permuted MNIST beside float learners", about, results.markdown(head, rows))}
 
 
