@@ -277,11 +277,15 @@ def _turned(below: ForeignLayer | None, layer: ForeignLayer, turned: NDArray[np.
                 f"{name!r} turns some pixels of a channel only, and the weights of layer {layer.name!r} are those of all"
             )
         turned, units = pixels[0], layer.geometry.channels
-    sign = np.where(np.tile(turned, columns // units), -1, 1).astype(np.int8)
+    return opposite(layer, np.tile(turned, columns // units))
+
+
+def opposite(layer: ForeignLayer, where: NDArray[np.bool_]) -> ForeignLayer:
+    """The layer with opposite weights where `where`, bool (N, 1) or (K,), is true."""
     hidden = layer.hidden
     if hidden is not None:  # a hidden weight of 0 stands for +1: its opposite is the nearest number below 0
-        hidden = np.where((sign < 0) & (hidden == 0), -np.finfo(np.float32).tiny, hidden * sign)
-    return replace(layer, weights=layer.weights * sign, hidden=hidden)
+        hidden = np.where(where, np.where(hidden == 0, -np.finfo(np.float32).tiny, -hidden), hidden)
+    return replace(layer, weights=np.where(where, -layer.weights, layer.weights), hidden=hidden)
 
 
 def _window(layer: ForeignLayer, factor: float) -> int:

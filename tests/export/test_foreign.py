@@ -101,7 +101,7 @@ def test_bits_as_inputs() -> None:
     chain = foreign.Chain("a test", (3,))
     chain.dense("a", np.array([[1, -1, 1], [1, 1, -1]], np.int8), np.ones(2))
     chain.affine("b", np.array([1.0, -2.0]), np.array([0.5, 1.0]))
-    chain.sign("c")
+    chain.sign()
     chain.dense("d", np.array([[1, -1], [-1, 1]], np.int8), np.ones(2))
     told, x = chain.finish(), np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)], np.uint8)
     for text, low, step in (("bits", 0, 1), ("signs", -1, 2)):
