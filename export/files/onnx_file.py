@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.errors import ExportError, require
+from metabit.export.errors import need_rows, require
 from metabit.export.files import onnx_gates, onnx_reader
 from metabit.export.files.interchange import FACTS, KEPT, facts, named_tensors, rebuild
 from metabit.export.files.onnx_functions import DOMAIN, OPSET, functions
@@ -84,15 +84,24 @@ def run_onnx(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
 
     Raises MissingExtra without onnxruntime, ExportError if x has another shape or dtype.
     """
+    runner = session(data)
+    (source,) = runner.get_inputs()
+    need_rows(source.name, x, dtype_of(source), source.shape[1])
+    return np.asarray(runner.run(["scores"], {source.name: x})[0], np.int32)
+
+
+def session(data: bytes, threads: int = 1, log_severity: int = -1) -> Any:
+    """A session of onnxruntime on the CPU. Raises MissingExtra without it."""
     onnxruntime = require("onnxruntime")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    (source,) = session.get_inputs()
-    taken = source.type[len("tensor(") : -1]
-    if x.dtype != taken or x.ndim != 2 or x.shape[1] != source.shape[1]:
-        raise ExportError(f"{source.name} must be {taken} (n, {source.shape[1]}), not {x.dtype} {x.shape}")
-    return np.asarray(session.run(["scores"], {source.name: x})[0], np.int32)
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = log_severity
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def dtype_of(source: Any) -> str:
+    """Name of the dtype of an input of a session."""
+    return str(source.type[len("tensor(") : -1])
 
 
 def _nodes(frozen: Frozen, make_node: Any) -> list[Any]:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from metabit.export.bits import unpack_rows
+from metabit.export.bits import SIGNS_OF_BYTE
 from metabit.export.files.interchange import Tensors
 from metabit.export.files.tflite_schema import ABSENT, ANY, Op, Subgraph, type_number
 from metabit.export.frozen import Layer
@@ -21,8 +21,7 @@ class Graph:
     @cached_property
     def signs_of_byte(self) -> int:
         """float32 [256, 8]."""
-        signs = np.where(unpack_rows(np.arange(256, dtype=np.uint8)[:, None], 8), 1, -1)
-        return self.subgraph.constant("signs_of_byte", signs.astype(np.float32))
+        return self.subgraph.constant("signs_of_byte", SIGNS_OF_BYTE.astype(np.float32))
 
     @cached_property
     def plus_and_minus(self) -> list[int]:
