@@ -49,10 +49,10 @@ def write_qonnx(frozen: Frozen) -> bytes:
     for i, layer in enumerate(frozen.layers):
         if not isinstance(layer, ConvLayer | DenseLayer | OutputLayer):
             raise ExportError(
-                f"layer {i} is {layer.kind}: the QONNX dialect holds networks of sign units only, use --formats onnx"
+                f"layer {i} is {layer.kind}: the QONNX dialect holds networks of sign units only, use the format onnx"
             )
     if not isinstance(frozen.encode, Encode | None):
-        raise ExportError("QONNX holds thresholds of uint8 features only, this network has cuts: use --formats onnx")
+        raise ExportError("QONNX holds thresholds of uint8 features only, this network has cuts: use the format onnx")
     onnx, helper = require("onnx"), require("onnx.helper")
     source, graph = "bits" if frozen.packed else "features", _Graph()
     graph.of_type["bits" if frozen.packed else "features"] = "BINARY" if frozen.packed else "UINT8"

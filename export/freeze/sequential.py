@@ -121,11 +121,11 @@ def freeze_module(
 
 @contextmanager
 def _arguments() -> Iterator[None]:
-    """An error that tells of the option --input of the command line tells of the argument here."""
+    """An error that tells of the argument of `build` tells of the one here."""
     try:
         yield
     except ExportError as wrong:
-        raise ExportError(str(wrong).replace("--input ", "inputs=")) from None
+        raise ExportError(str(wrong).replace("numbers=", "inputs=")) from None
 
 
 def _opened(module: nn.Module) -> nn.Module:

@@ -89,7 +89,7 @@ def test_integers_of_a_quantizer_of_the_inputs_are_the_bytes(signed: int, narrow
     found = Model(write_image(foreign.build(told))).scores(q)
     want = signs @ second * 2
     np.testing.assert_array_equal(found - found.mean(1, keepdims=True), want - want.mean(1, keepdims=True))
-    with pytest.raises(ExportError, match="says which numbers its inputs are: leave --input out"):
+    with pytest.raises(ExportError, match="says which numbers its inputs are: leave out numbers="):
         foreign.build(told, numbers=NUMBERS)
 
 
