@@ -27,7 +27,6 @@ class Code:
 
     def __init__(self, subgraph: Subgraph) -> None:
         self.subgraph = subgraph
-        self._constants: dict[tuple[str, Shape, bytes], Value] = {}
         self._made = 0
 
     def new(self, shape: Shape, dtype: DType) -> Value:
@@ -49,11 +48,7 @@ class Code:
 
     def array(self, values: NDArray[Any]) -> Value:
         """A constant, in the dtype that it has; equal ones are one tensor."""
-        key = values.dtype.str, values.shape, values.tobytes()
-        if key not in self._constants:
-            index = self.subgraph.constant(f"c{len(self._constants)}", np.array(values, order="C"))
-            self._constants[key] = Value(self, index, values.shape, values.dtype.type)
-        return self._constants[key]
+        return Value(self, self.subgraph.shared(values), values.shape, values.dtype.type)
 
     def table(self, values: Sequence[int] | NDArray[Any]) -> Value:
         """A constant, as int32."""
