@@ -140,7 +140,7 @@ def build(
     if numbers is None:
         raise ExportError(
             f"this file of {foreign.tool} does not say which numbers its {foreign.features} inputs are: add numbers=LOW,HIGH, "
-            "the numbers that bytes 0 and 255 stand for, such as -1,1 (or bits, or signs)"
+            "the numbers that bytes 0 and 255 stand for, such as numbers=-1,1 (or bits, or signs)"
         )
     first, encode = _first(foreign, numbers)
     takes: Takes = "bits" if numbers.bits or encode is not None else "bytes"

@@ -1,4 +1,4 @@
-"""Numbers of other tools -> the integers of a device: thresholds of hidden units, and scores of classes."""
+"""Numbers of other tools -> gains, and the integers of a device: thresholds of hidden units, and scores of classes."""
 
 from __future__ import annotations
 
