@@ -49,12 +49,12 @@ def read_arrays(data: bytes) -> tuple[str | None, dict[str, Arrays]]:
         last = said.splitlines()[-1] if said else f"the HDF5 library ended with status {done.returncode}"
         raise ExportError(f"this HDF5 file is damaged or no model of Keras: {last}")
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as file:
-        config, layers = json.loads(str(file["told"]))
+        config, layers = json.loads(str(file["names"]))
         return config, {name: {key: file[at] for key, at in keys.items()} for name, keys in layers.items()}
 
 
 def main() -> None:
-    """The child: a file on standard input, `told` and its arrays as .npz on standard output."""
+    """The child: a file on standard input, `names` and its arrays as .npz on standard output."""
     import h5py  # type: ignore[import-not-found,unused-ignore]
 
     data = sys.stdin.buffer.read()
@@ -71,11 +71,11 @@ def main() -> None:
         print(damaged, file=sys.stderr)
         raise SystemExit(1) from None
     arrays: Arrays = {}
-    told: dict[str, dict[str, str]] = {}
+    names: dict[str, dict[str, str]] = {}
     for name, found in layers.items():
-        told[name] = {key: f"a{len(arrays) + i}" for i, key in enumerate(found)}
-        arrays |= {told[name][key]: array for key, array in found.items()}
-    np.savez(sys.stdout.buffer, told=np.array(json.dumps([config, told])), **arrays)
+        names[name] = {key: f"a{len(arrays) + i}" for i, key in enumerate(found)}
+        arrays |= {names[name][key]: array for key, array in found.items()}
+    np.savez(sys.stdout.buffer, names=np.array(json.dumps([config, names])), **arrays)
 
 
 def _limit_memory(count: int) -> None:

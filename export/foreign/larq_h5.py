@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from metabit.export.errors import ExportError, MissingExtra, require
-from metabit.export.foreign.chain import Chain, refuse
+from metabit.export.foreign.chain import Chain, refuse, signs_of
 from metabit.export.foreign.h5_arrays import Arrays, read_arrays
 from metabit.export.foreign.network import Foreign
+from metabit.export.foreign.thresholds import normalisation
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 TOOL = "Larq"
@@ -114,7 +115,7 @@ def _step(chain: Chain, kind: str, config: dict[str, Any], arrays: Arrays) -> No
         if quantizer is not None:
             if quantizer not in INPUTS:
                 refuse(name, f"has input_quantizer {quantizer}", "use ste_sign, approx_sign or swish_sign")
-            chain.sign(name)
+            chain.sign()
         _weights(chain, kind, name, config, arrays)
         if config.get("use_bias"):
             chain.affine(name, np.ones(1), arrays["bias"])
@@ -136,7 +137,7 @@ def _step(chain: Chain, kind: str, config: dict[str, Any], arrays: Arrays) -> No
     elif kind == "Activation":
         _activation(chain, name, config["activation"])
     elif kind in INPUTS:
-        chain.sign(name)
+        chain.sign()
     elif kind == "Softmax":
         chain.softmax(name)
     elif kind not in ("InputLayer", *NOTHING):
@@ -155,7 +156,7 @@ def _quantizer(config: Any) -> str | None:
 def _activation(chain: Chain, name: str, activation: Any) -> None:
     kind = str(activation["class_name"] if isinstance(activation, dict) else activation or "linear").rpartition(">")[2]
     if kind in SIGNS:
-        chain.sign(name)
+        chain.sign()
     elif kind == "softmax":
         chain.softmax(name)
     elif kind != "linear":
@@ -175,9 +176,7 @@ def _weights(chain: Chain, kind: str, name: str, config: dict[str, Any], arrays:
     gain = (
         np.abs(hidden).reshape(len(hidden), -1).mean(1) if quantizer == "MagnitudeAwareSign" else np.ones(len(hidden))
     )
-    if not np.isfinite(kernel).all():
-        raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")
-    signs = np.where(hidden >= 0, 1, -1).astype(np.int8)
+    signs = signs_of(name, hidden)
     if kind == "QuantDense":
         if kernel.ndim != 2:
             raise ExportError(f"damaged HDF5 file: the kernel of dense layer {name!r} has shape {kernel.shape}")
@@ -195,13 +194,13 @@ def _weights(chain: Chain, kind: str, name: str, config: dict[str, Any], arrays:
 
 
 def _normalise(chain: Chain, name: str, arrays: Arrays, epsilon: float) -> None:
-    mean, variance = (np.asarray(arrays[f"moving_{part}"], np.float64) for part in ("mean", "variance"))
-    gamma = np.asarray(arrays.get("gamma", np.ones(len(mean))), np.float64)
-    beta = np.asarray(arrays.get("beta", np.zeros(len(mean))), np.float64)
-    if (variance + epsilon <= 0).any() or epsilon < 0:
-        raise ExportError(f"layer {name!r} has a variance of {variance.min():.3g}: the file is damaged")
-    gain = gamma / np.sqrt(variance + epsilon)
-    chain.affine(name, gain, beta - mean * gain)
+    mean, variance, gamma, beta = (
+        arrays["moving_mean"],
+        arrays["moving_variance"],
+        arrays.get("gamma"),
+        arrays.get("beta"),
+    )
+    chain.affine(name, *normalisation(name, mean, variance, epsilon, gamma, beta))
 
 
 def _weights_alone(arrays: dict[str, Arrays]) -> Foreign:
@@ -220,7 +219,7 @@ def _weights_alone(arrays: dict[str, Arrays]) -> Foreign:
                 refuse(name, "has the name of a Dense layer, of real weights", "save the whole model, if it is "
                        "a QuantDense")  # fmt: skip
             if i:
-                chain.sign(name)
+                chain.sign()
             assumed = {"kernel_quantizer": "SteSign", "use_bias": "bias" in found}
             _step(chain, "QuantDense", assumed | {"name": name}, found)
         elif "moving_mean" in found and "moving_variance" in found:
