@@ -132,36 +132,35 @@ SCORES(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32_t *scores)
 
 enum { SMALLEST_ERROR = 16 }; /* 1/256: a class with a smaller error does not learn */
 
-/* dose * 4096 + 2048 < 2^32 because dose < 2^20, so a step of one unit of x is below 2^20. |wanted| < 2^23, so no product or sum passes
- * 2^31. A level of -2^(k-1), which only a fault of RAM makes, has index 0. */
+/* dose * 4096 + 2048 < 2^32 because dose < 2^20, so a step of one unit of x is below 2^20, |wanted| < 2^23, and no product or sum passes
+ * 2^31. A level of -2^(k-1), which only a fault of RAM makes, has index 0. MB_OPAQUE makes the code shorter. */
 uint32_t mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, mb_counters *counters)
 {
     const uint32_t k = l->bits;
-    uint32_t last = k - 1u, visited = 0;
+    uint32_t last = k - 1u, visited = 0; /* last: the last bit of the next level */
     for (uint32_t left = l->units; left != 0; left--, error++) {
-        const int32_t sign = *error >> 31;
-        const uint32_t size = (uint32_t)((*error ^ sign) - sign);
+        const uint32_t sign = 0u - (*error < 0), size = ((uint32_t)*error ^ sign) - sign;
         uint32_t j = l->inputs;
         if (size < SMALLEST_ERROR) {
             last += (j + 1u) * k;
             continue;
         }
-        const int32_t step = ((int32_t)((l->dose * size + 2048u) >> 12) ^ ~sign) - ~sign;
+        const int32_t step = (int32_t)(sign - (((l->dose * size + 2048u) >> 12) ^ sign)); /* against the error */
         do {
             const int32_t input = j != 0 ? *x++ : OFFSET_INPUT;
             if (input != 0) {
-                uint8_t *bytes = l->levels + (last >> 3) - 1;
+                uint8_t *bytes = l->levels + (last >> 3) - 1; /* as mb_level_of */
                 MB_OPAQUE(bytes);
                 const uint32_t above = 23u - (last & 7u);
                 const int32_t level = (int32_t)((bytes[0] | (uint32_t)bytes[1] << 8) << above) >> (32u - k);
                 int32_t top = INT32_MAX >> (32u - k);
                 MB_OPAQUE(top);
-                int32_t wanted = step * input, after;
+                int32_t wanted = step * input; /* in 1/65536 of a level */
                 visited++;
-                if (level * wanted < 0) {
+                if (level * wanted < 0) { /* toward 0 */
                     wanted = (wanted * (int32_t)l->tables[mb_magnitude(level) & (uint32_t)top]) >> 8;
                 }
-                after = level + ((wanted + (int32_t)mb_draw(&counters->generator)) >> 16);
+                int32_t after = level + ((wanted + (int32_t)mb_draw(&counters->generator)) >> 16);
                 after = after > top ? top : after;
                 after = after < -top ? -top : after;
                 if (after != level) {
