@@ -297,29 +297,12 @@ MB_INLINE int32_t mb_look_up(const int32_t *tables, uint32_t w, uint32_t count)
 
 /// Streams of levels: level i of k bits is in bits i * k .. i * k + k - 1 of the words, in two's complement ///
 
-/* Reads a stream level by level: the words that follow, and `have` bits of the word before, the lowest first. */
-typedef struct mb_level_reader {
-    const mb_word *next;
-    uint32_t bits, have;
-} mb_level_reader;
-
-MB_INLINE mb_level_reader mb_levels_from(const mb_word *stream, uint32_t at)
+/* Reads the level of k bits whose last bit is bit `last` of a stream, from the two bytes of which the second holds this bit. The first one
+ * may be the byte before a stream, which is of the same section. pre: k <= 8. */
+MB_INLINE int32_t mb_level_of(const uint8_t *stream, uint32_t last, uint32_t k)
 {
-    const mb_level_reader reader = {stream + (at >> 5) + 1, stream[at >> 5] >> (at & 31u), 32u - (at & 31u)};
-    return reader;
-}
-
-MB_INLINE int32_t mb_next_level(mb_level_reader *r, uint32_t k)
-{
-    uint32_t level = r->bits;
-    r->bits >>= k;
-    if (r->have < k) {
-        level |= *r->next << r->have;
-        r->bits = *r->next++ >> (k - r->have);
-        r->have += 32u;
-    }
-    r->have -= k;
-    return (int32_t)(level << (32u - k)) >> (32u - k);
+    const uint8_t *const two = stream + (last >> 3) - 1;
+    return (int32_t)((two[0] | (uint32_t)two[1] << 8) << (23u - (last & 7u))) >> (32u - k);
 }
 
 #endif

@@ -6,7 +6,7 @@
 
 enum { OFFSET = 32, OFFSET_INPUT = 8 }; /* an offset counts as four inputs of 8; it learns as one of them */
 
-/// Scores ///
+/// Scores: |score| <= 128 (8 K + 32) ///
 
 /* Levels of 5 bits are multiplied two at a time, as they lie in the stream. With h as level + 16 and x within -8..8,
  *
@@ -76,19 +76,53 @@ BLOCKS_SUM(const mb_word *next, uint32_t shift, const uint32_t *pairs, uint32_t 
     return sum;
 }
 
-/* |score| <= 128 (8 K + 32) */
-void mb_levels_scores(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32_t *scores)
+/* Reads a stream level by level: the words that follow, and `have` bits of the word before, the lowest first. In a small program it is the
+ * stream, and the last bit of the level before. */
+typedef struct reader {
+    const mb_word *next;
+    uint32_t bits, have;
+} reader;
+
+MB_INLINE reader levels_from(const mb_word *stream, uint32_t at)
+{
+    const reader whole = {stream, 0, at - 1u}, r = {stream + (at >> 5) + 1, stream[at >> 5] >> (at & 31u), 32u - (at & 31u)};
+    return MB_SMALL ? whole : r;
+}
+
+MB_INLINE int32_t next_level(reader *r, uint32_t k)
+{
+    if (MB_SMALL) {
+        r->have += k;
+        return mb_level_of((const uint8_t *)r->next, r->have, k);
+    }
+    uint32_t level = r->bits;
+    r->bits >>= k;
+    if (r->have < k) {
+        level |= *r->next << r->have;
+        r->bits = *r->next++ >> (k - r->have);
+        r->have += 32u;
+    }
+    r->have -= k;
+    return (int32_t)(level << (32u - k)) >> (32u - k);
+}
+
+#if MB_SMALL
+#define SCORES MB_MINSIZE void mb_levels_scores
+#else
+#define SCORES void mb_levels_scores
+#endif
+SCORES(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32_t *scores)
 {
     const uint32_t k = l->bits, inputs = l->inputs, blocks = !MB_SMALL && k == 5u ? inputs / BLOCK : 0;
     const mb_word *const stream = (const mb_word *)(const void *)l->levels;
     const int32_t all = make_pairs(x, blocks, pairs);
     for (uint32_t c = 0, at = 0; c < l->units; c++, at += (inputs + 1u) * k) {
         int32_t sum = blocks > 0 ? blocks_sum(stream + (at >> 5), at & 31u, pairs, blocks) - all : 0;
-        mb_level_reader levels = mb_levels_from(stream, at + BLOCK * blocks * k);
+        reader levels = levels_from(stream, at + BLOCK * blocks * k);
         for (uint32_t j = BLOCK * blocks; j < inputs; j++) {
-            sum += x[j] * mb_next_level(&levels, k);
+            sum += x[j] * next_level(&levels, k);
         }
-        scores[c] = sum + OFFSET * mb_next_level(&levels, k);
+        scores[c] = sum + OFFSET * next_level(&levels, k);
     }
 }
 
@@ -98,72 +132,51 @@ void mb_levels_scores(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32
 
 enum { SMALLEST_ERROR = 16 }; /* 1/256: a class with a smaller error does not learn */
 
-/* The level after a step of `wanted`, in 1/65536 of a level. |wanted| < 2^23, so no product or sum passes 2^31. A level of -2^(k-1),
- * which only a fault of RAM makes, has index 0. */
-MB_INLINE int32_t stepped(const mb_half *weaken, int32_t top, int32_t level, int32_t wanted, uint32_t drawn)
+/* dose * 4096 + 2048 < 2^32 because dose < 2^20, so a step of one unit of x is below 2^20, |wanted| < 2^23, and no product or sum passes
+ * 2^31. A level of -2^(k-1), which only a fault of RAM makes, has index 0. MB_OPAQUE makes the code shorter. */
+uint32_t mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, mb_counters *counters)
 {
-    if (level != 0 && (level ^ wanted) < 0) { /* toward 0 */
-        wanted = (wanted * (int32_t)weaken[mb_magnitude(level) & (uint32_t)top]) >> 8;
-    }
-    level += (wanted + (int32_t)drawn) >> 16;
-    return level > top ? top : level < -top ? -top : level;
-}
-
-/* dose * 4096 + 2048 < 2^32 because dose < 2^20, so a step of one unit of x is below 2^20. */
-void mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, uint32_t *generator, mb_learn_info *info)
-{
-    mb_word *const stream = (mb_word *)(void *)l->levels;
-    const mb_half *const weaken = l->tables;
-    const uint32_t k = l->bits, inputs = l->inputs;
-    const int32_t top = (1 << (k - 1u)) - 1;
-    uint32_t z = *generator, row = 0;
-    for (uint32_t c = 0; c < l->units; c++, row += (inputs + 1u) * k) {
-        const uint32_t size = mb_magnitude(error[c]);
+    const uint32_t k = l->bits;
+    uint32_t last = k - 1u, visited = 0; /* last: the last bit of the next level */
+    for (uint32_t left = l->units; left != 0; left--, error++) {
+        const uint32_t sign = 0u - (*error < 0), size = ((uint32_t)*error ^ sign) - sign;
+        uint32_t j = l->inputs;
         if (size < SMALLEST_ERROR) {
+            last += (j + 1u) * k;
             continue;
         }
-        const int32_t step = (int32_t)((l->dose * size + 2048u) >> 12), up = error[c] < 0 ? step : -step;
-        uint32_t at = row;
-        for (uint32_t j = 0; j <= inputs; j++, at += k) {
-            const int32_t input = j < inputs ? x[j] : OFFSET_INPUT;
-            if (input == 0) {
-                continue;
-            }
-            const uint32_t bit = at & 31u;
-            mb_word *const word = stream + (at >> 5);
-            uint32_t bits = *word >> bit;
-            if (bit + k > 32u) {
-                bits |= word[1] << (32u - bit);
-            }
-            const int32_t level = (int32_t)(bits << (32u - k)) >> (32u - k);
-            const int32_t after = stepped(weaken, top, level, up * input, mb_draw(&z));
-            info->visited++;
-            if (after != level) {
-                bits = ((uint32_t)level ^ (uint32_t)after) & ((1u << k) - 1u);
-                word[0] ^= bits << bit;
-                if (bit + k > 32u) {
-                    word[1] ^= bits >> (32u - bit);
+        const int32_t step = (int32_t)(sign - (((l->dose * size + 2048u) >> 12) ^ sign)); /* against the error */
+        do {
+            const int32_t input = j != 0 ? *x++ : OFFSET_INPUT;
+            if (input != 0) {
+                uint8_t *bytes = l->levels + (last >> 3) - 1; /* as mb_level_of */
+                MB_OPAQUE(bytes);
+                const uint32_t above = 23u - (last & 7u);
+                const int32_t level = (int32_t)((bytes[0] | (uint32_t)bytes[1] << 8) << above) >> (32u - k);
+                int32_t top = INT32_MAX >> (32u - k);
+                MB_OPAQUE(top);
+                int32_t wanted = step * input; /* in 1/65536 of a level */
+                visited++;
+                if (level * wanted < 0) { /* toward 0 */
+                    wanted = (wanted * (int32_t)l->tables[mb_magnitude(level) & (uint32_t)top]) >> 8;
                 }
-                MB_TELL_HOST(l, c, j);
-                info->moved++;
+                int32_t after = level + ((wanted + (int32_t)mb_draw(&counters->generator)) >> 16);
+                after = after > top ? top : after;
+                after = after < -top ? -top : after;
+                if (after != level) {
+                    const uint32_t flips = (uint32_t)(level ^ after) << (32u - k) >> above;
+                    bytes[0] ^= (uint8_t)flips;
+                    bytes[1] ^= (uint8_t)(flips >> 8);
+                    MB_TELL_HOST(l, l->units - left, l->inputs - j);
+                    counters->moved++;
+                }
             }
-        }
+            last += k;
+            MB_OPAQUE(last);
+        } while (j-- != 0);
+        x -= l->inputs;
     }
-    *generator = z;
-}
-
-void mb_levels_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info)
-{
-    mb_counters *const counters = (mb_counters *)(void *)m->state;
-    int32_t *const error = arena->learn_scratch;
-    MB_MARK(MB_ERROR, arena->count);
-    (void)mb_begin_step(m, arena, label, error, info);
-    if (!info->skipped) {
-        MB_MARK(MB_UPDATE, arena->count - 1u);
-        mb_levels_learn(arena->layers + arena->count - 1, arena->values, error, &counters->generator, info);
-        counters->moved += info->moved;
-    }
-    MB_MARK(MB_DONE, arena->count);
+    return visited;
 }
 #endif
 #endif
