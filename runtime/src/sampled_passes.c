@@ -115,8 +115,10 @@ MB_NOINLINE void draw_words(const mb_word *sign, const mb_word *top, uint32_t lo
 {
     uint32_t z = *generator;
     const uint16_t *const end = list + count;
+    const uint8_t *const tops = (const uint8_t *)top;
+    low_bits *= 4u;
     do {
-        const uint32_t j = *list++, s = sign[j], unsure = s ^ top[j * low_bits];
+        const uint32_t j = *list++, s = sign[j], unsure = s ^ *(const mb_word *)(const void *)(tops + j * low_bits);
         const uint32_t one = unsure & mb_draw32(&z), none = unsure ^ one, other = z << 13 | z >> 19;
         const uint32_t a = s ^ (one & other), b = s ^ (none & other);
         MB_PUT(words, MB_FOURS_ROW, 0, a, a ^ one, b, b ^ none);

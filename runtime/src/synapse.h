@@ -51,10 +51,11 @@ MB_INLINE mb_synapse mb_synapse_at(const mb_layer *l, uint32_t lanes16, uint32_t
         s.level = ((a >> s.lane) & 1u) * 4u + ((b >> s.lane) & 1u) * 2u + ((c >> s.lane) & 1u);
         return s;
     }
+    uint32_t p = 0;
     MB_ROLLED
-    for (uint32_t p = 0; p < low_bits; p++) {
+    do {
         s.level = s.level * 2u + ((mb_lanes_at(s.low, p, lanes16) >> s.lane) & 1u);
-    }
+    } while (++p != low_bits);
     return s;
 }
 
@@ -89,10 +90,11 @@ MB_INLINE void mb_move(const mb_layer *l, uint32_t lanes16, uint32_t four, mb_sy
         return;
     }
     uint32_t p = (uint32_t)l->bits - 1u;
+    changed &= s.top;
     MB_ROLLED
-    for (changed &= s.top; changed != 0; changed >>= 1) {
+    do {
         mb_flip_lane(s.low, --p, s.lane, lanes16);
-    }
+    } while ((changed >>= 1) != 0);
 }
 
 #endif

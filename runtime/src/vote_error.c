@@ -206,10 +206,11 @@ uint32_t mb_sample_error(const mb_model *m, const mb_arena *arena, const mb_laye
         true_error += errors_of_passes(l, arena, passes, label, temperature, arena->error[1], delta);
     }
     MB_MARK(MB_FORWARD, arena->count - 2u);
-    for (uint32_t i = 0; i < units; i++) { /* each unsure weight was flipped in one of four passes: on average it counts half */
-        const int32_t *const v = passes + i;
-        arena->graded_values[i] = (v[0] + v[units] + v[2u * units] + v[3u * units]) / 4;
-    }
+    const int32_t *v = passes;
+    int32_t *mean = arena->graded_values;
+    do { /* each unsure weight was flipped in one of four passes: on average it counts half */
+        *mean++ = (v[0] + v[units] + v[2u * units] + v[3u * units]) / 4;
+    } while (++v != passes + units);
     (void)score(l, arena, arena->graded_values);
     return true_error / l->draws;
 }

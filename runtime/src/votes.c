@@ -202,9 +202,11 @@ MB_NOINLINE void count_votes(const mb_layer *l, const mb_arena *arena, uint32_t 
             int32_t *const all = arena->learn_scratch, *const more = all + 32; /* in place of the sums */
             uint32_t enough = add_votes(lists, votes->drawn + 3u * r, 3u * rows, least, (mb_fours *)(void *)arena->learn_scratch, all, more);
             for (uint32_t i = 0; enough != 0; i++, enough >>= 1) {
-                const uint32_t s = 16u * mb_magnitude(more[i]), need = l->own.need[all[i]];
-                if ((enough & 1u) != 0 && s > need) {
-                    visit_one(l, 32u * r + i, j, more[i] > 0, s - need, generator, info);
+                if (enough & 1u) {
+                    const uint32_t s = 16u * mb_magnitude(more[i]), need = l->own.need[all[i]];
+                    if (s > need) {
+                        visit_one(l, 32u * r + i, j, more[i] > 0, s - need, generator, info);
+                    }
                 }
             }
         }
