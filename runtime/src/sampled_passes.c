@@ -13,8 +13,8 @@ typedef char fours_fit[sizeof(mb_fours) <= 4u * MB_FOURS_WORDS ? 1 : -1];
 #if defined(__OPTIMIZE__) && defined(__thumb2__) && !defined(__ARM_NEON)
 #define T2_FOURS 1
 /* Four words of a sum pass into it as by MB_ADD_PAIRS of adder.h: (a, b) and (c, d) are its pairs. Then (x, p) is (c, a). */
-#define T2_PAIRS(sum, a, b, c, d)                                                                                      \
-    "eors " a ", " sum "; orrs " a ", " b "; eors " sum ", " b "; eors " c ", " sum "; bics " c ", " d "; eors " a ", " c \
+#define T2_PAIRS(sum, a, b, c, d)                                                                                     \
+    "eors " a ", " sum "; eors " sum ", " b "; orrs " a ", " b "; eors " c ", " sum "; bics " c ", " d "; eors " a ", " c \
     "; eors " c ", " sum "; eors " sum ", " d "\n"
 #define T2_FOUR(a, b, c, d)                                                                                            \
     "ldm r1!, {" a ", " b ", " c ", " d "}; eors " b ", " a "; eors " d ", " c "\n" T2_PAIRS("r10", a, b, c, d)
@@ -33,7 +33,7 @@ MB_NOINLINE void add_words(mb_four *v, const mb_four *w, uint32_t n, mb_four *ca
             "1: ldm r0, {r10, r11, r12}; lsls lr, r2, #29\n"
             "2: " T2_FOUR("r4", "r5", "r6", "r7") T2_FOUR("r5", "r7", "r8", "r9") /* (r6, r4), (r8, r5) */
             T2_PAIRS("r11", "r6", "r4", "r8", "r5") /* (r8, r6) */
-            "eor r4, r8, r12; ands r4, r6; eor r4, r4, r8; eors r12, r6; str r4, [r3], #4; subs lr, #0x20000000; bne 2b\n"
+            "eor r4, r8, r12; subs lr, #0x20000000; and r4, r6; eor r12, r6; eor r4, r8; str r4, [r3], #4; bne 2b\n"
             "stm r0, {r10, r11, r12}; and r4, r2, #7; add r0, %[step]; add r1, %[row]; sub r1, r1, r4, lsl #5\n"
             "add r3, %[row]; sub r3, r3, r4, lsl #2; subs r2, #8; bpl 1b\npop {r7}"
             : "+r"(r0), "+r"(r1), "+r"(turns), "+r"(r3)
@@ -117,6 +117,7 @@ MB_NOINLINE void draw_words(const mb_word *sign, const mb_word *top, uint32_t lo
     const uint16_t *const end = list + count;
     const uint8_t *const tops = (const uint8_t *)top;
     low_bits *= 4u;
+    MB_OPAQUE(low_bits);
     do {
         const uint32_t j = *list++, s = sign[j], unsure = s ^ *(const mb_word *)(const void *)(tops + j * low_bits);
         const uint32_t one = unsure & mb_draw32(&z), none = unsure ^ one, other = z << 13 | z >> 19;
