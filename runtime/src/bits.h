@@ -208,7 +208,8 @@ MB_INLINE uint32_t mb_lanes_at(const uint8_t *base, uint32_t index, uint32_t lan
 MB_INLINE void mb_flip_lane(uint8_t *base, uint32_t index, uint32_t lane, uint32_t lanes16)
 {
     if (lanes16) {
-        ((mb_half *)(void *)base)[index] ^= (mb_half)(1u << lane);
+        mb_half *const word = (mb_half *)(void *)base + index;
+        *word = (mb_half)(*word ^ 1u << lane);
     } else {
         ((mb_word *)(void *)base)[index] ^= 1u << lane;
     }

@@ -26,7 +26,7 @@ MB_INLINE void visit_each(uint32_t lanes16, uint32_t four, const mb_layer *layer
         const uint32_t up = *visit >> 31, unit = (*visit >> 16) & 0x7FFFu, input = *visit & 0xFFFFu;
         const mb_synapse s = mb_synapse_at(&l, lanes16, four, unit, input);
         const int32_t entry = mb_entry(l.tables, s, up), chance = (int32_t)mb_draw(&z);
-        if (chance < entry + (entry == 65535)) {
+        if (chance < entry + ((entry + 1) >> 16)) { /* 65535: always */
             mb_move(layer, lanes16, four, s, up, &sum);
         }
     }
