@@ -233,16 +233,20 @@ static inline uint32_t mb_sign_of_sum(const uint32_t *v, unsigned planes, int32_
     return *top ^ carry ^ (0u - (bits & 1u));
 }
 
-/* Mask of the lanes with -highest <= v < -lowest, computed as sign(v + lowest) ^ sign(v + highest). pre: both sums fit in
- * `planes` bits. */
-static inline uint32_t mb_range_mask(const uint32_t *v, unsigned planes, int32_t lowest, int32_t highest)
+/* Mask of the lanes with -highest <= v < -lowest, computed as sign(v + lowest) ^ sign(v + highest); *sign = that of v + c.
+ * pre: the sums fit in `planes` bits. */
+static inline uint32_t mb_range_mask(const uint32_t *v, unsigned planes, int32_t lowest, int32_t highest, int32_t c, uint32_t *sign)
 {
-    uint32_t low_carry = 0, high_carry = 0, low = (uint32_t)lowest, high = (uint32_t)highest;
-    for (unsigned p = 0; p + 1 < planes; p++, low >>= 1, high >>= 1) {
-        const uint32_t plane = v[p];
+    uint32_t low_carry = 0, high_carry = 0, carry = 0, low = (uint32_t)lowest, high = (uint32_t)highest, bits = (uint32_t)c;
+    const uint32_t *const top = v + planes - 1;
+    do {
+        const uint32_t plane = *v;
         low_carry = mb_carry(plane, low, low_carry);
         high_carry = mb_carry(plane, high, high_carry);
-    }
+        carry = mb_carry(plane, bits, carry);
+        low >>= 1, high >>= 1, bits >>= 1;
+    } while (++v != top);
+    *sign = *top ^ carry ^ (0u - (bits & 1u));
     return low_carry ^ high_carry ^ (0u - ((low ^ high) & 1u));
 }
 

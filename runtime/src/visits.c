@@ -54,18 +54,24 @@ MB_INLINE void find_visits(uint32_t on_off, const mb_layer *l, const int32_t *er
                            uint32_t eligible, uint32_t *visits, uint32_t *generator, mb_learn_info *info)
 {
     const uint32_t *const bits = l->in;
-    const int32_t *const last = error + l->units;
-    uint32_t *end = visits, next = mb_draw(generator), unit = 0;
-    for (; error != last; error++, unit += 1u << 16) {
-        if (*error == 0) {
-            continue;
-        }
-        const uint32_t rate = mb_unit_rate(by_error, *error), length = rate * eligible;
-        if (next >= length) {
+    const int32_t *const last = error + l->units, *at = error;
+    uint32_t *end = visits, next = mb_draw(generator), rate = 0, length = 0;
+    for (;;) {
+        do { /* passes by the units that have no visit */
             next -= length;
-            continue;
-        }
-        const uint32_t if_off = unit | ((0u - (uint32_t)*error) & 0x80000000u); /* for x <= 0: up if the error is > 0 */
+            length = 0;
+            MB_KEEP2(by_error.per_error, by_error.shift);
+            if (at == last) {
+                visit(l, visits, end, generator, info);
+                return;
+            }
+            if (*at++ != 0) {
+                rate = mb_unit_rate(by_error, at[-1]);
+                length = rate * eligible;
+            }
+        } while (next >= length);
+        const uint32_t down = (uint32_t)at[-1] & 0x80000000u, unit = (uint32_t)(at - error - 1) << 16;
+        const uint32_t if_off = unit | (down ^ 0x80000000u); /* for x <= 0: up if the error is > 0 */
         uint32_t place = next / rate;
 #ifdef __ARM_ARCH_6M__ /* no divide instruction: divide at most twice a unit, not at every visit */
         uint32_t over = next - place * rate, stride = 0;
@@ -91,9 +97,7 @@ MB_INLINE void find_visits(uint32_t on_off, const mb_layer *l, const int32_t *er
             place = next / rate;
 #endif
         }
-        next -= length;
     }
-    visit(l, visits, end, generator, info);
 }
 
 void mb_update(const mb_layer *l, const int32_t *error, mb_visit_rate rate, uint16_t *list, uint32_t *visits,

@@ -172,7 +172,7 @@ MB_NOINLINE uint32_t add_votes(const uint16_t *list, const uint32_t *drawn, uint
         MB_FULL_ADD(carry_down, down, MB_GET(f->v, MB_FOURS_STEP, p + 2u, 1), MB_GET(f->v, MB_FOURS_STEP, p + 1u, 3), carry_down);
         MB_FULL_ADD(borrow, excess[p], sum[p], twice, borrow);
     }
-    const uint32_t enough = ~mb_range_mask(excess, planes, -(int32_t)least, (int32_t)least - 1);
+    const uint32_t enough = ~mb_range_mask(excess, planes, -(int32_t)least, (int32_t)least - 1, 0, &down);
     /* cppcheck-suppress knownConditionTrueFalse -- 0 where no lane has so many votes more */
     if (enough != 0) {
         mb_lane_values(sum, planes, 0, all, 32);
