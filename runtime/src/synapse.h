@@ -52,6 +52,7 @@ MB_INLINE mb_synapse mb_synapse_at(const mb_layer *l, uint32_t lanes16, uint32_t
                     (1u << low_bits) - 1u, 0, 0};
     s.positive = (mb_lanes_at(s.sign, 0, lanes16) >> s.lane) & 1u;
     if (four) {
+        MB_OPAQUE(s.low);
         const uint32_t a = mb_lanes_at(s.low, 0, lanes16), b = mb_lanes_at(s.low, 1, lanes16), c = mb_lanes_at(s.low, 2, lanes16);
         s.level = ((a >> s.lane) & 1u) * 4u + ((b >> s.lane) & 1u) * 2u + ((c >> s.lane) & 1u);
         return s;
@@ -85,6 +86,7 @@ MB_INLINE void mb_move(const mb_layer *l, uint32_t lanes16, uint32_t four, mb_sy
         mb_flip(l, s.unit, s.input);
     }
     if (four) {
+        MB_OPAQUE(s.low);
         mb_flip_lane(s.low, 2, s.lane, lanes16);
         if (changed & 2u) {
             mb_flip_lane(s.low, 1, s.lane, lanes16);
