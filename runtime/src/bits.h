@@ -124,15 +124,27 @@ static inline uint32_t mb_magnitude(int32_t x)
 /* Appends the positions of the set bits of `v` to `list`, lowest first. */
 static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
 {
+#if defined(__GNUC__) && defined(__thumb2__) /* counting trailing zeros would reverse the word for each bit */
+    __asm__("rbit %0, %0" : "+r"(v));
+#define MB_POSITION(v) (uint32_t)__builtin_clz(v)
+#define MB_CLEAR(v, position) ((v) & ~(0x80000000u >> (position)))
+#else
+#define MB_POSITION(v) (uint32_t)__builtin_ctz(v)
+#define MB_CLEAR(v, position) ((v) & ((v)-1u))
+#endif
 #if defined(__GNUC__) && !defined(__ARM_ARCH_6M__)
     while (v != 0) { /* two a turn */
-        *list++ = (uint16_t)(base + (uint32_t)__builtin_ctz(v));
-        v &= v - 1;
+        uint32_t position = MB_POSITION(v);
+        *list++ = (uint16_t)(base + position);
+        v = MB_CLEAR(v, position);
+#ifndef __OPTIMIZE_SIZE__
         if (v == 0) {
             break;
         }
-        *list++ = (uint16_t)(base + (uint32_t)__builtin_ctz(v));
-        v &= v - 1;
+        position = MB_POSITION(v);
+        *list++ = (uint16_t)(base + position);
+        v = MB_CLEAR(v, position);
+#endif
     }
 #else /* without a count-trailing-zeros instruction, shifting is cheaper than emulating it */
     while (v != 0) {
@@ -144,30 +156,6 @@ static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
     }
 #endif
     return list;
-}
-
-/* Appends the positions of the set bits in whatever order is fastest, for sums, which do not depend on the order. */
-static inline uint16_t *mb_list_bits_unordered(uint16_t *list, uint32_t v, uint32_t base)
-{
-#if defined(__GNUC__) && defined(__ARM_FEATURE_CLZ) /* counting trailing zeros would take one instruction more for each bit */
-    base += 31u;
-    while (v != 0) { /* two a turn */
-        uint32_t above = (uint32_t)__builtin_clz(v);
-#ifndef __OPTIMIZE_SIZE__
-        *list++ = (uint16_t)(base - above);
-        v &= ~(0x80000000u >> above);
-        if (v == 0) {
-            break;
-        }
-        above = (uint32_t)__builtin_clz(v);
-#endif
-        *list++ = (uint16_t)(base - above);
-        v &= ~(0x80000000u >> above);
-    }
-    return list;
-#else
-    return mb_list_bits(list, v, base);
-#endif
 }
 
 /* Reads n bits from bit `at` on. It touches no word that holds none of them. pre: 1 <= n <= 32. */

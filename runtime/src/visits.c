@@ -3,15 +3,6 @@
 
 #if MB_HAS_VISITS
 
-static uint32_t list_ascending(const uint32_t *bits, uint32_t inputs, uint16_t *list)
-{
-    uint16_t *end = list;
-    for (uint32_t base = 0; base < inputs; base += 32u) {
-        end = mb_list_bits(end, *bits++, base);
-    }
-    return (uint32_t)(end - list);
-}
-
 /* A visit is one word: bits 0..15 the input, 16..30 the unit, 31 set if the level shall go up. The queue holds at most
  * MB_LEARN_WORDS of them. */
 
@@ -104,7 +95,7 @@ void mb_update(const mb_layer *l, const int32_t *error, mb_visit_rate rate, uint
                uint32_t *generator, mb_learn_info *info)
 {
     const uint32_t on_off = l->input == MB_ON_OFF; /* an input that is off is not eligible */
-    const uint32_t eligible = on_off ? list_ascending(l->in, l->inputs, list) : l->inputs;
+    const uint32_t eligible = on_off ? mb_active_inputs(l->in, l->inputs, list) : l->inputs;
     MB_SPECIALISE(on_off, find_visits, l, error, rate, list, eligible, visits, generator, info);
 }
 #endif

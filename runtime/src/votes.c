@@ -115,7 +115,7 @@ MB_NOINLINE uint16_t *list_samples(const mb_layer *l, const uint32_t *kept, uint
     for (uint32_t d = MB_DIGITS; d-- > 0;) {
         uint16_t *const count = list++;
         for (uint32_t w = 0; w < pitch; w++) {
-            list = mb_list_bits_unordered(list, digits[d][w], 32u * w);
+            list = mb_list_bits(list, digits[d][w], 32u * w);
         }
         *count = (uint16_t)(list - count - 1);
     }
