@@ -23,13 +23,20 @@ MB_NOINLINE mb_error_norm error_below(const mb_layer *l, const mb_arena *arena, 
     return mb_rescale(below, l->inputs);
 }
 
-/* The step by visits, after the forward pass. */
-MB_NOINLINE void visit_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info)
+/* The step by visits, after the forward pass up to the lowest layer that learns. listed: its inputs in arena->active. */
+MB_NOINLINE void visit_step(const mb_model *m, mb_arena *arena, uint32_t listed, uint16_t label, mb_learn_info *info)
 {
     mb_counters *const counters = (mb_counters *)(void *)m->state;
     const mb_layer *const lowest = arena->layers + arena->lowest, *l = arena->layers + arena->count - 1;
     int32_t *error = arena->error[0], *below = arena->error[1];
     const uint32_t classes = l->units;
+    uint16_t *const list = arena->active;
+    arena->active = (uint16_t *)(void *)error; /* so that the list stays: 4 max N entries are room for N, padded */
+    (void)mb_forward(arena, arena->lowest + 1u, arena->count, NULL, 1);
+    arena->active = list;
+#ifdef MB_WIDE
+    listed = lowest->host != NULL ? 0 : listed;
+#endif
     MB_MARK(MB_ERROR, arena->count);
     const uint32_t true_error = mb_begin_step(m, arena, label, error, info);
     mb_error_norm norm = mb_error_norm_of(error, classes);
@@ -42,11 +49,12 @@ MB_NOINLINE void visit_step(const mb_model *m, const mb_arena *arena, uint16_t l
                 mb_thin_mask(lowest, true_error, &counters->generator);
             }
             norm_below = error_below(l, arena, l[-1].mask, error, norm.max, below, &counters->generator);
+            listed = l->lanes16 ? listed : 0; /* else another list has taken its place */
         }
         const mb_visit_rate rate = mb_visit_rate_of(l, norm.sum, true_error);
         if (l->learns && rate.per_error != 0) {
             MB_MARK(MB_UPDATE, (unsigned)(l - arena->layers));
-            mb_update(l, error, rate, arena->active, (uint32_t *)arena->learn_scratch, &counters->generator, info);
+            mb_update(l, error, rate, list, listed, (uint32_t *)arena->learn_scratch, &counters->generator, info);
         }
         int32_t *const done = error;
         error = below;
@@ -71,7 +79,7 @@ mb_status mb_learn_from(mb_model *m, unsigned first, const void *input, uint16_t
     mb_arena_plan(m, MB_LEARN, &arena);
     MB_REFUSE(MB_E_FROZEN, arena.lowest == arena.count);
     const mb_layer *const last = arena.layers + arena.count - 1;
-    (void)mb_forward(&arena, first, arena.count, input, 1);
+    const uint32_t listed = mb_forward(&arena, first, arena.lowest + 1u, input, 1);
     if (MB_IS_HEAD(last)) {
         const int32_t predicted = mb_head_step(last, &arena, label, (mb_counters *)(void *)m->state);
         MB_REFUSE(MB_E_LABEL, predicted < 0);
@@ -82,7 +90,7 @@ mb_status mb_learn_from(mb_model *m, unsigned first, const void *input, uint16_t
         mb_vote_step(m, &arena, label, &mine);
     } else {
 #if MB_HAS_VISITS
-        visit_step(m, &arena, label, &mine);
+        visit_step(m, &arena, listed, label, &mine);
 #endif
     }
     if (info != NULL) {

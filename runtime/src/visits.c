@@ -1,4 +1,5 @@
 /* Learning by visits: which synapses of a dense layer a step visits, and what a visit does. */
+#include "sums.h"
 #include "synapse.h"
 
 #if MB_HAS_VISITS
@@ -91,11 +92,11 @@ MB_INLINE void find_visits(uint32_t on_off, const mb_layer *l, const int32_t *er
     }
 }
 
-void mb_update(const mb_layer *l, const int32_t *error, mb_visit_rate rate, uint16_t *list, uint32_t *visits,
+void mb_update(const mb_layer *l, const int32_t *error, mb_visit_rate rate, uint16_t *list, uint32_t listed, uint32_t *visits,
                uint32_t *generator, mb_learn_info *info)
 {
     const uint32_t on_off = l->input == MB_ON_OFF; /* an input that is off is not eligible */
-    const uint32_t eligible = on_off ? mb_active_inputs(l->in, l->inputs, list) : l->inputs;
+    const uint32_t eligible = !on_off ? l->inputs : listed != 0 ? listed : mb_active_inputs(l->in, l->inputs, list);
     MB_SPECIALISE(on_off, find_visits, l, error, rate, list, eligible, visits, generator, info);
 }
 #endif
