@@ -126,35 +126,31 @@ static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
 {
 #if defined(__GNUC__) && defined(__thumb2__) /* counting trailing zeros would reverse the word for each bit */
     __asm__("rbit %0, %0" : "+r"(v));
-#define MB_POSITION(v) (uint32_t)__builtin_clz(v)
-#define MB_CLEAR(v, position) ((v) & ~(0x80000000u >> (position)))
-#else
-#define MB_POSITION(v) (uint32_t)__builtin_ctz(v)
-#define MB_CLEAR(v, position) ((v) & ((v)-1u))
+#define MB_LIST_ONE(at) ((at) = (uint32_t)__builtin_clz(v), v &= ~(0x80000000u >> (at)), *list++ = (uint16_t)(base + (at)))
+#elif defined(__GNUC__) && !defined(__ARM_ARCH_6M__)
+#define MB_LIST_ONE(at) ((at) = (uint32_t)__builtin_ctz(v), v &= v - 1u, *list++ = (uint16_t)(base + (at)))
 #endif
-#if defined(__GNUC__) && !defined(__ARM_ARCH_6M__)
-    while (v != 0) { /* two a turn */
-        uint32_t position = MB_POSITION(v);
-        *list++ = (uint16_t)(base + position);
-        v = MB_CLEAR(v, position);
-#ifndef __OPTIMIZE_SIZE__
+    if (v == 0) {
+        return list;
+    }
+    do {
+#ifdef MB_LIST_ONE
+        uint32_t at;
+        MB_LIST_ONE(at);
+#ifndef __OPTIMIZE_SIZE__ /* two a turn */
         if (v == 0) {
             break;
         }
-        position = MB_POSITION(v);
-        *list++ = (uint16_t)(base + position);
-        v = MB_CLEAR(v, position);
+        MB_LIST_ONE(at);
 #endif
-    }
-#else /* without a count-trailing-zeros instruction, shifting is cheaper than emulating it */
-    while (v != 0) {
+#else /* without an instruction that counts zeros, shifting is cheaper than emulating it */
         if (v & 1u) {
             *list++ = (uint16_t)base;
         }
         v >>= 1;
         base++;
-    }
 #endif
+    } while (v != 0);
     return list;
 }
 
@@ -221,9 +217,9 @@ static inline uint32_t mb_sign_of_sum(const uint32_t *v, unsigned planes, int32_
     return *top ^ carry ^ (0u - (bits & 1u));
 }
 
-/* Mask of the lanes with -highest <= v < -lowest, computed as sign(v + lowest) ^ sign(v + highest); *sign = that of v + c.
- * pre: the sums fit in `planes` bits. */
-static inline uint32_t mb_range_mask(const uint32_t *v, unsigned planes, int32_t lowest, int32_t highest, int32_t c, uint32_t *sign)
+/* Mask of the lanes with -highest <= v < -lowest, computed as sign(v + lowest) ^ sign(v + highest); *reached = where
+ * v + c >= 0. pre: the sums fit in `planes` bits. */
+static inline uint32_t mb_range_mask(const uint32_t *v, unsigned planes, int32_t lowest, int32_t highest, int32_t c, uint32_t *reached)
 {
     uint32_t low_carry = 0, high_carry = 0, carry = 0, low = (uint32_t)lowest, high = (uint32_t)highest, bits = (uint32_t)c;
     const uint32_t *const top = v + planes - 1;
@@ -234,7 +230,7 @@ static inline uint32_t mb_range_mask(const uint32_t *v, unsigned planes, int32_t
         carry = mb_carry(plane, bits, carry);
         low >>= 1, high >>= 1, bits >>= 1;
     } while (++v != top);
-    *sign = *top ^ carry ^ (0u - (bits & 1u));
+    *reached = ~(*top ^ carry ^ (0u - (bits & 1u)));
     return low_carry ^ high_carry ^ (0u - ((low ^ high) & 1u));
 }
 

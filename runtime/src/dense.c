@@ -86,9 +86,7 @@ void mb_dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t
         uint32_t v[MB_PLANES_MAX];
         ADD_RUN(w, list, &all, 1, start, v, planes, carry);
         if (MB_HAS_LEARN && mask != NULL) {
-            uint32_t negative;
-            mask[r] = mb_range_mask(v, planes, -window - 1 - n, window - n, -n, &negative);
-            out[r] = ~negative;
+            mask[r] = mb_range_mask(v, planes, -window - 1 - n, window - n, -n, out + r);
         } else {
             out[r] = ~mb_sign_of_sum(v, planes, -n);
         }

@@ -62,8 +62,7 @@ MB_INLINE void find_visits(uint32_t on_off, const mb_layer *l, const int32_t *er
                 length = rate * eligible;
             }
         } while (next >= length);
-        const uint32_t down = (uint32_t)at[-1] & 0x80000000u, unit = (uint32_t)(at - error - 1) << 16;
-        const uint32_t if_off = unit | (down ^ 0x80000000u); /* for x <= 0: up if the error is > 0 */
+        const uint32_t if_off = (uint32_t)(at - error - 1) << 16 | (~(uint32_t)at[-1] & 0x80000000u); /* for x <= 0: up if error > 0 */
         uint32_t place = next / rate;
 #ifdef __ARM_ARCH_6M__ /* no divide instruction: divide at most twice a unit, not at every visit */
         uint32_t over = next - place * rate, stride = 0;

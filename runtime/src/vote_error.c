@@ -190,8 +190,6 @@ static uint32_t errors_of_passes(const mb_layer *l, const mb_arena *arena, const
     return true_error;
 }
 
-/* error[0] [N] = sum of the errors of all passes with sampled weights; arena->scores = scores of the average weights. Returns the
- * true error, averaged over the passes. */
 uint32_t mb_sample_error(const mb_model *m, const mb_arena *arena, const mb_layer *l, uint16_t label, uint32_t *generator)
 {
     const uint32_t temperature = mb_u16_at(m->image + MB_AT_TEMPERATURE), active = mb_graded_inputs(l, l->in, arena->active);

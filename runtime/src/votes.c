@@ -122,8 +122,7 @@ MB_NOINLINE uint16_t *list_samples(const mb_layer *l, const uint32_t *kept, uint
     return list;
 }
 
-/* Adds the votes of `count` listed samples: those that count one, those of them for down, then those that count two. drawn: those of the
- * first sample. pre: count > 0. */
+/* Adds the votes of `count` > 0 listed samples: all that count one, those of them for down, and so for two. drawn: the first sample's. */
 static void add_samples(const uint16_t *list, uint32_t count, const uint32_t *drawn, uint32_t step, mb_fours *f)
 {
     uint32_t here;
