@@ -29,7 +29,6 @@ MB_NOINLINE void visit_step(const mb_model *m, mb_arena *arena, uint32_t listed,
     mb_counters *const counters = (mb_counters *)(void *)m->state;
     const mb_layer *const lowest = arena->layers + arena->lowest, *l = arena->layers + arena->count - 1;
     int32_t *error = arena->error[0], *below = arena->error[1];
-    const uint32_t classes = l->units;
     uint16_t *const list = arena->active;
     arena->active = (uint16_t *)(void *)error; /* so that the list stays: 4 max N entries are room for N, padded */
     (void)mb_forward(arena, arena->lowest + 1u, arena->count, NULL, 1);
@@ -39,7 +38,7 @@ MB_NOINLINE void visit_step(const mb_model *m, mb_arena *arena, uint32_t listed,
 #endif
     MB_MARK(MB_ERROR, arena->count);
     const uint32_t true_error = mb_begin_step(m, arena, label, error, info);
-    mb_error_norm norm = mb_error_norm_of(error, classes);
+    mb_error_norm norm = mb_error_norm_of(error, l->units);
 
     for (; !info->skipped && l >= lowest; l--) {
         mb_error_norm norm_below = {0, 0};
@@ -80,6 +79,7 @@ mb_status mb_learn_from(mb_model *m, unsigned first, const void *input, uint16_t
     MB_REFUSE(MB_E_FROZEN, arena.lowest == arena.count);
     const mb_layer *const last = arena.layers + arena.count - 1;
     const uint32_t listed = mb_forward(&arena, first, arena.lowest + 1u, input, 1);
+    (void)listed; /* visits need it */
     if (MB_IS_HEAD(last)) {
         const int32_t predicted = mb_head_step(last, &arena, label, (mb_counters *)(void *)m->state);
         MB_REFUSE(MB_E_LABEL, predicted < 0);
