@@ -23,11 +23,23 @@ MB_NOINLINE mb_error_norm error_below(const mb_layer *l, const mb_arena *arena, 
     return mb_rescale(below, l->inputs);
 }
 
-/* The step by visits, after the error at the output. */
-MB_NOINLINE void visit_step(const mb_arena *arena, uint32_t true_error, mb_counters *counters, mb_learn_info *info)
+/* The forward pass above the lowest layer that learns, whose list of inputs stays in arena->active. */
+MB_NOINLINE void forward_above(mb_arena *arena)
+{
+    uint16_t *const list = arena->active;
+    arena->active = (uint16_t *)(void *)arena->error[0]; /* 4 max N entries are room for N, padded */
+    (void)mb_forward(arena, arena->lowest + 1u, arena->count, NULL, 1);
+    arena->active = list;
+}
+
+/* The step by visits, after the error at the output. listed: inputs of the lowest layer that learns, in arena->active. */
+MB_NOINLINE void visit_step(const mb_arena *arena, uint32_t listed, uint32_t true_error, mb_counters *counters, mb_learn_info *info)
 {
     const mb_layer *const lowest = arena->layers + arena->lowest, *l = arena->layers + arena->count - 1;
     int32_t *error = arena->scores, *below = arena->error[0];
+#ifdef MB_WIDE
+    listed = lowest->host != NULL ? 0 : listed;
+#endif
     mb_error_norm norm = mb_error_norm_of(error, l->units);
 
     for (; l >= lowest; l--) {
@@ -38,11 +50,12 @@ MB_NOINLINE void visit_step(const mb_arena *arena, uint32_t true_error, mb_count
                 mb_thin_mask(lowest, true_error, &counters->generator);
             }
             norm_below = error_below(l, arena, l[-1].mask, error, norm.max, below, &counters->generator);
+            listed = l->lanes16 ? listed : 0; /* else another list has taken its place */
         }
         const mb_visit_rate rate = mb_visit_rate_of(l, norm.sum, true_error);
         if (l->learns && rate.per_error != 0) {
             MB_MARK(MB_UPDATE, (unsigned)(l - arena->layers));
-            mb_update(l, error, rate, arena->active, (uint32_t *)arena->learn_scratch, &counters->generator, info);
+            mb_update(l, error, rate, arena->active, listed, (uint32_t *)arena->learn_scratch, &counters->generator, info);
         }
         error = below;
         below = arena->error[below == arena->error[0]];
@@ -65,7 +78,8 @@ mb_status mb_learn_from(mb_model *m, unsigned first, const void *input, uint16_t
     mb_arena_plan(m, MB_LEARN, &arena);
     MB_REFUSE(MB_E_FROZEN, arena.lowest == arena.count);
     const mb_layer *const last = arena.layers + arena.count - 1;
-    (void)mb_forward(&arena, first, arena.count, input, 1);
+    const uint32_t listed = mb_forward(&arena, first, arena.lowest + 1u, input, 1);
+    (void)listed; /* visits need it */
     if (MB_IS_HEAD(last)) {
         const int32_t predicted = mb_head_step(last, &arena, label, (mb_counters *)(void *)m->state);
         MB_REFUSE(MB_E_LABEL, predicted < 0);
@@ -75,6 +89,9 @@ mb_status mb_learn_from(mb_model *m, unsigned first, const void *input, uint16_t
     } else {
 #if MB_HAS_VISITS || MB_HAS_LEVELS
         mb_counters *const counters = (mb_counters *)(void *)m->state;
+#if MB_HAS_VISITS
+        forward_above(&arena);
+#endif
         MB_MARK(MB_ERROR, arena.count);
         const uint32_t true_error = mb_begin_step(m, &arena, label, &mine);
         mine.skipped = true_error == 0;
@@ -86,7 +103,7 @@ mb_status mb_learn_from(mb_model *m, unsigned first, const void *input, uint16_t
         }
 #if MB_HAS_VISITS
         else if (true_error != 0) {
-            visit_step(&arena, true_error, counters, &mine);
+            visit_step(&arena, listed, true_error, counters, &mine);
         }
 #endif
         MB_MARK(MB_DONE, arena.count);

@@ -63,8 +63,9 @@ void mb_thin_mask(const mb_layer *lowest, uint32_t true_error, uint32_t *generat
 
 /// Visits and votes (visits.c, votes.c, sampled_passes.c) ///
 
-/* Visits synapses, chosen at random in proportion to error [N]. visits: room for MB_LEARN_WORDS. list: room for K inputs. */
-void mb_update(const mb_layer *l, const int32_t *error, mb_visit_rate rate, uint16_t *list, uint32_t *visits,
+/* Visits synapses, chosen at random in proportion to error [N]. visits: room for MB_LEARN_WORDS. list: the `listed` inputs that are on or,
+ * if listed is 0, room for them. */
+void mb_update(const mb_layer *l, const int32_t *error, mb_visit_rate rate, uint16_t *list, uint32_t listed, uint32_t *visits,
                uint32_t *generator, mb_learn_info *info);
 
 /* error[0] [N] = sum of the errors of all passes with sampled weights; arena->scores = scores of the average weights. Returns the
