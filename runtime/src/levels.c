@@ -43,6 +43,23 @@ MB_INLINE uint32_t window_products(uint32_t window, const uint32_t *pairs)
     return (window & BOTH) * pairs[0] + ((window >> 5) & BOTH) * pairs[1] + ((window >> 10) & BOTH) * pairs[2];
 }
 
+#ifdef MB_THUMB1
+/* By hand for few registers, as thumb1.h. A window in v, less what r gives it: the high bits of the word before are in rest. */
+#define T1_WORD                                                                                                                       \
+    "mov %[t], %[shift]\nlsrs %[r], %[t]\nldm %[next]!, {%[q]}\nmov %[v], %[up]\nmuls %[v], %[q]\nadds %[r], %[v]\n"
+#define T1_WINDOW                                                                                                                     \
+    "movs %[r], %[q]\nmov %[t], %[signs]\neors %[v], %[t]\nmovs %[t], %[v]\nands %[t], %[both]\nldm %[pairs]!, {%[q]}\n"               \
+    "muls %[q], %[t]\nadd r12, %[q]\nlsrs %[t], %[v], #5\nands %[t], %[both]\nldm %[pairs]!, {%[q]}\nmuls %[q], %[t]\nadd r12, %[q]\n" \
+    "lsrs %[v], #10\nands %[v], %[both]\nldm %[pairs]!, {%[q]}\nmuls %[q], %[v]\nadd r12, %[q]\n"
+#define T1_NEXT(left, right) "lsls %[v], %[r], #" left "\norrs %[v], %[rest]\nlsrs %[rest], %[r], #" right "\n" T1_WINDOW
+#define T1_BLOCKS                                                                                                                     \
+    "mov lr, %[rest]\n1: movs %[v], #1\nlsls %[v], #14\nmov r12, %[v]\n" T1_WORD "movs %[v], %[r]\nlsrs %[rest], %[r], #30\n" T1_WINDOW \
+    T1_WORD T1_NEXT("2", "28") T1_WORD T1_NEXT("4", "26") T1_WORD T1_NEXT("6", "24") T1_WORD T1_NEXT("8", "22")                        \
+    "lsrs %[t], %[rest], #5\nlsls %[t], #15\nmovs %[v], #31\nands %[v], %[rest]\nadds %[v], %[t]\nmov %[t], %[signs]\n"              \
+    "ands %[t], %[both]\neors %[v], %[t]\nldm %[pairs]!, {%[q]}\nmuls %[q], %[v]\nadd %[q], r12\nlsls %[q], #2\nasrs %[q], #17\n"    \
+    "add lr, %[q]\ncmp %[pairs], %[end]\nbeq 2f\nb 1b\n2: mov %[rest], lr\n"
+#endif
+
 /* gcc needs more registers than there are where it inlines this; clang does not. */
 #if defined(__clang__)
 #define BLOCKS_SUM MB_INLINE int32_t blocks_sum
@@ -55,6 +72,13 @@ BLOCKS_SUM(const mb_word *next, uint32_t shift, const uint32_t *pairs, uint32_t 
 {
     const uint32_t up = 2u << (31u - shift); /* 2^(32 - shift), or 0 */
     int32_t sum = 0;
+#ifdef MB_THUMB1
+    uint32_t r = *next++, q, v, t;
+    __asm__(".syntax unified\n" T1_BLOCKS
+            : [next] "+&l"(next), [pairs] "+&l"(pairs), [r] "+&l"(r), [rest] "+&l"(sum), [q] "=&l"(q), [v] "=&l"(v), [t] "=&l"(t)
+            : [both] "l"(BOTH), [signs] "h"(SIGNS), [shift] "h"(shift), [up] "h"(up), [end] "h"(pairs + BLOCK / 2 * blocks)
+            : "r12", "lr", "cc", "memory");
+#else
     do {
 #define WORD(i) ((next[i] >> shift) + next[(i) + 1] * up)
         const uint32_t a = WORD(0);
@@ -73,6 +97,7 @@ BLOCKS_SUM(const mb_word *next, uint32_t shift, const uint32_t *pairs, uint32_t 
         pairs += BLOCK / 2;
     } while (--blocks > 0);
 #undef WORD
+#endif
     return sum;
 }
 
