@@ -10,6 +10,12 @@ static int32_t clipped(int32_t x, int32_t limit)
     return x > limit ? limit : x < -limit ? -limit : x;
 }
 
+/* 12.8 levels, rounded; half a level so that the shift rounds; 8, so that the lowest level becomes 0. 0xCCCCCCCD is 12.8 * 2^28. */
+MB_INLINE int32_t top_of(const mb_layer *l)
+{
+    return (int32_t)((((0xCCCCCCCDu >> (27u - l->shift)) + 1u) >> 1) + (17u << (l->shift - 1u)));
+}
+
 /* Counts of 32 lanes, from 8 planes: bit p of byte m of to[i] = lane 8 m + i of plane p. */
 MB_NOINLINE void transpose_counts(const uint32_t *planes, uint32_t *to)
 {
@@ -25,8 +31,7 @@ MB_INLINE void put_levels(int wide, const mb_layer *l, const mb_layer *head, uin
     const mb_short *mul = (const mb_short *)(const void *)l->tables + first, *scale = head ? (const mb_short *)(const void *)head->tables + first : NULL;
     const mb_int *add = (const mb_int *)(const void *)l->fold + first, *z_add = head ? (const mb_int *)(const void *)head->fold + first : NULL;
     const uint32_t shift = l->shift, units = l->units, z_shift = head ? head->shift : 0;
-    /* 12.8 levels, rounded; half a level so that the shift rounds; 8, so that the lowest level becomes 0. 0xCCCCCCCD is 12.8 * 2^28. */
-    const int32_t top = (int32_t)((((0xCCCCCCCDu >> (27u - shift)) + 1u) >> 1) + (17u << (shift - 1u)));
+    const int32_t top = top_of(l);
     int8_t *const end = values + n;
     while (values != end) {
         const uint8_t *count = counts++;
@@ -50,8 +55,32 @@ MB_INLINE void put_levels(int wide, const mb_layer *l, const mb_layer *head, uin
     }
 }
 
+#ifdef MB_THUMB1
+/* As put_levels, eight units a turn, for few registers. */
+#define T1_LEVELS                                                                                                                     \
+    "1:\n.irp k, 0, 1, 2, 3, 4, 5, 6, 7\nldrb %[z], [%[counts], #4 * \\k]\nmovs %[x], #2 * \\k\nldrsh %[x], [%[mul], %[x]]\n"           \
+    "lsls %[z], #1\nsubs %[z], %[active]\nmuls %[z], %[x]\nldm %[add]!, {%[x]}\nadds %[z], %[x]\nasrs %[x], %[z], #31\n"                 \
+    "eors %[z], %[x]\nsubs %[x], %[z]\nadd %[x], %[top]\nasrs %[x], %[shift]\nasrs %[z], %[x], #31\nbics %[x], %[z]\ncmp %[x], #16\n" \
+    "ble 2f\nmovs %[x], #16\n2: subs %[x], #8\nstrb %[x], [%[values], #\\k]\n.endr\n"                                             \
+    "adds %[counts], #1\nadds %[mul], #16\nadds %[values], #8\ncmp %[values], %[end]\nbeq 3f\nb 1b\n3:\n"
+#endif
+
 MB_NOINLINE void put_plain(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
 {
+#ifdef MB_THUMB1
+    if (active <= 255 && n >= 8u) {
+        const mb_short *mul = (const mb_short *)(const void *)l->tables + first;
+        const mb_int *add = (const mb_int *)(const void *)l->fold + first;
+        const int8_t *const end = values + (n & ~7u);
+        uint32_t z, x;
+        __asm__(".syntax unified\n" T1_LEVELS
+                : [values] "+&l"(values), [counts] "+&l"(counts), [mul] "+&l"(mul), [add] "+&l"(add), [z] "=&l"(z), [x] "=&l"(x)
+                : [active] "l"(active), [shift] "l"((uint32_t)l->shift), [top] "h"(top_of(l)), [end] "h"(end)
+                : "cc", "memory");
+        first += n & ~7u;
+        n &= 7u;
+    }
+#endif
     MB_SPECIALISE(active > 255, put_levels, l, NULL, first, n, counts, active, values);
 }
 
