@@ -93,7 +93,11 @@ void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active)
 {
     const mb_word *w = (const mb_word *)(const void *)l->sign;
     const mb_run all = mb_whole_list(active);
-    uint32_t zero[MB_PLANES_MAX] = {0}, v[MB_PLANES_MAX] = {0}, counts[16];
+    static const uint32_t zero[MB_PLANES_MAX] = {0};
+    uint32_t v[MB_PLANES_MAX], counts[16];
+    for (unsigned p = l->planes; p < 17u; p++) { /* planes that are read but never written */
+        v[p] = 0;
+    }
     for (uint32_t first = 0; first < l->units; first += 32u, w += l->inputs + 1u) {
         const uint32_t n = l->units - first < 32u ? l->units - first : 32u;
         int8_t *const values = arena->values + first;
