@@ -18,21 +18,21 @@ enum { OFFSET = 32, OFFSET_INPUT = 8 }; /* an offset counts as four inputs of 8;
 enum { BLOCK = 32, SIGNS = 0x21084210, BOTH = 0x000F801F }; /* the sign of each level; levels p and p + 3 */
 
 /* The second factors of all products of `blocks` blocks of x. Returns 16 times the sum of x. */
-static int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs)
+MB_NOINLINE int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs)
 {
     int32_t all = 0;
-    for (; blocks > 0; blocks--) {
-        for (unsigned window = 0; window < 5u; window++, x += 6, pairs += 3) {
-            const int32_t a = x[0], b = x[1], c = x[2], d = x[3], e = x[4], f = x[5];
-            pairs[0] = (uint32_t)d + ((uint32_t)a << 15);
-            pairs[1] = (uint32_t)e + ((uint32_t)b << 15);
-            pairs[2] = (uint32_t)f + ((uint32_t)c << 15);
-            all += a + b + c + d + e + f;
+    for (; blocks > 0; blocks--, x += 2) {
+        uint32_t sum = 0; /* of 16 pairs: each part is at most 128 in magnitude */
+#define PAIR(p, q) (*pairs = (uint32_t)x[q] + ((uint32_t)x[p] << 15), sum += *pairs++)
+        for (const int8_t *const end = x + 30; x != end; x += 6) {
+            PAIR(0, 3);
+            PAIR(1, 4);
+            PAIR(2, 5);
         }
-        const int32_t a = x[0], b = x[1];
-        *pairs++ = (uint32_t)b + ((uint32_t)a << 15);
-        all += a + b;
-        x += 2;
+        PAIR(0, 1);
+#undef PAIR
+        const int32_t low = (int32_t)(sum << 17) >> 17;
+        all += low + ((int32_t)(sum - (uint32_t)low) >> 15);
     }
     return 16 * all;
 }
