@@ -60,6 +60,19 @@ MB_INLINE uint32_t window_products(uint32_t window, const uint32_t *pairs)
     "add lr, %[q]\ncmp %[pairs], %[end]\nbeq 2f\nb 1b\n2: mov %[rest], lr\n"
 #endif
 
+#if defined(__OPTIMIZE__) && defined(__thumb2__)
+#define T2_PRODUCTS                                                                                                                   \
+    "eor %[v], %[v], %[signs]\nand %[t], %[both], %[v]\nmla %[sum], %[t], %[q], %[sum]\nldr %[q], [%[pairs]], #4\n"                    \
+    "and %[t], %[both], %[v], lsr #5\nmla %[sum], %[t], %[q], %[sum]\nldr %[q], [%[pairs]], #4\nand %[t], %[both], %[v], lsr #10\n"     \
+    "mla %[sum], %[t], %[q], %[sum]\n"
+#define T2_WORD "lsr %[t], %[r], %[shift]\nldr %[r], [%[next]], #4\nldr %[q], [%[pairs]], #4\nmla %[t], %[r], %[up], %[t]\n"
+#define T2_NEXT(left, right) T2_WORD "orr %[v], %[rest], %[t], lsl #" left "\nlsr %[rest], %[t], #" right "\n" T2_PRODUCTS
+#define T2_BLOCK                                                                                                                      \
+    T2_WORD "mov %[v], %[t]\nlsr %[rest], %[t], #30\n" T2_PRODUCTS T2_NEXT("2", "28") T2_NEXT("4", "26") T2_NEXT("6", "24")             \
+    T2_NEXT("8", "22") "ldr %[q], [%[pairs]], #4\nlsr %[t], %[rest], #5\nand %[v], %[rest], #31\norr %[v], %[v], %[t], lsl #15\n"       \
+    "and %[t], %[both], %[signs]\neor %[v], %[v], %[t]\nmla %[sum], %[v], %[q], %[sum]\n"
+#endif
+
 /* gcc needs more registers than there are where it inlines this; clang does not. */
 #if defined(__clang__)
 #define BLOCKS_SUM MB_INLINE int32_t blocks_sum
@@ -78,6 +91,17 @@ BLOCKS_SUM(const mb_word *next, uint32_t shift, const uint32_t *pairs, uint32_t 
             : [next] "+&l"(next), [pairs] "+&l"(pairs), [r] "+&l"(r), [rest] "+&l"(sum), [q] "=&l"(q), [v] "=&l"(v), [t] "=&l"(t)
             : [both] "l"(BOTH), [signs] "h"(SIGNS), [shift] "h"(shift), [up] "h"(up), [end] "h"(pairs + BLOCK / 2 * blocks)
             : "r12", "lr", "cc", "memory");
+#elif defined(T2_BLOCK)
+    uint32_t r = *next++, rest, q, v, t;
+    do {
+        uint32_t products = 1u << 14;
+        __asm__(".syntax unified\n" T2_BLOCK
+                : [next] "+&r"(next), [pairs] "+&r"(pairs), [r] "+&r"(r), [sum] "+&r"(products), [rest] "=&r"(rest), [q] "=&r"(q),
+                  [v] "=&r"(v), [t] "=&r"(t)
+                : [both] "r"(BOTH), [signs] "r"(SIGNS), [shift] "r"(shift), [up] "r"(up)
+                : "memory");
+        sum += (int32_t)(products << 2) >> 17;
+    } while (--blocks > 0);
 #else
     do {
 #define WORD(i) ((next[i] >> shift) + next[(i) + 1] * up)
