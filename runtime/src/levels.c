@@ -25,9 +25,7 @@ MB_NOINLINE int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs
         uint32_t sum = 0; /* of 16 pairs: each part is at most 128 in magnitude */
 #define PAIR(p, q) (*pairs = (uint32_t)x[q] + ((uint32_t)x[p] << 15), sum += *pairs++)
         for (const int8_t *const end = x + 30; x != end; x += 6) {
-            PAIR(0, 3);
-            PAIR(1, 4);
-            PAIR(2, 5);
+            PAIR(0, 3), PAIR(1, 4), PAIR(2, 5);
         }
         PAIR(0, 1);
 #undef PAIR
@@ -35,12 +33,6 @@ MB_NOINLINE int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs
         all += low + ((int32_t)(sum - (uint32_t)low) >> 15);
     }
     return 16 * all;
-}
-
-MB_INLINE uint32_t window_products(uint32_t window, const uint32_t *pairs)
-{
-    window ^= SIGNS;
-    return (window & BOTH) * pairs[0] + ((window >> 5) & BOTH) * pairs[1] + ((window >> 10) & BOTH) * pairs[2];
 }
 
 #ifdef MB_THUMB1
@@ -58,9 +50,7 @@ MB_INLINE uint32_t window_products(uint32_t window, const uint32_t *pairs)
     "lsrs %[t], %[rest], #5\nlsls %[t], #15\nmovs %[v], #31\nands %[v], %[rest]\nadds %[v], %[t]\nmov %[t], %[signs]\n"              \
     "ands %[t], %[both]\neors %[v], %[t]\nldm %[pairs]!, {%[q]}\nmuls %[q], %[v]\nadd %[q], r12\nlsls %[q], #2\nasrs %[q], #17\n"    \
     "add lr, %[q]\ncmp %[pairs], %[end]\nbeq 2f\nb 1b\n2: mov %[rest], lr\n"
-#endif
-
-#if defined(__OPTIMIZE__) && defined(__thumb2__)
+#elif defined(__OPTIMIZE__) && defined(__thumb2__)
 #define T2_PRODUCTS                                                                                                                   \
     "eor %[v], %[v], %[signs]\nand %[t], %[both], %[v]\nmla %[sum], %[t], %[q], %[sum]\nldr %[q], [%[pairs]], #4\n"                    \
     "and %[t], %[both], %[v], lsr #5\nmla %[sum], %[t], %[q], %[sum]\nldr %[q], [%[pairs]], #4\nand %[t], %[both], %[v], lsr #10\n"     \
@@ -80,47 +70,39 @@ MB_INLINE uint32_t window_products(uint32_t window, const uint32_t *pairs)
 #define BLOCKS_SUM MB_NOINLINE int32_t blocks_sum
 #endif
 
-/* Sum of h x over blocks, 1 or more, whose first level begins at bit `shift` of *next. A level follows, so that every sixth word exists. */
+/* Sum of h x over blocks, 1 or more, from bit `shift` of *next on. A level follows, so that every sixth word exists. */
 BLOCKS_SUM(const mb_word *next, uint32_t shift, const uint32_t *pairs, uint32_t blocks)
 {
     const uint32_t up = 2u << (31u - shift); /* 2^(32 - shift), or 0 */
     int32_t sum = 0;
-#ifdef MB_THUMB1
+#ifdef T1_BLOCKS
     uint32_t r = *next++, q, v, t;
     __asm__(".syntax unified\n" T1_BLOCKS
             : [next] "+&l"(next), [pairs] "+&l"(pairs), [r] "+&l"(r), [rest] "+&l"(sum), [q] "=&l"(q), [v] "=&l"(v), [t] "=&l"(t)
             : [both] "l"(BOTH), [signs] "h"(SIGNS), [shift] "h"(shift), [up] "h"(up), [end] "h"(pairs + BLOCK / 2 * blocks)
             : "r12", "lr", "cc", "memory");
 #elif defined(T2_BLOCK)
-    uint32_t r = *next++, rest, q, v, t;
-    do {
-        uint32_t products = 1u << 14;
+    for (uint32_t r = *next++, rest, q, v, t, products; blocks > 0; blocks--) {
+        products = 1u << 14;
         __asm__(".syntax unified\n" T2_BLOCK
                 : [next] "+&r"(next), [pairs] "+&r"(pairs), [r] "+&r"(r), [sum] "+&r"(products), [rest] "=&r"(rest), [q] "=&r"(q),
                   [v] "=&r"(v), [t] "=&r"(t)
-                : [both] "r"(BOTH), [signs] "r"(SIGNS), [shift] "r"(shift), [up] "r"(up)
-                : "memory");
+                : [both] "r"(BOTH), [signs] "r"(SIGNS), [shift] "r"(shift), [up] "r"(up) : "memory");
         sum += (int32_t)(products << 2) >> 17;
-    } while (--blocks > 0);
+    }
 #else
-    do {
-#define WORD(i) ((next[i] >> shift) + next[(i) + 1] * up)
-        const uint32_t a = WORD(0);
-        uint32_t products = (1u << 14) + window_products(a, pairs);
-        const uint32_t b = WORD(1);
-        products += window_products(a >> 30 | b << 2, pairs + 3);
-        const uint32_t c = WORD(2);
-        products += window_products(b >> 28 | c << 4, pairs + 6);
-        const uint32_t d = WORD(3);
-        products += window_products(c >> 26 | d << 6, pairs + 9);
-        const uint32_t e = WORD(4);
-        products += window_products(d >> 24 | e << 8, pairs + 12);
-        products += (((e >> 22 & 31u) | e >> 27 << 15) ^ (SIGNS & BOTH)) * pairs[15];
+    for (; blocks > 0; blocks--, next += 5, pairs++) {
+        uint32_t products = 1u << 14, before = 0;
+        MB_UNROLLED
+        for (unsigned i = 0; i < 5u; i++, pairs += 3) {
+            const uint32_t word = (next[i] >> shift) + next[i + 1u] * up;
+            const uint32_t window = (before >> (31u - 2u * i) >> 1 | word << 2u * i) ^ SIGNS;
+            products += (window & BOTH) * pairs[0] + (window >> 5 & BOTH) * pairs[1] + (window >> 10 & BOTH) * pairs[2];
+            before = word;
+        }
+        products += (((before >> 22 & 31u) | before >> 27 << 15) ^ (SIGNS & BOTH)) * *pairs;
         sum += (int32_t)(products << 2) >> 17;
-        next += 5;
-        pairs += BLOCK / 2;
-    } while (--blocks > 0);
-#undef WORD
+    }
 #endif
     return sum;
 }
