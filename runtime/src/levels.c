@@ -112,7 +112,7 @@ void mb_levels_scores(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32
 {
     const uint32_t k = l->bits, inputs = l->inputs, blocks = !MB_SMALL && k == 5u ? inputs / BLOCK : 0;
     const mb_word *const stream = (const mb_word *)(const void *)l->levels;
-    const int32_t all = blocks > 0 ? make_pairs(x, blocks, pairs) : 0;
+    const int32_t all = MB_SMALL ? 0 : make_pairs(x, blocks, pairs);
     for (uint32_t c = 0, at = 0; c < l->units; c++, at += (inputs + 1u) * k) {
         int32_t sum = blocks > 0 ? blocks_sum(stream + (at >> 5), at & 31u, pairs, blocks) - all : 0;
         mb_level_reader levels = mb_levels_from(stream, at + BLOCK * blocks * k);
