@@ -21,7 +21,7 @@ MOST, EACH = 64, 1024
 counts as this many bytes more."""
 OWN_MEMORY = 64 << 20
 """Bytes that the HDF5 library may take beside the arrays and the file."""
-SECONDS, BYTES_A_SECOND = 20, 1 << 20
+SECONDS, BYTES_A_SECOND = 120, 1 << 20
 """A file may take so many seconds, and one more for so many bytes."""
 _STATUS_REFUSED = 3
 

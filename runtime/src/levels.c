@@ -36,7 +36,7 @@ MB_NOINLINE int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs
 }
 
 #ifdef MB_THUMB1
-/* By hand for few registers, as thumb1.h. A window in v, less what r gives it: the high bits of the word before are in rest. */
+/* By hand: v is the window, rest has the high bits of the word before. For few registers, as thumb1.h; products in r12, sum in lr. */
 #define T1_WORD                                                                                                                       \
     "mov %[t], %[shift]\nlsrs %[r], %[t]\nldm %[next]!, {%[q]}\nmov %[v], %[up]\nmuls %[v], %[q]\nadds %[r], %[v]\n"
 #define T1_WINDOW                                                                                                                     \
@@ -146,7 +146,7 @@ SCORES(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32_t *scores)
 {
     const uint32_t k = l->bits, inputs = l->inputs, blocks = !MB_SMALL && k == 5u ? inputs / BLOCK : 0;
     const mb_word *const stream = (const mb_word *)(const void *)l->levels;
-    const int32_t all = make_pairs(x, blocks, pairs);
+    const int32_t all = MB_SMALL ? 0 : make_pairs(x, blocks, pairs);
     for (uint32_t c = 0, at = 0; c < l->units; c++, at += (inputs + 1u) * k) {
         int32_t sum = blocks > 0 ? blocks_sum(stream + (at >> 5), at & 31u, pairs, blocks) - all : 0;
         reader levels = levels_from(stream, at + BLOCK * blocks * k);
