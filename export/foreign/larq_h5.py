@@ -194,13 +194,8 @@ def _weights(chain: Chain, kind: str, name: str, config: dict[str, Any], arrays:
 
 
 def _normalise(chain: Chain, name: str, arrays: Arrays, epsilon: float) -> None:
-    mean, variance, gamma, beta = (
-        arrays["moving_mean"],
-        arrays["moving_variance"],
-        arrays.get("gamma"),
-        arrays.get("beta"),
-    )
-    chain.affine(name, *normalisation(name, mean, variance, epsilon, gamma, beta))
+    mean, variance = arrays["moving_mean"], arrays["moving_variance"]
+    chain.affine(name, *normalisation(name, mean, variance, epsilon, arrays.get("gamma"), arrays.get("beta")))
 
 
 def _weights_alone(arrays: dict[str, Arrays]) -> Foreign:

@@ -34,8 +34,8 @@ def normalisation(
         raise ExportError(
             f"layer {name!r} divides by the root of {spread.min():.3g}, variance and epsilon: train it again"
         )
-    gain = (1.0 if gamma is None else np.asarray(gamma, np.float64)) / np.sqrt(spread)
-    return gain, (0.0 if beta is None else np.asarray(beta, np.float64)) - np.asarray(mean, np.float64) * gain
+    gain = np.asarray(1 if gamma is None else gamma, np.float64) / np.sqrt(spread)
+    return gain, np.asarray(0 if beta is None else beta, np.float64) - np.asarray(mean, np.float64) * gain
 
 
 def first_reaching(gain: Floats, offset: Floats) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
