@@ -103,6 +103,12 @@ def test_readme_quotes_the_long_streams() -> None:
         rows = streams.done(f"permuted-mnist-{tasks}")["784-192-10, 4 bits"]
         assert len(rows) == 3
         assert told.format(results.spread([row["accuracy"] for row in rows]), "three seeds") in text
+    beside = {**streams.done("permuted-mnist-6"), **pages.benchmark("stream_rivals").done("permuted-mnist-6")}
+    for learner, told in (
+        ("784-192-10, 4 bits", "it reaches {} %"), ("SLDA", "SLDA {} % (1.3 MB)"), ("softmax SGD", "softmax regression {} %"),
+        ("nearest mean", "nearest mean {} % (31 KB each)"), ("head, 128 units", "for long, {} %"),
+    ):  # fmt: skip
+        assert told.format(results.spread([row["accuracy"] for row in beside[learner]])) in text, learner
 
 
 def test_a_device_given_signs_alone_predicts_alike_and_has_no_magnitudes() -> None:
