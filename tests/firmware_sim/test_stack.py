@@ -93,6 +93,10 @@ def test_no_run_of_another_build_takes_more(image: Path, name: str, compiler: st
         assert bound.calls["mb_learn"] < (1024 if opt == "-Os" else 1280), "as metabit.h says"
 
 
+PUSHED = {"add_words": 4}
+"""Bytes that assembler in a function pushes, which gcc does not report."""
+
+
 @GCC
 @pytest.mark.parametrize(("name", "opt"), [("rp2040", "-Os"), ("nrf52840", "-O2")])
 def test_every_frame_is_the_one_gcc_reports(image: Path, tmp_path: Path, name: str, opt: str) -> None:
@@ -117,6 +121,7 @@ def test_every_frame_is_the_one_gcc_reports(image: Path, tmp_path: Path, name: s
     for function in program.functions:
         name = re.sub(r"\.\d+$", "", function.name)  # gcc counts its clones in the ELF, not in its report
         if name in reported:
-            assert reported[name] == {stack.frame(function.name)}, name
+            frame = stack.frame(function.name)
+            assert frame is not None and reported[name] <= {frame, frame - PUSHED.get(name, 0)}, name
             checked += 1
     assert checked > 40
