@@ -338,9 +338,9 @@ def test_the_commands_over_a_serial_port(
 
 
 def test_hostile_frames_under_sanitizers(tmp_path: Path) -> None:
-    """libFuzzer where clang brings it, else gcc and a loop of its own. METABIT_FUZZ_SECONDS sets how long."""
+    """libFuzzer where clang brings it, else gcc and a loop of its own. METABIT_LINE_FUZZ_SECONDS sets how long."""
     (tmp_path / "a.mbit").write_bytes(image(12))
-    seconds = os.environ.get("METABIT_FUZZ_SECONDS", "2")
+    seconds = os.environ.get("METABIT_LINE_FUZZ_SECONDS", "2")
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     requests = [struct.pack("<HBBbHH", 6 + len(p), 3, c, 0, 0, i) + p for i, (c, p) in enumerate(
