@@ -23,7 +23,7 @@ from metabit.experiments.rivals import Learner
 
 PAGE = "docs/results/streams/rivals.md"
 CLASSES = 10
-SEEDS = {"permuted-mnist-1": (0, 1, 2), "permuted-mnist-6": (0, 1, 2)}
+SEEDS = {"permuted-mnist-1": (0, 1, 2), "permuted-mnist-6": (0, 1, 2), "permuted-mnist-100": (0,)}
 RATES = (0.0001, *rivals.RATES)
 MOST_TASKS, HELD_OUT_SEED = 11, 100
 """Tasks and seed of the stream on which a rate is chosen. Eleven tasks are the fewest whose last five are tested."""
