@@ -34,7 +34,8 @@ def with_options(text: str) -> str:
     """The text of an error of export with the names of options in place of those of arguments."""
     options = {"visit_rate=": "--visits ", "skip_below=": "--margin ", "spare_classes=": "--spare-classes ",
                "rows_per_class=": "--rows ", "sweep_every=": "--sweep-every ", "numbers=-": "--input=-",
-               "numbers=": "--input ", "hidden=": "--hidden "}  # fmt: skip
+               "numbers=": "--input ", "hidden=": "--hidden ", "input='bits', planes=4": "--input bits --planes 4",
+               "norm='batch', statistics='running'": "--norm batch --statistics running"}  # fmt: skip
     for name, option in options.items():
         text = text.replace(name, option)
     return text.rstrip()

@@ -20,10 +20,12 @@ def compare(program, sent, expected):
             port.stdin.write(sent)
             port.stdin.close()
         answers = list(port.stdout.read(len(expected)))
+        late = not limit.is_alive()
         limit.cancel()
         port.kill()
+    missing = f"did not come in {LIMIT:.0f} s" if late else "did not come before the port ended"
     for i, answer in enumerate(expected):
-        told = f"is {answers[i]}" if i < len(answers) else f"did not come, the limit is {LIMIT:.0f} s"
+        told = f"is {answers[i]}" if i < len(answers) else missing
         if answers[i : i + 1] != [answer]:
             sys.exit(
                 f"answer {i + 1} of the port {told}, this computer's is {answer}: the port holds another image (run metabit "
@@ -32,6 +34,8 @@ def compare(program, sent, expected):
     print(f"{len(answers)} answers are equal")
 
 
+if len(sys.argv) < 4:
+    sys.exit("python compare.py IMAGE DATA [--restart] PROGRAM ...")
 image, data, *program = sys.argv[1:]
 restart = program[0] == "--restart"
 program = program[restart:]

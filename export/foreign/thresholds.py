@@ -28,9 +28,12 @@ def finite(name: str, *arrays: Array) -> None:
 def normalisation(
     name: str, mean: Array, variance: Array, epsilon: float, gamma: Array | None, beta: Array | None
 ) -> tuple[Floats, Floats]:
-    """Gain and offset, float64 (N,), of gamma * (number - mean) / sqrt(variance + epsilon) + beta; without them gamma 1, beta 0."""
+    """Gain and offset, float64 (N,), of gamma * (number - mean) / sqrt(variance + epsilon) + beta, all of them (N,).
+
+    Without gamma it is 1, without beta 0. Raises ExportError for a negative variance, or a root of 0.
+    """
     spread = np.asarray(variance, np.float64) + epsilon
-    if (spread <= 0).any():
+    if (np.asarray(variance) < 0).any() or (spread <= 0).any():
         raise ExportError(
             f"layer {name!r} divides by the root of {spread.min():.3g}, variance and epsilon: train it again"
         )

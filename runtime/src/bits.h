@@ -287,7 +287,7 @@ MB_INLINE int32_t mb_look_up(const int32_t *tables, uint32_t w, uint32_t count)
 /// Streams of levels: level i of k bits is in bits i * k .. i * k + k - 1 of the words, in two's complement ///
 
 /* Reads the level of k bits whose last bit is bit `last` of a stream, from the two bytes of which the second holds this bit. The first one
- * may be the byte before a stream, which is of the same section. pre: k <= 8. */
+ * may be the byte before a stream, which is of the same image or state. pre: k <= 8. */
 MB_INLINE int32_t mb_level_of(const uint8_t *stream, uint32_t last, uint32_t k)
 {
     const uint8_t *const two = stream + (last >> 3) - 1;

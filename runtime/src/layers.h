@@ -8,9 +8,9 @@
 /// Forward pass (predict.c) ///
 
 /* Runs the layers first .. end - 1 on `input`, leaves packed activations in layers[].in and, at the end, scores in arena->scores.
- * Where first is not 0, ticket.c has put the values of a ticket there. learning: also leaves the straight-through masks in layers[].mask,
- * and stops before a graded layer that learns, which is mb_vote_step's. Returns the number of inputs that were listed last.
- * pre: first < end <= count. */
+ * Where first is not 0, the input of layer `first` is in the arena. learning: also leaves the straight-through masks in layers[].mask, and
+ * stops before a graded layer that learns, which is mb_vote_step's. Returns the number of inputs that were listed last, which says nothing
+ * after a layer of a host. pre: first <= end <= count. */
 uint32_t mb_forward(const mb_arena *arena, unsigned first, unsigned end, const uint8_t *input, int learning);
 
 /* mb_predict from layer `first` on, whose input is in the arena unless first is 0. */

@@ -95,14 +95,16 @@ mb_status mb_learn_from(mb_model *m, unsigned first, const void *input, uint16_t
         MB_MARK(MB_ERROR, arena.count);
         const uint32_t true_error = mb_begin_step(m, &arena, label, &mine);
         mine.skipped = true_error == 0;
+#if MB_HAS_LEVELS
         if (true_error != 0 && (!MB_HAS_VISITS || MB_IS_LEVELS(last))) {
             MB_MARK(MB_UPDATE, arena.count - 1u);
             const uint32_t before = counters->moved;
             mine.visited = mb_levels_learn(last, arena.values, arena.scores, counters);
             mine.moved = counters->moved - before;
         }
+#endif
 #if MB_HAS_VISITS
-        else if (true_error != 0) {
+        if (true_error != 0 && !MB_IS_LEVELS(last)) {
             visit_step(&arena, listed, true_error, counters, &mine);
         }
 #endif

@@ -36,7 +36,8 @@ MB_NOINLINE int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs
 }
 
 #ifdef MB_THUMB1
-/* By hand: v is the window, rest has the high bits of the word before. For few registers, as thumb1.h; products in r12, sum in lr. */
+/* The loop in C in blocks_sum, by hand for few registers, as thumb1.h. v is its window, rest has the high bits of the word before; the
+ * products are in r12 and the sum in lr. */
 #define T1_WORD                                                                                                                       \
     "mov %[t], %[shift]\nlsrs %[r], %[t]\nldm %[next]!, {%[q]}\nmov %[v], %[up]\nmuls %[v], %[q]\nadds %[r], %[v]\n"
 #define T1_WINDOW                                                                                                                     \
@@ -51,6 +52,7 @@ MB_NOINLINE int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs
     "ands %[t], %[both]\neors %[v], %[t]\nldm %[pairs]!, {%[q]}\nmuls %[q], %[v]\nadd %[q], r12\nlsls %[q], #2\nasrs %[q], #17\n"    \
     "add lr, %[q]\ncmp %[pairs], %[end]\nbeq 2f\nb 1b\n2: mov %[rest], lr\n"
 #elif defined(__OPTIMIZE__) && defined(__thumb2__)
+/* This loop for 13 registers. */
 #define T2_PRODUCTS                                                                                                                   \
     "eor %[v], %[v], %[signs]\nand %[t], %[both], %[v]\nmla %[sum], %[t], %[q], %[sum]\nldr %[q], [%[pairs]], #4\n"                    \
     "and %[t], %[both], %[v], lsr #5\nmla %[sum], %[t], %[q], %[sum]\nldr %[q], [%[pairs]], #4\nand %[t], %[both], %[v], lsr #10\n"     \
@@ -65,13 +67,13 @@ MB_NOINLINE int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs
 
 /* gcc needs more registers than there are where it inlines this; clang does not. */
 #if defined(__clang__)
-#define BLOCKS_SUM MB_INLINE int32_t blocks_sum
+#define BLOCKS_INLINE MB_INLINE
 #else
-#define BLOCKS_SUM MB_NOINLINE int32_t blocks_sum
+#define BLOCKS_INLINE MB_NOINLINE
 #endif
 
 /* Sum of h x over blocks, 1 or more, from bit `shift` of *next on. A level follows, so that every sixth word exists. */
-BLOCKS_SUM(const mb_word *next, uint32_t shift, const uint32_t *pairs, uint32_t blocks)
+BLOCKS_INLINE int32_t blocks_sum(const mb_word *next, uint32_t shift, const uint32_t *pairs, uint32_t blocks)
 {
     const uint32_t up = 2u << (31u - shift); /* 2^(32 - shift), or 0 */
     int32_t sum = 0;
@@ -138,11 +140,11 @@ MB_INLINE int32_t next_level(reader *r, uint32_t k)
 }
 
 #if MB_SMALL
-#define SCORES MB_MINSIZE void mb_levels_scores
+#define SCORES_SIZE MB_MINSIZE
 #else
-#define SCORES void mb_levels_scores
+#define SCORES_SIZE
 #endif
-SCORES(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32_t *scores)
+SCORES_SIZE void mb_levels_scores(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32_t *scores)
 {
     const uint32_t k = l->bits, inputs = l->inputs, blocks = !MB_SMALL && k == 5u ? inputs / BLOCK : 0;
     const mb_word *const stream = (const mb_word *)(const void *)l->levels;

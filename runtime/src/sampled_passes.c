@@ -9,8 +9,9 @@
 
 typedef char fours_fit[sizeof(mb_fours) <= 4u * MB_FOURS_WORDS ? 1 : -1];
 
-/* By hand where a sum is one word: with vectors of four sums (fours.h) C is as fast. */
-#if defined(__OPTIMIZE__) && defined(__thumb2__) && !defined(__ARM_NEON)
+/* By hand where a sum is one word: with vectors of four sums (fours.h) C is as fast. It takes r9, which is not free in code whose data
+ * may lie anywhere. */
+#if defined(__OPTIMIZE__) && defined(__thumb2__) && !defined(__ARM_NEON) && !defined(__PIC__) && !defined(__ARM_RWPI)
 #define T2_FOURS 1
 /* Four words of a sum pass into it as by MB_ADD_PAIRS of adder.h: (a, b) and (c, d) are its pairs. Then (x, p) is (c, a). */
 #define T2_PAIRS(sum, a, b, c, d)                                                                                     \

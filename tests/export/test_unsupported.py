@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from metabit import train
+from metabit.cli.errors import with_options
 from metabit.export import ExportError, freeze, write_image
 from metabit.train.network.spec import Conv
 
@@ -32,8 +33,10 @@ def checkpoint(hidden: tuple[int, ...] = (8,), features: int = 64, **spec: Any) 
     ids=str,
 )
 def test_refused(spec: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ExportError, match=sentence):
+    with pytest.raises(ExportError, match=sentence) as caught:
         freeze(checkpoint(**spec))
+    advised = with_options(str(caught.value)).partition("train with ")[2]
+    assert advised in ("--input bits --planes 4", "--norm batch --statistics running")
 
 
 @pytest.mark.parametrize(
