@@ -50,8 +50,8 @@ $(VENV)/bin/python:
 # Installs again when the build or a C file changes. Python files are used where they lie. pip compiles one module after the other,
 # compileall on all cores; its status counts files of other packages that are no Python.
 $(INSTALLED): $(VENV)/bin/python pyproject.toml CMakeLists.txt runtime/CMakeLists.txt $(wildcard runtime/src/* runtime/field/* runtime/host/* runtime/include/* runtime/python/* train/rule/native/*)
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-compile "torch>=2.6,<2.14"
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -e ".[test]"
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile "torch>=2.6,<2.14"
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -e ".[test]"
 	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 

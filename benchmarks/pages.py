@@ -20,6 +20,7 @@ NAMES = (
     "demo",
     "deployment",
     "streams",
+    "stream_rivals",
     "frontier",
     "visit_rule",
     "training",

@@ -108,8 +108,9 @@ SINGLE = (
 )
 
 FIXED = (
-    "The units of the head do not learn, and a class has one mean: it cannot hold six permutations. Where the inputs change so, "
-    "the binary layer itself must learn, as it does by votes.",
+    "The class means of the head remember 255 samples: it follows the last permutation and loses the others. Where the inputs "
+    "change so, the binary layer itself must learn, as it does by votes. Float learners of all pixels that weigh all samples "
+    "alike keep more than the head: [beside them](rivals.md).",
 )
 
 EXPERIMENTS = {

@@ -31,9 +31,10 @@ def sentence(error: Exception) -> str | None:
 
 
 def with_options(text: str) -> str:
-    """The text of an error of export with the names of the options of `metabit export`."""
+    """The text of an error of export with the names of options in place of those of arguments."""
     options = {"visit_rate=": "--visits ", "skip_below=": "--margin ", "spare_classes=": "--spare-classes ",
-               "rows_per_class=": "--rows ", "sweep_every=": "--sweep-every "}  # fmt: skip
+               "rows_per_class=": "--rows ", "sweep_every=": "--sweep-every ", "numbers=-": "--input=-",
+               "numbers=": "--input ", "hidden=": "--hidden "}  # fmt: skip
     for name, option in options.items():
         text = text.replace(name, option)
-    return text
+    return text.rstrip()

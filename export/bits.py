@@ -53,6 +53,10 @@ def unpack_rows(packed: NDArray[np.uint8], inputs: int) -> Bits:
     return _unpack(packed, inputs)
 
 
+SIGNS_OF_BYTE = np.where(unpack_rows(np.arange(256, dtype=np.uint8)[:, None], 8), 1, -1).astype(np.int8)
+"""int8 (256, 8): +1 or -1 for each bit of a byte."""
+
+
 def pack_minus(positive: Bits) -> NDArray[np.int32]:
     """bool (..., C) -> int32 (..., ceil(C / 32)) of Larq Compute Engine, whose bit 1 stands for -1."""
     return np.asarray(_pack(~positive, 32).view("<i4"), np.int32)

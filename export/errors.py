@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 
 class ExportError(ValueError):
@@ -41,6 +42,12 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except ExportError as wrong:
         raise type(wrong)(f"{os.fspath(path)}: {wrong}") from None
+
+
+def need_rows(name: str, x: NDArray[Any], dtype: DTypeLike, width: int) -> None:
+    """Raises ExportError unless the array has this dtype and the shape (n, width)."""
+    if x.dtype != dtype or x.ndim != 2 or x.shape[1] != width:
+        raise ExportError(f"{name} must be {np.dtype(dtype)} (n, {width}), not {x.dtype} {x.shape}")
 
 
 def need_number(name: str, value: object, low: float, high: float, range_: str, kind: type = float) -> None:

@@ -22,7 +22,10 @@ def command(
     board: Annotated[
         str | None, typer.Option(help="A board or a machine of QEMU, by name, or a target file.", show_default=BOARD)
     ] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write into.")] = Path("out/firmware"),
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder to write into.", show_default="firmware, beside the image"),
+    ] = None,
     all_parts: Annotated[
         bool,
         typer.Option("--all-parts", help="Keep library parts that this image does not need, for images pushed later."),
@@ -66,7 +69,7 @@ def command(
         show.warn(f"warning: no --board: the program is for {BOARD}; metabit firmware --list names the others")
     elf = build_serial(model.image(), target, opt=f"-{opt.value}", all_parts=all_parts)
     sizes = Program.read(elf).sizes
-    written = write_firmware(elf, target, out, f"{image.stem}-{target.name}")
+    written = write_firmware(elf, target, out or image.parent / "firmware", f"{image.stem}-{target.name}")
     run = target.command(written[0], flash_file)
     if json:
         show.emit({

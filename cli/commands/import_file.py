@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from typer import Argument, Option
 
-from metabit.cli.errors import UsageError
+from metabit.cli.errors import UsageError, with_options
 from metabit.data.rows import write_whole
 from metabit.experiments import show
 
@@ -106,12 +106,12 @@ def network_of(source: Path, bits: int | None, hidden: str | None, inputs: str |
         raise UsageError(f"--hidden {hidden!r}: choose from {', '.join(foreign.HIDDEN)}")
     if bits is not None and not 2 <= bits <= 8:
         raise UsageError(f"--bits {bits}: give 2 to 8, the bits of synapses that learn")
-    numbers = None if inputs is None else foreign.Numbers.parse(inputs)
     found = foreign.read(source)
     try:
+        numbers = None if inputs is None else foreign.Numbers.parse(inputs)
         frozen = foreign.build(found, VisitOptions(bits=BITS if bits is None else bits), cast(Any, hidden), numbers)
     except ExportError as wrong:
-        raise UsageError(f"{source}: {wrong}") from None
+        raise UsageError(f"{source}: {with_options(str(wrong))}") from None
     return frozen, {"imported": source.name, "tool": found.tool} | ({"assumed": found.assumed} if found.assumed else {})
 
 

@@ -31,7 +31,7 @@ def command(
 
     The whole state is taken over if the images differ only in what was learnt. If only inputs and layers below the learning one are
     equal, what was learnt about the classes that both have is (equal by name). Else nothing fits, and the new image is
-    written as it is.
+    written as it is. An image without a learning step before one with some is refused: they were given in the wrong order.
 
     Example: [bold]metabit merge out/learned.mbit out/model.mbit -o out/merged.mbit[/]
     """
@@ -44,6 +44,11 @@ def command(
     old, model = Model.open(learned), Model.open(new)
     if state is not None:
         old.restore(state.read_bytes())
+    if model.steps > old.steps == 0:
+        raise UsageError(
+            f"{learned} has learnt nothing, and {new} has {model.steps:,} steps, which would be lost: give the learned image "
+            f"first, metabit merge {new} {learned}"
+        )
     merged = model.merge(old)
     outputs.check_replaced(output, model.image(), force or given is not None, "name another file by -o")
     model.save(output)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.errors import ExportError
+from metabit.export.errors import need_rows
 from metabit.export.files.interchange import KEPT, named_tensors
 from metabit.export.files.lce_layers import BinaryLayers
 from metabit.export.files.lce_runtime import lce_interpreter
@@ -48,8 +48,7 @@ def run_lce(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
     check_runnable(data, write_lce)
     engine = lce_interpreter(data)
     (taken,), ((_, width),) = engine.input_types, engine.input_shapes
-    if x.dtype != taken or x.ndim != 2 or x.shape[1] != width:
-        raise ExportError(f"the input must be {np.dtype(taken)} (n, {width}), not {x.dtype} {x.shape}")
+    need_rows("the input", x, taken, width)
     scores = np.empty((len(x), engine.output_shapes[0][1]), np.int32)
     for i in range(len(x)):
         scores[i] = engine.predict([x[i : i + 1]])[0]

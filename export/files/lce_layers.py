@@ -43,13 +43,13 @@ class BinaryLayers(Layers):
     def take_bytes(self, source: int, layer: Layer) -> int:
         """Bit b of all bytes is plane b."""
         _, *image = _taken(layer)
-        apply, tensor, constant = self.subgraph.apply, self.subgraph.tensor, self.subgraph.constant
+        constant = self.subgraph.constant
         wide = self.cast(source, "encode.features", [ANY, layer.values], np.uint8, np.int32)
         place = self.reshape(wide, "encode.image", [1, *image], np.int32)
         steps = constant("encode.steps", (1 << np.arange(OCTET, dtype=np.int32))[:, None, None, None])
-        shifted = apply(Op.FLOOR_DIV, [place, steps], tensor("encode.shifted", [OCTET, *image], np.int32))
+        shifted = self.apply(Op.FLOOR_DIV, [place, steps], "encode.shifted", [OCTET, *image])
         two = constant("encode.two", np.array([2], np.int32))
-        bit = apply(Op.FLOOR_MOD, [shifted, two], tensor("encode.bit", [OCTET, *image], np.int32))
+        bit = self.apply(Op.FLOOR_MOD, [shifted, two], "encode.bit", [OCTET, *image])
         on = self.cast(bit, "encode.on", [OCTET, *image], np.int32, np.bool_)
         return self.quantize(on, "encode.signal", _taken(layer))
 
@@ -124,7 +124,7 @@ class BinaryLayers(Layers):
 
     def sums(self, name: str, layer: Layer, signal: int, second: bool = False) -> int:
         """int32 [1, H', W', N], sums of weight times input."""
-        apply, tensor, constant = self.subgraph.apply, self.subgraph.tensor, self.subgraph.constant
+        constant = self.subgraph.constant
         planes, shape = self.sizes[signal][0], [*_places(layer), layer.units]
         positive = layer.hidden >= 0
         if second:
@@ -136,14 +136,16 @@ class BinaryLayers(Layers):
         inputs += [
             constant(f"{name}.post_{i}", one.astype(np.float32)) for i, one in zip(("mul", "add"), scale, strict=True)
         ]
-        found = tensor(f"{name}.plane_sums" if planes > 1 else f"{name}.sums", [planes, *shape], np.float32)
+        found = self.subgraph.tensor(
+            f"{name}.plane_sums" if planes > 1 else f"{name}.sums", [planes, *shape], np.float32
+        )
         self.subgraph.custom("LceBconv2d", [*inputs, ABSENT], found, _options(layer))
         if layer.takes == "bytes":
             places = constant(f"{name}.places", (2.0 ** np.arange(OCTET, dtype=np.float32))[:, None, None, None])
-            found = apply(Op.MUL, [found, places], tensor(f"{name}.placed", [planes, *shape], np.float32))
+            found = self.apply(Op.MUL, [found, places], f"{name}.placed", [planes, *shape], np.float32)
         if planes > 1:
             axis = constant(f"{name}.plane_axis", np.array([0], np.int32))
-            found = apply(Op.SUM, [found, axis], tensor(f"{name}.sums", [1, *shape], np.float32), KEEP_AXES)
+            found = self.apply(Op.SUM, [found, axis], f"{name}.sums", [1, *shape], np.float32, options=KEEP_AXES)
         return self.cast(found, f"{name}.integer_sums", [1, *shape], np.float32, np.int32)
 
     def filter(self, name: str, layer: Layer, positive: NDArray[np.bool_]) -> int:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.files.flatbuffer import Table
-from metabit.export.files.tflite_schema import ABSENT, Op, Subgraph, Unit, type_number
+from metabit.export.files.tflite_graph import Builder
+from metabit.export.files.tflite_schema import ABSENT, Op, Unit, type_number
 from metabit.export.frozen import Frozen, Layer
 
 ONES: Unit = (1.0, 0)
@@ -44,42 +44,11 @@ class Signal:
         return Signal(tensor, width, self.scale, self.zero, self.base)
 
 
-class MicroGraph:
+class MicroGraph(Builder):
     """A subgraph that is built. Constants of equal content are one tensor."""
 
-    def __init__(self, subgraph: Subgraph) -> None:
-        self.subgraph = subgraph
-        self._constants: dict[tuple[Any, ...], int] = {}
-
     def constant(self, value: NDArray[Any], unit: Unit | None = None) -> int:
-        key = value.tobytes(), value.shape, value.dtype.str, unit
-        if key not in self._constants:
-            self._constants[key] = self.subgraph.constant(f"c{len(self._constants)}", value, unit)
-        return self._constants[key]
-
-    def apply(
-        self,
-        op: Op,
-        inputs: Sequence[int],
-        name: str,
-        shape: Sequence[int],
-        dtype: type[np.generic] = np.int32,
-        unit: Unit | None = None,
-        options: Table | None = None,
-    ) -> int:
-        """The output of an operator, a tensor of this name, shape and dtype."""
-        return self.subgraph.apply(op, inputs, self.subgraph.tensor(name, shape, dtype, unit=unit), options)
-
-    def cast(
-        self,
-        x: int,
-        name: str,
-        shape: Sequence[int],
-        old: type[np.generic],
-        new: type[np.generic],
-        unit: Unit | None = None,
-    ) -> int:
-        return self.apply(Op.CAST, [x], name, shape, new, unit, {0: type_number(old), 1: type_number(new)})
+        return self.subgraph.shared(value, unit)
 
     def reshape(
         self, x: int, name: str, shape: Sequence[int], dtype: type[np.generic], unit: Unit | None = None

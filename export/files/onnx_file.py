@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.errors import ExportError, require
+from metabit.export.errors import need_rows, require
 from metabit.export.files import onnx_gates, onnx_reader
 from metabit.export.files.interchange import FACTS, KEPT, facts, named_tensors, rebuild
 from metabit.export.files.onnx_functions import DOMAIN, OPSET, functions
-from metabit.export.files.onnx_inline import inlined
 from metabit.export.frozen import ConvLayer, Cuts, Frozen, GradedLayer, Layer, OutputLayer
 
 IR_VERSION = 8  # with opset 18 not the newest, so that older runtimes read it (tested from onnxruntime 1.18)
@@ -66,7 +65,7 @@ def write_onnx(frozen: Frozen, *, inline: bool = False) -> bytes:
         ir_version=IR_VERSION,
     )
     helper.set_model_props(model, {FACTS: facts(frozen)})
-    return bytes((inlined(model) if inline else model).SerializeToString(deterministic=True))
+    return bytes((_inlined(model) if inline else model).SerializeToString(deterministic=True))
 
 
 def read_onnx(data: bytes) -> Frozen:
@@ -85,15 +84,24 @@ def run_onnx(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
 
     Raises MissingExtra without onnxruntime, ExportError if x has another shape or dtype.
     """
+    runner = session(data)
+    (source,) = runner.get_inputs()
+    need_rows(source.name, x, dtype_of(source), source.shape[1])
+    return np.asarray(runner.run(["scores"], {source.name: x})[0], np.int32)
+
+
+def session(data: bytes, threads: int = 1, log_severity: int = -1) -> Any:
+    """A session of onnxruntime on the CPU. Raises MissingExtra without it."""
     onnxruntime = require("onnxruntime")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    (source,) = session.get_inputs()
-    taken = source.type[len("tensor(") : -1]
-    if x.dtype != taken or x.ndim != 2 or x.shape[1] != source.shape[1]:
-        raise ExportError(f"{source.name} must be {taken} (n, {source.shape[1]}), not {x.dtype} {x.shape}")
-    return np.asarray(session.run(["scores"], {source.name: x})[0], np.int32)
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = log_severity
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def dtype_of(source: Any) -> str:
+    """Name of the dtype of an input of a session."""
+    return str(source.type[len("tensor(") : -1])
 
 
 def _nodes(frozen: Frozen, make_node: Any) -> list[Any]:
@@ -138,6 +146,40 @@ def _nodes(frozen: Frozen, make_node: Any) -> list[Any]:
             nodes.append(make_node("BitsOfSigns", [codes], [f"{name}.bits"], f"{name}.bits", domain=DOMAIN))
             codes = f"{name}.bits"
     return nodes
+
+
+def _inlined(model: Any) -> Any:
+    """The model without functions. Values inside a call are named by it, "layer0.sums"; equal constants are one initialiser."""
+    helper, arrays = require("onnx.helper"), require("onnx.numpy_helper")
+    flat = require("onnx.inliner").inline_local_functions(model)
+    calls = {name: call.name for call in model.graph.node for name in call.output}
+    names, taken, call = {name: name for name in calls}, {tensor.name for tensor in flat.graph.initializer}, ""
+    for node in reversed(flat.graph.node):  # the last node of a call gives one of its outputs
+        call = calls.get(node.output[0], call)
+        for name in node.output:  # as "sums__2"
+            short = f"{call}.{name.rpartition('__')[0]}"
+            names.setdefault(name, f"{call}.{name}" if short in taken else short)
+            taken.add(short)
+    nodes, known = [], dict[bytes, str]()
+    for node in flat.graph.node:
+        name = names[node.output[0]]
+        if node.op_type == "Constant":
+            value = helper.get_attribute_value(node.attribute[0])
+            tensor = arrays.from_array(
+                arrays.to_array(value) if node.attribute[0].name == "value" else np.array(value, np.int64)
+            )
+            tensor.name = names[node.output[0]] = known.setdefault(tensor.SerializeToString(), name)
+            if tensor.name == name:
+                flat.graph.initializer.append(tensor)
+            continue
+        node.name = name
+        node.input[:], node.output[:] = [names.get(one, one) for one in node.input], [names[one] for one in node.output]
+        nodes.append(node)
+    opsets = [one for one in flat.opset_import if one.domain != DOMAIN]
+    for field, kept in ((flat.graph.node, nodes), (flat.opset_import, opsets)):
+        del field[:]
+        field.extend(kept)
+    return flat
 
 
 def _most(layer: Layer) -> int:

@@ -14,9 +14,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from metabit.export.bits import unpack_rows
+from metabit.export.bits import SIGNS_OF_BYTE
 from metabit.export.errors import require
 from metabit.export.files import onnx_gates, onnx_graded, onnx_triples
 from metabit.export.frozen import Frozen, GradedLayer
@@ -244,6 +242,5 @@ def functions(frozen: Frozen, called: Iterable[str]) -> list[Any]:
     parse, to_tensor = require("onnx.parser").parse_function, require("onnx.numpy_helper").from_array
     parsed = {name: parse(_HEAD + text) for name, text in texts.items() if name in used}
     if "UnpackSigns" in parsed:  # raw bytes: the parser would store the table as numbers, five times larger
-        signs = np.where(unpack_rows(np.arange(256, dtype=np.uint8)[:, None], 8), 1, -1).astype(np.int8)
-        parsed["UnpackSigns"].node[0].attribute[0].t.CopyFrom(to_tensor(signs))
+        parsed["UnpackSigns"].node[0].attribute[0].t.CopyFrom(to_tensor(SIGNS_OF_BYTE))
     return list(parsed.values())

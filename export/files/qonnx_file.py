@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.errors import ExportError, require
+from metabit.export.errors import ExportError, need_rows, require
 from metabit.export.files import onnx_reader
 from metabit.export.files.image import read_image, write_image
 from metabit.export.files.interchange import IMAGE
+from metabit.export.files.onnx_file import IR_VERSION, session
+from metabit.export.files.onnx_functions import OPSET
 from metabit.export.frozen import ConvLayer, DenseLayer, Encode, Frozen, Layer, OutputLayer
 
 DOMAIN = "qonnx.custom_op.general"
-OPSET, IR_VERSION = 18, 8
 EXACT = 2**24
 """Integers up to this one are exact in float32."""
 _FLOAT, _INT32 = 1, 6  # TensorProto.DataType
@@ -48,10 +49,10 @@ def write_qonnx(frozen: Frozen) -> bytes:
     for i, layer in enumerate(frozen.layers):
         if not isinstance(layer, ConvLayer | DenseLayer | OutputLayer):
             raise ExportError(
-                f"layer {i} is {layer.kind}: the QONNX dialect holds networks of sign units only, use --formats onnx"
+                f"layer {i} is {layer.kind}: the QONNX dialect holds networks of sign units only, use the format onnx"
             )
     if not isinstance(frozen.encode, Encode | None):
-        raise ExportError("QONNX holds thresholds of uint8 features only, this network has cuts: use --formats onnx")
+        raise ExportError("QONNX holds thresholds of uint8 features only, this network has cuts: use the format onnx")
     onnx, helper = require("onnx"), require("onnx.helper")
     source, graph = "bits" if frozen.packed else "features", _Graph()
     graph.of_type["bits" if frozen.packed else "features"] = "BINARY" if frozen.packed else "UINT8"
@@ -106,14 +107,10 @@ def run_qonnx(data: bytes, x: NDArray[Any]) -> NDArray[np.int32]:
     x: uint8 (n, F), or 0 and 1 (n, K) for a network that takes bits. Raises MissingExtra without onnxruntime, ExportError for
     another shape or dtype.
     """
-    onnxruntime = require("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    (source,), (scores,) = session.get_inputs(), session.get_outputs()
-    if x.dtype != np.uint8 or x.ndim != 2 or x.shape[1] != source.shape[1]:
-        raise ExportError(f"{source.name} must be uint8 (n, {source.shape[1]}), not {x.dtype} {x.shape}")
-    rows = [session.run(["scores"], {source.name: one[None].astype(np.float32)})[0] for one in x]
+    runner = session(data)
+    (source,), (scores,) = runner.get_inputs(), runner.get_outputs()
+    need_rows(source.name, x, np.uint8, source.shape[1])
+    rows = [runner.run(["scores"], {source.name: one[None].astype(np.float32)})[0] for one in x]
     return np.concatenate(rows) if rows else np.zeros((0, scores.shape[1]), np.int32)
 
 

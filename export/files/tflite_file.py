@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metabit.export.errors import ExportError, MissingExtra, require
+from metabit.export.errors import ExportError, MissingExtra, need_rows, require
 from metabit.export.files import tflite_gates, tflite_network, tflite_triples
 from metabit.export.files.interchange import FACTS, IMAGE, KEPT, Tensors, facts, named_tensors
 from metabit.export.files.tflite_layers import Layers
@@ -108,8 +108,7 @@ def device_integers(x: NDArray[Any], source: str, details: Mapping[str, Any]) ->
     """
     width, stored = int(details["shape"][1]), np.dtype(details["dtype"])
     taken = np.dtype(np.uint8) if stored == np.int8 else stored
-    if x.dtype != taken or x.ndim != 2 or x.shape[1] != width:
-        raise ExportError(f"{source} must be {taken} (n, {width}), not {x.dtype} {x.shape}")
+    need_rows(source, x, taken, width)
     if stored != np.int8:
         return x
     return x.view(np.int8) if source == "bits" else (x ^ 128).view(np.int8)

@@ -39,21 +39,21 @@ def _products(graph: Graph, x: int, width: int, weights: int, units: int, name: 
 
 
 def _level_scores(graph: Graph, layer: LevelsLayer, levels: int) -> int:
-    apply, tensor, constant = graph.subgraph.apply, graph.subgraph.tensor, graph.subgraph.constant
+    constant = graph.subgraph.constant
     classes, units = layer.units, layer.inputs
     stored = graph.cast(graph.constant("layer1.levels"), "layer1.whole", [classes, units + 1], np.int8, np.float32)
 
     def columns(name: str, begin: int, count: int) -> int:
         start = constant(f"{name}.begin", np.array([0, begin], np.int32))
         size = constant(f"{name}.size", np.array([classes, count], np.int32))
-        return apply(Op.SLICE, [stored, start, size], tensor(name, [classes, count], np.float32))
+        return graph.apply(Op.SLICE, [stored, start, size], name, [classes, count], np.float32)
 
     sums = _products(graph, levels, units, columns("layer1.weights", 0, units), classes, "layer1")
     offset = graph.reshape(columns("layer1.column", units, 1), "layer1.row", [classes], np.float32)
     whole = graph.cast(offset, "layer1.offset", [classes], np.float32, np.int32)
     inputs = constant("layer1.inputs", np.array([32], np.int32))
-    offsets = apply(Op.MUL, [whole, inputs], tensor("layer1.offsets", [classes], np.int32))
-    return apply(Op.ADD, [sums, offsets], tensor("scores", [ANY, classes], np.int32))
+    offsets = graph.apply(Op.MUL, [whole, inputs], "layer1.offsets", [classes])
+    return graph.apply(Op.ADD, [sums, offsets], "scores", [ANY, classes])
 
 
 def _head_values(graph: Graph, layer: HeadLayer, sums: int, levels: int) -> int:
@@ -63,30 +63,25 @@ def _head_values(graph: Graph, layer: HeadLayer, sums: int, levels: int) -> int:
     at = Integers(graph, "layer1", width // 2)
     gate = at.floor_clip(at.linear(levels, at.array("gate_mul"), at.array("gate_add"), "gate_place"), 5, 127, "gate")
     z = at.floor_clip(at.linear(sums, at.array("z_mul"), at.array("z_add"), "z_place"), scale.z_shift, 127, "z")
-    values = graph.subgraph.tensor("layer1.values", [ANY, width], np.int32)
-    return graph.subgraph.apply(Op.CONCATENATION, [gate, z], values, {0: np.int32(1)})
+    return graph.apply(Op.CONCATENATION, [gate, z], "layer1.values", [ANY, width], options={0: np.int32(1)})
 
 
 def head_scores(graph: Graph, layer: HeadLayer, values: int) -> int:
     """Scores int32 [n, C] of values int32 [n, H]."""
-    apply, tensor, constant = graph.subgraph.apply, graph.subgraph.tensor, graph.subgraph.constant
     rows, width = layer.hidden.shape
     weights = graph.cast(graph.constant("layer1.weights"), "layer1.float_weights", [rows, width], np.int8, np.float32)
     at = Integers(graph, "layer1", rows)
     scaled = at.apply(Op.MUL, _products(graph, values, width, weights, rows, "layer1"), at.number(32, "unit"), "scaled")
     told = at.apply(Op.ADD, at.apply(Op.ADD, scaled, at.array("offsets"), "with_offsets"), at.array("priors"), "told")
-    known = tensor("layer1.known", [rows], np.bool_)
-    apply(Op.GREATER_EQUAL, [at.array("counts"), at.number(1, "one")], known)
+    known = graph.subgraph.tensor("layer1.known", [rows], np.bool_)
+    graph.subgraph.apply(Op.GREATER_EQUAL, [at.array("counts"), at.number(1, "one")], known)
     unknown, several = at.number(UNKNOWN, "unknown"), layer.rows.per_class > 1
-    found = apply(
-        Op.SELECT_V2, [known, told, unknown], tensor("layer1.rows" if several else "scores", [ANY, rows], np.int32)
-    )
+    found = graph.apply(Op.SELECT_V2, [known, told, unknown], "layer1.rows" if several else "scores", [ANY, rows])
     if not several:
         return found
     classes = layer.classes
-    numbers = constant("layer1.numbers", np.arange(classes, dtype=np.int32)[:, None])
-    owned = apply(Op.EQUAL, [numbers, at.array("owners")], tensor("layer1.owned", [classes, rows], np.bool_))
+    numbers = at.constant(np.arange(classes)[:, None], "numbers")
+    owned = graph.apply(Op.EQUAL, [numbers, at.array("owners")], "layer1.owned", [classes, rows], np.bool_)
     column = graph.reshape(found, "layer1.column", [ANY, 1, rows], np.int32)
-    choices = apply(Op.SELECT_V2, [owned, column, unknown], tensor("layer1.choices", [ANY, classes, rows], np.int32))
-    axis = constant("layer1.row_axis", np.array([2], np.int32))
-    return apply(Op.REDUCE_MAX, [choices, axis], tensor("scores", [ANY, classes], np.int32))
+    choices = graph.apply(Op.SELECT_V2, [owned, column, unknown], "layer1.choices", [ANY, classes, rows])
+    return graph.apply(Op.REDUCE_MAX, [choices, at.number(2, "row_axis")], "scores", [ANY, classes])

@@ -44,8 +44,7 @@ def grades(graph: Layers, name: str, layer: GradedLayer, signal: int, signs: boo
 def _mean(graph: Layers, one: Integers, units: int, size: int) -> int:
     """16 * sum // N, without a product of more than 32 bits."""
     axis = one.constant(np.array([1]), "unit_axis")
-    total = graph.subgraph.tensor(f"{one.name}.total", one.shape, np.int32)
-    graph.subgraph.apply(Op.SUM, [size, axis], total, KEEP_AXES)
+    total = graph.apply(Op.SUM, [size, axis], f"{one.name}.total", one.shape, options=KEEP_AXES)
     return _times_over(one, total, 16, units, "mean")
 
 

@@ -18,8 +18,7 @@ class Integers:
         self.graph, self.name, self.shape = graph, name, [ANY, width]
 
     def apply(self, op: Op, a: int, b: int, name: str) -> int:
-        target = self.graph.subgraph.tensor(f"{self.name}.{name}", self.shape, np.int32)
-        return self.graph.subgraph.apply(op, [a, b], target)
+        return self.graph.apply(op, [a, b], f"{self.name}.{name}", self.shape)
 
     def number(self, value: int, name: str) -> int:
         return self.graph.subgraph.constant(f"{self.name}.{name}", np.array([value], np.int32))

@@ -37,11 +37,9 @@ class Layers(Graph):
             column, shape = [ANY, pixels, 1, encode.channels], [ANY, pixels, planes, encode.channels]
             by_plane = self.reshape(limits, "encode.limits_by_plane", [planes, pixels, encode.channels], np.float32)
             order = self.subgraph.constant("encode.order", np.array([1, 0, 2], np.int32))
-            by_pixel = self.subgraph.tensor("encode.limits_by_pixel", shape[1:], np.float32)
-            limits = self.subgraph.apply(Op.TRANSPOSE, [by_plane, order], by_pixel)
+            limits = self.apply(Op.TRANSPOSE, [by_plane, order], "encode.limits_by_pixel", shape[1:], np.float32)
         values = self.reshape(wide, "encode.column", column, np.float32)
-        reached = self.subgraph.tensor("encode.reached", shape, np.bool_)
-        self.subgraph.apply(Op.GREATER_EQUAL, [values, limits], reached)
+        reached = self.apply(Op.GREATER_EQUAL, [values, limits], "encode.reached", shape, np.bool_)
         return source, self.take_bits(self.reshape(reached, "encode.on", [ANY, width], np.bool_), first)
 
     def take_bits(self, on: int, layer: Layer) -> int:
@@ -56,16 +54,16 @@ class Layers(Graph):
 
     def planes_on(self, name: str, layer: GradedLayer, signal: int, signs: bool) -> int:
         """The number of planes that are on for each input, as a signal; signs: the signal is of signs."""
-        apply, tensor, constant = self.subgraph.apply, self.subgraph.tensor, self.subgraph.constant
+        constant = self.subgraph.constant
         if signs:
             for op, number, said in ((Op.ADD, 1, "twice"), (Op.MUL, 0.5, "on")):
                 value = constant(f"{name}.{said}_by", np.array([number], np.float32))
-                signal = apply(op, [signal, value], tensor(f"{name}.{said}", [ANY, layer.values], np.float32))
+                signal = self.apply(op, [signal, value], f"{name}.{said}", [ANY, layer.values], np.float32)
         if layer.planes == 1:
             return signal
         rows = self.reshape(signal, f"{name}.planes", [ANY, layer.planes, layer.inputs], np.float32)
         axis = constant(f"{name}.plane_axis", np.array([1], np.int32))
-        return apply(Op.SUM, [rows, axis], tensor(f"{name}.planes_on", [ANY, layer.inputs], np.float32))
+        return self.apply(Op.SUM, [rows, axis], f"{name}.planes_on", [ANY, layer.inputs], np.float32)
 
     def hidden_layer(self, name: str, layer: DenseLayer, signal: int) -> int:
         """sums >= threshold, as signs."""
@@ -76,7 +74,7 @@ class Layers(Graph):
 
     def convolution(self, name: str, layer: ConvLayer, signal: int) -> int:
         """Signs of the sums at every place, pooled, as one row."""
-        c, apply, tensor = layer.geometry, self.subgraph.apply, self.subgraph.tensor
+        c, apply = layer.geometry, self.apply
         image = self.reshape(signal, f"{name}.image", [ANY, c.height, c.width, c.channels], np.float32)
         pads = np.array([(0, 0), c.pads(c.height), c.pads(c.width), (0, 0)], np.int32)
         if pads.any():
@@ -85,28 +83,27 @@ class Layers(Graph):
             )
             edges = self.subgraph.constant(f"{name}.pads", pads)
             sides = (c.height + int(pads[1].sum()), c.width + int(pads[2].sum()))
-            padded = tensor(f"{name}.padded", [ANY, *sides, c.channels], np.float32)
-            image = apply(Op.PADV2, [image, edges, outside], padded)
+            image = apply(Op.PADV2, [image, edges, outside], f"{name}.padded", [ANY, *sides, c.channels], np.float32)
         units, octets = self.arrays[f"{name}.sign_plane"].shape
         weights = self.weights(name, self.constant(f"{name}.sign_plane"), units, octets)
         # rows end in whole bytes: cut the padding
         begin = self.subgraph.constant(f"{name}.begin", np.zeros(2, np.int32))
         shape = [layer.units, layer.inputs]
         size = self.subgraph.constant(f"{name}.size", np.array(shape, np.int32))
-        weights = apply(Op.SLICE, [weights, begin, size], tensor(f"{name}.exact", shape, np.float32))
+        weights = apply(Op.SLICE, [weights, begin, size], f"{name}.exact", shape, np.float32)
         filters = self.reshape(weights, f"{name}.filters", [layer.units, c.kernel, c.kernel, c.channels], np.float32)
         bias = self.subgraph.constant(f"{name}.bias", np.zeros(layer.units, np.float32))
-        sums = tensor(f"{name}.sums", [ANY, *c.convolved, layer.units], np.float32)
         options: dict[int, Value] = {0: VALID, 1: np.int32(c.stride), 2: np.int32(c.stride)}
-        apply(Op.CONV_2D, [image, filters, bias], sums, options)
-        whole = self.cast(sums, f"{name}.integer_sums", [ANY, *c.convolved, layer.units], np.float32, np.int32)
-        positive = tensor(f"{name}.positive", [ANY, *c.convolved, layer.units], np.bool_)
-        apply(Op.GREATER_EQUAL, [whole, self.constant(f"{name}.threshold")], positive)
+        places = [ANY, *c.convolved, layer.units]
+        sums = apply(Op.CONV_2D, [image, filters, bias], f"{name}.sums", places, np.float32, options=options)
+        whole = self.cast(sums, f"{name}.integer_sums", places, np.float32, np.int32)
+        positive = self.subgraph.tensor(f"{name}.positive", places, np.bool_)
+        self.subgraph.apply(Op.GREATER_EQUAL, [whole, self.constant(f"{name}.threshold")], positive)
         signs = self.signs(positive, f"{name}.signs", [*c.convolved, layer.units])
         if c.pool > 1:
-            square: dict[int, Value] = {place: np.int32(c.pool) for place in (1, 2, 3, 4)}  # strides, then sides
-            pooled = tensor(f"{name}.pooled", [ANY, *c.pooled, layer.units], np.float32)
-            signs = apply(Op.MAX_POOL_2D, [signs], pooled, {0: VALID, **square})
+            side, shape = np.int32(c.pool), [ANY, *c.pooled, layer.units]
+            square: dict[int, Value] = {0: VALID, 1: side, 2: side, 3: side, 4: side}  # strides, then sides
+            signs = apply(Op.MAX_POOL_2D, [signs], f"{name}.pooled", shape, np.float32, options=square)
         return self.reshape(signs, f"{name}.signal", [ANY, layer.outputs], np.float32)
 
     def output_layer(self, name: str, layer: Layer, signal: int) -> tuple[int, int]:

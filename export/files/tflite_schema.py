@@ -162,6 +162,7 @@ class Subgraph:
         self.inputs: list[int] = []
         self.outputs: list[int] = []
         self._tensors: list[Table] = []
+        self._shared: dict[tuple[Any, ...], int] = {}
         self._operators: list[Table] = []
 
     def tensor(
@@ -184,6 +185,13 @@ class Subgraph:
     def constant(self, name: str, value: NDArray[Any], unit: Unit | None = None) -> int:
         content = value.astype(value.dtype.newbyteorder("<")).tobytes()
         return self.tensor(name, value.shape, value.dtype.type, self.model.buffer(content), unit)
+
+    def shared(self, value: NDArray[Any], unit: Unit | None = None) -> int:
+        """A constant without a name of its own; equal ones are one tensor."""
+        key = value.tobytes(), value.shape, value.dtype.str, unit
+        if key not in self._shared:
+            self._shared[key] = self.constant(f"c{len(self._shared)}", value, unit)
+        return self._shared[key]
 
     def handle(self, name: str) -> int:
         """A reference to the variable of this name, which all subgraphs share."""

@@ -35,25 +35,23 @@ def _standardised(graph: Graph, layer: TriplesLayer, features: int) -> int:
 
 def _values(graph: Graph, layer: TriplesLayer, standardised: int) -> int:
     """int32 [n, H], the first half gates, the others steps."""
-    apply, tensor = graph.subgraph.apply, graph.subgraph.tensor
     units, half = len(layer.hidden), len(layer.top)
     at = Integers(graph, "layer0", units)
     three = [ANY, units, 3]
-    chosen = tensor("layer0.chosen", three, np.int32)
-    apply(Op.GATHER, [standardised, at.array("index")], chosen, {0: np.int32(1)})
-    products = apply(Op.MUL, [chosen, at.array("weights")], tensor("layer0.products", three, np.int32))
-    axis = at.constant(np.array([2]), "axis")
-    sums = apply(Op.SUM, [products, axis], tensor("layer0.sums", [ANY, units], np.int32))
+    chosen = graph.subgraph.tensor("layer0.chosen", three, np.int32)
+    graph.subgraph.apply(Op.GATHER, [standardised, at.array("index")], chosen, {0: np.int32(1)})
+    products = graph.apply(Op.MUL, [chosen, at.array("weights")], "layer0.products", three)
+    sums = graph.apply(Op.SUM, [products, at.number(2, "axis")], "layer0.sums", [ANY, units])
     place = at.linear(sums, at.array("mul"), at.array("add"), "place")
 
     def part(name: str, begin: int) -> int:
         ends = at.constant(np.array([0, begin]), f"{name}.begin"), at.constant(np.array([-1, half]), f"{name}.size")
-        return apply(Op.SLICE, [place, *ends], tensor(f"layer0.{name}", [ANY, half], np.int32))
+        return graph.apply(Op.SLICE, [place, *ends], f"layer0.{name}", [ANY, half])
 
     of_half, gate = Integers(graph, "layer0", half), part("gates", 0)
     below_zero = of_half.apply(Op.MINIMUM, gate, of_half.opposite(gate, "opposite"), "minus_distance")
     gates = of_half.apply(Op.ADD, below_zero, at.array("top"), "left")
-    both = tensor("layer0.both", [ANY, units], np.int32)
-    apply(Op.CONCATENATION, [gates, part("steps", half)], both, {0: np.int32(1)})
+    both = graph.subgraph.tensor("layer0.both", [ANY, units], np.int32)
+    graph.subgraph.apply(Op.CONCATENATION, [gates, part("steps", half)], both, {0: np.int32(1)})
     below = at.apply(Op.MINIMUM, at.shifted(both, UNIT_SHIFT, "units"), at.array("high"), "below")
     return at.apply(Op.MAXIMUM, below, at.array("low"), "values")

@@ -1,7 +1,7 @@
 """The way in: binary networks of other tools become metabit networks that learn on.
 
     network.py       Foreign, the neutral description, and build: Foreign -> Frozen
-    thresholds.py    numbers of other tools -> thresholds and scores
+    thresholds.py    numbers of other tools -> gains, thresholds and scores
     chain.py         the steps of a file in their order -> Foreign; it refuses what has no counterpart
     larq_h5.py       Keras and Larq .h5: a whole model, or weights by layer
     lce_tflite.py    TFLite of Larq's converter

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
-from metabit.export.foreign.network import Affine, Foreign, ForeignLayer, Numbers, Signs, Steps
+from metabit.export.foreign.network import Affine, Foreign, ForeignLayer, Numbers, Signs, Steps, opposite
+from metabit.export.foreign.thresholds import finite
 from metabit.export.frozen import MAX_IMAGE, ConvGeometry
 from metabit.train.network.spec import MAX_LAYERS, MAX_UNITS
 
@@ -32,14 +33,10 @@ def split_signs(name: str, weights: NDArray[Any]) -> tuple[Signs, NDArray[np.flo
     return np.where(weights >= 0, 1, -1).astype(np.int8), size[:, 0]
 
 
-def _rising(layer: ForeignLayer, gain: NDArray[np.float64]) -> tuple[ForeignLayer, NDArray[np.float64]]:
-    """Equal numbers by gains >= 0 and opposite weights: the largest number is then that of the largest sum."""
-    down = (gain < 0)[:, None]
-    hidden = layer.hidden
-    if hidden is not None:  # a hidden weight of 0 stands for +1: its opposite is the nearest number below 0
-        hidden = np.where(down, np.where(hidden == 0, -np.finfo(np.float32).tiny, -hidden), hidden)
-    weights = np.where(down, -layer.weights, layer.weights).astype(np.int8)
-    return replace(layer, weights=weights, hidden=hidden), np.abs(gain)
+def signs_of(name: str, hidden: NDArray[Any]) -> Signs:
+    """Signs int8 of finite hidden weights, +1 where they are >= 0."""
+    finite(name, hidden)
+    return np.where(hidden >= 0, 1, -1).astype(np.int8)
 
 
 @dataclass
@@ -102,8 +99,7 @@ class Chain:
         """number = gain * number + offset, for each unit, channel or feature, or one for all."""
         self._goes_on()
         gain, offset = np.asarray(gain, np.float64), np.asarray(offset, np.float64)
-        if not (np.isfinite(gain).all() and np.isfinite(offset).all()):
-            raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")
+        finite(name, gain, offset)
         units = self.shape[-1] if self._open is None else len(self._open.gain)
         if any(values.size not in (1, units) for values in (gain, offset)):
             refuse(name, f"has {max(gain.size, offset.size)} gains for {units} units", "normalise each unit or channel")
@@ -131,7 +127,7 @@ class Chain:
             )
         self._before, self.numbers = Affine(np.ones(1), np.zeros(1)), Numbers(low, step)
 
-    def sign(self, name: str) -> None:
+    def sign(self) -> None:
         """+1 where the number is >= 0, else -1."""
         self._goes_on()
         if self._open is not None:
@@ -173,7 +169,9 @@ class Chain:
             refuse(name, "pools twice", "pool once after a convolution, with a larger square")
         pooled = replace(layer, geometry=replace(layer.geometry, pool=size[0]), pool_first=self._open is not None)
         if self._open is not None:
-            self._open.layer, self._open.gain = _rising(pooled, self._open.gain)
+            # with gains above 0 the largest number is that of the largest sum
+            self._open.layer = opposite(pooled, (self._open.gain < 0)[:, None])
+            self._open.gain = np.abs(self._open.gain)
         else:
             self.layers[-1] = pooled
         self.shape = (self.shape[0] // size[0], self.shape[1] // size[0], self.shape[2])
@@ -258,8 +256,7 @@ class Chain:
                 f"layer {name!r} comes behind {MAX_LAYERS} others, the most that the format holds: fewer layers"
             )
         gains = np.broadcast_to(np.asarray(gain, np.float64), units)
-        if not np.isfinite(gains).all():
-            raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")
+        finite(name, gains)
         rows = None if hidden is None else np.asarray(hidden, np.float32).reshape(weights.shape)
         layer = ForeignLayer(name, weights, Affine(gains, np.zeros(units)), rows, geometry, padding)
         self._open, self.signed = _Open(layer, gains, np.zeros(units)), False

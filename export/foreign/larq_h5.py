@@ -2,22 +2,22 @@
 
 The hidden weights are in the file: Larq keeps the numbers whose signs the network uses. A whole model brings its layers in
 `model_config`. Weights alone say nothing of strides, pools and quantizers: dense layers with the usual signs between them are
-assumed, and convolutions are refused. A damaged length of a text makes the HDF5 library take up to 4 GiB before it finds it.
+assumed, and convolutions are refused.
 """
 
 from __future__ import annotations
 
-import io
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError, MissingExtra, require
-from metabit.export.foreign.chain import Chain, refuse
+from metabit.export.foreign.chain import Chain, refuse, signs_of
+from metabit.export.foreign.h5_arrays import Arrays, read_arrays
 from metabit.export.foreign.network import Foreign
+from metabit.export.foreign.thresholds import normalisation
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 TOOL = "Larq"
@@ -30,10 +30,6 @@ NOTHING = (
     "Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianNoise", "GaussianDropout", "ActivityRegularization",
 )  # fmt: skip
 """Layers that change nothing at inference."""
-Arrays = dict[str, NDArray[Any]]
-MOST, EACH = 64, 1024
-"""Bytes of all arrays for one byte of the file, at most: names may share a dataset, and zeros are packed to nothing. An array
-counts as this many bytes more."""
 
 
 def read_larq_h5(data: bytes) -> Foreign:
@@ -42,26 +38,10 @@ def read_larq_h5(data: bytes) -> Foreign:
     Raises ExportError, which names the layer and the way out, for a damaged file or a layer without a counterpart.
     """
     try:
-        h5py = require("h5py")
+        require("h5py")
     except MissingExtra:
         raise MissingExtra("h5py", "pip install 'metabit[keras]'") from None
-    try:
-        with h5py.File(io.BytesIO(data), "r") as file:
-            config = file.attrs.get("model_config")
-            group = file.get("model_weights", file)
-            if "layer_names" not in group.attrs:
-                raise ExportError(
-                    "this HDF5 file has no layer_names: save the model by Keras 2 as model.save('model.h5'), or its weights as "
-                    "save_weights('weights.h5'), not '.weights.h5' or '.keras'"
-                )
-            budget = _Budget(MOST * len(data))
-            arrays = {name: _arrays(group[name], budget) for name in _texts(group.attrs["layer_names"])}
-    except ExportError:
-        raise
-    except (
-        Exception
-    ) as damaged:  # h5py raises OSError, KeyError, RuntimeError, ValueError and TypeError for damaged files
-        raise ExportError(f"this HDF5 file is damaged or no model of Keras: {damaged}") from damaged
+    config, arrays = read_arrays(data)
     try:
         return _weights_alone(arrays) if config is None else _whole(_parsed(config), arrays)
     except ExportError:
@@ -72,36 +52,7 @@ def read_larq_h5(data: bytes) -> Foreign:
         ) from damaged
 
 
-@dataclass
-class _Budget:
-    """Bytes that the arrays of one file may still take."""
-
-    left: int
-
-    def spend(self, name: str, count: int) -> None:
-        """Raises ExportError for the array beyond the last byte."""
-        self.left -= count + EACH
-        if self.left < 0:
-            raise ExportError(
-                f"damaged HDF5 file: {name} has {count} bytes, and all arrays more than {MOST} for each byte of the file"
-            )
-
-
-def _texts(names: Any) -> list[str]:
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in np.asarray(names).reshape(-1)]
-
-
-def _arrays(group: Any, budget: _Budget) -> Arrays:
-    """Arrays of one layer by their short name: kernel, bias, gamma ..."""
-    found: Arrays = {}
-    for name in _texts(group.attrs.get("weight_names", [])):
-        dataset = group[name]
-        budget.spend(name, int(dataset.nbytes))
-        found[name.rpartition("/")[2].partition(":")[0]] = np.asarray(dataset)
-    return found
-
-
-def _parsed(config: Any) -> list[dict[str, Any]]:
+def _parsed(config: str) -> list[dict[str, Any]]:
     """The layers of a chain, in their order, from Keras' JSON."""
     try:
         model = json.loads(config)
@@ -164,7 +115,7 @@ def _step(chain: Chain, kind: str, config: dict[str, Any], arrays: Arrays) -> No
         if quantizer is not None:
             if quantizer not in INPUTS:
                 refuse(name, f"has input_quantizer {quantizer}", "use ste_sign, approx_sign or swish_sign")
-            chain.sign(name)
+            chain.sign()
         _weights(chain, kind, name, config, arrays)
         if config.get("use_bias"):
             chain.affine(name, np.ones(1), arrays["bias"])
@@ -186,7 +137,7 @@ def _step(chain: Chain, kind: str, config: dict[str, Any], arrays: Arrays) -> No
     elif kind == "Activation":
         _activation(chain, name, config["activation"])
     elif kind in INPUTS:
-        chain.sign(name)
+        chain.sign()
     elif kind == "Softmax":
         chain.softmax(name)
     elif kind not in ("InputLayer", *NOTHING):
@@ -205,7 +156,7 @@ def _quantizer(config: Any) -> str | None:
 def _activation(chain: Chain, name: str, activation: Any) -> None:
     kind = str(activation["class_name"] if isinstance(activation, dict) else activation or "linear").rpartition(">")[2]
     if kind in SIGNS:
-        chain.sign(name)
+        chain.sign()
     elif kind == "softmax":
         chain.softmax(name)
     elif kind != "linear":
@@ -225,9 +176,7 @@ def _weights(chain: Chain, kind: str, name: str, config: dict[str, Any], arrays:
     gain = (
         np.abs(hidden).reshape(len(hidden), -1).mean(1) if quantizer == "MagnitudeAwareSign" else np.ones(len(hidden))
     )
-    if not np.isfinite(kernel).all():
-        raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")
-    signs = np.where(hidden >= 0, 1, -1).astype(np.int8)
+    signs = signs_of(name, hidden)
     if kind == "QuantDense":
         if kernel.ndim != 2:
             raise ExportError(f"damaged HDF5 file: the kernel of dense layer {name!r} has shape {kernel.shape}")
@@ -245,13 +194,8 @@ def _weights(chain: Chain, kind: str, name: str, config: dict[str, Any], arrays:
 
 
 def _normalise(chain: Chain, name: str, arrays: Arrays, epsilon: float) -> None:
-    mean, variance = (np.asarray(arrays[f"moving_{part}"], np.float64) for part in ("mean", "variance"))
-    gamma = np.asarray(arrays.get("gamma", np.ones(len(mean))), np.float64)
-    beta = np.asarray(arrays.get("beta", np.zeros(len(mean))), np.float64)
-    if (variance + epsilon <= 0).any() or epsilon < 0:
-        raise ExportError(f"layer {name!r} has a variance of {variance.min():.3g}: the file is damaged")
-    gain = gamma / np.sqrt(variance + epsilon)
-    chain.affine(name, gain, beta - mean * gain)
+    mean, variance = arrays["moving_mean"], arrays["moving_variance"]
+    chain.affine(name, *normalisation(name, mean, variance, epsilon, arrays.get("gamma"), arrays.get("beta")))
 
 
 def _weights_alone(arrays: dict[str, Arrays]) -> Foreign:
@@ -270,7 +214,7 @@ def _weights_alone(arrays: dict[str, Arrays]) -> Foreign:
                 refuse(name, "has the name of a Dense layer, of real weights", "save the whole model, if it is "
                        "a QuantDense")  # fmt: skip
             if i:
-                chain.sign(name)
+                chain.sign()
             assumed = {"kernel_quantizer": "SteSign", "use_bias": "bias" in found}
             _step(chain, "QuantDense", assumed | {"name": name}, found)
         elif "moving_mean" in found and "moving_variance" in found:

@@ -183,7 +183,7 @@ class _File:
     def custom(self, chain: Chain, name: str, custom: str, operator: View, others: list[int]) -> None:
         options = _options(operator.array(5, np.uint8).tobytes())
         if custom == "LceQuantize":
-            chain.sign(name)
+            chain.sign()
         elif custom == "LceBMaxPool2d":
             size, stride = ((options[f"{what}_height"], options[f"{what}_width"]) for what in ("filter", "stride"))
             chain.pool(name, size, stride, options["padding"] == SAME)

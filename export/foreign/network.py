@@ -66,7 +66,7 @@ class Numbers:
                 raise ValueError
         except ValueError:
             raise ExportError(
-                f"--input {text!r}: give LOW,HIGH, the numbers that bytes 0 and 255 stand for (LOW,HIGH,TOP: 0 and TOP), bits or "
+                f"numbers={text!r}: give LOW,HIGH, the numbers that bytes 0 and 255 stand for (LOW,HIGH,TOP: 0 and TOP), bits or "
                 "signs"
             ) from None
         return cls(low, (high - low) / top)
@@ -136,11 +136,11 @@ def build(
     if hidden not in HIDDEN:
         raise ExportError(f"hidden={hidden!r}: must be one of {', '.join(HIDDEN)}")
     if foreign.numbers not in (None, numbers):
-        raise ExportError(f"this file of {foreign.tool} says which numbers its inputs are: leave --input out")
+        raise ExportError(f"this file of {foreign.tool} says which numbers its inputs are: leave out numbers=")
     if numbers is None:
         raise ExportError(
-            f"this file of {foreign.tool} does not say which numbers its {foreign.features} inputs are: add --input LOW,HIGH, the "
-            "numbers that bytes 0 and 255 stand for, such as --input=-1,1 (or bits, or signs)"
+            f"this file of {foreign.tool} does not say which numbers its {foreign.features} inputs are: add numbers=LOW,HIGH, "
+            "the numbers that bytes 0 and 255 stand for, such as numbers=-1,1 (or bits, or signs)"
         )
     first, encode = _first(foreign, numbers)
     takes: Takes = "bits" if numbers.bits or encode is not None else "bytes"
@@ -194,7 +194,7 @@ def _first(foreign: Foreign, numbers: Numbers) -> tuple[ForeignLayer, Encode | N
         limits, turned = np.where(beyond, 0, limits), turned ^ beyond
         if numbers.bits and (limits != 1).any():
             raise ExportError(f"layer {layer.name!r} takes signs of inputs, and feature {int((limits != 1).argmax())} has the same "
-                              "sign for bits 0 and 1: give --input signs, or --input LOW,HIGH of bytes")  # fmt: skip
+                              "sign for bits 0 and 1: give numbers=signs, or numbers=LOW,HIGH of bytes")  # fmt: skip
         if not numbers.bits:
             encode = Encode(np.maximum(limits, 0).astype(np.uint8)[None, :])
         layer = _turned(None, _padded(layer, 1.0), turned)
@@ -210,7 +210,7 @@ def _first(foreign: Foreign, numbers: Numbers) -> tuple[ForeignLayer, Encode | N
     if isinstance(layer.decide, Steps):
         if (gain[0], offset[0]) != (2, -1):
             raise ExportError(
-                f"layer {layer.name!r} has thresholds for sums of signs, but takes numbers: --input signs"
+                f"layer {layer.name!r} has thresholds for sums of signs, but takes numbers: give numbers=signs"
             )
         total = layer.weights.sum(1, dtype=np.int64)
         return replace(layer, decide=replace(layer.decide, theta=-((-layer.decide.theta - total) // 2))), encode
@@ -234,12 +234,12 @@ def _levels(layer: ForeignLayer, k: int, hidden: Hidden) -> tuple[Signs, float]:
     if hidden == "file" and k > 1:
         if layer.hidden is None:
             raise ExportError(
-                f"layer {layer.name!r} has signs only, no hidden weights: choose --hidden surest or --hidden least"
+                f"layer {layer.name!r} has signs only, no hidden weights: choose hidden=surest or hidden=least"
             )
         levels, _ = quantise(np.asarray(layer.hidden, np.float64), k)  # so that the largest hidden weights reach 1
         if ((levels >= 0) != (layer.weights > 0)).any():
             raise ExportError(
-                f"layer {layer.name!r} has hidden weights of other signs than its weights: choose --hidden surest"
+                f"layer {layer.name!r} has hidden weights of other signs than its weights: choose hidden=surest"
             )
         return levels, 1 / top
     far = top - 1 if hidden == "surest" else 0
@@ -277,11 +277,15 @@ def _turned(below: ForeignLayer | None, layer: ForeignLayer, turned: NDArray[np.
                 f"{name!r} turns some pixels of a channel only, and the weights of layer {layer.name!r} are those of all"
             )
         turned, units = pixels[0], layer.geometry.channels
-    sign = np.where(np.tile(turned, columns // units), -1, 1).astype(np.int8)
+    return opposite(layer, np.tile(turned, columns // units))
+
+
+def opposite(layer: ForeignLayer, where: NDArray[np.bool_]) -> ForeignLayer:
+    """The layer with opposite weights where `where`, bool (N, 1) or (K,), is true."""
     hidden = layer.hidden
     if hidden is not None:  # a hidden weight of 0 stands for +1: its opposite is the nearest number below 0
-        hidden = np.where((sign < 0) & (hidden == 0), -np.finfo(np.float32).tiny, hidden * sign)
-    return replace(layer, weights=layer.weights * sign, hidden=hidden)
+        hidden = np.where(where, np.where(hidden == 0, -np.finfo(np.float32).tiny, -hidden), hidden)
+    return replace(layer, weights=np.where(where, -layer.weights, layer.weights), hidden=hidden)
 
 
 def _window(layer: ForeignLayer, factor: float) -> int:

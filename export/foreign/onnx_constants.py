@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError, require
-from metabit.export.foreign.chain import refuse, split_signs
+from metabit.export.foreign.chain import refuse, signs_of, split_signs
 from metabit.export.foreign.network import Signs
+from metabit.export.foreign.thresholds import finite
 
 Array = NDArray[Any]
 
@@ -52,10 +53,10 @@ class Constants:
         elif node.op_type == "BipolarQuant":
             self._spend(name, self.arrays[given[0]].size)
             floats, scale = (np.asarray(self.arrays[one], np.float64) for one in given)
-            if not (np.isfinite(floats).all() and np.isfinite(scale).all() and (scale > 0).all()):
-                raise ExportError(f"layer {name!r} has weights that are not finite, or a scale that is not above 0: the training "
-                                  "diverged, train it again")  # fmt: skip
-            signs = np.where(floats >= 0, 1, -1).astype(np.int8)
+            finite(name, scale)
+            if not (scale > 0).all():
+                refuse(name, f"has a scale of {scale.min():.3g}", "use scales above 0")
+            signs = signs_of(name, floats)
             hidden = None if (np.abs(floats) == np.abs(floats).max(initial=0)).all() else floats
             self._keep(target, Weights(signs, np.broadcast_to(scale, floats.shape), hidden))
         elif node.op_type == "Transpose":
@@ -63,8 +64,8 @@ class Constants:
             if given[0] in self._weights:
                 self._spend(name, self.arrays[given[0]].size)
                 signs, gain, hidden = self._weights[given[0]].parts()
-                turned = None if hidden is None else hidden.transpose(order)
-                self._keep(target, Weights(signs.transpose(order), gain.transpose(order), turned))
+                hidden = None if hidden is None else hidden.transpose(order)
+                self._keep(target, Weights(signs.transpose(order), gain.transpose(order), hidden))
             else:
                 self.arrays[target] = self.arrays[given[0]].transpose(order)
         elif node.op_type == "Quant":

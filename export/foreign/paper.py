@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
-from metabit.export.foreign.chain import Chain, refuse
+from metabit.export.foreign.chain import Chain, refuse, signs_of
 from metabit.export.foreign.network import Foreign
+from metabit.export.foreign.thresholds import normalisation
 from metabit.export.foreign.torch_file import read_tensors
 
 TOOL = "PyTorch"
@@ -51,11 +52,8 @@ def read_paper(data: bytes) -> Foreign:
 def _step(chain: Chain, name: str, parts: dict[str, NDArray[Any]]) -> None:
     weight = parts.get("weight")
     if "running_mean" in parts and "running_var" in parts:
-        mean, variance = (np.asarray(parts[part], np.float64) for part in ("running_mean", "running_var"))
-        if (variance < 0).any():
-            raise ExportError(f"layer {name!r} has a variance of {variance.min():.3g}: the file is damaged")
-        gain = np.asarray(parts.get("weight", np.ones(len(mean))), np.float64) / np.sqrt(variance + EPSILON)
-        chain.affine(name, gain, np.asarray(parts.get("bias", np.zeros(len(mean))), np.float64) - mean * gain)
+        mean, variance, beta = parts["running_mean"], parts["running_var"], parts.get("bias")
+        chain.affine(name, *normalisation(name, mean, variance, EPSILON, weight, beta))
     elif weight is not None and weight.ndim == 1:
         refuse(name, "normalises by the batch at hand and keeps no mean", "train with track_running_stats=True")
     elif weight is None or weight.ndim != 2:
@@ -69,11 +67,9 @@ def _step(chain: Chain, name: str, parts: dict[str, NDArray[Any]]) -> None:
                 "train with norm='bn'",
             )
         if chain.begun or weight.shape[1] != NUMBERS:
-            chain.sign(name)
+            chain.sign()
         hidden = np.asarray(weight, np.float64)
-        if not np.isfinite(hidden).all():
-            raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")
-        signs = np.where(hidden >= 0, 1, -1).astype(np.int8)
+        signs = signs_of(name, hidden)
         chain.dense(name, signs, np.ones(len(signs)), None if (signs == hidden).all() else hidden)
         if "bias" in parts:
             chain.affine(name, np.ones(1), parts["bias"])

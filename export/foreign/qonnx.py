@@ -18,6 +18,7 @@ from metabit.export.files.interchange import FACTS, IMAGE
 from metabit.export.foreign.chain import Chain, refuse
 from metabit.export.foreign.network import Foreign
 from metabit.export.foreign.onnx_constants import Array, Constants, attributes
+from metabit.export.foreign.thresholds import normalisation
 
 TOOL = "QONNX"
 MOVES = ("Flatten", "Reshape", "Transpose")
@@ -106,9 +107,9 @@ class _File:
         elif kind in ("Add", "Sub", "Mul", "Div"):
             self.arithmetic(name, kind, self.constants[others[0]], first)
         elif kind == "BatchNormalization":
-            gamma, beta, mean, variance = (np.asarray(self.constants[one], np.float64) for one in others[:4])
-            gain = gamma / np.sqrt(variance + float(given.get("epsilon", 1e-5)))
-            self.by_channel(name, gain, beta - mean * gain, self.channels_first)
+            gamma, beta, mean, variance = (self.constants[one] for one in others[:4])
+            found = normalisation(name, mean, variance, float(given.get("epsilon", 1e-5)), gamma, beta)
+            self.by_channel(name, *found, self.channels_first)
         elif kind in ("Gemm", "MatMul"):
             self.dense(name, kind, given, others, first)
         elif kind == "Conv":
@@ -135,7 +136,7 @@ class _File:
     def sign(self, name: str, scale: Array) -> None:
         if scale.size != 1 or not 0 < float(scale.reshape(-1)[0]) < math.inf:
             refuse(name, f"gives signs times {scale.reshape(-1)[:3]}", "use one scale above 0")
-        self.values.sign(name)
+        self.values.sign()
         self.scale = float(scale.reshape(-1)[0])
 
     def quantise(self, name: str, given: dict[str, Any], sizes: list[float]) -> None:

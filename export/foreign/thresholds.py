@@ -1,12 +1,15 @@
-"""Numbers of other tools -> the integers of a device: thresholds of hidden units, and scores of classes."""
+"""Numbers of other tools -> gains, and the integers of a device: thresholds of hidden units, and scores of classes."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metabit.export.errors import ExportError
 
+Array = NDArray[Any]
 Floats = NDArray[np.float64]
 NEAR = 1e-9
 """A threshold this near to an integer, relative to it, is that integer: float32, in which the tools compute, cannot tell them
@@ -14,6 +17,25 @@ apart."""
 LEARNING_STEPS, FROZEN_STEPS = 8192, 65536
 """Score units for each unit of the file's numbers. The table of exponentials counts differences up to 65,535 score units, which
 are 8 nats where the network learns; without learning nothing limits them but the format."""
+
+
+def finite(name: str, *arrays: Array) -> None:
+    """Refuses NaN and infinity."""
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")
+
+
+def normalisation(
+    name: str, mean: Array, variance: Array, epsilon: float, gamma: Array | None, beta: Array | None
+) -> tuple[Floats, Floats]:
+    """Gain and offset, float64 (N,), of gamma * (number - mean) / sqrt(variance + epsilon) + beta; without them gamma 1, beta 0."""
+    spread = np.asarray(variance, np.float64) + epsilon
+    if (spread <= 0).any():
+        raise ExportError(
+            f"layer {name!r} divides by the root of {spread.min():.3g}, variance and epsilon: train it again"
+        )
+    gain = np.asarray(1 if gamma is None else gamma, np.float64) / np.sqrt(spread)
+    return gain, np.asarray(0 if beta is None else beta, np.float64) - np.asarray(mean, np.float64) * gain
 
 
 def first_reaching(gain: Floats, offset: Floats) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

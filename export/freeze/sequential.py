@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from metabit.data.rows import write_whole
 from metabit.export.errors import ExportError
 from metabit.export.files.image import write_image
-from metabit.export.foreign.chain import Chain, refuse
+from metabit.export.foreign.chain import Chain, refuse, signs_of
 from metabit.export.foreign.network import Numbers, build
+from metabit.export.foreign.thresholds import finite, normalisation
 from metabit.export.freeze.levels import FULL_SCALE, tables
 from metabit.export.freeze.visits import VisitOptions
 from metabit.export.frozen import DenseLayer, Frozen, Layer, OutputLayer
@@ -120,11 +121,11 @@ def freeze_module(
 
 @contextmanager
 def _arguments() -> Iterator[None]:
-    """An error that tells of the option --input of the command line tells of the argument here."""
+    """An error that tells of the argument of `build` tells of the one here."""
     try:
         yield
     except ExportError as wrong:
-        raise ExportError(str(wrong).replace("--input ", "inputs=")) from None
+        raise ExportError(str(wrong).replace("numbers=", "inputs=")) from None
 
 
 def _opened(module: nn.Module) -> nn.Module:
@@ -190,25 +191,25 @@ class _Tracer:
     def linear(self, name: str, module: BinaryLinear) -> None:
         hidden, shape = self._hidden(name, module), self.chain.shape
         if len(shape) == 1 and shape[0] != hidden.shape[1]:
-            told = f"layer {name!r} has in_features={hidden.shape[1]}, but {shape[0]} numbers come in"
-            raise ExportError(f"{told}: give {shape[0]}")
+            found = f"layer {name!r} has in_features={hidden.shape[1]}"
+            raise ExportError(f"{found}, but {shape[0]} numbers come in: give {shape[0]}")
         if self.order is not None:
             hidden = hidden[:, self.order]
         self.order = None
-        self.chain.dense(name, _signs(hidden), np.ones(1), hidden)
+        self.chain.dense(name, signs_of(name, hidden), np.ones(1), hidden)
 
     def conv(self, name: str, module: BinaryConv2d) -> None:
         conv, hidden = module.conv, self._hidden(name, module)
         windows = hidden.reshape(len(hidden), conv.kernel, conv.kernel, -1)
         same, strides = conv.padding == "same", (conv.stride, conv.stride)
-        self.chain.conv(name, _signs(windows), np.ones(1), strides, same, module.padding_value, windows)
+        self.chain.conv(name, signs_of(name, windows), np.ones(1), strides, same, module.padding_value, windows)
 
     def norm(self, name: str, module: nn.BatchNorm1d | nn.BatchNorm2d | nn.SyncBatchNorm) -> None:
         mean, var = module.running_mean, module.running_var
         if mean is None or var is None:
             refuse(name, AT_TEST, "use track_running_stats=True")
-        gain = (1 / np.sqrt(_array(var) + module.eps)) * (1.0 if module.weight is None else _array(module.weight))
-        offset = (0.0 if module.bias is None else _array(module.bias)) - _array(mean) * gain
+        gamma, beta = (None if one is None else _array(one) for one in (module.weight, module.bias))
+        gain, offset = normalisation(name, _array(mean), _array(var), module.eps, gamma, beta)
         if self.order is not None and len(self.order) == len(gain):
             gain, offset = gain[self.order], offset[self.order]
         self.chain.affine(name, gain, offset)
@@ -231,8 +232,7 @@ class _Tracer:
 
     def _hidden(self, name: str, module: BinaryLinear) -> NDArray[np.float64]:
         hidden = _array(module.hidden)
-        if not np.isfinite(hidden).all():
-            raise ExportError(f"layer {name!r} holds NaN or infinity: the training diverged, train it again")
+        finite(name, hidden)
         self.reach.append(float(np.quantile(np.abs(hidden), FULL_SCALE)) or 1.0)
         scaled = hidden / self.reach[-1]
         return np.where(hidden < 0, np.minimum(scaled, -np.finfo(np.float32).tiny), scaled)
@@ -246,7 +246,7 @@ STEPS: dict[type[nn.Module], Callable[[_Tracer, str, Any], None]] = {
     nn.SyncBatchNorm: _Tracer.norm,
     nn.MaxPool2d: _Tracer.pool,
     nn.Flatten: _Tracer.flatten,
-    Sign: lambda tracer, name, module: tracer.chain.sign(name),
+    Sign: lambda tracer, name, module: tracer.chain.sign(),
 }
 
 
@@ -266,10 +266,6 @@ def _levels_only(module: nn.Module, rest: Sequence[nn.Module]) -> bool:
 
 def _array(tensor: Tensor) -> NDArray[np.float64]:
     return tensor.detach().numpy()
-
-
-def _signs(hidden: NDArray[np.float64]) -> NDArray[np.int8]:
-    return np.where(hidden >= 0, 1, -1).astype(np.int8)
 
 
 def _pair(value: Any) -> tuple[int, int]:

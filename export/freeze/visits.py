@@ -150,12 +150,12 @@ def _check_supported(spec: Spec) -> None:
     if spec.input == "uint8" and len(spec.shapes) == 1:
         raise ExportError(
             "this network is one layer on 8-bit pixels, which the device could never teach: add a hidden layer, or train with "
-            "--input bits --planes 4"
+            "input='bits' and planes=4"
         )
     if spec.norm == "instance" or (spec.norm == "batch" and spec.statistics == "batch"):
         found = f"norm={spec.norm!r}" if spec.norm == "instance" else f"statistics={spec.statistics!r}"
         raise ExportError(
-            f"{found}: statistics taken at test cannot fold into thresholds, train with --norm batch --statistics running"
+            f"{found}: statistics taken at test cannot fold into thresholds, train with norm='batch' and statistics='running'"
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from metabit.export import frozen as f
-from metabit.export.bits import unpack_rows
+from metabit.export.bits import SIGNS_OF_BYTE
 from metabit.export.learning.onnx_graph import Graph, Value
 from metabit.export.oracle.gates import GATE_SHIFT, LEVELS, GateLayer
 from metabit.export.oracle.triples import REACH, UNIT_SHIFT
@@ -53,8 +53,7 @@ def _signs(g: Graph, positive: Value) -> Value:
 
 def weights(g: Graph, name: str, inputs: int, code: bool = False) -> Value:
     """int8 (N, K), ±1, of a sign plane; as code uint8, 0 and 2."""
-    signs = np.where(unpack_rows(np.arange(256, dtype=np.uint8)[:, None], 8), 1, -1)
-    table = g.constant(signs + 1, np.uint8) if code else g.constant(signs, np.int8)
+    table = g.constant(SIGNS_OF_BYTE + 1, np.uint8) if code else g.constant(SIGNS_OF_BYTE, np.int8)
     octets = table.take(g.named(name).cast(np.int64))
     return octets.reshape(0, -1).slice(0, inputs, 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from metabit.export import frozen as f
-from metabit.export.bits import unpack_rows
+from metabit.export.bits import SIGNS_OF_BYTE
 from metabit.export.learning.onnx_graph import Graph, Value
 
 
@@ -15,7 +15,7 @@ def levels_in(g: Graph, i: int, layer: f.Layer) -> Value:
     k = layer.bits if layer.learns else 1
     if k > 1:
         planes = g.concat(g.named(f"layer{i}.hidden_planes"), planes)
-    octets = g.constant(unpack_rows(np.arange(256, dtype=np.uint8)[:, None], 8), np.int32)
+    octets = g.constant(SIGNS_OF_BYTE > 0, np.int32)
     bits = octets.take(planes.cast(np.int64)).reshape(k, layer.units, -1).slice(0, layer.inputs, 2)
     place = g.constant(1 << np.arange(k)[:, None, None], np.int32)
     return (bits * place).sum(0) - (1 << (k - 1))

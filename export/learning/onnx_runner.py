@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metabit.export.errors import ExportError, require
+from metabit.export.errors import need_rows
 from metabit.export.files import onnx_reader
 from metabit.export.files.interchange import FACTS, rebuild
+from metabit.export.files.onnx_file import dtype_of, session
 from metabit.export.frozen import Frozen
 from metabit.export.learning.onnx_train import NEXT, PREDICT_ONLY
 from metabit.export.learning.state import State, state_into
@@ -24,11 +25,8 @@ class OnnxLearner:
 
     def __init__(self, data: bytes, threads: int = 1) -> None:
         self.written = read_onnx_train(data)
-        onnxruntime = require("onnxruntime")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 3  # each default state would be a warning: it is meant to be replaced
-        self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        # each default state would be a warning: it is meant to be replaced
+        self._session = session(data, threads, log_severity=3)
         self._source = self._session.get_inputs()[0]
         self._names = ["scores", "label", "report"]
         self._names += [value.name for value in self._session.get_outputs() if value.name.endswith(NEXT)]
@@ -54,22 +52,16 @@ class OnnxLearner:
     def state(self) -> State:
         """The arrays of `metabit.export.learning.state` after the last step."""
         if not self._state:
-            self._state = self._run(np.zeros((1, self._source.shape[1]), self._dtype), np.full(1, PREDICT_ONLY))[1]
+            none = np.zeros((1, self._source.shape[1]), dtype_of(self._source))
+            self._state = self._run(none, np.full(1, PREDICT_ONLY))[1]
         return {name: array.copy() for name, array in self._state.items()}
 
     def frozen(self) -> Frozen:
         """The network with what it has learnt, ready for `write_image`."""
         return state_into(self.written, self.state())
 
-    @property
-    def _dtype(self) -> str:
-        return str(self._source.type[len("tensor(") : -1])
-
     def _run(self, x: NDArray[Any], target: NDArray[np.int64]) -> tuple[Steps, State]:
-        if x.dtype != self._dtype or x.ndim != 2 or x.shape[1] != self._source.shape[1]:
-            raise ExportError(
-                f"{self._source.name} must be {self._dtype} (n, {self._source.shape[1]}), not {x.dtype} {x.shape}"
-            )
+        need_rows(self._source.name, x, dtype_of(self._source), self._source.shape[1])
         given = {self._source.name: x, "target": target, **self._state}
         out = dict(zip(self._names, self._session.run(self._names, given), strict=True))
         scores, label, report = (out.pop(name) for name in ("scores", "label", "report"))

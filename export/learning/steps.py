@@ -51,7 +51,9 @@ def all_learnt(steps: Steps, target: NDArray[np.int64]) -> None:
 def needs_steps(pages: dict[str, str], kind: str) -> None:
     """Raises ExportError unless the metadata of a file of metabit are those of a training file. kind: onnx or tflite."""
     if TRAINS not in pages:
-        raise ExportError(f"this file of metabit predicts and has no learning step: export with --formats {kind}-train")
+        raise ExportError(
+            f"this file of metabit predicts and has no learning step: export it in the format {kind}-train"
+        )
     if pages[TRAINS] != VERSION:
         raise ExportError(
             f"training file version {pages[TRAINS]!r} is not the {VERSION} that this metabit reads: export it again"

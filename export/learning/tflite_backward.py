@@ -78,7 +78,7 @@ def _open(code: Code, layer: Layer, sums: Value) -> Value:
     theta, window = layer.theta.astype(np.int64), layer.ste_window
     if layer.takes == "signs":
         theta, window = theta + ((theta - layer.inputs) & 1), window // 2 * 2
-    return code.number(window) >= (sums - code.table(theta)).size()
+    return code.number(window) >= (sums - code.table(theta)).abs()
 
 
 def _half(code: Code, layer: Layer, x: Value, mask: Value, true_error: Value, taught: Value, draws: _Draws) -> Value:
@@ -87,7 +87,7 @@ def _half(code: Code, layer: Layer, x: Value, mask: Value, true_error: Value, ta
     visits = visits_of(layer.rule.dose, true_error) >> 6
     eligible = code.number(layer.inputs) if layer.takes == "signs" else x.sum()
     visits = (visits >> 10) * eligible + (((visits % 1024) * eligible) >> 10)
-    thins = (mask.wide().sum() >= visits.most(32) * 2) & taught
+    thins = (mask.wide().sum() >= visits.at_least(32) * 2) & taught
     place = np.arange(layer.units)
     kept = ((draws.next(code.table(place // 32)) >> code.table(place % 32)) % 2).equals(1)
     draws.used = draws.used + thins.wide() * -(-layer.units // 32)
@@ -96,9 +96,9 @@ def _half(code: Code, layer: Layer, x: Value, mask: Value, true_error: Value, ta
 
 def _drawn(code: Code, error: Value, taught: Value, draws: _Draws) -> Value:
     """Signs -1, 0 or 1 (N,) that stand for the error (N,)."""
-    sizes, some = error.size(), ~error.equals(0)
-    chance = (sizes * (code.number(1 << 30) // sizes.highest().most(1))) >> 14
-    drawn = upper(draws.next(some.wide().counted(exclusive=True)))
+    sizes, some = error.abs(), ~error.equals(0)
+    chance = (sizes * (code.number(1 << 30) // sizes.max().at_least(1))) >> 14
+    drawn = upper(draws.next(some.wide().running(exclusive=True)))
     draws.used = draws.used + (some.wide().sum() * taught.wide())
     sign = code.where(error > 0, 1, -1)
     return code.where(some & (chance > drawn), sign, 0)
@@ -108,12 +108,12 @@ def _below(code: Code, layer: Layer, weights: Value, error: Value, mask: Value) 
     """Error of the layer below (K,), below 2^14. The sums are exact in float32: of the error's upper and lower 7 bits apart."""
     parts = code.join([(error >> 7).reshape(1, layer.units), (error % 128).reshape(1, layer.units)])
     shape = (2, weights.shape[1])
-    sums = code.apply(Op.FULLY_CONNECTED, [parts.to(np.float32), weights.turned()], shape, np.float32).wide()
+    sums = code.apply(Op.FULLY_CONNECTED, [parts.cast(np.float32), weights.transpose()], shape, np.float32).wide()
     both = sums.cut([0, 0], [2, layer.inputs])
     below = code.where(mask, (both * code.table(np.array([[128], [1]]))).sum(0), 0)
-    sizes = below.size()
+    sizes = below.abs()
     limits = code.table(1 << np.arange(LARGEST, 31)[None])
-    kept = sizes >> (sizes.highest().reshape(1, 1) >= limits).wide().sum(1)
+    kept = sizes >> (sizes.max().reshape(1, 1) >= limits).wide().sum(1)
     return code.where(below >= 0, kept, 0 - kept)
 
 
@@ -131,7 +131,7 @@ def _update(
     if layer.takes != "signs":
         count, sign = x.sum(), code.table(np.ones(layer.inputs))
         # the n-th input that is on, at place n; an input that is off goes behind the last place
-        places = code.where(x.equals(1), x.counted(exclusive=True), layer.inputs)
+        places = code.where(x.equals(1), x.running(exclusive=True), layer.inputs)
         at = code.scatter(places, at, layer.inputs + 1).cut([0], [layer.inputs])
     line = line_of(code, rates * goes.wide(), count, start)
     planes, generator, moved, flipped = visit(code, f"layer{i}", layer, planes, line, start, error, sign, at,

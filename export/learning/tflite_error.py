@@ -11,15 +11,15 @@ from metabit.export.oracle.visits import EXP, ONE
 
 def output_error(code: Code, frozen: Frozen, scores: Value, label: Value) -> tuple[Value, Value, Value]:
     """Error (C,) of scores (C,), E (1,), and bool (1,): the sample is learnt. label: (1,)."""
-    below = scores.highest() - scores
-    below = code.where(below >= 0, below.least(65535), 65535)  # a difference beyond int32 comes out below 0
+    below = scores.max() - scores
+    below = code.where(below >= 0, below.at_most(65535), 65535)  # a difference beyond int32 comes out below 0
     most = (1 << 20) // frozen.temperature + 1  # from here on n is 255, and the product stays below 2^21
-    n = ((below.least(most) * frozen.temperature) >> 12).least(255)
+    n = ((below.at_most(most) * frozen.temperature) >> 12).at_most(255)
     q = code.table(EXP).take(n)
     total = q.sum()
     truth = code.table(np.arange(frozen.classes)).equals(label)
     error = (q * ONE + (total >> 1)) // total - truth.wide() * ONE
-    true_error = (0 - error.take(label)).most(0)
+    true_error = (0 - error.take(label)).at_least(0)
     return error, true_error, true_error >= max(frozen.skip_below, 1)
 
 

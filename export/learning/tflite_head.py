@@ -23,10 +23,10 @@ def derived(code: Code, layer: HeadLayer, state: Mapping[str, Value]) -> tuple[V
     """Offsets and priors of the rows, int32 (R,). state: what the head's variables hold, as int32, by name."""
     weights, means, counts = (state[name] for name in ("weights", "means", "counts"))
     offsets = 0 - ((weights * means).sum(1) >> 4)
-    priors = code.number(8192 * layer.inputs) // counts.most(1)
+    priors = code.number(8192 * layer.inputs) // counts.at_least(1)
     if layer.settings.prior:
         logarithms = code.table([0, *(natural_log(n) for n in range(1, COUNT_LIMIT))])
-        priors = priors + logarithms.take(counts.most(counts.highest() >> 2))
+        priors = priors + logarithms.take(counts.at_least(counts.max() >> 2))
     return offsets, code.where(counts > 0, priors, 0)
 
 
@@ -40,17 +40,17 @@ def row_of(
     owners, doubts, rows, classes = state["owners"], state["doubts"], layer.rows, code.table(np.arange(layer.classes))
     own, free = owners.equals(label), owners.equals(FREE)
     others = ~(own | free)
-    has, frees, first_free = own.wide().sum(), free.wide().sum(), free.wide().place_of_highest()
+    has, frees, first_free = own.wide().sum(), free.wide().sum(), free.wide().argmax()
     own_scores = code.where(own, scores, NOWHERE)
-    apart = code.where(others, scores, NOWHERE).highest() - own_scores.highest()
+    apart = code.where(others, scores, NOWHERE).max() - own_scores.max()
     doubted = (others.wide().sum() > 0) & (apart > rows.far * NAT)
     doubt = doubts.take(label)
-    doubt = code.where(doubted, (doubt + 1).least(rows.doubt_limit), (doubt - 1).most(0))
+    doubt = code.where(doubted, (doubt + 1).at_most(rows.doubt_limit), (doubt - 1).at_least(0))
     owned = owners.reshape(*owners.shape, 1).equals(classes.reshape(1, layer.classes))
-    without = layer.classes - owned.wide().highest().sum()
+    without = layer.classes - owned.wide().max().sum()
     opens = (doubt >= rows.doubt_limit) & ~(has >= rows.per_class) & (frees > without)
     first = has.equals(0)
-    row = code.where(first | opens, first_free, own_scores.place_of_highest())
+    row = code.where(first | opens, first_free, own_scores.argmax())
     after = code.where(classes.equals(label) & ~first, code.where(opens, 0, doubt), doubts)
     return row, after, first & frees.equals(0)
 
@@ -66,8 +66,8 @@ def learn(
     mean, count = means.take(row).reshape(size), counts.take(row)
     new, drawn = count.equals(0), 0
     if settings.covariance_memory:
-        seen = (state["seen"] + 1).least(settings.covariance_memory)
-        rate = code.number(65536) // seen.most(COUNT_FLOOR)
+        seen = (state["seen"] + 1).at_most(settings.covariance_memory)
+        rate = code.number(65536) // seen.at_least(COUNT_FLOOR)
         rate = rate - rate // (count + 1)
         rate = rate - rate % 4
         residual = (x - (mean >> 8)).clip(-RESIDUAL_LIMIT, RESIDUAL_LIMIT)
@@ -78,14 +78,14 @@ def learn(
         after["seen"] = code.where(new, state["seen"], seen)
         drawn = size
     z = _dithers(code, dither, drawn, size)
-    rate = code.number(65536) // (count.least(settings.memory) + 1)
+    rate = code.number(65536) // (count.at_most(settings.memory) + 1)
     told = x * 256
     mean = code.where(new, told, mean + (((told - mean) * rate + z) >> 16))
     after["means"] = code.where(here.reshape(rows, 1), mean.reshape(1, size), means)
     after["dither"] = code.where(new, dither, (dither + DITHER * (drawn + size)) % 65536)
     counts = counts + here.wide()
-    halved = ((counts + 1) >> 1).most(counts.least(COUNT_FLOOR))
-    counts = after["counts"] = code.where(counts.highest() >= COUNT_LIMIT, halved, counts)
+    halved = ((counts + 1) >> 1).at_least(counts.at_most(COUNT_FLOOR))
+    counts = after["counts"] = code.where(counts.max() >= COUNT_LIMIT, halved, counts)
     solved = new | (step % settings.sweep_every).equals(0)
     turn = state["turn"]
     after["turn"] = code.where(solved, (turn + 1) % rows, turn)
@@ -109,9 +109,9 @@ def _sweeps(code: Code, layer: HeadLayer, state: Mapping[str, Value], pair: Valu
     starts = [int(start) for start in np.flatnonzero(triangle(size)[1] == 0)]
     p = np.arange(size)
     higher, lower = (code.table(side) for side in (p[:, None], p[None]))
-    covariance = state["covariance"].take(code.table(starts).take(higher.most(lower)) + higher.least(lower))
+    covariance = state["covariance"].take(code.table(starts).take(higher.at_least(lower)) + higher.at_most(lower))
     weights, targets = (state[name].take(pair) for name in ("weights", "means"))
-    before = [code.number(0), passes * size, both, weights.turned(), (targets * 8).turned(), covariance]
+    before = [code.number(0), passes * size, both, weights.transpose(), (targets * 8).transpose(), covariance]
 
     def inside(name: str) -> tuple[Code, list[Value]]:
         part = Code(model.subgraph(name))
@@ -124,11 +124,11 @@ def _sweeps(code: Code, layer: HeadLayer, state: Mapping[str, Value], pair: Valu
     at = step % size
     line = full.take(at)
     old, variance = w.take(at), line.reshape(size).take(at)
-    divisor = (variance + layer.settings.ridge).most(1)
+    divisor = (variance + layer.settings.ridge).at_least(1)
     off = target.take(at) - (line.reshape(size, 1) * w).sum().reshape(1, 2) + (variance - divisor) * old
-    moves = ((off.size() - (divisor >> 1) + divisor - 1) // divisor).most(0)
+    moves = ((off.abs() - (divisor >> 1) + divisor - 1) // divisor).at_least(0)
     moved = (old + body.where(off >= 0, moves, 0 - moves)).clip(-127, 127)
     taken = body.join([body.number(1), other * (body.number(size) > step).wide()]).reshape(1, 2)
     chosen = body.table(p[:, None]).equals(at) & (taken > 0)
     body.close(given, [step + 1, end, other, body.where(chosen, moved, w), target, full])
-    return code.loop(before, condition, body)[3].turned()
+    return code.loop(before, condition, body)[3].transpose()

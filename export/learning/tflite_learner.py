@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metabit.export.errors import ExportError
+from metabit.export.errors import ExportError, need_rows
 from metabit.export.files.tflite_file import _runtime, check_runnable
 from metabit.export.files.tflite_reader import network_of
 from metabit.export.frozen import Frozen
@@ -78,8 +78,7 @@ class TfliteLearner:
         return state_into(self.written, self.state())
 
     def _check(self, x: NDArray[Any]) -> None:
-        if x.dtype != self._dtype or x.ndim != 2 or x.shape[1] != self._width:
-            raise ExportError(f"{self._source} must be {self._dtype} (n, {self._width}), not {x.dtype} {x.shape}")
+        need_rows(self._source, x, self._dtype, self._width)
 
 
 def read_tflite_train(data: bytes) -> Frozen:

@@ -20,17 +20,17 @@ def learn(
     rule, (classes, inputs), largest = layer.rule, levels.shape, 2 ** (layer.bits - 1) - 1
     assert rule is not None
     x = code.join([x, code.number(LEVELS)])
-    there, learns = ~x.equals(0), (error.size() >= SMALLEST_ERROR) & taught
+    there, learns = ~x.equals(0), (error.abs() >= SMALLEST_ERROR) & taught
     each = there.wide().sum()
     visited = learns.wide().sum() * each
     found = states(code, generator, classes * inputs)
-    first = learns.wide().counted(exclusive=True) * each
-    number = first.reshape(classes, 1) + there.wide().counted().reshape(1, inputs)
-    drawn = upper(found.take(number.least(found.shape[0] - 1)))
-    step = product(error.size(), rule.dose, 2048, 12)
+    first = learns.wide().running(exclusive=True) * each
+    number = first.reshape(classes, 1) + there.wide().running().reshape(1, inputs)
+    drawn = upper(found.take(number.at_most(found.shape[0] - 1)))
+    step = product(error.abs(), rule.dose, 2048, 12)
     step = code.where(error > 0, 0 - step, step)
     wanted = step.reshape(classes, 1) * x.reshape(1, inputs)
-    weakened = (wanted * code.table(rule.weaken).take(levels.size())) >> 8
+    weakened = (wanted * code.table(rule.weaken).take(levels.abs())) >> 8
     wanted = code.where(code.number(0) > wanted * levels, weakened, wanted)
     moved = (levels + ((wanted + drawn) >> 16)).clip(-largest, largest)
     after = code.where(learns.reshape(classes, 1) & there.reshape(1, inputs), moved, levels)

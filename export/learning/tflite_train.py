@@ -161,7 +161,7 @@ def _train(model: Model, graph: _Live, frozen: Frozen) -> None:
         after["generator"] = generator
     after["counters"] = code.join([steps + one - refused, moved + moves, flipped + flips])
     for name, value in after.items():
-        code.assign(name, value.to(state[name].dtype))
+        code.assign(name, value.cast(state[name].dtype))
     label = Value(code, told, (1,))
     told_of = code.join([label, skipped, visits, moves, flips, refused])
     report = code.named("report", told_of.reshape(1, len(REPORT)))

@@ -27,7 +27,6 @@ class Code:
 
     def __init__(self, subgraph: Subgraph) -> None:
         self.subgraph = subgraph
-        self._constants: dict[tuple[str, Shape, bytes], Value] = {}
         self._made = 0
 
     def new(self, shape: Shape, dtype: DType) -> Value:
@@ -49,11 +48,7 @@ class Code:
 
     def array(self, values: NDArray[Any]) -> Value:
         """A constant, in the dtype that it has; equal ones are one tensor."""
-        key = values.dtype.str, values.shape, values.tobytes()
-        if key not in self._constants:
-            index = self.subgraph.constant(f"c{len(self._constants)}", np.array(values, order="C"))
-            self._constants[key] = Value(self, index, values.shape, values.dtype.type)
-        return self._constants[key]
+        return Value(self, self.subgraph.shared(values), values.shape, values.dtype.type)
 
     def table(self, values: Sequence[int] | NDArray[Any]) -> Value:
         """A constant, as int32."""
@@ -162,22 +157,21 @@ class Value:
     def __invert__(self) -> Value:
         return self.code.apply(Op.LOGICAL_NOT, [self], self.shape, np.bool_)
 
-    def least(self, other: Value | int) -> Value:
+    def at_most(self, other: Value | int) -> Value:
         """The lesser of both, at each place."""
         return self._with(Op.MINIMUM, other)
 
-    def most(self, other: Value | int) -> Value:
+    def at_least(self, other: Value | int) -> Value:
         """The greater of both, at each place."""
         return self._with(Op.MAXIMUM, other)
 
     def clip(self, low: int, high: int) -> Value:
-        return self.least(high).most(low)
+        return self.at_most(high).at_least(low)
 
-    def size(self) -> Value:
-        """The magnitude."""
-        return self.most(0 - self)
+    def abs(self) -> Value:
+        return self.at_least(0 - self)
 
-    def to(self, dtype: DType) -> Value:
+    def cast(self, dtype: DType) -> Value:
         if dtype is self.dtype:
             return self
         options: dict[int, Option] = {0: type_number(self.dtype), 1: type_number(dtype)}
@@ -185,7 +179,7 @@ class Value:
 
     def wide(self) -> Value:
         """As int32; 0 and 1 for false and true."""
-        return self.to(np.int32)
+        return self.cast(np.int32)
 
     def reshape(self, *shape: int) -> Value:
         """One -1 takes what is left."""
@@ -194,7 +188,7 @@ class Value:
             shape = tuple(left if size == -1 else size for size in shape)
         return self.code.apply(Op.RESHAPE, [self, self.code.table(shape)], shape, self.dtype)
 
-    def turned(self) -> Value:
+    def transpose(self) -> Value:
         """The transpose of a matrix."""
         shape = self.shape[::-1]
         return self.code.apply(Op.TRANSPOSE, [self, self.code.table([1, 0])], shape, self.dtype)
@@ -216,16 +210,16 @@ class Value:
         """Sums along an axis; of a row they are (1,)."""
         return self._along(Op.SUM, axis)
 
-    def highest(self, axis: int = 0) -> Value:
+    def max(self, axis: int = 0) -> Value:
         return self._along(Op.REDUCE_MAX, axis)
 
-    def place_of_highest(self) -> Value:
+    def argmax(self) -> Value:
         """(1,), the first place in a row (n,) that holds its highest number."""
         row = self.reshape(1, *self.shape)
         axis = self.code.array(np.array(1, np.int32))
         return self.code.apply(Op.ARG_MAX, [row, axis], (1,), options={0: type_number(np.int32)})
 
-    def counted(self, exclusive: bool = False) -> Value:
+    def running(self, exclusive: bool = False) -> Value:
         """Sums of a row up to each place, with it or without."""
         axis = self.code.array(np.array(0, np.int32))
         return self.code.apply(Op.CUMSUM, [self, axis], self.shape, options={0: np.int8(exclusive)})

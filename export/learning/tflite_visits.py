@@ -44,16 +44,16 @@ def visits_of(dose: int, true_error: Value) -> Value:
 
 def rates_of(code: Code, error: Value, total: Value) -> tuple[Value, Value]:
     """Visit probability of each unit (N,) in 1/65536, and bool (1,): there are visits to distribute. total: `visits_of`."""
-    sizes = error.size()
+    sizes = error.abs()
     d = sizes.sum()
     goes = (d > 0) & (total > 0)
-    d, total = d.most(1), total.most(1)
+    d, total = d.at_least(1), total.at_least(1)
     powers = code.table(1 << np.arange(17))
     s = 32 - (total.reshape(1, 1) >= code.table(1 << np.arange(25)[None])).wide().sum(1)  # 8..31
-    left, right = (s - 16).most(0), (16 - s).most(0)
+    left, right = (s - 16).at_least(0), (16 - s).at_least(0)
     # the upper and lower half of total << s, which is below 2^32; then a long division by four bits at a time
     high = (total >> right) * powers.take(left)
-    low = (total % powers.take(right)) * powers.take(s.least(16))
+    low = (total % powers.take(right)) * powers.take(s.at_most(16))
     share, rest = high // d, high % d
     share_low = code.number(0)
     for place in (12, 8, 4, 0):
@@ -63,13 +63,13 @@ def rates_of(code: Code, error: Value, total: Value) -> tuple[Value, Value]:
     tail = sizes * share_low
     above = sizes * share + (tail >> 16)  # (share * size) >> 16, below 2^16
     rates = ((above * powers.take(right)) >> left) + ((tail % POINT) >> s)
-    return rates.least(CERTAIN), goes
+    return rates.at_most(CERTAIN), goes
 
 
 def line_of(code: Code, rates: Value, eligible: Value, start: Value) -> Line:
     """The line of units with these rates (N,), each over so many eligible inputs (1,), visited from start (1,), 0..65535."""
     lengths = rates * eligible  # below 2^30
-    quotient, remainder = (lengths >> 16).counted(), (lengths % POINT).counted()
+    quotient, remainder = (lengths >> 16).running(), (lengths % POINT).running()
     quotient, remainder = quotient + (remainder >> 16), remainder % POINT
     before = quotient + (remainder > start).wide()  # visits before the end of each unit
     units = rates.shape[0]
@@ -124,9 +124,9 @@ def _pass(
     number = done + code.table(np.arange(size))
     live = count > number
     begun = code.scatter((first - done).clip(0, size), code.table(np.ones(units)), size + 1)
-    unit = (begun.counted().cut([0], [size]) - 1).clip(0, units - 1)
+    unit = (begun.running().cut([0], [size]) - 1).clip(0, units - 1)
     offset = (number - quotients.take(unit)) * POINT + start - remainders.take(unit)
-    place = code.where(live, offset, 0) // rates.take(unit).most(1)
+    place = code.where(live, offset, 0) // rates.take(unit).at_least(1)
     j = eligible.take(place.clip(0, inputs - 1)).clip(0, inputs - 1)
     up = code.number(0) > error.take(unit) * x.take(j)
     # the k bits of the synapse, an offset above the lowest level
@@ -146,9 +146,9 @@ def _pass(
     new = (level.reshape(1, size) >> plane) % 2
     change = (new - old) * code.table(1 << np.arange(8)).take(bit).reshape(1, size)
     changes = code.scatter(octet.reshape(bits * size), change.reshape(bits * size), bits * units * octets)
-    after = (planes.wide() + changes).to(np.uint8)
+    after = (planes.wide() + changes).cast(np.uint8)
     flipped = made & ~outward & r.equals(0)
-    passed = (count - done).least(size)
+    passed = (count - done).at_most(size)
     return [
         done + size, count, found.take(passed), after, moves + made.wide().sum(), flips + flipped.wide().sum(),
     ]  # fmt: skip

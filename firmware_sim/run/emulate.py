@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -13,25 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from metabit.export import child_process
 from metabit.firmware_sim.board import Board
 from metabit.firmware_sim.budgets import Budgets, load_budgets
 from metabit.firmware_sim.build.native import hook_library
 from metabit.firmware_sim.errors import DeviceLost, FirmwareError, FirmwareFault, require_installed
 from metabit.firmware_sim.run.protocol import LEARN, PREDICT, REPLY, receive, send
 from metabit.runtime import InputError, as_uint8
-
-_START = "import sys; sys.path[:] = sys.argv[1:]; from metabit.firmware_sim.run.worker import main; main()"
-"""Program of the worker. It replaces the module path before the first import: `python -m` and `python -c` search the current
-directory first, where a file named unicorn.py would be executed. (`-P` does the same from Python 3.11 on.)"""
-
-
-def _module_path() -> list[str]:
-    """Return the module path for the worker: the one of this process without the current directory.
-
-    The current directory stays only if metabit itself was imported from it.
-    """
-    here, home = Path.cwd(), Path(__file__).resolve().parents[3]
-    return [p for p in sys.path if p and (Path(p).resolve() != here or here == home)]
 
 
 @dataclass(frozen=True)
@@ -119,7 +106,7 @@ class Device:
         self._errors = tempfile.TemporaryFile()
         # In a session of its own, Ctrl-C in the terminal reaches the parent only, which then ends the worker.
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, *_module_path()],
+            child_process.command("metabit.firmware_sim.run.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

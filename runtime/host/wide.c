@@ -120,9 +120,7 @@ static void copy_word(const mb_wide_layer *c, uint32_t r, uint32_t j)
 static void copy_level(const mb_wide_layer *c, uint32_t unit, uint32_t input)
 {
     const mb_layer *l = c->of;
-    const mb_word *const stream = (const mb_word *)(const void *)l->levels;
-    mb_level_reader reader = mb_levels_from(stream, (unit * (l->inputs + 1u) + input) * l->bits);
-    const int32_t level = mb_next_level(&reader, l->bits);
+    const int32_t level = mb_level_of(l->levels, (unit * (l->inputs + 1u) + input + 1u) * l->bits - 1u, l->bits);
     if (input == l->inputs) {
         ((int32_t *)(void *)c->fold)[unit] = 32 * level;
     } else {

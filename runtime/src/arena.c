@@ -44,12 +44,12 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
             continue;
         }
         /* cppcheck-suppress redundantCondition -- the macros are 0 or 1 in other builds */
-        if (l->learns && arena->lowest == count && (MB_HAS_VISITS || MB_IS_GRADED(l) || MB_IS_LEVELS(l) || MB_IS_HEAD(l))) {
+        if (l->learns && arena->lowest == count && (MB_HAS_VISITS || !MB_HAS_DENSE || MB_IS_GRADED(l) || MB_IS_LEVELS(l) || MB_IS_HEAD(l))) {
             arena->lowest = i;
         }
         if (MB_IS_HEAD(l) || MB_IS_LEVELS(l)) { /* last; it needs only this to learn, and nothing that visits need */
             gated = MB_IS_HEAD(l) ? mb_head_values(l) : l->inputs;
-            learn_words = MB_IS_HEAD(l) ? gated : l->learns ? l->units : 0;
+            learn_words = MB_IS_HEAD(l) ? gated : 0;
             most_inputs = larger(most_inputs, gated); /* pairs of values lie there, when the list has been used */
             most_units = 0;
             continue;

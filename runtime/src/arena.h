@@ -41,11 +41,11 @@ typedef struct mb_arena {
     uint32_t *kernel_scratch; /* memory of a convolution or of a layer on bytes while it runs */
     int32_t *graded_values;   /* [N] V of a graded layer's units, then their grades */
     int8_t *values;           /* what gates give: [N] levels, or [H] the values of a head */
-    int32_t *scores;          /* [classes] */
+    int32_t *scores;          /* [classes]; then the errors at the output */
     int32_t *error[2];        /* [max N] each */
     int32_t *learn_scratch;   /* max(MB_LEARN_WORDS, 3 * round_up_8(ceil(N / 32)) of ternary layers) words, used in turn for the
-                               * backward tables, the ternary signs and the queue of visits; MB_FOURS_WORDS for votes; else C errors of
-                               * levels, or H words of a head: residuals, then two rows of weights */
+                               * backward tables, the ternary signs and the queue of visits; MB_FOURS_WORDS for votes; else H
+                               * words of a head: residuals, then two rows of weights */
     mb_votes votes;
 } mb_arena;
 

@@ -124,50 +124,34 @@ static inline uint32_t mb_magnitude(int32_t x)
 /* Appends the positions of the set bits of `v` to `list`, lowest first. */
 static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
 {
-#if defined(__GNUC__) && !defined(__ARM_ARCH_6M__)
-    while (v != 0) { /* two a turn */
-        *list++ = (uint16_t)(base + (uint32_t)__builtin_ctz(v));
-        v &= v - 1;
+#if defined(__GNUC__) && defined(__thumb2__) /* counting trailing zeros would reverse the word for each bit */
+    __asm__("rbit %0, %0" : "+r"(v));
+#define MB_LIST_ONE(at) ((at) = (uint32_t)__builtin_clz(v), v &= ~(0x80000000u >> (at)), *list++ = (uint16_t)(base + (at)))
+#elif defined(__GNUC__) && !defined(__ARM_ARCH_6M__)
+#define MB_LIST_ONE(at) ((at) = (uint32_t)__builtin_ctz(v), v &= v - 1u, *list++ = (uint16_t)(base + (at)))
+#endif
+    if (v == 0) {
+        return list;
+    }
+    do {
+#ifdef MB_LIST_ONE
+        uint32_t at;
+        MB_LIST_ONE(at);
+#ifndef __OPTIMIZE_SIZE__ /* two a turn */
         if (v == 0) {
             break;
         }
-        *list++ = (uint16_t)(base + (uint32_t)__builtin_ctz(v));
-        v &= v - 1;
-    }
-#else /* without a count-trailing-zeros instruction, shifting is cheaper than emulating it */
-    while (v != 0) {
+        MB_LIST_ONE(at);
+#endif
+#else /* without an instruction that counts zeros, shifting is cheaper than emulating it */
         if (v & 1u) {
             *list++ = (uint16_t)base;
         }
         v >>= 1;
         base++;
-    }
 #endif
+    } while (v != 0);
     return list;
-}
-
-/* Appends the positions of the set bits in whatever order is fastest, for sums, which do not depend on the order. */
-static inline uint16_t *mb_list_bits_unordered(uint16_t *list, uint32_t v, uint32_t base)
-{
-#if defined(__GNUC__) && defined(__ARM_FEATURE_CLZ) /* counting trailing zeros would take one instruction more for each bit */
-    base += 31u;
-    while (v != 0) { /* two a turn */
-        uint32_t above = (uint32_t)__builtin_clz(v);
-#ifndef __OPTIMIZE_SIZE__
-        *list++ = (uint16_t)(base - above);
-        v &= ~(0x80000000u >> above);
-        if (v == 0) {
-            break;
-        }
-        above = (uint32_t)__builtin_clz(v);
-#endif
-        *list++ = (uint16_t)(base - above);
-        v &= ~(0x80000000u >> above);
-    }
-    return list;
-#else
-    return mb_list_bits(list, v, base);
-#endif
 }
 
 /* Reads n bits from bit `at` on. It touches no word that holds none of them. pre: 1 <= n <= 32. */
@@ -208,7 +192,8 @@ MB_INLINE uint32_t mb_lanes_at(const uint8_t *base, uint32_t index, uint32_t lan
 MB_INLINE void mb_flip_lane(uint8_t *base, uint32_t index, uint32_t lane, uint32_t lanes16)
 {
     if (lanes16) {
-        ((mb_half *)(void *)base)[index] ^= (mb_half)(1u << lane);
+        mb_half *const word = (mb_half *)(void *)base + index;
+        *word = (mb_half)(*word ^ 1u << lane);
     } else {
         ((mb_word *)(void *)base)[index] ^= 1u << lane;
     }
@@ -232,16 +217,20 @@ static inline uint32_t mb_sign_of_sum(const uint32_t *v, unsigned planes, int32_
     return *top ^ carry ^ (0u - (bits & 1u));
 }
 
-/* Mask of the lanes with -highest <= v < -lowest, computed as sign(v + lowest) ^ sign(v + highest). pre: both sums fit in
- * `planes` bits. */
-static inline uint32_t mb_range_mask(const uint32_t *v, unsigned planes, int32_t lowest, int32_t highest)
+/* Mask of the lanes with -highest <= v < -lowest, computed as sign(v + lowest) ^ sign(v + highest); *reached = where
+ * v + c >= 0. pre: the sums fit in `planes` bits. */
+static inline uint32_t mb_range_mask(const uint32_t *v, unsigned planes, int32_t lowest, int32_t highest, int32_t c, uint32_t *reached)
 {
-    uint32_t low_carry = 0, high_carry = 0, low = (uint32_t)lowest, high = (uint32_t)highest;
-    for (unsigned p = 0; p + 1 < planes; p++, low >>= 1, high >>= 1) {
-        const uint32_t plane = v[p];
+    uint32_t low_carry = 0, high_carry = 0, carry = 0, low = (uint32_t)lowest, high = (uint32_t)highest, bits = (uint32_t)c;
+    const uint32_t *const top = v + planes - 1;
+    do {
+        const uint32_t plane = *v;
         low_carry = mb_carry(plane, low, low_carry);
         high_carry = mb_carry(plane, high, high_carry);
-    }
+        carry = mb_carry(plane, bits, carry);
+        low >>= 1, high >>= 1, bits >>= 1;
+    } while (++v != top);
+    *reached = ~(*top ^ carry ^ (0u - (bits & 1u)));
     return low_carry ^ high_carry ^ (0u - ((low ^ high) & 1u));
 }
 
@@ -297,29 +286,12 @@ MB_INLINE int32_t mb_look_up(const int32_t *tables, uint32_t w, uint32_t count)
 
 /// Streams of levels: level i of k bits is in bits i * k .. i * k + k - 1 of the words, in two's complement ///
 
-/* Reads a stream level by level: the words that follow, and `have` bits of the word before, the lowest first. */
-typedef struct mb_level_reader {
-    const mb_word *next;
-    uint32_t bits, have;
-} mb_level_reader;
-
-MB_INLINE mb_level_reader mb_levels_from(const mb_word *stream, uint32_t at)
+/* Reads the level of k bits whose last bit is bit `last` of a stream, from the two bytes of which the second holds this bit. The first one
+ * may be the byte before a stream, which is of the same section. pre: k <= 8. */
+MB_INLINE int32_t mb_level_of(const uint8_t *stream, uint32_t last, uint32_t k)
 {
-    const mb_level_reader reader = {stream + (at >> 5) + 1, stream[at >> 5] >> (at & 31u), 32u - (at & 31u)};
-    return reader;
-}
-
-MB_INLINE int32_t mb_next_level(mb_level_reader *r, uint32_t k)
-{
-    uint32_t level = r->bits;
-    r->bits >>= k;
-    if (r->have < k) {
-        level |= *r->next << r->have;
-        r->bits = *r->next++ >> (k - r->have);
-        r->have += 32u;
-    }
-    r->have -= k;
-    return (int32_t)(level << (32u - k)) >> (32u - k);
+    const uint8_t *const two = stream + (last >> 3) - 1;
+    return (int32_t)((two[0] | (uint32_t)two[1] << 8) << (23u - (last & 7u))) >> (32u - k);
 }
 
 #endif

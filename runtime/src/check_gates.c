@@ -70,19 +70,17 @@ MB_MINSIZE static mb_status check_levels(const uint8_t *p, const mb_layer *l, ui
     MB_REFUSE(MB_E_SHAPE, l->inputs != given || !within(l->units, 2, 1024));
     MB_REFUSE(MB_E_BITS, !within(l->bits, 2, 8));
     MB_REFUSE(MB_E_LEARNS, l->learns > 1);
-    MB_REFUSE(MB_E_RULE, l->learns ? l->dose == 0 || l->dose >= (1u << 20) : l->dose != 0);
-    const uint32_t half = 1u << (l->bits - 1u), end = l->units * (l->inputs + 1u) * l->bits; /* < 2^24 */
-    const uint32_t bytes[6] = {0, 4u * MB_WORDS(end), 0, l->learns ? 2u * half : 0, 0, 0};
-    const mb_word *const stream = (const mb_word *)(const void *)l->levels;
-    MB_REFUSE(MB_E_OFFSET, !mb_arrays_fit(p, bytes, l->learns ? 2u : 0, left));
-    for (uint32_t i = 0; l->learns && i < half; i++) {
+    MB_REFUSE(MB_E_RULE, !within(l->dose, l->learns, l->learns * 0xFFFFFu));
+    const uint32_t k = l->bits, end = l->units * (l->inputs + 1u) * k - 1u, weaken = (uint32_t)l->learns << (k - 1u); /* end < 2^24 */
+    const uint32_t bytes[6] = {0, 4u + (end >> 5 << 2), 0, 2u * weaken, 0, 0};
+    MB_REFUSE(MB_E_OFFSET, !mb_arrays_fit(p, bytes, 2u * l->learns, left));
+    for (uint32_t i = 0; i < weaken; i++) {
         MB_REFUSE(MB_E_RULE, l->tables[i] > 256u);
     }
-    mb_level_reader levels = mb_levels_from(stream, 0);
-    for (uint32_t at = 0; at < end; at += l->bits) {
-        MB_REFUSE(MB_E_RULE, mb_next_level(&levels, l->bits) == -(int32_t)half);
+    for (uint32_t last = k - 1u; last <= end; last += k) {
+        MB_REFUSE(MB_E_RULE, mb_level_of(l->levels, last, k) == -(1 << (k - 1u)));
     }
-    return (stream[(end - 1u) >> 5] & ~mb_last_mask(end)) == 0 ? MB_OK : MB_E_PADDING;
+    return ((const mb_word *)(const void *)l->levels)[end >> 5] >> (end & 31u) >> 1 == 0 ? MB_OK : MB_E_PADDING;
 }
 
 #endif

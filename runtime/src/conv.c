@@ -51,7 +51,7 @@ static void list_row(const mb_layer *l, const uint32_t *image, int32_t y, int32_
         if (inside && x >= 0 && x < l->width) {
             const uint32_t at = ((uint32_t)y * l->width + (uint32_t)x) * c;
             for (uint32_t k = 0; k < c; k += 32u) {
-                end = mb_list_bits_unordered(end, mb_bits_at(image, at + k, c - k < 32u ? c - k : 32u), j + k);
+                end = mb_list_bits(end, mb_bits_at(image, at + k, c - k < 32u ? c - k : 32u), j + k);
             }
             j += c;
         } else {

@@ -62,11 +62,12 @@ MB_INLINE void list_fours(const uint8_t *x, const uint8_t *end, const uint8_t *c
     const mb_ready_cut same = ready(shared ? *cut * 0x01010101u : 0);
     uint16_t *list = *next;
     do {
-        const uint32_t four = *(const mb_four_bytes *)(const void *)x;
-        x += 4;
-        if (four == 0) { /* no cut is below 0; often the ground of a picture */
-            continue;
-        }
+        uint32_t four;
+        do {
+            four = *(const mb_four_bytes *)(const void *)x;
+            x += 4;
+        } while (four == 0 && x != end); /* no cut is below 0; often the ground of a picture */
+        MB_OPAQUE(x);
         const uint32_t on = above(four, shared ? same : ready(*(const mb_four_bytes *)(cuts + (uintptr_t)x)));
         if (on == 0) {
             continue;

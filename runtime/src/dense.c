@@ -85,9 +85,10 @@ void mb_dense(const mb_layer *l, const uint16_t *list, uint32_t active, uint32_t
     for (uint32_t r = 0; r <= last; r++, w += l->inputs + 1u, start += planes) {
         uint32_t v[MB_PLANES_MAX];
         ADD_RUN(w, list, &all, 1, start, v, planes, carry);
-        out[r] = ~mb_sign_of_sum(v, planes, -n);
         if (MB_HAS_LEARN && mask != NULL) {
-            mask[r] = mb_range_mask(v, planes, -window - 1 - n, window - n);
+            mask[r] = mb_range_mask(v, planes, -window - 1 - n, window - n, -n, out + r);
+        } else {
+            out[r] = ~mb_sign_of_sum(v, planes, -n);
         }
     }
     out[last] &= exist;

@@ -9,16 +9,14 @@
 
 /// Output ///
 
-/* round(32767 exp(-n / 16)), which is 0 from n = 178 on, as the product of exp of the sixteenths and of the whole. Their factors are
- * rounded such that every n gives that value. No sum passes 2^32: the first product is below 2^31. */
-MB_MINSIZE MB_NOINLINE uint32_t exp_of(uint32_t n)
+/* round(32767 exp(-n / 16)), which is 0 from n = 178 on: the product of a factor for the sixteenths and one for the wholes, which holds a
+ * power of two for each whole. The factors are chosen such that every n gives that value. The product is below 2^32. */
+static uint32_t exp_of(uint32_t n)
 {
-    static const uint16_t of_sixteenths[16] = {65533, 61563, 57833, 54329, 51037, 47945, 45040, 42311,
-                                               39748, 37340, 35077, 32952, 30956, 29080, 27318, 25663};
-    static const uint32_t of_whole[12] = {2147516418u, 790027140u, 290634743u, 106918547u, 39333135u, 14469852u,
-                                          5323161u,    1958281u,   720412u,    265025u,    97497u,    35867u};
-    const uint32_t a = of_sixteenths[n & 15u], b = n < 178u ? of_whole[n >> 4] : 0;
-    return (a * (b >> 16) + (a * (b & 0xFFFFu) >> 16) + 0x8000u) >> 16;
+    static const uint16_t of[28] = {50394, 47340, 44472, 41778, 39246, 36869, 34634, 32536, 30565, 28713, 26974, 25339, 23804, 22361,
+                                    21007, 19735, 42613, 31353, 23068, 16973, 12488, 9191,  6764,  4986,  3672,  2705,  1994,  1470};
+    const uint32_t whole = n >> 4;
+    return whole < 12u ? (((uint32_t)of[n & 15u] * of[16u + whole] >> (15u + whole)) + 1u) >> 1 : 0;
 }
 
 enum { ONE = 4096 }; /* 1 in the fixed point of probabilities and errors */
@@ -38,19 +36,19 @@ uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label)
 }
 
 #if MB_HAS_VISITS || MB_HAS_LEVELS
-uint32_t mb_begin_step(const mb_model *m, const mb_arena *arena, uint16_t label, int32_t *error, mb_learn_info *info)
+uint32_t mb_begin_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info)
 {
-    const uint32_t classes = arena->layers[arena->count - 1u].units, temperature = mb_u16_at(m->image + MB_AT_TEMPERATURE);
-    info->predicted = mb_best_class(arena->scores, classes);
+    const uint32_t classes = mb_u16_at(m->image + MB_AT_CLASSES), temperature = mb_u16_at(m->image + MB_AT_TEMPERATURE);
+    int32_t *const error = arena->scores;
+    info->predicted = mb_best_class(error, classes);
+    const uint32_t best = (uint32_t)error[info->predicted];
     for (uint32_t c = 0; c < classes; c++) {
-        uint32_t below = (uint32_t)arena->scores[info->predicted] - (uint32_t)arena->scores[c];
-        below = below > 65535u ? 65535u : below;
-        error[c] = (int32_t)((below * temperature) >> 12);
+        const uint32_t below = best - (uint32_t)error[c];
+        error[c] = (int32_t)(((below > 65535u ? 65535u : below) * temperature) >> 12);
     }
-    const uint32_t true_error = mb_softmax_error(error, classes, label);
-    info->skipped = true_error == 0 || true_error < mb_u16_at(m->image + MB_AT_MARGIN);
     ((mb_counters *)(void *)m->state)->steps++;
-    return true_error;
+    const uint32_t true_error = mb_softmax_error(error, classes, label);
+    return true_error < mb_u16_at(m->image + MB_AT_MARGIN) ? 0 : true_error;
 }
 #endif
 

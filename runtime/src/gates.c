@@ -10,6 +10,9 @@ static int32_t clipped(int32_t x, int32_t limit)
     return x > limit ? limit : x < -limit ? -limit : x;
 }
 
+/* 12.8 levels, rounded; half a level so that the shift rounds; 8, so that the lowest level becomes 0. 0xCCCCCCCD is 12.8 * 2^28. */
+#define TOP(shift) ((int32_t)((((0xCCCCCCCDu >> (27u - (shift))) + 1u) >> 1) + (17u << ((shift) - 1u))))
+
 /* Counts of 32 lanes, from 8 planes: bit p of byte m of to[i] = lane 8 m + i of plane p. */
 MB_NOINLINE void transpose_counts(const uint32_t *planes, uint32_t *to)
 {
@@ -25,8 +28,7 @@ MB_INLINE void put_levels(int wide, const mb_layer *l, const mb_layer *head, uin
     const mb_short *mul = (const mb_short *)(const void *)l->tables + first, *scale = head ? (const mb_short *)(const void *)head->tables + first : NULL;
     const mb_int *add = (const mb_int *)(const void *)l->fold + first, *z_add = head ? (const mb_int *)(const void *)head->fold + first : NULL;
     const uint32_t shift = l->shift, units = l->units, z_shift = head ? head->shift : 0;
-    /* 12.8 levels, rounded; half a level so that the shift rounds; 8, so that the lowest level becomes 0. 0xCCCCCCCD is 12.8 * 2^28. */
-    const int32_t top = (int32_t)((((0xCCCCCCCDu >> (27u - shift)) + 1u) >> 1) + (17u << (shift - 1u)));
+    const int32_t top = TOP(shift);
     int8_t *const end = values + n;
     while (values != end) {
         const uint8_t *count = counts++;
@@ -50,8 +52,32 @@ MB_INLINE void put_levels(int wide, const mb_layer *l, const mb_layer *head, uin
     }
 }
 
+#ifdef MB_THUMB1
+/* As put_levels, eight units a turn, for few registers. */
+#define T1_UNIT(k)                                                                                                                    \
+    "ldrb %[z], [%[counts], #4 * " k "]\nmovs %[x], #2 * " k "\nldrsh %[x], [%[mul], %[x]]\nlsls %[z], #1\nsubs %[z], %[active]\n"       \
+    "muls %[z], %[x]\nldm %[add]!, {%[x]}\nadds %[z], %[x]\nasrs %[x], %[z], #31\neors %[z], %[x]\nsubs %[x], %[z]\nadd %[x], %[top]\n"  \
+    "asrs %[x], %[shift]\nasrs %[z], %[x], #31\nbics %[x], %[z]\ncmp %[x], #16\nble 2f\nmovs %[x], #16\n2: subs %[x], #8\n"            \
+    "strb %[x], [%[values], #" k "]\n"
+#define T1_LEVELS                                                                                                                     \
+    "1:\n" T1_UNIT("0") T1_UNIT("1") T1_UNIT("2") T1_UNIT("3") T1_UNIT("4") T1_UNIT("5") T1_UNIT("6") T1_UNIT("7")                    \
+    "adds %[counts], #1\nadds %[mul], #16\nadds %[values], #8\ncmp %[values], %[end]\nbeq 3f\nb 1b\n3:\n"
+#endif
+
 MB_NOINLINE void put_plain(const mb_layer *l, uint32_t first, uint32_t n, const uint8_t *counts, int32_t active, int8_t *values)
 {
+#ifdef MB_THUMB1
+    if (active <= 255 && n >= 8u) {
+        const mb_short *mul = (const mb_short *)(const void *)l->tables + first;
+        const mb_int *add = (const mb_int *)(const void *)l->fold + first;
+        uint32_t z, x, eights = n & ~7u, shift = l->shift;
+        __asm__(".syntax unified\n" T1_LEVELS
+                : [values] "+&l"(values), [counts] "+&l"(counts), [mul] "+&l"(mul), [add] "+&l"(add), [z] "=&l"(z), [x] "=&l"(x)
+                : [active] "l"(active), [shift] "l"(shift), [top] "h"(TOP(shift)), [end] "h"(values + eights)
+                : "cc", "memory");
+        first += eights, n -= eights;
+    }
+#endif
     MB_SPECIALISE(active > 255, put_levels, l, NULL, first, n, counts, active, values);
 }
 
@@ -64,7 +90,9 @@ void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active)
 {
     const mb_word *w = (const mb_word *)(const void *)l->sign;
     const mb_run all = mb_whole_list(active);
-    uint32_t zero[MB_PLANES_MAX] = {0}, v[MB_PLANES_MAX] = {0}, counts[16];
+    static const uint32_t zero[MB_PLANES_MAX] = {0};
+    uint32_t v[MB_PLANES_MAX], counts[16];
+    memset(v + l->planes, 0, 4u * (MB_PLANES_MAX - (uint32_t)l->planes)); /* planes that are read but never written */
     for (uint32_t first = 0; first < l->units; first += 32u, w += l->inputs + 1u) {
         const uint32_t n = l->units - first < 32u ? l->units - first : 32u;
         int8_t *const values = arena->values + first;

@@ -37,9 +37,12 @@ mb_ramp mb_ramp_of(const mb_layer *l, const int32_t *values)
 MB_INLINE void grade(uint32_t more, const mb_ramp ramp, const int32_t *values, const int32_t *end, int32_t *grades)
 {
     const uint32_t low = ramp.low, width = ramp.high > low ? ramp.high - low : 1u, scale = (1u << 20) / width;
+    const uint32_t most = low + width;
+    uint32_t from = 32768u - low * scale; /* the wide products cancel each other */
+    MB_OPAQUE(from);
     do {
-        const uint32_t size = mb_magnitude(*values++), above = size > low ? size - low : 0;
-        const uint32_t fall = ((above > width ? width : above) * scale + 32768u) >> 16;
+        const uint32_t size = mb_magnitude(*values++), above = size > low ? size : low;
+        const uint32_t fall = ((above > most ? most : above) * scale + from) >> 16;
         *grades = (int32_t)((more ? (uint32_t)*grades << 8 : 0) + 8u - fall);
         grades++;
     } while (values != end);

@@ -30,9 +30,9 @@ mb_error_norm mb_error_norm_of(const int32_t *error, uint32_t units);
  * and errors on return. Returns the true error, 0..4096. pre: every index >= 0. */
 uint32_t mb_softmax_error(int32_t *error, uint32_t classes, uint16_t label);
 
-/* error [classes] = error at the output, from arena->scores. Returns the true error, 0..4096. It counts the step, and info has the
- * prediction and whether the step is skipped. */
-uint32_t mb_begin_step(const mb_model *m, const mb_arena *arena, uint16_t label, int32_t *error, mb_learn_info *info);
+/* arena->scores = error at the output, in place of the scores. Returns the true error, 0..4096, or 0 if the step is skipped. It counts the
+ * step, and info has the prediction. */
+uint32_t mb_begin_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info);
 
 /* below [K] = errors of the inputs listed, or of the first `count` inputs where list is NULL; the others get 0.
  * tables: 8 of 16 signed sums. */
@@ -63,8 +63,9 @@ void mb_thin_mask(const mb_layer *lowest, uint32_t true_error, uint32_t *generat
 
 /// Visits and votes (visits.c, votes.c, sampled_passes.c) ///
 
-/* Visits synapses, chosen at random in proportion to error [N]. visits: room for MB_LEARN_WORDS. list: room for K inputs. */
-void mb_update(const mb_layer *l, const int32_t *error, mb_visit_rate rate, uint16_t *list, uint32_t *visits,
+/* Visits synapses, chosen at random in proportion to error [N]. visits: room for MB_LEARN_WORDS. list: the `listed` inputs that are on or,
+ * if listed is 0, room for them. */
+void mb_update(const mb_layer *l, const int32_t *error, mb_visit_rate rate, uint16_t *list, uint32_t listed, uint32_t *visits,
                uint32_t *generator, mb_learn_info *info);
 
 /* error[0] [N] = sum of the errors of all passes with sampled weights; arena->scores = scores of the average weights. Returns the
@@ -80,12 +81,12 @@ void mb_graded_passes(const mb_layer *l, const uint16_t *list, uint32_t active, 
 
 /// Levels and heads (levels.c, head.c) ///
 
-/* The step of a network that ends in levels, or in a head, after the forward pass. A head returns the class predicted before
- * the step, or MB_E_LABEL if it knows no row of the class and has none left; then nothing has changed. */
-void mb_levels_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info);
-int32_t mb_head_step(const mb_layer *l, const mb_arena *arena, uint32_t label, mb_counters *counters);
+/* Moves the levels against error [C], |.| <= 4096, and counts the moves. x: as mb_levels_scores. Returns the number of levels visited.
+ * pre: dose < 2^20. */
+uint32_t mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, mb_counters *counters);
 
-/* Moves the levels against error [C], whose |.| <= 4096. x: as mb_levels_scores. pre: dose < 2^20; no level is below -top. */
-void mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, uint32_t *generator, mb_learn_info *info);
+/* The step of a network that ends in a head, after the forward pass. Returns the class predicted before the step, or MB_E_LABEL if it
+ * knows no row of the class and has none left; then nothing has changed. */
+int32_t mb_head_step(const mb_layer *l, const mb_arena *arena, uint32_t label, mb_counters *counters);
 
 #endif

@@ -6,7 +6,7 @@
 
 enum { OFFSET = 32, OFFSET_INPUT = 8 }; /* an offset counts as four inputs of 8; it learns as one of them */
 
-/// Scores ///
+/// Scores: |score| <= 128 (8 K + 32) ///
 
 /* Levels of 5 bits are multiplied two at a time, as they lie in the stream. With h as level + 16 and x within -8..8,
  *
@@ -18,30 +18,50 @@ enum { OFFSET = 32, OFFSET_INPUT = 8 }; /* an offset counts as four inputs of 8;
 enum { BLOCK = 32, SIGNS = 0x21084210, BOTH = 0x000F801F }; /* the sign of each level; levels p and p + 3 */
 
 /* The second factors of all products of `blocks` blocks of x. Returns 16 times the sum of x. */
-static int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs)
+MB_NOINLINE int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs)
 {
     int32_t all = 0;
-    for (; blocks > 0; blocks--) {
-        for (unsigned window = 0; window < 5u; window++, x += 6, pairs += 3) {
-            const int32_t a = x[0], b = x[1], c = x[2], d = x[3], e = x[4], f = x[5];
-            pairs[0] = (uint32_t)d + ((uint32_t)a << 15);
-            pairs[1] = (uint32_t)e + ((uint32_t)b << 15);
-            pairs[2] = (uint32_t)f + ((uint32_t)c << 15);
-            all += a + b + c + d + e + f;
+    for (; blocks > 0; blocks--, x += 2) {
+        uint32_t sum = 0; /* of 16 pairs: each part is at most 128 in magnitude */
+#define PAIR(p, q) (*pairs = (uint32_t)x[q] + ((uint32_t)x[p] << 15), sum += *pairs++)
+        for (const int8_t *const end = x + 30; x != end; x += 6) {
+            PAIR(0, 3), PAIR(1, 4), PAIR(2, 5);
         }
-        const int32_t a = x[0], b = x[1];
-        *pairs++ = (uint32_t)b + ((uint32_t)a << 15);
-        all += a + b;
-        x += 2;
+        PAIR(0, 1);
+#undef PAIR
+        const int32_t low = (int32_t)(sum << 17) >> 17;
+        all += low + ((int32_t)(sum - (uint32_t)low) >> 15);
     }
     return 16 * all;
 }
 
-MB_INLINE uint32_t window_products(uint32_t window, const uint32_t *pairs)
-{
-    window ^= SIGNS;
-    return (window & BOTH) * pairs[0] + ((window >> 5) & BOTH) * pairs[1] + ((window >> 10) & BOTH) * pairs[2];
-}
+#ifdef MB_THUMB1
+/* By hand: v is the window, rest has the high bits of the word before. For few registers, as thumb1.h; products in r12, sum in lr. */
+#define T1_WORD                                                                                                                       \
+    "mov %[t], %[shift]\nlsrs %[r], %[t]\nldm %[next]!, {%[q]}\nmov %[v], %[up]\nmuls %[v], %[q]\nadds %[r], %[v]\n"
+#define T1_WINDOW                                                                                                                     \
+    "movs %[r], %[q]\nmov %[t], %[signs]\neors %[v], %[t]\nmovs %[t], %[v]\nands %[t], %[both]\nldm %[pairs]!, {%[q]}\n"               \
+    "muls %[q], %[t]\nadd r12, %[q]\nlsrs %[t], %[v], #5\nands %[t], %[both]\nldm %[pairs]!, {%[q]}\nmuls %[q], %[t]\nadd r12, %[q]\n" \
+    "lsrs %[v], #10\nands %[v], %[both]\nldm %[pairs]!, {%[q]}\nmuls %[q], %[v]\nadd r12, %[q]\n"
+#define T1_NEXT(left, right) "lsls %[v], %[r], #" left "\norrs %[v], %[rest]\nlsrs %[rest], %[r], #" right "\n" T1_WINDOW
+#define T1_BLOCKS                                                                                                                     \
+    "mov lr, %[rest]\n1: movs %[v], #1\nlsls %[v], #14\nmov r12, %[v]\n" T1_WORD "movs %[v], %[r]\nlsrs %[rest], %[r], #30\n" T1_WINDOW \
+    T1_WORD T1_NEXT("2", "28") T1_WORD T1_NEXT("4", "26") T1_WORD T1_NEXT("6", "24") T1_WORD T1_NEXT("8", "22")                        \
+    "lsrs %[t], %[rest], #5\nlsls %[t], #15\nmovs %[v], #31\nands %[v], %[rest]\nadds %[v], %[t]\nmov %[t], %[signs]\n"              \
+    "ands %[t], %[both]\neors %[v], %[t]\nldm %[pairs]!, {%[q]}\nmuls %[q], %[v]\nadd %[q], r12\nlsls %[q], #2\nasrs %[q], #17\n"    \
+    "add lr, %[q]\ncmp %[pairs], %[end]\nbeq 2f\nb 1b\n2: mov %[rest], lr\n"
+#elif defined(__OPTIMIZE__) && defined(__thumb2__)
+#define T2_PRODUCTS                                                                                                                   \
+    "eor %[v], %[v], %[signs]\nand %[t], %[both], %[v]\nmla %[sum], %[t], %[q], %[sum]\nldr %[q], [%[pairs]], #4\n"                    \
+    "and %[t], %[both], %[v], lsr #5\nmla %[sum], %[t], %[q], %[sum]\nldr %[q], [%[pairs]], #4\nand %[t], %[both], %[v], lsr #10\n"     \
+    "mla %[sum], %[t], %[q], %[sum]\n"
+#define T2_WORD "lsr %[t], %[r], %[shift]\nldr %[r], [%[next]], #4\nldr %[q], [%[pairs]], #4\nmla %[t], %[r], %[up], %[t]\n"
+#define T2_NEXT(left, right) T2_WORD "orr %[v], %[rest], %[t], lsl #" left "\nlsr %[rest], %[t], #" right "\n" T2_PRODUCTS
+#define T2_BLOCK                                                                                                                      \
+    T2_WORD "mov %[v], %[t]\nlsr %[rest], %[t], #30\n" T2_PRODUCTS T2_NEXT("2", "28") T2_NEXT("4", "26") T2_NEXT("6", "24")             \
+    T2_NEXT("8", "22") "ldr %[q], [%[pairs]], #4\nlsr %[t], %[rest], #5\nand %[v], %[rest], #31\norr %[v], %[v], %[t], lsl #15\n"       \
+    "and %[t], %[both], %[signs]\neor %[v], %[v], %[t]\nmla %[sum], %[v], %[q], %[sum]\n"
+#endif
 
 /* gcc needs more registers than there are where it inlines this; clang does not. */
 #if defined(__clang__)
@@ -50,45 +70,90 @@ MB_INLINE uint32_t window_products(uint32_t window, const uint32_t *pairs)
 #define BLOCKS_SUM MB_NOINLINE int32_t blocks_sum
 #endif
 
-/* Sum of h x over blocks, 1 or more, whose first level begins at bit `shift` of *next. A level follows, so that every sixth word exists. */
+/* Sum of h x over blocks, 1 or more, from bit `shift` of *next on. A level follows, so that every sixth word exists. */
 BLOCKS_SUM(const mb_word *next, uint32_t shift, const uint32_t *pairs, uint32_t blocks)
 {
     const uint32_t up = 2u << (31u - shift); /* 2^(32 - shift), or 0 */
     int32_t sum = 0;
-    do {
-#define WORD(i) ((next[i] >> shift) + next[(i) + 1] * up)
-        const uint32_t a = WORD(0);
-        uint32_t products = (1u << 14) + window_products(a, pairs);
-        const uint32_t b = WORD(1);
-        products += window_products(a >> 30 | b << 2, pairs + 3);
-        const uint32_t c = WORD(2);
-        products += window_products(b >> 28 | c << 4, pairs + 6);
-        const uint32_t d = WORD(3);
-        products += window_products(c >> 26 | d << 6, pairs + 9);
-        const uint32_t e = WORD(4);
-        products += window_products(d >> 24 | e << 8, pairs + 12);
-        products += (((e >> 22 & 31u) | e >> 27 << 15) ^ (SIGNS & BOTH)) * pairs[15];
+#ifdef T1_BLOCKS
+    uint32_t r = *next++, q, v, t;
+    __asm__(".syntax unified\n" T1_BLOCKS
+            : [next] "+&l"(next), [pairs] "+&l"(pairs), [r] "+&l"(r), [rest] "+&l"(sum), [q] "=&l"(q), [v] "=&l"(v), [t] "=&l"(t)
+            : [both] "l"(BOTH), [signs] "h"(SIGNS), [shift] "h"(shift), [up] "h"(up), [end] "h"(pairs + BLOCK / 2 * blocks)
+            : "r12", "lr", "cc", "memory");
+#elif defined(T2_BLOCK)
+    for (uint32_t r = *next++, rest, q, v, t, products; blocks > 0; blocks--) {
+        products = 1u << 14;
+        __asm__(".syntax unified\n" T2_BLOCK
+                : [next] "+&r"(next), [pairs] "+&r"(pairs), [r] "+&r"(r), [sum] "+&r"(products), [rest] "=&r"(rest), [q] "=&r"(q),
+                  [v] "=&r"(v), [t] "=&r"(t)
+                : [both] "r"(BOTH), [signs] "r"(SIGNS), [shift] "r"(shift), [up] "r"(up) : "memory");
         sum += (int32_t)(products << 2) >> 17;
-        next += 5;
-        pairs += BLOCK / 2;
-    } while (--blocks > 0);
-#undef WORD
+    }
+#else
+    for (; blocks > 0; blocks--, next += 5, pairs++) {
+        uint32_t products = 1u << 14, before = 0;
+        MB_UNROLLED
+        for (unsigned i = 0; i < 5u; i++, pairs += 3) {
+            const uint32_t word = (next[i] >> shift) + next[i + 1u] * up;
+            const uint32_t window = (before >> (31u - 2u * i) >> 1 | word << 2u * i) ^ SIGNS;
+            products += (window & BOTH) * pairs[0] + (window >> 5 & BOTH) * pairs[1] + (window >> 10 & BOTH) * pairs[2];
+            before = word;
+        }
+        products += (((before >> 22 & 31u) | before >> 27 << 15) ^ (SIGNS & BOTH)) * *pairs;
+        sum += (int32_t)(products << 2) >> 17;
+    }
+#endif
     return sum;
 }
 
-/* |score| <= 128 (8 K + 32) */
-void mb_levels_scores(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32_t *scores)
+/* Reads a stream level by level: the words that follow, and `have` bits of the word before, the lowest first. In a small program it is the
+ * stream, and the last bit of the level before. */
+typedef struct reader {
+    const mb_word *next;
+    uint32_t bits, have;
+} reader;
+
+MB_INLINE reader levels_from(const mb_word *stream, uint32_t at)
+{
+    const reader whole = {stream, 0, at - 1u}, r = {stream + (at >> 5) + 1, stream[at >> 5] >> (at & 31u), 32u - (at & 31u)};
+    return MB_SMALL ? whole : r;
+}
+
+MB_INLINE int32_t next_level(reader *r, uint32_t k)
+{
+    if (MB_SMALL) {
+        r->have += k;
+        return mb_level_of((const uint8_t *)r->next, r->have, k);
+    }
+    uint32_t level = r->bits;
+    r->bits >>= k;
+    if (r->have < k) {
+        level |= *r->next << r->have;
+        r->bits = *r->next++ >> (k - r->have);
+        r->have += 32u;
+    }
+    r->have -= k;
+    return (int32_t)(level << (32u - k)) >> (32u - k);
+}
+
+#if MB_SMALL
+#define SCORES MB_MINSIZE void mb_levels_scores
+#else
+#define SCORES void mb_levels_scores
+#endif
+SCORES(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32_t *scores)
 {
     const uint32_t k = l->bits, inputs = l->inputs, blocks = !MB_SMALL && k == 5u ? inputs / BLOCK : 0;
     const mb_word *const stream = (const mb_word *)(const void *)l->levels;
-    const int32_t all = make_pairs(x, blocks, pairs);
+    const int32_t all = MB_SMALL ? 0 : make_pairs(x, blocks, pairs);
     for (uint32_t c = 0, at = 0; c < l->units; c++, at += (inputs + 1u) * k) {
         int32_t sum = blocks > 0 ? blocks_sum(stream + (at >> 5), at & 31u, pairs, blocks) - all : 0;
-        mb_level_reader levels = mb_levels_from(stream, at + BLOCK * blocks * k);
+        reader levels = levels_from(stream, at + BLOCK * blocks * k);
         for (uint32_t j = BLOCK * blocks; j < inputs; j++) {
-            sum += x[j] * mb_next_level(&levels, k);
+            sum += x[j] * next_level(&levels, k);
         }
-        scores[c] = sum + OFFSET * mb_next_level(&levels, k);
+        scores[c] = sum + OFFSET * next_level(&levels, k);
     }
 }
 
@@ -98,72 +163,51 @@ void mb_levels_scores(const mb_layer *l, const int8_t *x, uint32_t *pairs, int32
 
 enum { SMALLEST_ERROR = 16 }; /* 1/256: a class with a smaller error does not learn */
 
-/* The level after a step of `wanted`, in 1/65536 of a level. |wanted| < 2^23, so no product or sum passes 2^31. A level of -2^(k-1),
- * which only a fault of RAM makes, has index 0. */
-MB_INLINE int32_t stepped(const mb_half *weaken, int32_t top, int32_t level, int32_t wanted, uint32_t drawn)
+/* dose * 4096 + 2048 < 2^32 because dose < 2^20, so a step of one unit of x is below 2^20, |wanted| < 2^23, and no product or sum passes
+ * 2^31. A level of -2^(k-1), which only a fault of RAM makes, has index 0. MB_OPAQUE makes the code shorter. */
+uint32_t mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, mb_counters *counters)
 {
-    if (level != 0 && (level ^ wanted) < 0) { /* toward 0 */
-        wanted = (wanted * (int32_t)weaken[mb_magnitude(level) & (uint32_t)top]) >> 8;
-    }
-    level += (wanted + (int32_t)drawn) >> 16;
-    return level > top ? top : level < -top ? -top : level;
-}
-
-/* dose * 4096 + 2048 < 2^32 because dose < 2^20, so a step of one unit of x is below 2^20. */
-void mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *error, uint32_t *generator, mb_learn_info *info)
-{
-    mb_word *const stream = (mb_word *)(void *)l->levels;
-    const mb_half *const weaken = l->tables;
-    const uint32_t k = l->bits, inputs = l->inputs;
-    const int32_t top = (1 << (k - 1u)) - 1;
-    uint32_t z = *generator, row = 0;
-    for (uint32_t c = 0; c < l->units; c++, row += (inputs + 1u) * k) {
-        const uint32_t size = mb_magnitude(error[c]);
+    const uint32_t k = l->bits;
+    uint32_t last = k - 1u, visited = 0; /* last: the last bit of the next level */
+    for (uint32_t left = l->units; left != 0; left--, error++) {
+        const uint32_t sign = 0u - (*error < 0), size = ((uint32_t)*error ^ sign) - sign;
+        uint32_t j = l->inputs;
         if (size < SMALLEST_ERROR) {
+            last += (j + 1u) * k;
             continue;
         }
-        const int32_t step = (int32_t)((l->dose * size + 2048u) >> 12), up = error[c] < 0 ? step : -step;
-        uint32_t at = row;
-        for (uint32_t j = 0; j <= inputs; j++, at += k) {
-            const int32_t input = j < inputs ? x[j] : OFFSET_INPUT;
-            if (input == 0) {
-                continue;
-            }
-            const uint32_t bit = at & 31u;
-            mb_word *const word = stream + (at >> 5);
-            uint32_t bits = *word >> bit;
-            if (bit + k > 32u) {
-                bits |= word[1] << (32u - bit);
-            }
-            const int32_t level = (int32_t)(bits << (32u - k)) >> (32u - k);
-            const int32_t after = stepped(weaken, top, level, up * input, mb_draw(&z));
-            info->visited++;
-            if (after != level) {
-                bits = ((uint32_t)level ^ (uint32_t)after) & ((1u << k) - 1u);
-                word[0] ^= bits << bit;
-                if (bit + k > 32u) {
-                    word[1] ^= bits >> (32u - bit);
+        const int32_t step = (int32_t)(sign - (((l->dose * size + 2048u) >> 12) ^ sign)); /* against the error */
+        do {
+            const int32_t input = j != 0 ? *x++ : OFFSET_INPUT;
+            if (input != 0) {
+                uint8_t *bytes = l->levels + (last >> 3) - 1; /* as mb_level_of */
+                MB_OPAQUE(bytes);
+                const uint32_t above = 23u - (last & 7u);
+                const int32_t level = (int32_t)((bytes[0] | (uint32_t)bytes[1] << 8) << above) >> (32u - k);
+                int32_t top = INT32_MAX >> (32u - k);
+                MB_OPAQUE(top);
+                int32_t wanted = step * input; /* in 1/65536 of a level */
+                visited++;
+                if (level * wanted < 0) { /* toward 0 */
+                    wanted = (wanted * (int32_t)l->tables[mb_magnitude(level) & (uint32_t)top]) >> 8;
                 }
-                MB_TELL_HOST(l, c, j);
-                info->moved++;
+                int32_t after = level + ((wanted + (int32_t)mb_draw(&counters->generator)) >> 16);
+                after = after > top ? top : after;
+                after = after < -top ? -top : after;
+                if (after != level) {
+                    const uint32_t flips = (uint32_t)(level ^ after) << (32u - k) >> above;
+                    bytes[0] ^= (uint8_t)flips;
+                    bytes[1] ^= (uint8_t)(flips >> 8);
+                    MB_TELL_HOST(l, l->units - left, l->inputs - j);
+                    counters->moved++;
+                }
             }
-        }
+            last += k;
+            MB_OPAQUE(last);
+        } while (j-- != 0);
+        x -= l->inputs;
     }
-    *generator = z;
-}
-
-void mb_levels_step(const mb_model *m, const mb_arena *arena, uint16_t label, mb_learn_info *info)
-{
-    mb_counters *const counters = (mb_counters *)(void *)m->state;
-    int32_t *const error = arena->learn_scratch;
-    MB_MARK(MB_ERROR, arena->count);
-    (void)mb_begin_step(m, arena, label, error, info);
-    if (!info->skipped) {
-        MB_MARK(MB_UPDATE, arena->count - 1u);
-        mb_levels_learn(arena->layers + arena->count - 1, arena->values, error, &counters->generator, info);
-        counters->moved += info->moved;
-    }
-    MB_MARK(MB_DONE, arena->count);
+    return visited;
 }
 #endif
 #endif

@@ -9,62 +9,38 @@
 
 typedef char fours_fit[sizeof(mb_fours) <= 4u * MB_FOURS_WORDS ? 1 : -1];
 
-#if defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
-#define LANES mb_four
-#define ADD_EIGHT static void add_eight
-#define MORE(carry) 1
-#include "add_eight.inc"
-#else
-#define add_eight mb_add_eight
-#endif
-
-/* Adds the carries that wait: eight of each sum. */
-static void add_waiting(mb_fours *f)
-{
-    for (unsigned q = 0; q < MB_PARTS; q++) {
-        add_eight(f->v + q * MB_FOURS_STEP + 5u + f->above, f->planes - 5u - f->above, f->carries + 8u * q);
-    }
-    f->waiting = 0;
-}
-
 /* By hand where a sum is one word: with vectors of four sums (fours.h) C is as fast. */
 #if defined(__OPTIMIZE__) && defined(__thumb2__) && !defined(__ARM_NEON)
 #define T2_FOURS 1
-/* Two words whose difference comes into b, added to a sum: the first half of MB_ADD_PAIRS of adder.h. */
-#define T2_FIRST(sum, a, b) "eor " a ", " a ", " sum "\n\torr " a ", " a ", " b "\n\teor " sum ", " sum ", " b "\n\t"
-/* Its second half for the words c and d ^ c. Returns x in c, and p in a. */
-#define T2_SECOND(sum, a, c, d)                                                                                         \
-    "eor " c ", " c ", " sum "\n\tbic " c ", " c ", " d "\n\teor " a ", " a ", " c "\n\teor " c ", " sum ", " c "\n\teor " sum \
-    ", " sum ", " d "\n\t"
-#define T2_LOAD(a, b, w0, w1) "ldr " a ", [%[w], #" w0 "]\n\tldr " b ", [%[w], #" w1 "]\n\teor " b ", " b ", " a "\n\t"
-/* Adds eight words. The carry comes into c. */
-#define T2_EIGHT(w0, w1, w2, w3, w4, w5, w6, w7)                                                                        \
-    T2_LOAD("%[a]", "%[b]", w0, w1) T2_FIRST("%[ones]", "%[a]", "%[b]")                                                 \
-    T2_LOAD("%[b]", "%[c]", w2, w3) T2_SECOND("%[ones]", "%[a]", "%[b]", "%[c]") /* (b, a) */                           \
-    T2_LOAD("%[c]", "%[d]", w4, w5) T2_FIRST("%[ones]", "%[c]", "%[d]")                                                 \
-    T2_LOAD("%[d]", "%[e]", w6, w7) T2_SECOND("%[ones]", "%[c]", "%[d]", "%[e]") /* (d, c) */                           \
-    T2_FIRST("%[twos]", "%[b]", "%[a]") T2_SECOND("%[twos]", "%[b]", "%[d]", "%[c]") /* (d, b) */                       \
-    "eor %[c], %[d], %[fours]\n\tand %[c], %[c], %[b]\n\teor %[c], %[c], %[d]\n\teor %[fours], %[fours], %[b]\n\t"
+/* Four words of a sum pass into it as by MB_ADD_PAIRS of adder.h: (a, b) and (c, d) are its pairs. Then (x, p) is (c, a). */
+#define T2_PAIRS(sum, a, b, c, d)                                                                                     \
+    "eors " a ", " sum "; eors " sum ", " b "; orrs " a ", " b "; eors " c ", " sum "; bics " c ", " d "; eors " a ", " c \
+    "; eors " c ", " sum "; eors " sum ", " d "\n"
+#define T2_FOUR(a, b, c, d)                                                                                            \
+    "ldm r1!, {" a ", " b ", " c ", " d "}; eors " b ", " a "; eors " d ", " c "\n" T2_PAIRS("r10", a, b, c, d)
 #elif defined(MB_THUMB1)
 #define T1_LOAD(a, b, w0, w1) "ldr %[" a "], [%[w], #" w0 "]\nldr %[" b "], [%[w], #" w1 "]\neors %[" b "], %[" a "]\n"
 #endif
 
-/* Adds 8 n words to each sum: w to the three planes of v, for the first sum. carry: of each eight. */
-static void add_words(mb_four *v, const mb_four *w, uint32_t n, mb_four *carry)
+/* Adds 8 n words to each sum: w to the three planes of v, for the first sum. carry: of each eight; it may be w. pre: 0 < n <= 4. */
+MB_NOINLINE void add_words(mb_four *v, const mb_four *w, uint32_t n, mb_four *carry)
 {
-#ifdef T2_FOURS /* n <= 2 */
-    uint32_t a, b, c, d, e, ones, twos, fours, turns = 2u * MB_PARTS - 3u + n; /* its lowest bit is n - 1 */
-    __asm__ volatile("1:\n\tldr %[ones], [%[v]]\n\tldr %[twos], [%[v], #4]\n\tldr %[fours], [%[v], #8]\n\t"
-            T2_EIGHT("0", "4", "8", "12", "16", "20", "24", "28") "str %[c], [%[carry]]\n\ttst %[turns], #1\n\tbeq 2f\n\t"
-            T2_EIGHT("32", "36", "40", "44", "48", "52", "56", "60") "str %[c], [%[carry], #4]\n"
-            "2:\n\tstr %[ones], [%[v]]\n\tstr %[twos], [%[v], #4]\n\tstr %[fours], [%[v], #8]\n\t"
-            "add %[v], %[v], %[step]\n\tadd %[w], %[w], #64\n\tadd %[carry], %[carry], #32\n\tsubs %[turns], %[turns], #2\n\tbpl 1b"
-            : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [e] "=&r"(e), [ones] "=&r"(ones), [twos] "=&r"(twos),
-              [fours] "=&r"(fours), [turns] "+&r"(turns), [v] "+&r"(v), [w] "+&r"(w), [carry] "+&r"(carry)
-            : [step] "I"(4 * MB_FOURS_STEP)
-            : "cc", "memory");
+#ifdef T2_FOURS
+    register mb_four *r0 __asm__("r0") = v, *r3 __asm__("r3") = carry;
+    register const mb_four *r1 __asm__("r1") = w;
+    register uint32_t turns __asm__("r2") = n + 8u * (MB_PARTS - 1u);
+    __asm__ volatile("push {r7}\n" /* some compilers keep it as frame pointer */
+            "1: ldm r0, {r10, r11, r12}; lsls lr, r2, #29\n"
+            "2: " T2_FOUR("r4", "r5", "r6", "r7") T2_FOUR("r5", "r7", "r8", "r9") /* (r6, r4), (r8, r5) */
+            T2_PAIRS("r11", "r6", "r4", "r8", "r5") /* (r8, r6) */
+            "eor r4, r8, r12; subs lr, #0x20000000; and r4, r6; eor r12, r6; eor r4, r8; str r4, [r3], #4; bne 2b\n"
+            "stm r0, {r10, r11, r12}; and r4, r2, #7; add r0, %[step]; add r1, %[row]; sub r1, r1, r4, lsl #5\n"
+            "add r3, %[row]; sub r3, r3, r4, lsl #2; subs r2, #8; bpl 1b\npop {r7}"
+            : "+r"(r0), "+r"(r1), "+r"(turns), "+r"(r3)
+            : [step] "I"(4 * MB_FOURS_STEP), [row] "I"(4 * MB_FOURS_ROW)
+            : "r4", "r5", "r6", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
 #else
-    for (uint32_t q = 0; q < MB_PARTS; q++, v += MB_FOURS_STEP, w += MB_FOURS_AT_ONCE, carry += 8) {
+    for (uint32_t q = 0; q < MB_PARTS; q++, v += MB_FOURS_STEP, w += MB_FOURS_ROW, carry += MB_FOURS_ROW) {
 #if defined(MB_THUMB1) /* n is 1 */
         uint32_t a, b, c, d, e, s;
         __asm__ volatile(".syntax unified\nldr %[s], [%[v]]\n"
@@ -94,36 +70,59 @@ static void add_words(mb_four *v, const mb_four *w, uint32_t n, mb_four *carry)
 #endif
 }
 
+/* Adds the carries that wait: at most eight of each sum. */
+static void add_waiting(mb_fours *f)
+{
+    mb_four *carry = f->words + MB_FOURS_CARRIES;
+    uint32_t first = 5u + f->above;
+    if (f->waiting > 1u) {
+        for (uint32_t i = f->waiting; i < 8u; i++) {
+            MB_PUT(carry, MB_FOURS_ROW, i, 0, 0, 0, 0);
+        }
+        add_words(f->v + first, carry, 1, carry);
+        first += 3u;
+    }
+    for (mb_four *v = f->v, *const end = v + MB_FOURS_STEP * MB_PARTS; v != end; v += MB_FOURS_STEP, carry += MB_FOURS_ROW) {
+        mb_four left = *carry, *p = v + first, *const top = v + f->planes;
+        do {
+            const mb_four sum = *p;
+            *p++ = sum ^ left;
+            left &= sum;
+        } while (p != top);
+    }
+    f->waiting = 0;
+}
+
 void mb_add_fours(mb_fours *f, uint32_t count)
 {
     const int last = count < MB_FOURS_AT_ONCE;
     const uint32_t eights = (count + 7u) >> 3;
     for (; count < 8u * eights; count++) {
-        MB_PUT(f->words, MB_FOURS_AT_ONCE, count, 0, 0, 0, 0);
+        MB_PUT(f->words, MB_FOURS_ROW, count, 0, 0, 0, 0);
     }
-    if (count != 0) {
-        add_words(f->v + 2u + f->above, f->words, eights, f->carries + f->waiting);
+    if (eights != 0) {
+        add_words(f->v + 2u + f->above, f->words, eights, f->words + MB_FOURS_CARRIES + f->waiting);
         f->waiting += eights; /* post: <= 8, because only the last words can be fewer */
     }
     if (f->waiting == 8u || (last && f->waiting != 0)) {
-        for (uint32_t i = f->waiting; i < 8u; i++) {
-            MB_PUT(f->carries, 8u, i, 0, 0, 0, 0);
-        }
         add_waiting(f);
     }
 }
 
-/* words [4][MB_FOURS_AT_ONCE] = the weights of `count` inputs in the four passes: each unsure one is flipped in one of them. pre: count > 0. */
+/* words [4][MB_FOURS_ROW] = the weights of `count` inputs in the four passes: each unsure one is flipped in one of them. pre: count > 0. */
 MB_NOINLINE void draw_words(const mb_word *sign, const mb_word *top, uint32_t low_bits, const uint16_t *list, mb_four *words,
                             uint32_t count, uint32_t *generator)
 {
     uint32_t z = *generator;
     const uint16_t *const end = list + count;
+    const uint8_t *const tops = (const uint8_t *)top;
+    low_bits *= 4u;
+    MB_OPAQUE(low_bits);
     do {
-        const uint32_t j = *list++, s = sign[j], unsure = s ^ top[j * low_bits];
+        const uint32_t j = *list++, s = sign[j], unsure = s ^ *(const mb_word *)(const void *)(tops + j * low_bits);
         const uint32_t one = unsure & mb_draw32(&z), none = unsure ^ one, other = z << 13 | z >> 19;
         const uint32_t a = s ^ (one & other), b = s ^ (none & other);
-        MB_PUT(words, MB_FOURS_AT_ONCE, 0, a, a ^ one, b, b ^ none);
+        MB_PUT(words, MB_FOURS_ROW, 0, a, a ^ one, b, b ^ none);
         words++;
     } while (list != end);
     *generator = z;

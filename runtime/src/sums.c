@@ -87,7 +87,7 @@ uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
     uint16_t *end = list;
     MB_ROLLED
     for (uint32_t base = 0; base < inputs; base += 32u) {
-        end = mb_list_bits_unordered(end, *bits++, base);
+        end = mb_list_bits(end, *bits++, base);
     }
     return mb_pad_list(list, end, inputs);
 }

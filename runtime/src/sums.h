@@ -19,7 +19,7 @@ static inline mb_run mb_whole_list(uint32_t active)
 /* Pads the list to a multiple of 8 with `inputs`, the index of the zero word. Returns the length before. */
 uint32_t mb_pad_list(const uint16_t *list, uint16_t *end, uint32_t inputs);
 
-/* Lists the inputs whose bit is on, in any order, pads the list and returns their number. */
+/* Lists the inputs whose bit is on, in ascending order, pads the list and returns their number. */
 uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list);
 
 /* v [planes] = start [planes] + 2 * sum of the listed columns of w, for 32 sums at once. pre: planes >= 5. carry: one word for

@@ -24,8 +24,13 @@ static inline uint32_t mb_draw(uint32_t *generator)
 /* Visit rate of a unit with this error, 0..65535 in 1/65536. */
 static inline uint32_t mb_unit_rate(mb_visit_rate rate, int32_t error)
 {
-    const uint32_t unit = (rate.per_error * mb_magnitude(error)) >> rate.shift;
+    uint32_t unit = (rate.per_error * mb_magnitude(error)) >> rate.shift; /* < 2^24, because mb_visit_rate_of shifts by at least 8 */
+#if defined(__GNUC__) && defined(__ARM_FEATURE_SAT)
+    __asm__("usat %0, #16, %0" : "+r"(unit));
+    return unit;
+#else
     return unit > 65535u ? 65535u : unit;
+#endif
 }
 
 /* One synapse: bit `lane` of its sign word and of the k - 1 words of its hidden level. */
@@ -37,24 +42,26 @@ typedef struct mb_synapse {
     uint32_t positive; /* 1 if the level is >= 0 */
 } mb_synapse;
 
-/* Reads a synapse. lanes16: words hold 16 units. four: k = 4, so that all planes are read at once. Callers on hot paths pass both
- * as constants. */
+/* Reads a synapse. lanes16: there is one row, of words for 16 units. four: k = 4, so that all planes are read at once. Callers on hot
+ * paths pass both as constants. */
 MB_INLINE mb_synapse mb_synapse_at(const mb_layer *l, uint32_t lanes16, uint32_t four, uint32_t unit, uint32_t input)
 {
-    const uint32_t low_bits = four ? 3u : (uint32_t)l->bits - 1u, bytes = lanes16 ? 2u : 4u, r = lanes16 ? unit >> 4 : unit >> 5;
+    const uint32_t low_bits = four ? 3u : (uint32_t)l->bits - 1u, bytes = lanes16 ? 2u : 4u, r = lanes16 ? 0 : unit >> 5;
     const uint32_t at = r * l->inputs + input; /* a row of signs has one word more, which pads lists */
-    mb_synapse s = {l->sign + (at + r) * bytes, l->levels + at * low_bits * bytes, unit, input, lanes16 ? unit & 15u : unit & 31u,
+    mb_synapse s = {l->sign + (at + r) * bytes, l->levels + at * low_bits * bytes, unit, input, lanes16 ? unit : unit & 31u,
                     (1u << low_bits) - 1u, 0, 0};
     s.positive = (mb_lanes_at(s.sign, 0, lanes16) >> s.lane) & 1u;
     if (four) {
+        MB_OPAQUE(s.low);
         const uint32_t a = mb_lanes_at(s.low, 0, lanes16), b = mb_lanes_at(s.low, 1, lanes16), c = mb_lanes_at(s.low, 2, lanes16);
         s.level = ((a >> s.lane) & 1u) * 4u + ((b >> s.lane) & 1u) * 2u + ((c >> s.lane) & 1u);
         return s;
     }
+    uint32_t p = 0;
     MB_ROLLED
-    for (uint32_t p = 0; p < low_bits; p++) {
+    do {
         s.level = s.level * 2u + ((mb_lanes_at(s.low, p, lanes16) >> s.lane) & 1u);
-    }
+    } while (++p != low_bits);
     return s;
 }
 
@@ -62,7 +69,7 @@ MB_INLINE mb_synapse mb_synapse_at(const mb_layer *l, uint32_t lanes16, uint32_t
 MB_INLINE int32_t mb_entry(const mb_half *tables, mb_synapse s, uint32_t up)
 {
     const uint32_t magnitude = s.level ^ (s.top & (s.positive - 1u));               /* level -1 has magnitude 0 */
-    const uint32_t index = magnitude + ((s.top + 1u) & (0u - (up ^ s.positive))); /* strengthen[], then weaken[] */
+    const uint32_t index = magnitude + (s.top + 1u) * (up ^ s.positive); /* strengthen[], then weaken[] */
     return index == s.top ? -1 : (int32_t)tables[index];
 }
 
@@ -79,6 +86,7 @@ MB_INLINE void mb_move(const mb_layer *l, uint32_t lanes16, uint32_t four, mb_sy
         mb_flip(l, s.unit, s.input);
     }
     if (four) {
+        MB_OPAQUE(s.low);
         mb_flip_lane(s.low, 2, s.lane, lanes16);
         if (changed & 2u) {
             mb_flip_lane(s.low, 1, s.lane, lanes16);
@@ -89,10 +97,11 @@ MB_INLINE void mb_move(const mb_layer *l, uint32_t lanes16, uint32_t four, mb_sy
         return;
     }
     uint32_t p = (uint32_t)l->bits - 1u;
+    changed &= s.top;
     MB_ROLLED
-    for (changed &= s.top; changed != 0; changed >>= 1) {
+    do {
         mb_flip_lane(s.low, --p, s.lane, lanes16);
-    }
+    } while ((changed >>= 1) != 0);
 }
 
 #endif

@@ -1,16 +1,8 @@
 /* Learning by visits: which synapses of a dense layer a step visits, and what a visit does. */
+#include "sums.h"
 #include "synapse.h"
 
 #if MB_HAS_VISITS
-
-static uint32_t list_ascending(const uint32_t *bits, uint32_t inputs, uint16_t *list)
-{
-    uint16_t *end = list;
-    for (uint32_t base = 0; base < inputs; base += 32u) {
-        end = mb_list_bits(end, *bits++, base);
-    }
-    return (uint32_t)(end - list);
-}
 
 /* A visit is one word: bits 0..15 the input, 16..30 the unit, 31 set if the level shall go up. The queue holds at most
  * MB_LEARN_WORDS of them. */
@@ -26,7 +18,7 @@ MB_INLINE void visit_each(uint32_t lanes16, uint32_t four, const mb_layer *layer
         const uint32_t up = *visit >> 31, unit = (*visit >> 16) & 0x7FFFu, input = *visit & 0xFFFFu;
         const mb_synapse s = mb_synapse_at(&l, lanes16, four, unit, input);
         const int32_t entry = mb_entry(l.tables, s, up), chance = (int32_t)mb_draw(&z);
-        if (chance < entry + (entry == 65535)) {
+        if (chance < entry + ((entry + 1) >> 16)) { /* 65535: always */
             mb_move(layer, lanes16, four, s, up, &sum);
         }
     }
@@ -54,18 +46,23 @@ MB_INLINE void find_visits(uint32_t on_off, const mb_layer *l, const int32_t *er
                            uint32_t eligible, uint32_t *visits, uint32_t *generator, mb_learn_info *info)
 {
     const uint32_t *const bits = l->in;
-    const int32_t *const last = error + l->units;
-    uint32_t *end = visits, next = mb_draw(generator), unit = 0;
-    for (; error != last; error++, unit += 1u << 16) {
-        if (*error == 0) {
-            continue;
-        }
-        const uint32_t rate = mb_unit_rate(by_error, *error), length = rate * eligible;
-        if (next >= length) {
+    const int32_t *const last = error + l->units, *at = error;
+    uint32_t *end = visits, next = mb_draw(generator), rate = 0, length = 0;
+    for (;;) {
+        do { /* passes by the units that have no visit */
             next -= length;
-            continue;
-        }
-        const uint32_t if_off = unit | ((0u - (uint32_t)*error) & 0x80000000u); /* for x <= 0: up if the error is > 0 */
+            length = 0;
+            MB_KEEP2(by_error.per_error, by_error.shift);
+            if (at == last) {
+                visit(l, visits, end, generator, info);
+                return;
+            }
+            if (*at++ != 0) {
+                rate = mb_unit_rate(by_error, at[-1]);
+                length = rate * eligible;
+            }
+        } while (next >= length);
+        const uint32_t if_off = (uint32_t)(at - error - 1) << 16 | (~(uint32_t)at[-1] & 0x80000000u); /* for x <= 0: up if error > 0 */
         uint32_t place = next / rate;
 #ifdef __ARM_ARCH_6M__ /* no divide instruction: divide at most twice a unit, not at every visit */
         uint32_t over = next - place * rate, stride = 0;
@@ -91,16 +88,14 @@ MB_INLINE void find_visits(uint32_t on_off, const mb_layer *l, const int32_t *er
             place = next / rate;
 #endif
         }
-        next -= length;
     }
-    visit(l, visits, end, generator, info);
 }
 
-void mb_update(const mb_layer *l, const int32_t *error, mb_visit_rate rate, uint16_t *list, uint32_t *visits,
+void mb_update(const mb_layer *l, const int32_t *error, mb_visit_rate rate, uint16_t *list, uint32_t listed, uint32_t *visits,
                uint32_t *generator, mb_learn_info *info)
 {
     const uint32_t on_off = l->input == MB_ON_OFF; /* an input that is off is not eligible */
-    const uint32_t eligible = on_off ? list_ascending(l->in, l->inputs, list) : l->inputs;
+    const uint32_t eligible = !on_off ? l->inputs : listed != 0 ? listed : mb_active_inputs(l->in, l->inputs, list);
     MB_SPECIALISE(on_off, find_visits, l, error, rate, list, eligible, visits, generator, info);
 }
 #endif

@@ -190,8 +190,6 @@ static uint32_t errors_of_passes(const mb_layer *l, const mb_arena *arena, const
     return true_error;
 }
 
-/* error[0] [N] = sum of the errors of all passes with sampled weights; arena->scores = scores of the average weights. Returns the
- * true error, averaged over the passes. */
 uint32_t mb_sample_error(const mb_model *m, const mb_arena *arena, const mb_layer *l, uint16_t label, uint32_t *generator)
 {
     const uint32_t temperature = mb_u16_at(m->image + MB_AT_TEMPERATURE), active = mb_graded_inputs(l, l->in, arena->active);
@@ -206,10 +204,11 @@ uint32_t mb_sample_error(const mb_model *m, const mb_arena *arena, const mb_laye
         true_error += errors_of_passes(l, arena, passes, label, temperature, arena->error[1], delta);
     }
     MB_MARK(MB_FORWARD, arena->count - 2u);
-    for (uint32_t i = 0; i < units; i++) { /* each unsure weight was flipped in one of four passes: on average it counts half */
-        const int32_t *const v = passes + i;
-        arena->graded_values[i] = (v[0] + v[units] + v[2u * units] + v[3u * units]) / 4;
-    }
+    const int32_t *v = passes;
+    int32_t *mean = arena->graded_values;
+    do { /* each unsure weight was flipped in one of four passes: on average it counts half */
+        *mean++ = (v[0] + v[units] + v[2u * units] + v[3u * units]) / 4;
+    } while (++v != passes + units);
     (void)score(l, arena, arena->graded_values);
     return true_error / l->draws;
 }

@@ -7,7 +7,7 @@
 
 #if MB_HAS_GRADED && MB_HAS_LEARN
 
-enum { COUNT_PLANES = 14 }; /* 256 samples * 8 planes * 3 votes < 2^13, and a sign */
+enum { COUNT_PLANES = 15 }; /* 256 samples * 8 planes * 3 votes < 2^13, and two signs: the sum of two */
 
 /// Votes of one sample ///
 
@@ -115,43 +115,35 @@ MB_NOINLINE uint16_t *list_samples(const mb_layer *l, const uint32_t *kept, uint
     for (uint32_t d = MB_DIGITS; d-- > 0;) {
         uint16_t *const count = list++;
         for (uint32_t w = 0; w < pitch; w++) {
-            list = mb_list_bits_unordered(list, digits[d][w], 32u * w);
+            list = mb_list_bits(list, digits[d][w], 32u * w);
         }
         *count = (uint16_t)(list - count - 1);
     }
     return list;
 }
 
-/* sum [planes] = sum q of f + twice sum q + 2. */
-static void add_twice(const mb_fours *f, uint32_t q, unsigned planes, uint32_t *sum)
-{
-    uint32_t carry = 0;
-    for (unsigned p = 0; p < planes; p++) {
-        MB_FULL_ADD(carry, sum[p], MB_GET(f->v, MB_FOURS_STEP, p + 2u, q), MB_GET(f->v, MB_FOURS_STEP, p + 1u, q + 2u), carry);
-    }
-}
-
-/* Adds the votes of `count` listed samples. drawn: those of the first sample. */
+/* Adds the votes of `count` > 0 listed samples: all that count one, those of them for down, and so for two. drawn: the first sample's. */
 static void add_samples(const uint16_t *list, uint32_t count, const uint32_t *drawn, uint32_t step, mb_fours *f)
 {
     uint32_t here;
     do {
         here = count < MB_FOURS_AT_ONCE ? count : MB_FOURS_AT_ONCE;
-        for (mb_four *w = f->words, *const end = w + here; w != end; w++) {
-            const uint32_t *const a = drawn + *list++ * step, minus = a[0], one = a[1], two = a[2];
-            MB_PUT(w, MB_FOURS_AT_ONCE, 0, one & ~minus, one & minus, two & ~minus, two & minus);
+        mb_four *w = f->words;
+        for (const uint16_t *const end = list + here; list != end; w++) {
+            const uint32_t *const a = drawn + *list++ * step, down = a[0], one = a[1], two = a[2];
+            MB_PUT(w, MB_FOURS_ROW, 0, one, one & down, two, two & down);
         }
         count -= here;
         mb_add_fours(f, here);
     } while (here == MB_FOURS_AT_ONCE);
 }
 
-/* ups, downs [32] = votes of 32 units, from the lists of one input. drawn: those of the first sample. Returns the units that have at
- * least `least` of either; if there is none, ups and downs are not set. */
-MB_NOINLINE uint32_t add_votes(const uint16_t *list, const uint32_t *drawn, uint32_t step, uint32_t least, mb_fours *f, int32_t *ups,
-                               int32_t *downs)
+/* all, more [32] = votes of 32 units, and by how many more are for up than for down, from the lists of one input. drawn: those of the
+ * first sample. Returns the units where |more| is at least `least`; if there is none, all and more are not set. */
+MB_NOINLINE uint32_t add_votes(const uint16_t *list, const uint32_t *drawn, uint32_t step, uint32_t least, mb_fours *f, int32_t *all,
+                               int32_t *more)
 {
-    uint32_t up[COUNT_PLANES], down[COUNT_PLANES], most = 0;
+    uint32_t sum[COUNT_PLANES], excess[COUNT_PLANES], most = 0, carry = 0, carry_down = 0, borrow = ~0u, down = 0;
     unsigned planes = 7;
     const uint16_t *digit = list;
     for (uint32_t d = 0; d < MB_DIGITS; d++, digit += *digit + 1u) {
@@ -160,7 +152,7 @@ MB_NOINLINE uint32_t add_votes(const uint16_t *list, const uint32_t *drawn, uint
     if (most < least) {
         return 0;
     }
-    while (most >> (planes - 1u) != 0) { /* post: planes <= 14, because most <= 3 * 256 samples * 8 planes < 2^13 */
+    while (most >> (planes - 2u) != 0) { /* post: planes <= 15, because most <= 3 * 256 samples * 8 planes < 2^13 */
         planes++;
     }
     f->planes = planes + 2u < MB_FOURS_MIN ? MB_FOURS_MIN : planes + 2u;
@@ -169,16 +161,21 @@ MB_NOINLINE uint32_t add_votes(const uint16_t *list, const uint32_t *drawn, uint
         MB_PUT(f->v, MB_FOURS_STEP, p, 0, 0, 0, 0);
     }
     for (f->above = MB_DIGITS; f->above-- > 0; list += *list + 1u) {
-        add_samples(list + 1, *list, drawn, step, f);
+        if (*list != 0) {
+            add_samples(list + 1, *list, drawn, step, f);
+        }
     }
-    add_twice(f, 0, planes, up);
-    add_twice(f, 1, planes, down);
-    const int32_t minus = -(int32_t)least;
-    const uint32_t enough = ~(mb_sign_of_sum(up, planes, minus) & mb_sign_of_sum(down, planes, minus));
-    /* cppcheck-suppress knownConditionTrueFalse -- 0 where no lane has as many votes as least */
+    for (unsigned p = 0; p < planes; p++) { /* all = one + twice two; more = all - twice those for down. post: |more| <= all <= most */
+        const uint32_t twice = ~down;
+        MB_FULL_ADD(carry, sum[p], MB_GET(f->v, MB_FOURS_STEP, p + 2u, 0), MB_GET(f->v, MB_FOURS_STEP, p + 1u, 2), carry);
+        MB_FULL_ADD(carry_down, down, MB_GET(f->v, MB_FOURS_STEP, p + 2u, 1), MB_GET(f->v, MB_FOURS_STEP, p + 1u, 3), carry_down);
+        MB_FULL_ADD(borrow, excess[p], sum[p], twice, borrow);
+    }
+    const uint32_t enough = ~mb_range_mask(excess, planes, -(int32_t)least, (int32_t)least - 1, 0, &down);
+    /* cppcheck-suppress knownConditionTrueFalse -- 0 where no lane has so many votes more */
     if (enough != 0) {
-        mb_lane_values(up, planes, 0, ups, 32);
-        mb_lane_values(down, planes, 0, downs, 32);
+        mb_lane_values(sum, planes, 0, all, 32);
+        mb_lane_values(excess, planes, 0, more, 32);
     }
     return enough;
 }
@@ -188,27 +185,26 @@ MB_NOINLINE void count_votes(const mb_layer *l, const mb_arena *arena, uint32_t 
 {
     const mb_votes *const votes = &arena->votes;
     const uint32_t rows = MB_WORDS(l->units), least = fewest(l), room = (uint32_t)((uint16_t *)(void *)votes->lists_end - votes->lists);
-    const int all = room >= mb_counted(l) * mb_list_room(l); /* the lists of all inputs fit, for every row */
+    const int kept = room >= mb_counted(l) * mb_list_room(l); /* the lists of all inputs fit, for every row */
     for (uint32_t r = 0; r < rows; r++) {
         uint16_t *list = votes->lists;
         for (uint32_t j = slot; j < l->inputs; j += l->batch) {
-            list = all ? list : votes->lists;
+            list = kept ? list : votes->lists;
             const uint16_t *const lists = list;
-            if (r == 0 || !all) {
+            if (r == 0 || !kept) {
                 list = list_samples(l, votes->inputs, j, list);
             } else {
                 for (uint32_t d = 0; d < MB_DIGITS; d++) {
                     list += *list + 1u;
                 }
             }
-            int32_t *const ups = arena->learn_scratch, *const downs = ups + 32; /* in place of the sums */
-            uint32_t enough = add_votes(lists, votes->drawn + 3u * r, 3u * rows, least, (mb_fours *)(void *)arena->learn_scratch, ups,
-                                        downs);
+            int32_t *const all = arena->learn_scratch, *const more = all + 32; /* in place of the sums */
+            uint32_t enough = add_votes(lists, votes->drawn + 3u * r, 3u * rows, least, (mb_fours *)(void *)arena->learn_scratch, all, more);
             for (uint32_t i = 0; enough != 0; i++, enough >>= 1) {
                 if (enough & 1u) {
-                    const uint32_t s = 16u * mb_magnitude(ups[i] - downs[i]), need = l->own.need[ups[i] + downs[i]];
+                    const uint32_t s = 16u * mb_magnitude(more[i]), need = l->own.need[all[i]];
                     if (s > need) {
-                        visit_one(l, 32u * r + i, j, ups[i] > downs[i], s - need, generator, info);
+                        visit_one(l, 32u * r + i, j, more[i] > 0, s - need, generator, info);
                     }
                 }
             }

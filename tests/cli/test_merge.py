@@ -81,6 +81,15 @@ def test_nothing_that_was_learnt_is_written_over(metabit: Any, tmp_path: Path) -
     assert metabit("merge", old, new, "-o", "out/merged.mbit").code == 0 and Model.open(out).steps == 80
 
 
+def test_images_in_the_wrong_order_are_refused(metabit: Any, tmp_path: Path) -> None:
+    learnt().save(tmp_path / "learned.mbit")
+    Model(write_image(named("jump"))).save(tmp_path / "new.mbit")
+    swapped = metabit("merge", "new.mbit", "learned.mbit", "-o", "out.mbit")
+    swapped.fails("new.mbit has learnt nothing", "learned.mbit has 80 steps", "metabit merge learned.mbit new.mbit")
+    assert not (tmp_path / "out.mbit").exists()
+    assert metabit("merge", "new.mbit", "new.mbit", "-o", "out.mbit").code == 0  # neither has learnt
+
+
 def test_an_export_says_that_room_for_classes_is_gone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     Model(write_image(named())).save(tmp_path / "model.mbit")
     for name, classes, said in (("model.mbit", 3, True), ("model.mbit", 4, False), ("none.mbit", 3, False)):

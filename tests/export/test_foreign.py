@@ -101,7 +101,7 @@ def test_bits_as_inputs() -> None:
     chain = foreign.Chain("a test", (3,))
     chain.dense("a", np.array([[1, -1, 1], [1, 1, -1]], np.int8), np.ones(2))
     chain.affine("b", np.array([1.0, -2.0]), np.array([0.5, 1.0]))
-    chain.sign("c")
+    chain.sign()
     chain.dense("d", np.array([[1, -1], [-1, 1]], np.int8), np.ones(2))
     told, x = chain.finish(), np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)], np.uint8)
     for text, low, step in (("bits", 0, 1), ("signs", -1, 2)):
@@ -301,11 +301,11 @@ def test_an_ordinary_float_network_is_refused_by_its_layer() -> None:
 
 def test_numbers_of_the_inputs_are_needed_and_checked() -> None:
     told = foreign.read(FILES / "larq_conv.tflite")
-    with pytest.raises(ExportError, match="does not say which numbers its 2352 inputs are: add --input LOW,HIGH"):
+    with pytest.raises(ExportError, match="does not say which numbers its 2352 inputs are: add numbers=LOW,HIGH"):
         foreign.build(told)
     for text in ("1,-1", "0", "a,b", "0,1,0", "0,nan", "0,1,2,3"):
         with pytest.raises(
-            ExportError, match=r"--input '.*': give LOW,HIGH, the numbers that bytes 0 and 255 stand for"
+            ExportError, match=r"numbers='.*': give LOW,HIGH, the numbers that bytes 0 and 255 stand for"
         ):
             foreign.Numbers.parse(text)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import sys
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,6 +16,7 @@ import pytest
 
 from metabit.export import ExportError, foreign
 from metabit.export.files.tflite_schema import Model, Op
+from metabit.export.foreign import h5_arrays
 from metabit.train.network.spec import MAX_LAYERS
 
 Keras = dict[str, Any]
@@ -94,6 +97,40 @@ def test_arrays_of_one_dataset_count_each() -> None:
             group.attrs["weight_names"], group["kernel:0"] = [b"kernel:0"], packed
     assert 3 * 193_600 < 64 * len(buffer.getvalue()) < 4 * 193_600
     with pytest.raises(ExportError, match="kernel:0 has 193600 bytes, and all arrays more than 64 for each byte"):
+        foreign.read_bytes(buffer.getvalue())
+
+
+H5 = (Path(__file__).parent / "foreign" / "larq_dense.h5").read_bytes()
+
+
+def damaged(at: int) -> bytes:
+    """The file of Larq with the highest bit of one byte flipped."""
+    return H5[:at] + bytes([H5[at] ^ 0x80]) + H5[at + 1 :]
+
+
+def test_a_file_that_hdf5_would_read_for_ever_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("h5py")
+    monkeypatch.setattr(h5_arrays, "SECONDS", 4)
+    with pytest.raises(
+        ExportError, match="is damaged: the HDF5 library did not read its 47364 bytes in 4 s; save the model anew"
+    ):
+        foreign.read_bytes(damaged(2057))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory of a process")
+def test_a_length_of_gibibytes_is_not_allocated() -> None:
+    pytest.importorskip("h5py")
+    with pytest.raises(ExportError, match="damaged or no model of Keras: .*memory allocation failed for chunk"):
+        foreign.read_bytes(damaged(1899))
+
+
+def test_texts_in_place_of_weights_are_refused() -> None:
+    h5py, buffer = pytest.importorskip("h5py"), io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.attrs["layer_names"] = [b"a"]
+        group = file.create_group("a")
+        group.attrs["weight_names"], group["kernel:0"] = [b"kernel:0"], "text"
+    with pytest.raises(ExportError, match="damaged or no model of Keras: kernel:0 holds no numbers"):
         foreign.read_bytes(buffer.getvalue())
 
 

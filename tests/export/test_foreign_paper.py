@@ -98,6 +98,8 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a convolution": (lambda state: {**state, "layers.cv4.weight": state["layers.fc3.weight"].reshape(10, 1, 4, 4)},
                       r"'layers.cv4' has weights of shape \(10, 1, 4, 4\), and a state dict says neither strides"),
     "no weights": (without("layers.fc"), "has no weights of layers"),
+    "variance": (lambda state: {**state, "layers.bn1.running_var": state["layers.bn1.running_mean"] * 0 - 1},
+                 "'layers.bn1' divides by the root of -1, variance and epsilon"),
     "NaN": (lambda state: {name: value * float("nan") for name, value in state.items()}, "'layers.fc1' holds NaN or infinity"),
 }  # fmt: skip
 

@@ -89,7 +89,7 @@ def test_integers_of_a_quantizer_of_the_inputs_are_the_bytes(signed: int, narrow
     found = Model(write_image(foreign.build(told))).scores(q)
     want = signs @ second * 2
     np.testing.assert_array_equal(found - found.mean(1, keepdims=True), want - want.mean(1, keepdims=True))
-    with pytest.raises(ExportError, match="says which numbers its inputs are: leave --input out"):
+    with pytest.raises(ExportError, match="says which numbers its inputs are: leave out numbers="):
         foreign.build(told, numbers=NUMBERS)
 
 
@@ -172,7 +172,7 @@ NO_COUNTERPART = {
     "2 bits": ("finn_dense", constant("MultiThreshold", 1, np.zeros((33, 3))), r"has thresholds \[33, 3\] .*activations of 1 bit"),
     "activations of 8 bits": ("brevitas_dense", quantised, "'it' quantises to 256 levels, .*: train with activations of 1 bit"),
     "weights of 8 bits": ("brevitas_dense", lambda graph: quantised(graph, 0), "'it' has weights of several bits, .*: train"),
-    "a negative scale": ("brevitas_dense", constant("BipolarQuant", 1, [-1.0]), "a scale that is not above 0"),
+    "a negative scale": ("brevitas_dense", constant("BipolarQuant", 1, [-1.0]), "'it' has a scale of -1, .*: use scales above 0"),
     "dilation": ("brevitas_conv", instead("Conv", "Conv", dilations=[2, 2]), "'it' has dilation, groups or channels at the end"),
     "a pool": ("brevitas_conv", instead("MaxPool", "MaxPool", ceil_mode=1), "'it' pools with padding or dilation"),
     "transposed": ("brevitas_conv", instead("MaxPool", "Transpose", perm=[0, 1, 3, 2]), r"'it' exchanges the axes \(0, 1, 3, 2\)"),

@@ -130,7 +130,7 @@ def test_a_state_of_another_network_is_refused() -> None:
 def test_other_files_are_refused_by_name() -> None:
     frozen = FEW["levels"]
     data = write_onnx_train(frozen)
-    with pytest.raises(ExportError, match="--formats onnx-train"):
+    with pytest.raises(ExportError, match="export it in the format onnx-train"):
         read_onnx_train(write_onnx(frozen))
     model = onnx.load_from_string(data)
     next(entry for entry in model.metadata_props if entry.key == "metabit.train").value = "2"

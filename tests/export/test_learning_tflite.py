@@ -145,7 +145,7 @@ def test_a_state_of_another_network_is_refused() -> None:
 def test_other_and_damaged_files_are_refused_by_name() -> None:
     frozen = FEW["levels"]
     data = written("levels")
-    with pytest.raises(ExportError, match="no learning step: export with --formats tflite-train"):
+    with pytest.raises(ExportError, match="no learning step: export it in the format tflite-train"):
         read_tflite_train(write_tflite(frozen))
     with pytest.raises(ExportError, match="version '2' is not the 1"):
         read_tflite_train(_with_version(data, b"2"))

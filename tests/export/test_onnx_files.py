@@ -77,7 +77,7 @@ def test_values_without_functions_are_named_by_layer() -> None:
         "label",
     }
     tables = [one.name for one in model.graph.initializer if one.data_type == onnx.TensorProto.INT8]
-    assert tables == ["layer0.sums.weights.signs_of_byte"]  # once for all layers
+    assert tables == ["layer0.signs_of_byte"]  # once for all layers
 
 
 # Sizes

@@ -37,7 +37,7 @@ int device_step(uint32_t *words, const uint16_t *weaken, const int *sizes, int8_
     mb_layer l;
     mb_arena arena;
     mb_model m;
-    mb_learn_info info = {0, 0, 0, 0, 0};
+    mb_learn_info info;
     memset(&l, 0, sizeof l);
     memset(&arena, 0, sizeof arena);
     memset(&m, 0, sizeof m);
@@ -48,19 +48,20 @@ int device_step(uint32_t *words, const uint16_t *weaken, const int *sizes, int8_
     l.inputs = (uint32_t)sizes[1];
     l.units = (uint32_t)sizes[2];
     l.dose = (uint32_t)sizes[3];
+    image[MB_AT_CLASSES / 4] = l.units;
     image[MB_AT_TEMPERATURE / 4] = (uint32_t)sizes[4] | (uint32_t)sizes[5] << 16;
     m.image = (const uint8_t *)image;
     m.state = (uint8_t *)state;
-    arena.layers = &l;
-    arena.count = 1;
-    arena.values = x;
-    arena.scores = score;
-    arena.learn_scratch = error;
+    arena.scores = error;
     mb_levels_scores(&l, x, pairs, score);
-    mb_levels_step(&m, &arena, (uint16_t)label, &info);
-    *visited = (int)info.visited;
-    *moved = (int)info.moved;
-    return !info.skipped;
+    memcpy(error, score, sizeof *score * l.units);
+    const uint32_t before = state[2];
+    if (mb_begin_step(&m, &arena, (uint16_t)label, &info) == 0) {
+        return 0;
+    }
+    *visited = (int)mb_levels_learn(&l, x, error, (mb_counters *)state);
+    *moved = (int)(state[2] - before);
+    return 1;
 }
 """
 
@@ -110,10 +111,10 @@ def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
 
 
 def packed(levels: NDArray[Any], bits: int) -> NDArray[np.uint32]:
-    """The stream of runtime/FORMAT.md, written down in another way than any writer's: one long number."""
-    number = sum((int(level) % 2**bits) << (i * bits) for i, level in enumerate(levels.ravel()))
-    words = -(-levels.size * bits // 32)
-    return np.frombuffer(number.to_bytes(4 * words, "little"), "<u4").copy()
+    """The stream of runtime/FORMAT.md, written down in another way than any writer's: one long number. A word lies before it."""
+    number = sum((int(level) % 2**bits) << (32 + i * bits) for i, level in enumerate(levels.ravel()))
+    words = 1 - (-levels.size * bits // 32)
+    return np.frombuffer(number.to_bytes(4 * words, "little"), "<u4").copy()[1:]
 
 
 class Both:

@@ -69,7 +69,7 @@ def test_types_are_annotated() -> None:
 )
 def test_another_kind_of_network_is_refused_in_one_sentence(frozen: Frozen, kind: str) -> None:
     with pytest.raises(
-        ExportError, match=f"{kind}: the QONNX dialect holds networks of sign units only, use --formats onnx"
+        ExportError, match=f"{kind}: the QONNX dialect holds networks of sign units only, use the format onnx"
     ):
         write_qonnx(frozen)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from networks import conv, gates_network, inputs_of_density, network, ternary, w
 from metabit.export.files.image import write_image
 from metabit.export.frozen import Frozen, HeadLayer, HeadRows
 from metabit.firmware_sim import Device, boards, build, load_board
+from metabit.firmware_sim.build.elf import Program
 from metabit.firmware_sim.build.toolchain import Compiler
-from metabit.runtime import Model
+from metabit.runtime import Model, left_out
 
 DENSITIES = np.linspace(0, 1, 17)
 BUILDS: list[tuple[str, Compiler, str]] = [
@@ -62,12 +64,15 @@ the builds, which has every core, compiler and level."""
 def test_kernels_equal_the_host_at_every_density(name: str, board: str, compiler: Compiler, opt: str) -> None:
     if compiler == "gcc" and not GCC:
         pytest.skip("no arm-none-eabi-gcc")
-    network = frozen(name)
+    agrees(frozen(name), board, build(write_image(frozen(name)), load_board(board), compiler=compiler, opt=opt))
+
+
+def agrees(network: Frozen, board: str, program: Path) -> None:
+    """Board and host agree on scores, moves and state at every density."""
     model = Model(write_image(network))
     x = np.concatenate([inputs_of_density(network, d, 2, i) for i, d in enumerate(DENSITIES)])
     y = np.random.default_rng(9).integers(0, model.classes, len(x))
-    core = load_board(board)
-    with Device(build(write_image(network), core, compiler=compiler, opt=opt), core) as device:
+    with Device(program, load_board(board)) as device:
         assert np.array_equal(np.asarray(device.predict_many(x).scores), model.scores(x))
         learnt, steps = device.learn_many(x, y), model.learn_many(x, y)
         for got, expected in (
@@ -76,8 +81,24 @@ def test_kernels_equal_the_host_at_every_density(name: str, board: str, compiler
             (learnt.flipped, steps.flipped),
         ):
             assert np.array_equal(got, expected)
-        assert steps.moved.sum() > 0 or name == "head"
+        assert steps.moved.sum() > 0 or model.learner == "head"
         assert device.state() == model.state()
+
+
+@pytest.mark.parametrize("board", ["rp2040", "nrf52840"])
+@pytest.mark.parametrize("compiler", ["zig", "gcc"])
+def test_levels_beside_a_head_equal_the_host_and_cost_a_kilobyte(compiler: Compiler, board: str) -> None:
+    """Compiled for size, such a program reads levels one by one."""
+    if compiler == "gcc" and not GCC:
+        pytest.skip("no arm-none-eabi-gcc")
+    core, head = load_board(board), write_image(frozen("head"))
+    alone = left_out(head)
+    both = [part for part in alone if part != "MB_WITHOUT_LEVELS"]
+    for name in ("gates", "cuts", "wide cuts"):
+        image = write_image(frozen(name))
+        agrees(frozen(name), board, build(image, core, compiler=compiler, without=both))
+    code = [Program.read(build(head, core, compiler=compiler, without=parts)).sizes.code for parts in (both, alone)]
+    assert board == "rp2040" or 0 < code[0] - code[1] <= 1024
 
 
 def utmost() -> Frozen:

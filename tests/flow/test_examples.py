@@ -81,9 +81,12 @@ def test_the_port_is_a_program_for_a_chip(port: Path) -> None:
     assert (port / "chip.elf").stat().st_size > 5000
     told = make(port, "compare-chip", "PYTHON=echo")
     assert "compare.py" in told and "qemu-system-arm -M mps2-an386" in told and "-kernel chip.elf" in told
+    told = make(port, "compare-keep", "PYTHON=echo", f"BARE=-ffreestanding -I{bare}")
+    assert "--restart qemu-system-arm -M mps2-an386" in told and "-kernel keep.elf" in told
+    assert (port / "keep.elf").stat().st_size > (port / "chip.elf").stat().st_size
 
 
-@pytest.mark.parametrize("name", ["main.c", "serial.c", "chip.c", "chip.ld", "compare.py"])
+@pytest.mark.parametrize("name", ["main.c", "serial.c", "chip.c", "chip.ld", "keep.c", "flash.c", "compare.py"])
 def test_the_port_is_the_one_of_the_page(name: str) -> None:
     page, language = (
         (ROOT / "docs" / "porting.md").read_text(),

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,8 @@ import pytest
 from cores import FLAGS
 from networks import gates_network
 
-from metabit.export import Notes, write_image
+from metabit.experiments.stream import open_task
+from metabit.export import Notes, read_image, write_image
 from metabit.firmware_sim.build.toolchain import cache_dir
 from metabit.runtime import Model, field_sources, include_dir, sources
 
@@ -72,8 +74,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             continue  # test_docs.py runs them, and nothing here needs them
         if program == "arm-none-eabi-gcc" and shutil.which(program) and not has_headers(program):
             words += BARE
-        needs = {"./try": ["gcc"], "chip.elf": ["arm-none-eabi-gcc", "qemu-system-arm"]}.get(words[-1], [])
-        if not all(map(shutil.which, needs)):
+        needs = ["gcc"] if words[-1] == "./try" else ["arm-none-eabi-gcc", "qemu-system-arm"]
+        if words[0] == "compare.py" and not all(map(shutil.which, needs)):
             continue
         if program == "metabit" or words[0] == "compare.py":
             with pytest.MonkeyPatch.context() as patch:
@@ -115,15 +117,40 @@ def test_the_program_answers_as_python_does(project: Path) -> None:
 
 def test_other_answers_are_noticed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
-    for answers in (r"\0\1", r"\377", ""):
-        monkeypatch.setattr(sys, "argv", ["compare.py", "out/model.mbit", "digits", "printf", answers])
-        with pytest.raises(SystemExit, match="the port answers .*, this computer .0, "):
+    timer = threading.Timer
+    monkeypatch.setattr(threading, "Timer", lambda limit, act: timer(limit / 300, act))
+    silent = "did not come, the limit is 60 s, this computer's is"
+    for words, said in (
+        (["printf", r"\0\1"], "answer 2 of the port is 1, this computer's is 0: the port holds another image"),
+        (["printf", r"\377"], "answer 1 of the port is 255, this computer's is 0"),
+        (["true"], f"answer 1 of the port {silent}"),
+        (["sleep", "60"], f"answer 1 of the port {silent}"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["compare.py", "out/model.mbit", "digits", *words])
+        with pytest.raises(SystemExit, match=re.escape(said)):
             runpy.run_path("compare.py")
+
+
+def test_what_the_port_learnt_outlives_the_power_only_where_it_is_saved(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page's own comparison passed with keep.elf: the flash holds the state. Without saving the same comparison fails."""
+    if not all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm"))):
+        pytest.skip("no arm-none-eabi-gcc or no qemu-system-arm")
+    monkeypatch.chdir(project)
+    model = Model.open("out/model.mbit")
+    task = open_task("digits", read_image(model.image()))
+    model.learn_many(task.x_train[:100], task.y_train[:100])
+    assert model.steps == 100 and model.state() in Path("flash.bin").read_bytes()
+    (line,) = (words for _, *words in commands() if "--restart" in words)
+    monkeypatch.setattr(sys, "argv", [word.replace("keep.elf", "chip.elf") for word in line])
+    with pytest.raises(SystemExit, match="answer .* learnt before"):
+        runpy.run_path("compare.py")
 
 
 @pytest.mark.parametrize("core", ["m0plus", "m4f"])
 def test_every_file_compiles_for_a_chip(project: Path, tmp_path: Path, core: str) -> None:
-    for name in ("main.c", "timed.c", "wake.c", "keep.c", "update.c", "signed.c", "chip.c", "image.S"):
+    for name in ("main.c", "timed.c", "wake.c", "keep.c", "flash.c", "update.c", "signed.c", "chip.c", "image.S"):
         flags = WARNINGS if name.endswith(".c") else ()
         run(project, *ZIG, *FLAGS[core].zig, *flags, "-Iport", "-Ibare", "-c", name, "-o", tmp_path / f"{name}.o")
     image = (project / "out/model.mbit").read_bytes()
