@@ -49,7 +49,12 @@ BOARDS = ("nrf52840", "rp2040")
 FLAGS = ("zig -Os", "gcc -Os", "gcc -O2")
 PICTURES = ("mnist", "fashion-mnist")
 SENSORS = ("wisdm", "watch")
-SIZES = {"mnist": (32, 64, 96, 128, 256), "fashion-mnist": (32, 64, 96, 128, 256), "wisdm": (32, 64), "watch": (32, 64)}
+SIZES = {
+    "mnist": (32, 64, 96, 128, 256),
+    "fashion-mnist": (32, 64, 96, 128, 256),
+    "wisdm": (32, 64, 128, 192),
+    "watch": (32, 64, 128, 192),
+}
 """Gates of metabit's networks."""
 NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion", "wisdm": "wisdm", "watch": "watch"}
 HEADS = (32, 64)
