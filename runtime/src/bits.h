@@ -126,22 +126,21 @@ static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
 {
 #if defined(__GNUC__) && defined(__thumb2__) /* counting trailing zeros would reverse the word for each bit */
     __asm__("rbit %0, %0" : "+r"(v));
-#define MB_LIST_ONE(at) ((at) = (uint32_t)__builtin_clz(v), v &= ~(0x80000000u >> (at)), *list++ = (uint16_t)(base + (at)))
+#define MB_LIST_ONE (*list++ = (uint16_t)(base + (uint32_t)__builtin_clz(v)), v &= ~(0x80000000u >> __builtin_clz(v)))
 #elif defined(__GNUC__) && !defined(__ARM_ARCH_6M__)
-#define MB_LIST_ONE(at) ((at) = (uint32_t)__builtin_ctz(v), v &= v - 1u, *list++ = (uint16_t)(base + (at)))
+#define MB_LIST_ONE (*list++ = (uint16_t)(base + (uint32_t)__builtin_ctz(v)), v &= v - 1u)
 #endif
     if (v == 0) {
         return list;
     }
     do {
 #ifdef MB_LIST_ONE
-        uint32_t at;
-        MB_LIST_ONE(at);
+        MB_LIST_ONE;
 #ifndef __OPTIMIZE_SIZE__ /* two a turn */
         if (v == 0) {
             break;
         }
-        MB_LIST_ONE(at);
+        MB_LIST_ONE;
 #endif
 #else /* without an instruction that counts zeros, shifting is cheaper than emulating it */
         if (v & 1u) {
@@ -153,6 +152,7 @@ static inline uint16_t *mb_list_bits(uint16_t *list, uint32_t v, uint32_t base)
     } while (v != 0);
     return list;
 }
+#undef MB_LIST_ONE
 
 /* Reads n bits from bit `at` on. It touches no word that holds none of them. pre: 1 <= n <= 32. */
 static inline uint32_t mb_bits_at(const uint32_t *words, uint32_t at, uint32_t n)

@@ -8,17 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import learners
 import numpy as np
 import pytest
 from frozen_reference import assert_same
-from learners import (
-    FEW,
-    NETWORKS,
-    assert_states_equal,
-    check_networks_without_a_step,
-    check_what_cannot_be_learnt,
-    samples,
-)
 from networks import fresh_network, network
 
 from metabit.export import Counters, ExportError, Oracle, bundle, export_all, read_file, write_image
@@ -38,28 +31,28 @@ from metabit.export.vectors import learned
 pytest.importorskip("flatbuffers")
 litert = pytest.importorskip("ai_edge_litert.interpreter")
 
-networks = pytest.mark.parametrize("name", NETWORKS)
-few = pytest.mark.parametrize("name", FEW)
+networks = pytest.mark.parametrize("name", learners.NETWORKS)
+few = pytest.mark.parametrize("name", learners.FEW)
 
 
 @cache
 def written(name: str) -> bytes:
-    return write_tflite_train(NETWORKS[name])
+    return write_tflite_train(learners.NETWORKS[name])
 
 
 @networks
 def test_every_step_is_the_oracle_s_in_every_bit(name: str) -> None:
-    frozen, data = NETWORKS[name], written(name)
-    x, y = samples(frozen, 60 if frozen.layers[-1].kind == "head" else 20)
+    frozen, data = learners.NETWORKS[name], written(name)
+    x, y = learners.samples(frozen, 60 if frozen.layers[-1].kind == "head" else 20)
     learner, oracle = TfliteLearner(data, litert), Oracle(frozen)
-    assert_states_equal(learner.state(), state_of(frozen))
+    learners.assert_states_equal(learner.state(), state_of(frozen))
     for one, label in zip(x, y, strict=True):
         scores = oracle.scores(one)
         done = oracle.learn(one, int(label))
         got = learner.learn(one[None], [label])
         np.testing.assert_array_equal(got.scores[0], scores)
         assert got.labels[0] == done.predicted and got.report[0].tolist() == [*map(int, done), 0]
-        assert_states_equal(learner.state(), state_of(learned(frozen, oracle)))
+        learners.assert_states_equal(learner.state(), state_of(learned(frozen, oracle)))
     assert_same(learner.frozen(), learned(frozen, oracle))
     np.testing.assert_array_equal(learner.scores(x), [oracle.scores(one) for one in x])
     assert_same(read_tflite_train(data), frozen)
@@ -68,20 +61,20 @@ def test_every_step_is_the_oracle_s_in_every_bit(name: str) -> None:
 @few
 def test_tflite_runtime_learns_the_same(name: str) -> None:
     runtime: Any = pytest.importorskip("tflite_runtime.interpreter", reason="tflite_runtime has no wheel here")
-    x, y = samples(NETWORKS[name], 8)
+    x, y = learners.samples(learners.NETWORKS[name], 8)
     data, told = written(name), []
     for module in (runtime, litert):
         learner = TfliteLearner(data, module)
         told.append((learner.learn(x, y), learner.state()))
     for ours, theirs in zip(told[0][0], told[1][0], strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert_states_equal(told[0][1], told[1][1])
+    learners.assert_states_equal(told[0][1], told[1][1])
 
 
 @few
 def test_what_was_saved_goes_on_in_another_interpreter_and_in_a_file(name: str) -> None:
     data = written(name)
-    x, y = samples(NETWORKS[name], 8)
+    x, y = learners.samples(learners.NETWORKS[name], 8)
     assert write_tflite_train(read_tflite_train(data)) == data
     one, two = TfliteLearner(data, litert), TfliteLearner(data, litert)
     one.learn(x[:5], y[:5])
@@ -90,15 +83,15 @@ def test_what_was_saved_goes_on_in_another_interpreter_and_in_a_file(name: str) 
     two.restore(saved)
     for learner in (one, two, three):
         learner.learn(x[5:], y[5:])
-        assert_states_equal(learner.state(), one.state())
+        learners.assert_states_equal(learner.state(), one.state())
     one.restore(saved)
-    assert_states_equal(one.state(), saved)
+    learners.assert_states_equal(one.state(), saved)
 
 
 def test_counters_beyond_2_to_the_31() -> None:
     for name in ("a still covariance, sweeps now and then", "64-32-10"):
-        frozen = replace(NETWORKS[name], counters=Counters(2**31 - 2, 2**31 - 1, 2**32 - 40))
-        x, y = samples(frozen, 4)
+        frozen = replace(learners.NETWORKS[name], counters=Counters(2**31 - 2, 2**31 - 1, 2**32 - 40))
+        x, y = learners.samples(frozen, 4)
         learner, oracle = TfliteLearner(write_tflite_train(frozen), litert), Oracle(frozen)
         learner.learn(x, y)
         for one, label in zip(x, y, strict=True):
@@ -108,29 +101,29 @@ def test_counters_beyond_2_to_the_31() -> None:
 
 def test_a_target_that_is_no_class_changes_nothing() -> None:
     for name in ("rows", "from nothing, 10 classes", "levels", "64-32-10"):
-        frozen = NETWORKS[name]
-        x, _ = samples(frozen, 1)
+        frozen = learners.NETWORKS[name]
+        x, _ = learners.samples(frozen, 1)
         learner = TfliteLearner(written(name), litert)
         for target in (-1, frozen.classes, 2**31 - 1):
             told = learner._call["train"](**{learner._source: x, "target": np.array([target], np.int32)})
             assert told["report"][:, 1:].tolist() == [[1, 0, 0, 0, 1]]
             np.testing.assert_array_equal(told["scores"][0], Oracle(frozen).scores(x[0]))
-        assert_states_equal(learner.state(), state_of(frozen))
+        learners.assert_states_equal(learner.state(), state_of(frozen))
 
 
 def test_what_cannot_be_learnt_is_named() -> None:
-    check_what_cannot_be_learnt(lambda frozen: TfliteLearner(write_tflite_train(frozen), litert))
+    learners.check_what_cannot_be_learnt(lambda frozen: TfliteLearner(write_tflite_train(frozen), litert))
 
 
 def test_networks_without_such_a_step_are_refused() -> None:
-    check_networks_without_a_step(write_tflite_train)
+    learners.check_networks_without_a_step(write_tflite_train)
 
 
 def test_a_state_of_another_network_is_refused() -> None:
-    frozen = NETWORKS["64-32-10"]
+    frozen = learners.NETWORKS["64-32-10"]
     learner = TfliteLearner(written("64-32-10"), litert)
     saved = learner._call["save"]()
-    assert_states_equal(state_of_variables(frozen, saved), state_of(frozen))
+    learners.assert_states_equal(state_of_variables(frozen, saved), state_of(frozen))
     for name, array in saved.items():
         with pytest.raises(ExportError, match=f"has no {name}"):
             state_of_variables(frozen, {other: a for other, a in saved.items() if other != name})
@@ -139,11 +132,11 @@ def test_a_state_of_another_network_is_refused() -> None:
                 state_of_variables(frozen, saved | {name: other})
     with pytest.raises(ExportError, match="generator is int64"):
         learner.restore(state_of(frozen) | {"generator": np.array(1)})
-    assert_states_equal(learner.state(), state_of(frozen))
+    learners.assert_states_equal(learner.state(), state_of(frozen))
 
 
 def test_other_and_damaged_files_are_refused_by_name() -> None:
-    frozen = FEW["levels"]
+    frozen = learners.FEW["levels"]
     data = written("levels")
     with pytest.raises(ExportError, match="no learning step: export it in the format tflite-train"):
         read_tflite_train(write_tflite(frozen))
@@ -159,7 +152,7 @@ def test_other_and_damaged_files_are_refused_by_name() -> None:
         with pytest.raises(ExportError):
             read_tflite_train(data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :])
     other = data.replace(b"restored", b"reloaded")
-    assert_same(read_tflite(other), NETWORKS["levels"])
+    assert_same(read_tflite(other), learners.NETWORKS["levels"])
     with pytest.raises(ExportError, match="is damaged, or of another version of metabit"):
         TfliteLearner(other, litert)
 
@@ -192,7 +185,7 @@ def test_operators_are_built_in_and_a_large_file_of_levels_is_small() -> None:
 
 
 def test_an_export_compares_what_the_engine_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    frozen = FEW["rows"]
+    frozen = learners.FEW["rows"]
     written = export_all(frozen, tmp_path, formats=["mbit", "tflite-train"])
     assert "tflite-train" in written.engines
     assert_same(read_file(tmp_path / "model.train.tflite").frozen, frozen)
@@ -210,7 +203,7 @@ def test_the_example_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     (example,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     frozen = fresh_network(1, 9, 24, 4)
     (tmp_path / "model.train.tflite").write_bytes(write_tflite_train(frozen))
-    x, y = samples(frozen, 20)
+    x, y = learners.samples(frozen, 20)
     exec(example, {"x": x, "y": y})
     oracle = Oracle(frozen)
     for one, label in zip(x, y, strict=True):
