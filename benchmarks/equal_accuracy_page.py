@@ -52,7 +52,7 @@ def table(found: Sequence[Network]) -> list[str]:
         first = network["costs"]["nrf52840", "zig -Os"]
         row = [
             network["name"], results.spread([r["accuracy"] for r in network["rows"]], 2, 1), len(network["rows"]),
-            thousands(first["constants"]), thousands(smallest(network, "nrf52840", "code")), f"{first['ram']:,}",
+            thousands(first["constants"]), thousands(smallest(network, "nrf52840", "code")), f"{ram(network):,}",
         ]  # fmt: skip
         for board in BOARDS:
             costs = [network["costs"].get((board, flags)) for flags in ("zig -Os", "gcc -Os", "gcc -O2")]
@@ -67,7 +67,7 @@ def table(found: Sequence[Network]) -> list[str]:
 
 
 def verdicts(found: Sequence[Network]) -> list[str]:
-    """A sentence for each rival: is a metabit network that reaches its accuracy not worse in flash and cycles at once?"""
+    """A sentence for each rival: is a metabit network that reaches its accuracy not worse in flash, RAM and cycles at once?"""
     ours = [network for network in found if network["name"].startswith("metabit") and "head" not in network["name"]]
     lines = []
     for rival in found:
@@ -94,7 +94,7 @@ def _ratios(one: Network, rival: Network) -> dict[str, float]:
     cycles = {
         f"cycles on {core}": smallest(one, b, "cycles") / smallest(rival, b, "cycles") for b, core in BOARDS.items()
     }
-    return {"flash": flash(one) / flash(rival), **cycles}
+    return {"flash": flash(one) / flash(rival), "RAM": ram(one) / ram(rival), **cycles}
 
 
 def _against(one: Network, rival: Network) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import streams
 
 from metabit.experiments import results, rivals
+from metabit.experiments.learner_streams import RIVALS
 from metabit.experiments.results import Benchmark, Cell, Row
 from metabit.experiments.rivals import Learner
 
@@ -27,10 +28,10 @@ SEEDS = {"permuted-mnist-1": (0, 1, 2), "permuted-mnist-6": (0, 1, 2), "permuted
 RATES = (0.0001, *rivals.RATES)
 MOST_TASKS, HELD_OUT_SEED = 11, 100
 """Tasks and seed of the stream on which a rate is chosen. Eleven tasks are the fewest whose last five are tested."""
-EVERY = 1_000
+AT_ONCE = 1_000
 """Samples whose products SLDA adds at once; the sum is that of one at a time but for rounding."""
-SOFTMAX, NEAREST, COVARIANCE, MAJORITY = "softmax SGD", "nearest mean", "SLDA", "majority"
-LEARNERS = (SOFTMAX, NEAREST, COVARIANCE, MAJORITY)
+SOFTMAX, COVARIANCE = "softmax SGD", "SLDA"
+LEARNERS = tuple(RIVALS)
 OURS = ("784-192-10, 4 bits", "head, 128 units")
 """Devices of benchmarks/streams.py that the page shows beside them."""
 
@@ -51,17 +52,10 @@ def cells(name: str) -> dict[str, list[Cell]]:
 
 
 def new_learner(name: str, rate: float = 0.0) -> Learner:
-    """A learner that has seen nothing; it takes 784 pixels 0..255 and counts them as 0..1."""
-    if name == SOFTMAX:
-        learner: Any = rivals.Softmax(streams.PIXELS, CLASSES, rate)
-    elif name == NEAREST:
-        learner = rivals.NearestMean(streams.PIXELS, CLASSES)
-    elif name == COVARIANCE:
-        learner = rivals.SLDA(streams.PIXELS, CLASSES, every=EVERY)
-    else:
-        return rivals.Majority(streams.PIXELS, CLASSES)
-    learner.deviation = np.full(streams.PIXELS, 255.0)
-    return learner  # type: ignore[no-any-return]
+    """A learner of pixels 0..1 (784,) that has seen nothing. rate: of softmax regression."""
+    given = {SOFTMAX: {"rate": rate}, COVARIANCE: {"every": AT_ONCE}}.get(name, {})
+    learner: Learner = RIVALS[name](streams.PIXELS, CLASSES, **given)
+    return learner
 
 
 def learn(learner: Learner, stream: streams.Stream) -> list[float]:
@@ -69,11 +63,11 @@ def learn(learner: Learner, stream: streams.Stream) -> list[float]:
     experiment = stream.experiment
     for task in range(experiment.tasks):
         for x, y in stream.samples(task):
-            for sample, label in zip(x, y.tolist(), strict=True):
+            for sample, label in zip(x / 255.0, y.tolist(), strict=True):
                 learner.learn(sample, label)
     x, y = stream.test
     return [
-        float((learner.predict(x[:, stream.pixels(task)]) == y).mean())
+        float((learner.predict(x[:, stream.pixels(task)] / 255.0) == y).mean())
         for task in experiment.tested(experiment.tasks - 1)
     ]
 
@@ -123,8 +117,8 @@ def pages() -> dict[str, str]:
         f"{BENCHMARK.command('all')} on {results.places(measured)}. Test accuracy in per cent, ± standard deviation over three "
         f"seeds, or of seed 0: all tasks of 1 and 6, the last {streams.LAST} of 100. Each image once, one at a time. Float "
         f"learners take pixels as 0..1 in float32. Rates of softmax regression: {', '.join(rates)}, each the best of "
-        f"{', '.join(f'{rate:g}' for rate in RATES)} on another stream, of at most {MOST_TASKS} tasks. Bytes are what learning "
-        f"changes. Rows of metabit are those of [streams](README.md). {BENCHMARK.raw(PAGE)}"
+        f"{', '.join(f'{rate:g}' for rate in RATES)} on another stream, of at most {MOST_TASKS} tasks; shrinkage of SLDA: 0.01. "
+        f"Bytes are what learning changes. Rows of metabit are those of [streams](README.md). {BENCHMARK.raw(PAGE)}"
     )
     head = ["learner", *(streams.EXPERIMENTS[name].title.partition(", ")[2] for name in SEEDS), "bytes"]
     return {PAGE: results.page("Permuted MNIST beside float learners", about, results.markdown(head, rows))}

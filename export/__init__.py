@@ -11,6 +11,7 @@
     learning/        the learning step as a graph for other engines, and its state as arrays
     summary.py       what each layer costs; difference.py, what changed between two networks; model_card.py, MODEL_CARD.md
     vectors.py       Frozen -> vectors.npz, the numbers that every engine must reproduce
+    child_process.py a new Python process that runs a module of metabit
     bundle.py        all files of one network, read back and compared before they are written
 
 In four lines::

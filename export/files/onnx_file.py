@@ -156,7 +156,7 @@ def _inlined(model: Any) -> Any:
     names, taken, call = {name: name for name in calls}, {tensor.name for tensor in flat.graph.initializer}, ""
     for node in reversed(flat.graph.node):  # the last node of a call gives one of its outputs
         call = calls.get(node.output[0], call)
-        for name in node.output:  # as "sums__2"
+        for name in node.output:  # the inliner names it "sums__2"
             short = f"{call}.{name.rpartition('__')[0]}"
             names.setdefault(name, f"{call}.{name}" if short in taken else short)
             taken.add(short)

@@ -3,7 +3,7 @@
     network.py       Foreign, the neutral description, and build: Foreign -> Frozen
     thresholds.py    numbers of other tools -> gains, thresholds and scores
     chain.py         the steps of a file in their order -> Foreign; it refuses what has no counterpart
-    larq_h5.py       Keras and Larq .h5: a whole model, or weights by layer
+    larq_h5.py       Keras and Larq .h5: a whole model, or weights by layer, whose arrays h5_arrays.py reads in a process of its own
     lce_tflite.py    TFLite of Larq's converter
     qonnx.py         ONNX of Brevitas and FINN, with the constants in onnx_constants.py
     paper.py         state dicts of the paper's authors, whose tensors torch_file.py reads

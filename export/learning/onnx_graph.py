@@ -138,7 +138,7 @@ class Value:
     def transpose(self, *order: int) -> Value:
         return self.graph.op("Transpose", self, perm=list(order))
 
-    def running(self, exclusive: bool = False) -> Value:
+    def cumsum(self, exclusive: bool = False) -> Value:
         """Sums of a vector up to each entry, without it if exclusive."""
         return self.graph.op("CumSum", self, self.graph.constant(0), exclusive=int(exclusive))
 

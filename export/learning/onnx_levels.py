@@ -39,7 +39,7 @@ class LevelsStep(Rule):
         error, _, taught = error_of(g, self.frozen, scores, label)
         learns = taught & (error.abs() >= SMALLEST_ERROR)
         visited = learns.reshape(-1, 1) & ~inputs.equals(0)
-        number = visited.reshape(-1).cast(np.int64).running()  # of the draw, from 1
+        number = visited.reshape(-1).cast(np.int64).cumsum()  # of the draw, from 1
         used = visited.cast(np.int64).sum(1).sum(0)
         stream = Stream(g, s["generator"], used, self.layer.hidden.size)
         drawn = stream.draws().take(number.reshape(self.layer.units, -1))

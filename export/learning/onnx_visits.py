@@ -128,7 +128,7 @@ class VisitsStep(Rule):
         used = some.sum(0)
         stream = Stream(g, s["generator"], used, max(layer.units for layer in self.layers.values()))
         share = (size * (2**30 // size.max(0).at_least(1))) >> 14
-        taken = (stream.draws().take(some.running()) < share).cast(np.int64)
+        taken = (stream.draws().take(some.cumsum()) < share).cast(np.int64)
         return error.sign() * taken, s | {"generator": stream.state(used)}
 
     def eligible(self, layer: f.Layer, x: Value) -> Value:
@@ -154,7 +154,7 @@ class VisitsStep(Rule):
         rates, some = self.rates(error, layer.rule.dose, true_error)
         eligible = self.eligible(layer, x)
         lengths = rates * eligible.length()
-        ends = lengths.running()
+        ends = lengths.cumsum()
         total = ends.take(layer.units - 1)
         most = min(layer.rule.dose * layer.inputs // 4096 + 1, layer.hidden.size) + 2
         stream = Stream(g, s["generator"], total // POINT + 2, most)
@@ -165,7 +165,7 @@ class VisitsStep(Rule):
         ones = g.constant(np.ones(layer.units), np.int64)
         marks = g.op("ScatterElements", g.numbers(visits + 1) * 0, before, ones, axis=0, reduction="add")
         number = g.numbers(visits)
-        unit = marks.running().take(number)
+        unit = marks.cumsum().take(number)
         point = number * POINT + start - (ends - lengths).take(unit)
         j = eligible.take(point // rates.take(unit))
         place = g.concat(unit.reshape(-1, 1), j.reshape(-1, 1), axis=1)

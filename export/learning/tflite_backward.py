@@ -98,7 +98,7 @@ def _drawn(code: Code, error: Value, taught: Value, draws: _Draws) -> Value:
     """Signs -1, 0 or 1 (N,) that stand for the error (N,)."""
     sizes, some = error.abs(), ~error.equals(0)
     chance = (sizes * (code.number(1 << 30) // sizes.max().at_least(1))) >> 14
-    drawn = upper(draws.next(some.wide().running(exclusive=True)))
+    drawn = upper(draws.next(some.wide().cumsum(exclusive=True)))
     draws.used = draws.used + (some.wide().sum() * taught.wide())
     sign = code.where(error > 0, 1, -1)
     return code.where(some & (chance > drawn), sign, 0)
@@ -131,7 +131,7 @@ def _update(
     if layer.takes != "signs":
         count, sign = x.sum(), code.table(np.ones(layer.inputs))
         # the n-th input that is on, at place n; an input that is off goes behind the last place
-        places = code.where(x.equals(1), x.running(exclusive=True), layer.inputs)
+        places = code.where(x.equals(1), x.cumsum(exclusive=True), layer.inputs)
         at = code.scatter(places, at, layer.inputs + 1).cut([0], [layer.inputs])
     line = line_of(code, rates * goes.wide(), count, start)
     planes, generator, moved, flipped = visit(code, f"layer{i}", layer, planes, line, start, error, sign, at,

@@ -24,8 +24,8 @@ def learn(
     each = there.wide().sum()
     visited = learns.wide().sum() * each
     found = states(code, generator, classes * inputs)
-    first = learns.wide().running(exclusive=True) * each
-    number = first.reshape(classes, 1) + there.wide().running().reshape(1, inputs)
+    first = learns.wide().cumsum(exclusive=True) * each
+    number = first.reshape(classes, 1) + there.wide().cumsum().reshape(1, inputs)
     drawn = upper(found.take(number.at_most(found.shape[0] - 1)))
     step = product(error.abs(), rule.dose, 2048, 12)
     step = code.where(error > 0, 0 - step, step)

@@ -219,7 +219,7 @@ class Value:
         axis = self.code.array(np.array(1, np.int32))
         return self.code.apply(Op.ARG_MAX, [row, axis], (1,), options={0: type_number(np.int32)})
 
-    def running(self, exclusive: bool = False) -> Value:
+    def cumsum(self, exclusive: bool = False) -> Value:
         """Sums of a row up to each place, with it or without."""
         axis = self.code.array(np.array(0, np.int32))
         return self.code.apply(Op.CUMSUM, [self, axis], self.shape, options={0: np.int8(exclusive)})

@@ -69,7 +69,7 @@ def rates_of(code: Code, error: Value, total: Value) -> tuple[Value, Value]:
 def line_of(code: Code, rates: Value, eligible: Value, start: Value) -> Line:
     """The line of units with these rates (N,), each over so many eligible inputs (1,), visited from start (1,), 0..65535."""
     lengths = rates * eligible  # below 2^30
-    quotient, remainder = (lengths >> 16).running(), (lengths % POINT).running()
+    quotient, remainder = (lengths >> 16).cumsum(), (lengths % POINT).cumsum()
     quotient, remainder = quotient + (remainder >> 16), remainder % POINT
     before = quotient + (remainder > start).wide()  # visits before the end of each unit
     units = rates.shape[0]
@@ -124,7 +124,7 @@ def _pass(
     number = done + code.table(np.arange(size))
     live = count > number
     begun = code.scatter((first - done).clip(0, size), code.table(np.ones(units)), size + 1)
-    unit = (begun.running().cut([0], [size]) - 1).clip(0, units - 1)
+    unit = (begun.cumsum().cut([0], [size]) - 1).clip(0, units - 1)
     offset = (number - quotients.take(unit)) * POINT + start - remainders.take(unit)
     place = code.where(live, offset, 0) // rates.take(unit).at_least(1)
     j = eligible.take(place.clip(0, inputs - 1)).clip(0, inputs - 1)

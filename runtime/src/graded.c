@@ -2,6 +2,7 @@
  * "Graded units and votes". */
 #include <string.h>
 
+#include "adder.h"
 #include "layers.h"
 
 #if MB_HAS_GRADED
@@ -69,6 +70,21 @@ static void add_thrice(const uint32_t *twice, const mb_word *fold, unsigned plan
     }
 }
 
+/* v [planes] += w[0] + .. + w[7], for 32 sums at once. pre: planes >= 4. */
+static void add_eight(uint32_t *v, unsigned planes, const uint32_t *w)
+{
+    uint32_t ones = v[0], twos = v[1], fours = v[2], carry; /* local copies, because w and v could overlap */
+    MB_ADD_EIGHT_OF(uint32_t, carry, ones, twos, fours, w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]);
+    v[0] = ones;
+    v[1] = twos;
+    v[2] = fours;
+    for (unsigned p = 3; p < planes && carry != 0; p++) {
+        const uint32_t x = v[p];
+        v[p] = x ^ carry;
+        carry &= x;
+    }
+}
+
 /* graded_values [N] = V of the average weights: an unsure weight counts half a sure one. With n inputs, S positive weights
  * and T levels whose top magnitude bit is set (a weight is sure if that bit equals its sign), V = 3 S + T - 2 (n + theta). */
 static void average_values(const mb_layer *l, const mb_arena *arena, uint32_t active)
@@ -102,7 +118,7 @@ static void average_values(const mb_layer *l, const mb_arena *arena, uint32_t ac
             for (uint32_t k = 0; k < 8u && i + k < active; k++) {
                 t[k] = top[list[i + k] * low_bits];
             }
-            mb_add_eight(v + 1, wide - 1u, t);
+            add_eight(v + 1, wide - 1u, t);
         }
         mb_lane_values(v + 1, wide - 1u, 2u * active, arena->graded_values + 32u * r,
                        l->units - 32u * r < 32u ? l->units - 32u * r : 32u);

@@ -79,7 +79,7 @@ mb_status mb_learn_from(mb_model *m, unsigned first, const void *input, uint16_t
     MB_REFUSE(MB_E_FROZEN, arena.lowest == arena.count);
     const mb_layer *const last = arena.layers + arena.count - 1;
     const uint32_t listed = mb_forward(&arena, first, arena.lowest + 1u, input, 1);
-    (void)listed; /* visits need it */
+    (void)listed; /* only visits read it */
     if (MB_IS_HEAD(last)) {
         const int32_t predicted = mb_head_step(last, &arena, label, (mb_counters *)(void *)m->state);
         MB_REFUSE(MB_E_LABEL, predicted < 0);

@@ -52,7 +52,7 @@ MB_NOINLINE int32_t make_pairs(const int8_t *x, uint32_t blocks, uint32_t *pairs
     "ands %[t], %[both]\neors %[v], %[t]\nldm %[pairs]!, {%[q]}\nmuls %[q], %[v]\nadd %[q], r12\nlsls %[q], #2\nasrs %[q], #17\n"    \
     "add lr, %[q]\ncmp %[pairs], %[end]\nbeq 2f\nb 1b\n2: mov %[rest], lr\n"
 #elif defined(__OPTIMIZE__) && defined(__thumb2__)
-/* This loop for 13 registers. */
+/* It is written for 13 registers here. */
 #define T2_PRODUCTS                                                                                                                   \
     "eor %[v], %[v], %[signs]\nand %[t], %[both], %[v]\nmla %[sum], %[t], %[q], %[sum]\nldr %[q], [%[pairs]], #4\n"                    \
     "and %[t], %[both], %[v], lsr #5\nmla %[sum], %[t], %[q], %[sum]\nldr %[q], [%[pairs]], #4\nand %[t], %[both], %[v], lsr #10\n"     \
@@ -182,7 +182,7 @@ uint32_t mb_levels_learn(const mb_layer *l, const int8_t *x, const int32_t *erro
         do {
             const int32_t input = j != 0 ? *x++ : OFFSET_INPUT;
             if (input != 0) {
-                uint8_t *bytes = l->levels + (last >> 3) - 1; /* as mb_level_of */
+                uint8_t *bytes = l->levels + (last >> 3) - 1; /* as mb_level_of, and written back */
                 MB_OPAQUE(bytes);
                 const uint32_t above = 23u - (last & 7u);
                 const int32_t level = (int32_t)((bytes[0] | (uint32_t)bytes[1] << 8) << above) >> (32u - k);

@@ -67,11 +67,6 @@ void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, 
 }
 #endif
 
-#define LANES uint32_t
-#define ADD_EIGHT void mb_add_eight
-#define MORE(carry) ((carry) != 0)
-#include "add_eight.inc"
-
 uint32_t mb_pad_list(const uint16_t *list, uint16_t *end, uint32_t inputs)
 {
     const uint32_t count = (uint32_t)(end - list);

@@ -30,9 +30,6 @@ void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, 
 /* v [planes] = 2 * sum of the columns of w that the list names, in a small program (image.h). v has room for 8 planes. */
 void mb_sum_columns(const mb_word *w, const uint16_t *list, uint32_t active, uint32_t *v, unsigned planes, uint32_t *carry);
 
-/* v [planes] += w[0] + .. + w[7], for 32 sums at once. pre: planes >= 4. */
-void mb_add_eight(uint32_t *v, unsigned planes, const uint32_t *w);
-
 /* values[i] = lane i of v as a signed integer, less `minus`, for i < n. pre: n <= 32, planes <= 24. */
 void mb_lane_values(const uint32_t *v, unsigned planes, uint32_t minus, int32_t *values, uint32_t n);
 

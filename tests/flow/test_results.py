@@ -103,9 +103,15 @@ def test_readme_quotes_the_long_streams() -> None:
         rows = streams.done(f"permuted-mnist-{tasks}")["784-192-10, 4 bits"]
         assert len(rows) == 3
         assert told.format(results.spread([row["accuracy"] for row in rows]), "three seeds") in text
-    beside = {**streams.done("permuted-mnist-6"), **pages.benchmark("stream_rivals").done("permuted-mnist-6")}
+    rivals = pages.benchmark("stream_rivals")
     for learner, told in (
-        ("784-192-10, 4 bits", "it reaches {} %"), ("SLDA", "SLDA {} % (1.3 MB)"), ("softmax SGD", "softmax regression {} %"),
+        ("softmax SGD", "regression {} % (31 KB)"), ("SLDA", "SLDA {} % (1.3 MB)"), ("nearest mean", "mean {} % (31 KB);")
+    ):  # fmt: skip
+        rows = rivals.done("permuted-mnist-100")[learner]
+        assert len(rows) == 1 and told.format(results.spread([row["accuracy"] for row in rows])) in text, learner
+    beside = {**streams.done("permuted-mnist-6"), **rivals.done("permuted-mnist-6")}
+    for learner, told in (
+        ("784-192-10, 4 bits", "it reaches {} %"), ("SLDA", "beside SLDA {} % (1.3 MB)"), ("softmax SGD", "regression {} % and"),
         ("nearest mean", "nearest mean {} % (31 KB each)"), ("head, 128 units", "for long, {} %"),
     ):  # fmt: skip
         assert told.format(results.spread([row["accuracy"] for row in beside[learner]])) in text, learner
