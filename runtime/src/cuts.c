@@ -18,8 +18,33 @@ typedef mb_word mb_four_bytes;
 
 #define TOPS 0x80808080u /* the highest bits of four bytes */
 
-/* Compares the four bytes of a word with those of cuts: the highest bit of each byte of the result is x > cut. A cut that is compared
- * with many words is made ready once. */
+/* x > cut for the four bytes of a word, in the highest bit of each byte. s = the low seven bits of x + 127 - those of the cut has that bit
+ * on where the low bits of x exceed those of the cut, and no carry reaches the next byte. So x > cut is s OR x if the cut is below 128, s AND x
+ * if not: in both cases the majority of s, x and ~cut. */
+#ifdef MB_THUMB1
+enum { STEP = 8 }; /* features whose comparison is written out */
+
+/* The inner loop of list_eights by hand, for few registers, as thumb1.h; the other bits of its results mean nothing. */
+#define T1_LOW(w) "movs %[t], %[" w "]\nbics %[t], %[tops]\nadds %[t], %[more]\n"
+#define T1_OR(w, at) T1_LOW(w) "orrs %[" w "], %[t]\n"
+#define T1_AND(w, at) T1_LOW(w) "ands %[" w "], %[t]\n"
+#define T1_MAJORITY(w, at)                                                                                                              \
+    "mov %[i], %[cuts]\nadds %[i], %[x]\nldr %[i], [%[i], #" at "]\nmvns %[i], %[i]\nmovs %[more], %[i]\nbics %[more], %[tops]\n"   \
+    T1_LOW(w) "eors %[" w "], %[t]\neors %[i], %[t]\nands %[" w "], %[i]\neors %[" w "], %[t]\n"
+#define T1_LANE(w, shift, i) "lsls %[t], %[" w "], #" shift "\nbpl 4f\nadds %[t], %[i], #" i "\nstrh %[t], [%[list]]\nadds %[list], #2\n4:\n"
+#define T1_FOUR(w, i, j, k, m)                                                                                                        \
+    "tst %[" w "], %[tops]\nbeq 5f\n" T1_LANE(w, "24", i) T1_LANE(w, "16", j) T1_LANE(w, "8", k) T1_LANE(w, "0", m) "5:\n"
+#define T1_EIGHTS(ON)                                                                                                                 \
+    __asm__(".syntax unified\n1: ldm %[x]!, {%[a], %[b]}\nmovs %[t], %[a]\norrs %[t], %[b]\nbeq 3f\n" ON("a", "0") ON("b", "4")     \
+            "mov %[i], %[before]\nadds %[i], %[x]\n" T1_FOUR("a", "0", "1", "2", "3") T1_FOUR("b", "4", "5", "6", "7")               \
+            "3: cmp %[x], %[stop]\nbne 1b\n"                                                                                         \
+            : [x] "+&l"(x), [list] "+&l"(list), [a] "=&l"(low), [b] "=&l"(high), [t] "=&l"(t), [i] "=&l"(i), [more] "+&l"(more)       \
+            : [tops] "l"(TOPS), [before] "h"(before), [stop] "h"(stop), [cuts] "h"(cuts)                                              \
+            : "cc", "memory")
+#else
+enum { STEP = MB_SMALL ? 4 : 8 };
+
+/* A cut that is compared with many words is made ready once. */
 #if defined(__GNUC__) && defined(__ARM_FEATURE_SIMD32) && defined(__thumb__)
 typedef uint32_t mb_ready_cut;
 
@@ -35,9 +60,6 @@ MB_INLINE uint32_t above(uint32_t x, mb_ready_cut cut)
     return on;
 }
 #else
-/* s = the low seven bits of x + 127 - those of the cut has its highest bit on where the low bits of x exceed those of the cut, and no carry
- * reaches the next byte. So the highest bit of x > cut is that of s OR x if the cut is below 128, that of s AND x if not: in both cases the
- * majority of s, x and ~cut. */
 typedef struct mb_ready_cut {
     uint32_t inverse, more; /* ~cut; 127 - its low seven bits */
 } mb_ready_cut;
@@ -75,30 +97,6 @@ MB_INLINE uint16_t *list_four(uint16_t *list, uint32_t on, uint32_t i)
     }
     return list;
 }
-
-#ifdef MB_THUMB1
-enum { STEP = 8 }; /* features whose comparison is written out */
-
-/* The inner loop of list_eights by hand, for few registers, as thumb1.h; s as in `above`. Only the highest bits of the results mean
- * anything. */
-#define T1_LOW(w) "movs %[t], %[" w "]\nbics %[t], %[tops]\nadds %[t], %[more]\n"
-#define T1_OR(w, at) T1_LOW(w) "orrs %[" w "], %[t]\n"
-#define T1_AND(w, at) T1_LOW(w) "ands %[" w "], %[t]\n"
-#define T1_MAJORITY(w, at)                                                                                                              \
-    "mov %[i], %[cuts]\nadds %[i], %[x]\nldr %[i], [%[i], #" at "]\nmvns %[i], %[i]\nmovs %[more], %[i]\nbics %[more], %[tops]\n"   \
-    T1_LOW(w) "eors %[" w "], %[t]\neors %[i], %[t]\nands %[" w "], %[i]\neors %[" w "], %[t]\n"
-#define T1_LANE(w, shift, i) "lsls %[t], %[" w "], #" shift "\nbpl 4f\nadds %[t], %[i], #" i "\nstrh %[t], [%[list]]\nadds %[list], #2\n4:\n"
-#define T1_FOUR(w, i, j, k, m)                                                                                                        \
-    "tst %[" w "], %[tops]\nbeq 5f\n" T1_LANE(w, "24", i) T1_LANE(w, "16", j) T1_LANE(w, "8", k) T1_LANE(w, "0", m) "5:\n"
-#define T1_EIGHTS(ON)                                                                                                                 \
-    __asm__(".syntax unified\n1: ldm %[x]!, {%[a], %[b]}\nmovs %[t], %[a]\norrs %[t], %[b]\nbeq 3f\n" ON("a", "0") ON("b", "4")     \
-            "mov %[i], %[before]\nadds %[i], %[x]\n" T1_FOUR("a", "0", "1", "2", "3") T1_FOUR("b", "4", "5", "6", "7")               \
-            "3: cmp %[x], %[stop]\nbne 1b\n"                                                                                         \
-            : [x] "+&l"(x), [list] "+&l"(list), [a] "=&l"(low), [b] "=&l"(high), [t] "=&l"(t), [i] "=&l"(i), [more] "+&l"(more)       \
-            : [tops] "l"(TOPS), [before] "h"(before), [stop] "h"(stop), [cuts] "h"(cuts)                                              \
-            : "cc", "memory")
-#else
-enum { STEP = MB_SMALL ? 4 : 8 };
 #endif
 
 /* Lists the inputs of the features from x on, whose input is `first`, to `end`, a multiple of eight later, or until fewer than MB_ROOM_LEFT
@@ -116,8 +114,8 @@ MB_INLINE const uint8_t *list_eights(uint32_t shared, const uint8_t *x, const ui
     const mb_ready_cut same = ready(shared ? *cut * 0x01010101u : 0);
 #endif
     do {
-        const uint32_t free = (uint32_t)(full - list) & ~7u;
-        const uint8_t *const stop = (uint32_t)(end - x) < free ? end : x + free; /* the list cannot be full before */
+        const uint32_t room = (uint32_t)(full - list) & ~7u;
+        const uint8_t *const stop = (uint32_t)(end - x) < room ? end : x + room; /* the list cannot be full before */
 #ifdef MB_THUMB1
         if (!shared) {
             T1_EIGHTS(T1_MAJORITY);
