@@ -265,7 +265,7 @@ mb_status mb_learn_ticket(mb_model *m, const void *ticket, uint16_t label, mb_le
  *                      that is part of the program, as this library wrote or exported it, and that needs no part left out:
  *                      any other image can then read and write anywhere.
  * These add something:
- *   MB_THUMB1          adder tree, gates and levels by hand for Cortex-M0, M0+ and M1; the tree takes 27 % (gcc) or 33 % (clang) fewer
+ *   MB_THUMB1          adder tree, cuts, gates and levels by hand for Cortex-M0, M0+ and M1; the tree takes 27 % (gcc) or 33 % (clang) fewer
  *                      cycles. It needs -fomit-frame-pointer, and with gcc -O1 or more but not -Os.
  *   MB_WIDE            the calls into mb_model.host, for hosts with runtime/host; devices leave it out
  *   MB_PROFILE         the calls of mb_profile below */

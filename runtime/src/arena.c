@@ -59,7 +59,12 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
         l->in = take(&next, MB_WORDS(values) * planes);
         /* The signed digits of bytes can list K inputs before the last place adds K more and pads twice. Ten entries beyond that
          * are for the carries. A build at -Os needs less, but one image has one arena size. */
-        most_inputs = larger(most_inputs, MB_IS_GRADED(l) ? values : digits ? 2u * l->inputs + 24u : l->inputs);
+        uint32_t listed = MB_IS_GRADED(l) ? values : digits ? 2u * l->inputs + 24u : l->inputs;
+        if (!MB_HAS_DENSE || MB_IS_GATES(l)) {
+            listed = listed < MB_LISTED ? listed : MB_LISTED;
+            arena->kept = take(&next, MB_WORDS(l->units) * l->planes);
+        }
+        most_inputs = larger(most_inputs, listed);
         most_units = MB_HAS_DENSE ? larger(most_units, l->units) : 0; /* a last layer after gates needs none of this */
         if (MB_HAS_DENSE && l->kind == MB_DENSE && arena->lowest != count) {
             masks += MB_WORDS(l->units);

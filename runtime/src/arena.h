@@ -36,10 +36,12 @@ typedef struct mb_arena {
     mb_layer *layers;         /* [count] all records, read once a call */
     unsigned count;           /* layers */
     unsigned lowest;          /* index of the lowest layer that learns; count if none does */
-    uint16_t *active;         /* [max K + 8] listed inputs; 2 K + 24 for a dense layer on bytes. Then pairs of values, for output levels */
+    uint16_t *active;         /* [max K + 8] listed inputs; 2 K + 24 for a dense layer on bytes, at most MB_LISTED + 8 for gates. Then
+                               * pairs of values, for output levels */
     uint32_t *carry;          /* [max K / 16 + kernel + 9] words that the adder tree carries out */
     uint32_t *kernel_scratch; /* memory of a convolution or of a layer on bytes while it runs */
     int32_t *graded_values;   /* [N] V of a graded layer's units, then their grades */
+    uint32_t *kept;           /* [ceil(N / 32)][planes] sums of gates over the parts of their list so far */
     int8_t *values;           /* what gates give: [N] levels, or [H] the values of a head */
     int32_t *scores;          /* [classes]; then the errors at the output */
     int32_t *error[2];        /* [max N] each */

@@ -5,6 +5,8 @@
 
 #if MB_HAS_GATES
 
+enum { MB_GATE_PLANES = 17 }; /* those of a sum and, with two transpositions of eight, the last that is read */
+
 static int32_t clipped(int32_t x, int32_t limit)
 {
     return x > limit ? limit : x < -limit ? -limit : x;
@@ -86,30 +88,46 @@ MB_NOINLINE void put_values(const mb_layer *l, uint32_t first, uint32_t n, const
     put_levels(active > 255, l, !MB_SMALL || !MB_HAS_LEVELS || MB_IS_HEAD(l + 1) ? l + 1 : NULL, first, n, counts, active, values);
 }
 
-void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active)
+MB_MINSIZE void mb_gates(const mb_layer *l, const mb_arena *arena, const uint8_t *features)
 {
-    const mb_word *w = (const mb_word *)(const void *)l->sign;
-    const mb_run all = mb_whole_list(active);
     static const uint32_t zero[MB_PLANES_MAX] = {0};
-    uint32_t v[MB_PLANES_MAX], counts[16];
-    memset(v + l->planes, 0, 4u * (MB_PLANES_MAX - (uint32_t)l->planes)); /* planes that are read but never written */
-    for (uint32_t first = 0; first < l->units; first += 32u, w += l->inputs + 1u) {
-        const uint32_t n = l->units - first < 32u ? l->units - first : 32u;
-        int8_t *const values = arena->values + first;
-        if (MB_SMALL) { /* v = 2 |w and x| */
-            mb_sum_columns(w, arena->active, active, v, l->planes, arena->carry);
-        } else {
-            mb_add_columns(w, arena->active, &all, 1, zero, v, l->planes, arena->carry);
-        }
-        transpose_counts(v + 1, counts);
-        if (active > 255u) {
-            transpose_counts(v + 9, counts + 8);
-        }
-        if (!MB_SMALL && !MB_IS_HEAD(l + 1)) {
-            put_plain(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
-        } else {
-            put_values(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
-        }
+    const uint32_t inputs = features != NULL ? l[-1].inputs : l->inputs, planes = l->planes;
+    uint32_t v[MB_PLANES_MAX], counts[16], active = 0;
+    mb_place next = {0, 0};
+    memset(v + planes, 0, 4u * (MB_GATE_PLANES - planes)); /* planes that are read but never written */
+    if (MB_SMALL) {
+        memset(arena->kept, 0, 4u * planes * MB_WORDS(l->units));
     }
+    do {
+        const uint32_t before = active, listed = features != NULL ? mb_cut(l - 1, features, &next, arena->active)
+                                                                  : mb_active_part(l->in, inputs, &next.feature, arena->active);
+        const mb_run run = mb_whole_list(listed);
+        const mb_word *w = (const mb_word *)(const void *)l->sign;
+        uint32_t *kept = arena->kept; /* sums over the parts before */
+        active += listed;
+        for (uint32_t first = 0; first < l->units; first += 32u, w += l->inputs + 1u, kept += planes) {
+            if (MB_SMALL) { /* v = kept + 2 |w and x| */
+                memcpy(v, kept, 4u * planes);
+                mb_sum_columns(w, arena->active, listed, v, planes, arena->carry);
+            } else {
+                mb_add_columns(w, arena->active, &run, 1, before == 0 ? zero : kept, v, planes, arena->carry);
+            }
+            if (next.feature < inputs) {
+                memcpy(kept, v, 4u * planes);
+                continue;
+            }
+            const uint32_t n = l->units - first < 32u ? l->units - first : 32u;
+            int8_t *const values = arena->values + first;
+            transpose_counts(v + 1, counts);
+            if (active > 255u) {
+                transpose_counts(v + 9, counts + 8);
+            }
+            if (!MB_SMALL && !MB_IS_HEAD(l + 1)) {
+                put_plain(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
+            } else {
+                put_values(l, first, n, (const uint8_t *)counts, (int32_t)active, values);
+            }
+        }
+    } while (next.feature < inputs);
 }
 #endif

@@ -21,11 +21,17 @@ mb_status mb_predict_from(const mb_model *m, unsigned first, const void *input, 
 /* bits [ceil(N / 32)] = thermometer code of features [F]. */
 void mb_encode(const mb_layer *l, const uint8_t *features, uint32_t *bits);
 
-/* Lists the inputs that cuts turn on, as mb_active_inputs does, from features of a byte or of two. (cuts.c) */
-uint32_t mb_cut(const mb_layer *l, const uint8_t *features, uint16_t *list);
+/* Where the next part of a list begins. Four features at a time are compared plane by plane, all others with all their cuts, after the
+ * last plane. */
+typedef struct mb_place {
+    uint32_t plane, feature; /* feature: the number of features after the last part */
+} mb_place;
 
-/* bits [ceil(inputs / 32)] = those of the n listed inputs, with zero padding. */
-void mb_pack_list(const uint16_t *list, uint32_t n, uint32_t *bits, uint32_t inputs);
+/* Lists the inputs that cuts turn on, one part, from features of a byte or of two, as mb_active_part does but in no order. (cuts.c) */
+uint32_t mb_cut(const mb_layer *l, const uint8_t *features, mb_place *next, uint16_t *list);
+
+/* bits [ceil(inputs / 32)] = those that cuts turn on, with zero padding. list: room for one part. */
+void mb_cut_bits(const mb_layer *l, const uint8_t *features, uint16_t *list, uint32_t *bits);
 
 /* bits [ceil(values / 32)] = packed input, with zero padding. */
 void mb_unpack(const mb_layer *l, const uint8_t *input, uint32_t *bits);
@@ -82,8 +88,9 @@ void mb_graded_output(const mb_layer *l, const int32_t *grades, int32_t *scores)
 
 /// Gates, units from nothing, and what follows them (gates.c, triples.c, levels.c, head.c) ///
 
-/* arena->values = the levels of all units [N] or, before a head, its values [2 N]; from the `active` inputs listed in the arena. */
-void mb_gates(const mb_layer *l, const mb_arena *arena, uint32_t active);
+/* arena->values = the levels of all units [N] or, before a head, its values [2 N]. features: those of the cuts before, or NULL, and
+ * then the input's bits are in l->in. */
+void mb_gates(const mb_layer *l, const mb_arena *arena, const uint8_t *features);
 
 /* values [H] of units from nothing, from features of a byte or of two. */
 void mb_triples(const mb_layer *l, const uint8_t *features, int8_t *values);

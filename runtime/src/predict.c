@@ -20,9 +20,8 @@ MB_MINSIZE uint32_t mb_forward(const mb_arena *arena, unsigned first, unsigned e
             continue;
         }
         if (MB_IS_CUTS(l)) {
-            active = mb_cut(l, input, arena->active);
-            if (MB_HAS_DENSE && !MB_IS_GATES(l + 1)) {
-                mb_pack_list(arena->active, active, l[1].in, l->units);
+            if (MB_HAS_DENSE && !MB_IS_GATES(l + 1)) { /* gates call mb_cut */
+                mb_cut_bits(l, input, arena->active, l[1].in);
             }
             continue;
         }
@@ -50,15 +49,13 @@ MB_MINSIZE uint32_t mb_forward(const mb_arena *arena, unsigned first, unsigned e
         } else if (MB_ON_BYTES(l)) {
             mb_slice_bytes(input, l->inputs, l->in);
             mb_dense_bytes(l, arena, l->in, l[1].in);
-        } else {
-            if (!MB_IS_GATES(l) || i == first) { /* else the cuts have listed them */
-                active = mb_active_inputs(l->in, l->inputs, arena->active);
-            }
-            if (MB_IS_GATES(l)) {
-                mb_gates(l, arena, active);
-            } else if (MB_HAS_DENSE && l->kind == MB_DENSE) {
+        } else if (MB_IS_GATES(l)) {
+            mb_gates(l, arena, i != first ? input : NULL);
+        } else if (MB_HAS_DENSE) {
+            active = mb_active_inputs(l->in, l->inputs, arena->active);
+            if (l->kind == MB_DENSE) {
                 mb_dense(l, arena->active, active, l[1].in, MB_HAS_LEARN && learning ? l->mask : NULL, arena->carry);
-            } else if (MB_HAS_DENSE) {
+            } else {
                 mb_output(l, arena->active, active, arena->scores, arena->carry);
             }
         }

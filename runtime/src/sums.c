@@ -10,7 +10,7 @@
 void mb_sum_columns(const mb_word *w, const uint16_t *list, uint32_t active, uint32_t *v, unsigned planes, uint32_t *carry)
 {
     static const uint16_t in_order[8] = {0, 1, 2, 3, 4, 5, 6, 7};
-    uint32_t ones = 0, twos = 0, fours = 0, eights = 0, held = 0, *next = carry, left = (active + 7u) >> 3;
+    uint32_t ones = v[1], twos = v[2], fours = v[3], eights = v[4], held = 0, *next = carry, left = (active + 7u) >> 3;
 #ifdef MB_THUMB1
     const uint16_t *const last = list + 8u * (left & ~1u);
     if (list != last) {
@@ -23,12 +23,9 @@ void mb_sum_columns(const mb_word *w, const uint16_t *list, uint32_t active, uin
         if (left == 0) {
             carries = 1;
             v[1] = ones, v[2] = twos, v[3] = fours, v[4] = eights;
-            ones = twos = fours = 0;
+            ones = v[5], twos = v[6], fours = v[7];
             for (unsigned i = 0; i < 8u; i++) {
                 next[i] = 0;
-            }
-            for (unsigned p = 8; p < planes; p++) {
-                v[p] = 0;
             }
             left = (uint32_t)(next - carry + 7) >> 3;
             w = carry, list = in_order;
@@ -84,6 +81,17 @@ uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list)
     for (uint32_t base = 0; base < inputs; base += 32u) {
         end = mb_list_bits(end, *bits++, base);
     }
+    return mb_pad_list(list, end, inputs);
+}
+
+MB_MINSIZE uint32_t mb_active_part(const uint32_t *bits, uint32_t inputs, uint32_t *next, uint16_t *list)
+{
+    uint16_t *end = list;
+    uint32_t base = *next;
+    for (; base < inputs && list + MB_LISTED - end >= MB_ROOM_LEFT; base += 32u) {
+        end = mb_list_bits(end, bits[base >> 5], base);
+    }
+    *next = base;
     return mb_pad_list(list, end, inputs);
 }
 

@@ -22,12 +22,19 @@ uint32_t mb_pad_list(const uint16_t *list, uint16_t *end, uint32_t inputs);
 /* Lists the inputs whose bit is on, in ascending order, pads the list and returns their number. */
 uint32_t mb_active_inputs(const uint32_t *bits, uint32_t inputs, uint16_t *list);
 
+/* Gates list their inputs in parts of at most so many, which need less memory than one list of all. A part ends when fewer than
+ * MB_ROOM_LEFT entries are free. */
+enum { MB_LISTED = 256, MB_ROOM_LEFT = 32 };
+
+/* As mb_active_inputs, of one part: from input *next on, which it moves to where the next part begins, to `inputs` or more after the last. */
+uint32_t mb_active_part(const uint32_t *bits, uint32_t inputs, uint32_t *next, uint16_t *list);
+
 /* v [planes] = start [planes] + 2 * sum of the listed columns of w, for 32 sums at once. pre: planes >= 5. carry: one word for
  * each 16 inputs of a run, begun or whole, and 8 more. */
 void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, uint32_t runs, const mb_word *start, uint32_t *v,
                     unsigned planes, uint32_t *carry);
 
-/* v [planes] = 2 * sum of the columns of w that the list names, in a small program (image.h). v has room for 8 planes. */
+/* v [planes] += 2 * sum of the columns of w that the list names, in a small program (image.h). v has room for 8 planes. */
 void mb_sum_columns(const mb_word *w, const uint16_t *list, uint32_t active, uint32_t *v, unsigned planes, uint32_t *carry);
 
 /* values[i] = lane i of v as a signed integer, less `minus`, for i < n. pre: n <= 32, planes <= 24. */

@@ -67,9 +67,9 @@ mb_status mb_ticket(const mb_model *m, const void *input, void *ticket)
     }
     mb_arena_plan(m, MB_INFER, &arena);
     const mb_layer *const l = arena.layers + layer;
-    const uint32_t active = mb_forward(&arena, 0, layer, input, 0);
-    if (MB_IS_CUTS(l - 1) && l[-1].host == NULL) { /* a host packs them itself */
-        mb_pack_list(arena.active, active, l->in, l->inputs);
+    (void)mb_forward(&arena, 0, layer, input, 0);
+    if (MB_IS_CUTS(l - 1) && MB_IS_GATES(l) && l[-1].host == NULL) { /* a host packs bits itself */
+        mb_cut_bits(l - 1, input, arena.active, l->in);
     }
     memcpy(ticket, l->input >= MB_GATED ? (const void *)arena.values : (const void *)l->in, bytes);
     return MB_OK;

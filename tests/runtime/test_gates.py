@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from networks import gates_network, oracle_input
+from networks import gates_network, inputs_of_density, oracle_input
 
 from metabit.export import write_image
 from metabit.export.frozen import Frozen, HeadRows, HeadSettings
@@ -65,6 +65,26 @@ def test_counts_beyond_a_byte(last: str, kind: str, shared: bool) -> None:
     highest = np.frombuffer(np.full(600, 255 if kind == "uint8" else 32767, kind).tobytes(), np.uint8)
     for sample in (highest, highest // 2, *near(model.input_size, 3, 3, 6)[0]):
         assert model.scores(sample[None])[0].tolist() == oracle.forward(oracle_input(frozen, sample))[2].tolist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "planes", "shared"),
+    [("uint8", 0, False), ("uint8", 1, True), ("uint8", 1, False), ("uint8", 3, True), ("uint8", 3, False), ("int16", 1, True),
+     ("int16", 7, False), ("uint8", 16, False)],
+)  # fmt: skip
+def test_inputs_are_listed_in_parts(kind: str, planes: int, shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 at once. Full parts end at, before and behind the last input, between planes and inside them."""
+    monkeypatch.setenv("METABIT_VECTORS", "none")
+    for inputs in (224, 225, 248, 255, 256, 257, 264, 511, 512, 513, 800):
+        features = max(1, inputs // (planes or 1))
+        frozen = gates_network(inputs, features, planes, 40, 3, "levels", kind, shared=shared)
+        oracle, model = Oracle(frozen), Model(write_image(frozen))
+        for seed, density in enumerate((0, 0.3, 0.9, 1)):
+            x = inputs_of_density(frozen, density, 1, seed)
+            x[x == 255] = 127 if kind == "int16" else 255  # the high byte of the largest int16
+            expected = oracle.forward(oracle_input(frozen, x[0]))[2].tolist()
+            assert model.scores(x)[0].tolist() == expected
+            assert model.predict_tickets(model.tickets(x))[0] == np.argmax(expected)
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int16"])
