@@ -31,7 +31,7 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
     mb_layer local, *l = table != NULL ? table : &local;
     uint32_t most_inputs = 16; /* a convolution on bytes pads its window to 32 values */
     uint32_t most_units = 0, most_work = 0, kernel = 0, learn_words = MB_LEARN_WORDS, masks = 0;
-    uint32_t gated = 0; /* values that gates give */
+    uint32_t gate_bits = 0; /* words of the input of gates */
     uint32_t graded = 0, graded_words = 0, batch = 0; /* of the graded layer: N; words of its input; samples kept, 0 if it does not learn */
     uint32_t lists = 0, kept = 0; /* words of its list of kept samples for one input, and of the samples themselves in the arena */
     uint32_t *in_state = NULL;    /* the samples in the state */
@@ -48,7 +48,11 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
             arena->lowest = i;
         }
         if (MB_IS_HEAD(l) || MB_IS_LEVELS(l)) { /* last; it needs only this to learn, and nothing that visits need */
-            gated = MB_IS_HEAD(l) ? mb_head_values(l) : l->inputs;
+            const uint32_t gated = MB_IS_HEAD(l) ? mb_head_values(l) : l->inputs;
+            arena->values = take(&next, larger((gated + 3u) / 4u, gate_bits));
+            if (table != NULL) {
+                l[-1].in = (uint32_t *)(void *)arena->values; /* gates have listed their input when they write their values */
+            }
             learn_words = MB_IS_HEAD(l) ? gated : 0;
             most_inputs = larger(most_inputs, gated); /* pairs of values lie there, when the list has been used */
             most_units = 0;
@@ -56,13 +60,16 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
         }
         const uint32_t values = mb_values(l), digits = MB_HAS_BYTES && l->kind == MB_DENSE && MB_ON_BYTES(l);
         const uint32_t planes = digits ? MB_BYTE_PLANES : l->input <= MB_PLUS_MINUS;
-        l->in = take(&next, MB_WORDS(values) * planes);
+        if (MB_HAS_DENSE && !MB_IS_GATES(l)) {
+            l->in = take(&next, MB_WORDS(values) * planes);
+        }
         /* The signed digits of bytes can list K inputs before the last place adds K more and pads twice. Ten entries beyond that
          * are for the carries. A build at -Os needs less, but one image has one arena size. */
         uint32_t listed = MB_IS_GRADED(l) ? values : digits ? 2u * l->inputs + 24u : l->inputs;
         if (!MB_HAS_DENSE || MB_IS_GATES(l)) {
             listed = listed < MB_LISTED ? listed : MB_LISTED;
             arena->kept = take(&next, MB_WORDS(l->units) * l->planes);
+            gate_bits = MB_WORDS(l->inputs);
         }
         most_inputs = larger(most_inputs, listed);
         most_units = MB_HAS_DENSE ? larger(most_units, l->units) : 0; /* a last layer after gates needs none of this */
@@ -96,7 +103,6 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
         arena->graded_values = take(&next, larger(graded, MB_WORDS(graded) * (MB_PLANES_MAX + 2u)));
         arena->votes.slot = NULL;
     }
-    arena->values = take(&next, (gated + 3u) / 4u);
     arena->scores = take(&next, mb_u16_at(m->image + MB_AT_CLASSES));
     if (MB_HAS_LEARN && mode == MB_LEARN) { /* last, so that all before lies at the same place in both modes */
         uint32_t *mask = take(&next, masks);

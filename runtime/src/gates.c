@@ -99,8 +99,11 @@ MB_MINSIZE void mb_gates(const mb_layer *l, const mb_arena *arena, const uint8_t
         memset(arena->kept, 0, 4u * planes * MB_WORDS(l->units));
     }
     do {
-        const uint32_t before = active, listed = features != NULL ? mb_cut(l - 1, features, &next, arena->active)
-                                                                  : mb_active_part(l->in, inputs, &next.feature, arena->active);
+        const uint32_t before = active;
+        MB_MARK(MB_FORWARD, (unsigned)(l - arena->layers) - (features != NULL));
+        const uint32_t listed = features != NULL ? mb_cut(l - 1, features, &next, arena->active)
+                                                 : mb_active_part(l->in, inputs, &next.feature, arena->active);
+        MB_MARK(MB_FORWARD, (unsigned)(l - arena->layers));
         const mb_run run = mb_whole_list(listed);
         const mb_word *w = (const mb_word *)(const void *)l->sign;
         uint32_t *kept = arena->kept; /* sums over the parts before */

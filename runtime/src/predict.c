@@ -49,9 +49,9 @@ MB_MINSIZE uint32_t mb_forward(const mb_arena *arena, unsigned first, unsigned e
         } else if (MB_ON_BYTES(l)) {
             mb_slice_bytes(input, l->inputs, l->in);
             mb_dense_bytes(l, arena, l->in, l[1].in);
-        } else if (MB_IS_GATES(l)) {
+        } else if (!MB_HAS_DENSE || MB_IS_GATES(l)) {
             mb_gates(l, arena, i != first ? input : NULL);
-        } else if (MB_HAS_DENSE) {
+        } else {
             active = mb_active_inputs(l->in, l->inputs, arena->active);
             if (l->kind == MB_DENSE) {
                 mb_dense(l, arena->active, active, l[1].in, MB_HAS_LEARN && learning ? l->mask : NULL, arena->carry);
