@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from itertools import islice
@@ -216,6 +216,8 @@ def _learner(asked: Cell, data: DataSet) -> Row:
         return _metabit_steps(image, x[: WARM + SAMPLES], y[: WARM + SAMPLES], WARM)
     parts = problem(asked["data"], seed).parts if asked["data"] in SENSORS else ()
     x, y = (np.concatenate([getattr(part, of) for part in parts or (data,)]) for of in ("x", "y"))
+    tested: Callable[..., NDArray[Any]]
+    learn: Callable[..., Any]
     in_python: learner_streams.InPlace | None = None
     if learner == "gates" or learner in learner_streams.RIVALS:
         fixed = learner == "gates"
