@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from itertools import islice
@@ -84,14 +84,19 @@ MAKE: dict[str, Any] = {
     "cmsis": rival_networks.cmsis, "columns": rival_networks.columns, "tsetlin": rival_symbols.tsetlin,
     "hyper": rival_symbols.hyper, "sgd": rival_learners.sgd, "niti": rival_learners.niti,
 }  # fmt: skip
-LEARNERS = {
+ON_SENSORS: dict[str, tuple[int, ...]] = {
+    "head": (16, 32, 64), "gates": (16, 32, 64), "sgd": (64,), "niti": (64,),
+    **dict.fromkeys(learner_streams.RIVALS, (0,)),
+}  # fmt: skip
+LEARNERS: dict[str, dict[str, tuple[int, ...]]] = {
     "mnist": {"head": (32, 64), "votes": (192,), "sgd": (64,), "niti": (64,)},
-    "wisdm": {"head": (16, 32, 64), "sgd": (64,), "niti": (64,)},
-    "watch": {"head": (16, 32, 64), "sgd": (64,), "niti": (64,)},
+    **dict.fromkeys(SENSORS, ON_SENSORS),
 }
-"""Data -> learner -> units."""
-LEARNER_NAMES = {"head": "metabit, {} gates and head", "votes": "metabit, votes, {} graded units", "sgd": "float SGD, {} units",
-                 "niti": "int8 in place, {} units"}  # fmt: skip
+"""Data -> learner -> units, 0 for a learner without any. A rival of `learner_streams` has its name there."""
+LEARNER_NAMES = {
+    "head": "metabit, {} gates and head", "gates": "metabit, {} gates, not learning", "votes": "metabit, votes, {} graded units",
+    "sgd": "float SGD, {} units", "niti": "int8 in place, {} units",
+}  # fmt: skip
 WARM = 600
 """Samples that a learner by votes has seen before, so that its batch is full."""
 ROOMY = 1 << 20
@@ -101,7 +106,7 @@ def cells(name: str) -> dict[str, list[Cell]]:
     found: dict[str, list[Cell]] = {}
     if name == "learning":
         return {
-            f"{NAMES[data]}: {LEARNER_NAMES[learner].format(n)}": [
+            f"{NAMES[data]}: {LEARNER_NAMES.get(learner, learner).format(n)}": [
                 {"experiment": name, "data": data, "network": learner, "units": n, "seed": seed}
                 for seed in (SEEDS if data in SENSORS else SEEDS[:1])
             ]
@@ -197,7 +202,9 @@ def _rival(asked: Cell, data: DataSet) -> Row:
 
 
 def _learner(asked: Cell, data: DataSet) -> Row:
-    """A learner that has seen the old task: after the new one, old/new accuracy of sensors; of seed 0 the costs of its steps."""
+    """A learner that has seen the old task: before and after the new one, old/new accuracy of sensors; of seed 0 the costs of its
+    steps. Not learning and the rivals of `learner_streams` have no steps on a board: their bytes of state instead.
+    """
     learner, units, seed = asked["network"], asked["units"], asked["seed"]
     row: Row = {}
     if learner == "votes":
@@ -209,7 +216,15 @@ def _learner(asked: Cell, data: DataSet) -> Row:
         return _metabit_steps(image, x[: WARM + SAMPLES], y[: WARM + SAMPLES], WARM)
     parts = problem(asked["data"], seed).parts if asked["data"] in SENSORS else ()
     x, y = (np.concatenate([getattr(part, of) for part in parts or (data,)]) for of in ("x", "y"))
-    if learner == "head":
+    tested: Callable[..., NDArray[Any]]
+    learn: Callable[..., Any]
+    in_python: learner_streams.InPlace | None = None
+    if learner == "gates" or learner in learner_streams.RIVALS:
+        fixed = learner == "gates"
+        in_python = learner_streams.Device(units, learner="none") if fixed else learner_streams.Rival(learner)
+        in_python.fit(data, seed)
+        tested, learn = in_python.predict, in_python.learn
+    elif learner == "head":
         trained = learner_streams.trained(data, units, seed, data.name == "mnist")
         image = write_image(replace(freeze_gates(trained, data.x, data.y), notes=None))
         model, q = Model(image), trained.encoder.quantise(x)
@@ -220,7 +235,7 @@ def _learner(asked: Cell, data: DataSet) -> Row:
         rival: Rival = MAKE[learner](encoder, encoder.quantise(data.x), data.y, data.classes, units, seed, passes)
         q = encoder.quantise(x)
     with tempfile.TemporaryDirectory() as folder:
-        if learner != "head":
+        if learner in MAKE:
             library = rival_device.Library(rival, Path(folder))
             tested = lambda a: library.scores(encoder.quantise(a)).argmax(1)  # noqa: E731
             learn = lambda a, b: library.learn(encoder.quantise(a), b)  # noqa: E731
@@ -229,11 +244,14 @@ def _learner(asked: Cell, data: DataSet) -> Row:
             row["before"] = [_percent(tested(data.x_test), data.y_test), _percent(tested(new[0]), new[1])]
             learn(x, y)
             row["after"] = [_percent(tested(data.x_test), data.y_test), _percent(tested(new[0]), new[1])]
+    if in_python:
+        return row | {"state": in_python.bytes()}
     if seed:
         return row
     if learner == "head":
         return row | _metabit_steps(image, rival_device.as_bytes(q[:SAMPLES]), y[:SAMPLES], 0)
-    return row | {"costs": _steps(functools.partial(_built, rival), rival_device.as_bytes(q[:SAMPLES]), y[:SAMPLES], 0)}
+    costs = _steps(functools.partial(_built, rival), rival_device.as_bytes(q[:SAMPLES]), y[:SAMPLES], 0)
+    return row | {"costs": costs, "state": rival.arrays["START"].nbytes}
 
 
 def _metabit_steps(image: bytes, x: NDArray[Any], y: NDArray[Any], warm: int) -> Row:
@@ -312,7 +330,7 @@ def _costs(build: Any, x: NDArray[Any], scores: NDArray[Any], on: NDArray[Any]) 
 TITLES = {
     "pictures": "MNIST and Fashion-MNIST",
     "sensors": "Sensors: wisdm and watch",
-    "learning": "Learning in place: cycles and RAM of a step",
+    "learning": "Learning in place: accuracy, cycles and RAM of a step",
 }
 BENCHMARK = Benchmark(
     __file__,

@@ -185,9 +185,9 @@ MB_MINSIZE uint32_t mb_cut(const mb_layer *l, const uint8_t *features, mb_place 
     } else {
         plane = planes;
     }
+    const uint32_t step = (shared ? 1u : inputs) << wide;
     for (; plane == planes && f < inputs && (uint32_t)(full - next) >= planes; f++) {
         const uint8_t *const x = features + (f << wide), *const cut = cuts + (shared ? 0 : f << wide);
-        const uint32_t step = (shared ? 1u : inputs) << wide;
         next = wide ? list_feature(1, (int16_t)(x[0] | x[1] << 8), cut, step, f, l, next) : list_feature(0, *x, cut, step, f, l, next);
     }
     place->plane = plane;

@@ -91,6 +91,20 @@ def test_the_demo_is_measured_on_every_board() -> None:
     assert {row["board"] for row in pages.benchmark("demo").rows("boards")} == set(firmware_sim.boards())
 
 
+def test_learners_in_place_have_one_accuracy_on_both_pages() -> None:
+    """The streams of benchmarks/learner.py and of the learning of benchmarks/equal_accuracy.py are one, sample by sample."""
+    names = {"gates": "{} gates, not learning", "head": "{} gates"}
+    streams, compared = pages.benchmark("learner").done("in-place"), set()
+    for row in pages.benchmark("equal_accuracy").rows("learning"):
+        name = names.get(row["network"], row["network"]).format(row["units"])
+        for other in streams.get(f"{name}, {row['data']}", []):
+            if other["seed"] == row["seed"]:
+                assert (row["before"], row["after"]) == (other["before"], other["shuffled"]), (name, row["data"])
+                assert row.get("state", other["bytes"]) == other["bytes"], (name, row["data"])
+                compared.add(name)
+    assert compared >= {"32 gates", "64 gates, not learning", "softmax SGD", "SLDA", "nearest mean", "majority"}
+
+
 def test_readme_quotes_the_host_benchmark() -> None:
     best = {row["engine"]: row["min_us"] for row in pages.benchmark("host").rows("predict")}
     wide, narrow = (f"{best[f'metabit, library, {name}']:.2f} µs" for name in ("avx512", "avx2"))
