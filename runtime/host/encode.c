@@ -109,7 +109,7 @@ ENCODER(mb_encode_avx2, MB_AVX2_CODE, uint8_t, ge_bytes_avx2, >=)
 ENCODER(mb_cut_bytes_avx2, MB_AVX2_CODE, uint8_t, gt_bytes_avx2, >)
 ENCODER(mb_cut_shorts_avx2, MB_AVX2_CODE, int16_t, gt_shorts_avx2, >)
 
-/* With masks: HAVE numbers at a time. COMPARE(mask, x, t): bits of the vectors x and t. */
+/* A vector of `have` numbers at a time, of which a mask says which exist. */
 #define ENCODER_512(name, have, LOAD, COMPARE)                                                                      \
     MB_AVX512_CODE void name(const mb_layer *l, const uint8_t *thresholds, const uint8_t *features, uint32_t *bits) \
     {                                                                                                              \

@@ -21,13 +21,24 @@ static inline void put_values(int8_t *to, const int8_t *made, uint32_t left)
 
 /// Counts ///
 
+/* Bytes = counts of 8 lanes from `lane` on, of planes `from` down to `to`. */
+static inline uint64_t count_8(const uint32_t *planes, uint32_t step, unsigned lane, unsigned from, unsigned to)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t count = 0;
+    for (unsigned p = from; p >= to; p--) {
+        const uint64_t on = (planes[p * step] >> lane & 255u) * ones & 0x8040201008040201u;
+        count = 2u * count + ((on + 127u * ones) >> 7 & ones);
+    }
+    return count;
+}
+
 static inline void count_words(const uint32_t *planes, uint32_t step, unsigned top, uint16_t *counts)
 {
-    memset(counts, 0, 32u * sizeof *counts);
-    for (unsigned p = top; p > 0; p--) {
-        const uint32_t word = planes[p * step];
-        for (unsigned i = 0; i < 32u; i++) {
-            counts[i] = (uint16_t)(2u * counts[i] + (word >> i & 1u));
+    for (unsigned i = 0; i < 32u; i += 8u) {
+        const uint64_t low = count_8(planes, step, i, top < 8u ? top : 8u, 1u), high = top > 8u ? count_8(planes, step, i, top, 9u) : 0;
+        for (unsigned lane = 0; lane < 8u; lane++) {
+            counts[i + lane] = (uint16_t)((low >> 8u * lane & 255u) | (high >> 8u * lane & 255u) << 8);
         }
     }
 }

@@ -198,29 +198,30 @@ MB_AVX512_CODE static void scores_vpopcnt(const mb_wide_layer *c, const uint32_t
 /// Sums of few gates ///
 
 #ifdef MB_X86
+typedef int32_t ints VECTOR(64);
+
 /* For 16 n units: the inputs that are on and have weight +1, twice, less all that are on. */
-MB_AVX512_CODE MB_INLINE void add_popcounts(const __m512i *w, const uint32_t *bits, uint32_t words, const unsigned n, __m512i *sums)
+MB_AVX512_CODE MB_INLINE void add_popcounts(const ints *w, const uint32_t *bits, uint32_t words, const unsigned n, ints *sums)
 {
-    __m512i sum[MB_FEW / 16], active = _mm512_setzero_si512();
-    for (unsigned v = 0; v < n; v++) {
-        sum[v] = active;
-    }
-    for (const uint32_t *const end = bits + words; bits != end; bits++, w += n) {
-        const __m512i x = _mm512_set1_epi32((int32_t)*bits);
-        active = _mm512_add_epi32(active, _mm512_popcnt_epi32(x));
+    const uint32_t *const end = bits + words;
+    ints sum[MB_FEW / 16] = {{0}}, active = {0};
+    do {
+        const ints x = (ints)_mm512_set1_epi32((int32_t)*bits);
+        active += (ints)_mm512_popcnt_epi32((__m512i)x);
         for (unsigned v = 0; v < n; v++) {
-            sum[v] = _mm512_add_epi32(sum[v], _mm512_popcnt_epi32(_mm512_and_si512(x, w[v])));
+            sum[v] += (ints)_mm512_popcnt_epi32((__m512i)(x & w[v]));
         }
-    }
+        w += n;
+    } while (++bits != end);
     for (unsigned v = 0; v < n; v++) {
-        sums[v] = _mm512_sub_epi32(_mm512_add_epi32(sum[v], sum[v]), active);
+        sums[v] = 2 * sum[v] - active;
     }
 }
 
 MB_AVX512_CODE static void few_vpopcnt(const mb_wide_layer *c, const uint32_t *bits, int32_t *sums)
 {
-    const __m512i *const w = (const __m512i *)(const void *)c->sign;
-    __m512i *const to = (__m512i *)(void *)sums;
+    const ints *const w = (const ints *)(const void *)c->sign;
+    ints *const to = (ints *)(void *)sums;
     const uint32_t words = MB_WORDS(c->of->inputs);
     switch (c->pitch >> 5) { /* so that the compiler keeps all sums in registers */
     case 1:

@@ -42,11 +42,11 @@ typedef void mb_sums_kernel(const mb_wide_layer *c, uint32_t block, const uint16
 /* As mb_encode, for features that are one pixel, or the bits of cuts. thresholds: bytes [units], or numbers of 16 bits. (encode.c) */
 typedef void mb_encode_kernel(const mb_layer *l, const uint8_t *thresholds, const uint8_t *features, uint32_t *bits);
 
-/* sums [32 words] = sums less theta of gates from their words of each plane, of which active inputs are on. step: words from a plane to
- * the next. (gated.c) */
+/* sums [32 words] of gates, each the inputs that are on with weight +1 less those with -1, from `words` words of each plane. step: words
+ * from a plane to the next. active: inputs that are on. (gated.c) */
 typedef void mb_spread_kernel(const uint32_t *planes, uint32_t step, uint32_t words, uint32_t active, int32_t *sums);
 
-/* sums [pitch] of few gates from their packed input. */
+/* The sums [pitch] of few gates from their packed input. */
 typedef void mb_few_kernel(const mb_wide_layer *c, const uint32_t *bits, int32_t *sums);
 enum { MB_FEW = 128 };
 
