@@ -108,4 +108,37 @@ ENCODER(mb_cut_shorts_words, MB_BASELINE, int16_t, gt_shorts_words, >)
 ENCODER(mb_encode_avx2, MB_AVX2_CODE, uint8_t, ge_bytes_avx2, >=)
 ENCODER(mb_cut_bytes_avx2, MB_AVX2_CODE, uint8_t, gt_bytes_avx2, >)
 ENCODER(mb_cut_shorts_avx2, MB_AVX2_CODE, int16_t, gt_shorts_avx2, >)
+
+/* A vector of `have` numbers at a time, of which a mask says which exist. */
+#define ENCODER_512(name, have, LOAD, COMPARE)                                                                      \
+    MB_AVX512_CODE void name(const mb_layer *l, const uint8_t *thresholds, const uint8_t *features, uint32_t *bits) \
+    {                                                                                                              \
+        const uint32_t size = 64u / have, inputs = l->inputs;                                                       \
+        uint64_t word = 0; /* its low `lane` bits are not stored yet */                                            \
+        uint32_t lane = 0;                                                                                         \
+        for (uint32_t plane = 0; plane < l->units; plane += inputs, thresholds += inputs * size) {                  \
+            for (uint32_t f = 0; f < inputs; f += have) {                                                           \
+                const uint32_t some = inputs - f < have ? inputs - f : have;                                        \
+                const uint64_t mask = ~(uint64_t)0 >> (64u - some);                                                 \
+                const uint64_t on = COMPARE(mask, LOAD(mask, features + f * size), LOAD(mask, thresholds + f * size)); \
+                word |= on << lane;                                                                                 \
+                lane += some;                                                                                       \
+                if (lane >= 64u) {                                                                                  \
+                    memcpy(bits, &word, 8u);                                                                        \
+                    bits += 2;                                                                                      \
+                    lane -= 64u;                                                                                    \
+                    word = lane != 0 ? on >> (some - lane) : 0;                                                     \
+                }                                                                                                   \
+            }                                                                                                      \
+        }                                                                                                          \
+        for (; lane != 0; lane -= lane < 32u ? lane : 32u, word >>= 32) {                                           \
+            *bits++ = (uint32_t)word;                                                                               \
+        }                                                                                                          \
+    }
+
+#define GT_SHORTS(mask, x, t) _mm512_mask_cmpgt_epi16_mask((__mmask32)(mask), x, t)
+#define LOAD_SHORTS(mask, p) _mm512_maskz_loadu_epi16((__mmask32)(mask), p)
+ENCODER_512(mb_encode_avx512, 64u, _mm512_maskz_loadu_epi8, _mm512_mask_cmpge_epu8_mask)
+ENCODER_512(mb_cut_bytes_avx512, 64u, _mm512_maskz_loadu_epi8, _mm512_mask_cmpgt_epu8_mask)
+ENCODER_512(mb_cut_shorts_avx512, 32u, LOAD_SHORTS, GT_SHORTS)
 #endif

@@ -195,27 +195,72 @@ MB_AVX512_CODE static void scores_vpopcnt(const mb_wide_layer *c, const uint32_t
 }
 #endif
 
+/// Sums of few gates ///
+
+#ifdef MB_X86
+typedef int32_t ints VECTOR(64);
+
+/* For 16 n units: the inputs that are on and have weight +1, twice, less all that are on. */
+MB_AVX512_CODE MB_INLINE void add_popcounts(const ints *w, const uint32_t *bits, uint32_t words, const unsigned n, ints *sums)
+{
+    const uint32_t *const end = bits + words;
+    ints sum[MB_FEW / 16] = {{0}}, active = {0};
+    do {
+        const ints x = (ints)_mm512_set1_epi32((int32_t)*bits);
+        active += (ints)_mm512_popcnt_epi32((__m512i)x);
+        for (unsigned v = 0; v < n; v++) {
+            sum[v] += (ints)_mm512_popcnt_epi32((__m512i)(x & w[v]));
+        }
+        w += n;
+    } while (++bits != end);
+    for (unsigned v = 0; v < n; v++) {
+        sums[v] = 2 * sum[v] - active;
+    }
+}
+
+MB_AVX512_CODE static void few_vpopcnt(const mb_wide_layer *c, const uint32_t *bits, int32_t *sums)
+{
+    const ints *const w = (const ints *)(const void *)c->sign;
+    ints *const to = (ints *)(void *)sums;
+    const uint32_t words = MB_WORDS(c->of->inputs);
+    switch (c->pitch >> 5) { /* so that the compiler keeps all sums in registers */
+    case 1:
+        add_popcounts(w, bits, words, 2u, to);
+        break;
+    case 2:
+        add_popcounts(w, bits, words, 4u, to);
+        break;
+    case 3:
+        add_popcounts(w, bits, words, 6u, to);
+        break;
+    default:
+        add_popcounts(w, bits, words, 8u, to);
+    }
+}
+#endif
+
 /// Sets ///
 
 const mb_kernels mb_kernel_sets[MB_VECTORS] = {
     [MB_NO_VECTORS] = {.name = "none"},
-    [MB_VECTORS_U64] = {.name = "words", .dense = {dense_words}, .sums = {sums_words}, .list = list_bits, MB_FINISH_OF(words, words)},
+    [MB_VECTORS_U64] = {.name = "words", .dense = {dense_words}, .sums = {sums_words}, .list = list_bits, .rows = mb_rows_words, MB_FINISH_OF(words, words)},
     [MB_NEON] = {.name = "neon",
 #ifdef MB_NEON_CODE
-                 .dense = {NULL, dense_neon}, .sums = {NULL, sums_neon}, .list = list_bits, MB_FINISH_OF(words, neon)
+                 .dense = {NULL, dense_neon}, .sums = {NULL, sums_neon}, .list = list_bits, .rows = mb_rows_words,
+                 MB_FINISH_OF(words, neon)
 #endif
     },
     [MB_AVX2] = {.name = "avx2",
 #ifdef MB_X86
                  .dense = {NULL, dense_avx2_16, dense_avx2_32}, .sums = {NULL, sums_avx2_16, sums_avx2_32}, .list = list_bits_popcnt,
-                 .scores = scores_popcnt, MB_FINISH_OF(avx2, avx2)
+                 .scores = scores_popcnt, .rows = mb_rows_avx2, MB_FINISH_OF(avx2, avx2)
 #endif
     },
     [MB_AVX512] = {.name = "avx512",
 #ifdef MB_X86
                    .dense = {NULL, dense_avx512_16, dense_avx512_32, dense_avx512_64},
                    .sums = {NULL, sums_avx512_16, sums_avx512_32, sums_avx512_64}, .list = list_bits_compress,
-                   .scores = scores_vpopcnt, MB_FINISH_OF(avx2, avx512)
+                   .scores = scores_vpopcnt, .few = few_vpopcnt, .rows = mb_rows_avx512, MB_FINISH_OF(avx512, avx512)
 #endif
     },
 };

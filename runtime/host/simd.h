@@ -42,10 +42,17 @@ typedef void mb_sums_kernel(const mb_wide_layer *c, uint32_t block, const uint16
 /* As mb_encode, for features that are one pixel, or the bits of cuts. thresholds: bytes [units], or numbers of 16 bits. (encode.c) */
 typedef void mb_encode_kernel(const mb_layer *l, const uint8_t *thresholds, const uint8_t *features, uint32_t *bits);
 
-/* values [N] = levels of 32 gates from `first` on, or the head's values [2 N] of them, from their word of each plane. step: words from a
- * plane to the next. (gated.c) */
-typedef void mb_gates_kernel(const mb_wide_layer *c, uint32_t first, const uint32_t *planes, uint32_t step, uint32_t active,
-                             int8_t *values);
+/* sums [32 words] of gates, each the inputs that are on with weight +1 less those with -1, from `words` words of each plane. step: words
+ * from a plane to the next. active: inputs that are on. (gated.c) */
+typedef void mb_spread_kernel(const uint32_t *planes, uint32_t step, uint32_t words, uint32_t active, int32_t *sums);
+
+/* The sums [pitch] of few gates from their packed input. */
+typedef void mb_few_kernel(const mb_wide_layer *c, const uint32_t *bits, int32_t *sums);
+enum { MB_FEW = 128 };
+
+/* values [N] = levels of gates first .. end - 1, or the head's values [2 N] of them, from their sums. first: a multiple of 32. sums: room
+ * for a multiple of 32. (gated.c) */
+typedef void mb_gates_kernel(const mb_wide_layer *c, uint32_t first, uint32_t end, const int32_t *sums, int8_t *values);
 
 /* sums [rows] = products of weights [rows][values] and x [values], which is not -128. values <= MB_MOST_GATED. */
 typedef void mb_rows_kernel(const int8_t *w, uint32_t rows, const int8_t *x, uint32_t values, int32_t *sums);
@@ -58,6 +65,8 @@ typedef struct mb_kernels {
     mb_list_kernel *list;      /* NULL if this build does not have the set */
     mb_scores_kernel *scores;  /* NULL: the library computes output layers */
     mb_encode_kernel *encode, *cut[2]; /* of bytes, of numbers of 16 bits */
+    mb_few_kernel *few;        /* NULL if the set has none: then few gates are summed as many are */
+    mb_spread_kernel *spread;
     mb_gates_kernel *gates;
     mb_rows_kernel *rows;
 } mb_kernels;
@@ -69,11 +78,11 @@ struct mb_wide_layer {
     const mb_layer *of;
     const struct mb_wide *wide; /* the memory that holds it */
     mb_dense_kernel *dense;     /* kernel of a dense layer */
-    uint32_t vector;            /* bytes of one vector */
+    uint32_t vector;            /* bytes of one vector; 0 for few gates that set->few sums */
     mb_sums_kernel *sums;       /* kernel of gates */
     uint32_t pitch;             /* output layer: 64-bit words in a row; gates: N rounded up to 32 */
-    uint8_t *sign;              /* dense, gates: [block][K + 1] vectors; output: [N][pitch] words of 64 bits; levels: int8 [C][K];
-                                 * cuts: [P][F] */
+    uint8_t *sign;              /* dense, gates: [block][K + 1] vectors; few gates: [ceil(K / 32)][pitch] words of 32 inputs;
+                                 * output: [N][pitch] words of 64 bits; levels: int8 [C][K]; cuts: [P][F] */
     uint8_t *fold;              /* dense: [block][planes] vectors; output: int32 [N]; levels: int32 [C] offsets; gates: int32 [6][pitch]:
                                  * mul, add, and before a head gate_mul, gate_add, z_mul, z_add */
 };
@@ -81,10 +90,12 @@ struct mb_wide_layer {
 /// Functions of encode.c and gated.c ///
 
 #define MB_FINISH_OF(bits, units) \
-    .encode = mb_encode_##bits, .cut = {mb_cut_bytes_##bits, mb_cut_shorts_##bits}, .gates = mb_gates_##units, .rows = mb_rows_##units
+    .encode = mb_encode_##bits, .cut = {mb_cut_bytes_##bits, mb_cut_shorts_##bits}, .spread = mb_spread_##units, .gates = mb_gates_##units
 
 extern mb_encode_kernel mb_encode_words, mb_cut_bytes_words, mb_cut_shorts_words, mb_encode_avx2, mb_cut_bytes_avx2, mb_cut_shorts_avx2;
+extern mb_encode_kernel mb_encode_avx512, mb_cut_bytes_avx512, mb_cut_shorts_avx512;
+extern mb_spread_kernel mb_spread_words, mb_spread_neon, mb_spread_avx2, mb_spread_avx512;
 extern mb_gates_kernel mb_gates_words, mb_gates_neon, mb_gates_avx2, mb_gates_avx512;
-extern mb_rows_kernel mb_rows_words, mb_rows_neon, mb_rows_avx2, mb_rows_avx512;
+extern mb_rows_kernel mb_rows_words, mb_rows_avx2, mb_rows_avx512;
 
 #endif

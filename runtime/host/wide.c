@@ -14,6 +14,7 @@ struct mb_wide {
     uint16_t *list;  /* as the arena's, and SLACK entries */
     void *carry;     /* [max K / 16 + 8] vectors; also one row of an output layer */
     uint32_t *planes; /* [MB_PLANES_MAX] vectors: sums of a block of gates */
+    int32_t *sums;    /* [512], as numbers */
     mb_layer layers[MB_MAX_LAYERS];
     mb_wide_layer copies[MB_MAX_LAYERS];
 };
@@ -52,8 +53,13 @@ static int plan_layer(const mb_kernels *set, const mb_layer *l, mb_wide_layer *c
         c->sign = l->shared ? take(memory, used, (size_t)l->units << l->input) : NULL;
         return 1;
     case MB_GATES:
-        take_vectors(set, l, c, 0, memory, used);
         c->pitch = (l->units + 31u) & ~31u;
+        if (set->few != NULL && l->units <= MB_FEW) {
+            c->vector = 0;
+            c->sign = take(memory, used, MB_WORDS(l->inputs) * 4u * (size_t)c->pitch);
+        } else {
+            take_vectors(set, l, c, 0, memory, used);
+        }
         c->fold = take(memory, used, 6u * sizeof(int32_t) * c->pitch);
         return 1;
     case MB_LEVELS:
@@ -100,15 +106,17 @@ static void copy_fold(const mb_wide_layer *c, uint32_t r)
     }
 }
 
-/* Copies weight word [r][j]: to one place of a dense layer, or as one bit to the rows of an output's units. */
+/* Copies weight word [r][j]: to one place of a layer of vectors, or as one bit to the rows of an output's units or the words of few
+ * gates. */
 static void copy_word(const mb_wide_layer *c, uint32_t r, uint32_t j)
 {
     const mb_layer *l = c->of;
     uint32_t w = mb_weights(l, r * (l->inputs + 1u) + j);
-    if (l->kind == MB_OUTPUT) {
+    if (l->kind == MB_OUTPUT || c->vector == 0) {
         const uint32_t lanes = l->lanes16 ? 16u : 32u;
         for (uint32_t unit = lanes * r; unit < lanes * (r + 1u) && unit < l->units; unit++, w >>= 1) {
-            ((mb_word *)(void *)c->sign)[2u * unit * c->pitch + (j >> 5)] |= (w & 1u) << (j & 31u);
+            const uint32_t at = l->kind == MB_OUTPUT ? 2u * unit * c->pitch + (j >> 5) : (j >> 5) * c->pitch + unit;
+            ((mb_word *)(void *)c->sign)[at] |= (w & 1u) << (j & 31u);
         }
         return;
     }
@@ -192,11 +200,11 @@ static void gates(const mb_wide_layer *c, const mb_kernels *set, uint32_t active
 {
     const struct mb_wide *wide = c->wide;
     const uint32_t step = c->vector / 4u, units = c->of->units;
-    for (uint32_t block = 0; 32u * step * block < units; block++) {
+    for (uint32_t block = 0, first = 0; first < units; block++, first += 32u * step) {
+        const uint32_t left = MB_WORDS(units - first), words = left < step ? left : step;
         c->sums(c, block, wide->list, active, wide->planes, wide->carry);
-        for (uint32_t word = 0; word < step && 32u * (step * block + word) < units; word++) {
-            set->gates(c, 32u * (step * block + word), wide->planes + word, step, active, wide->host.arena.values);
-        }
+        set->spread(wide->planes, step, words, active, wide->sums);
+        set->gates(c, first, units < first + 32u * step ? units : first + 32u * step, wide->sums, wide->host.arena.values);
     }
 }
 
@@ -248,6 +256,11 @@ static void forward(const mb_layer *l, const uint8_t *input, int learning)
         set->scores(c, l->in, wide->carry, arena->scores);
         return;
     }
+    if (l->kind == MB_GATES && c->vector == 0) {
+        set->few(c, l->in, wide->sums);
+        set->gates(c, 0, l->units, wide->sums, arena->values);
+        return;
+    }
     uint16_t *end = set->list(l->in, MB_WORDS(l->inputs), wide->bytes, wide->list);
     for (unsigned n = 0; n < 15u; n++) {
         end[n] = (uint16_t)l->inputs; /* the zero row */
@@ -283,6 +296,7 @@ size_t mb_wide_size(const mb_model *m, mb_vectors vectors)
     (void)take(NULL, &used, 2u * (most_inputs + 8u + SLACK));
     (void)take(NULL, &used, (most_inputs / 16u + 8u) * (size_t)64u);
     (void)take(NULL, &used, MB_PLANES_MAX * (size_t)64u);
+    (void)take(NULL, &used, 512u * sizeof(int32_t));
     return used;
 }
 
@@ -335,6 +349,7 @@ mb_status mb_widen(mb_model *m, mb_vectors vectors, void *memory, size_t len)
     wide->list = take(memory, &used, 2u * (most_inputs + 8u + SLACK));
     wide->carry = take(memory, &used, (most_inputs / 16u + 8u) * (size_t)64u);
     wide->planes = take(memory, &used, MB_PLANES_MAX * (size_t)64u);
+    wide->sums = take(memory, &used, 512u * sizeof(int32_t));
     m->host = &wide->host;
     return MB_OK;
 }

@@ -37,6 +37,9 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
     uint32_t *in_state = NULL;    /* the samples in the state */
     (void)take(&next, 1u + LAYER_ROOM / 4u * count); /* one word more: where pointers have 8 bytes the table is aligned to 8 */
     arena->layers = table;
+    if (!MB_HAS_GATES) {
+        arena->values = NULL;
+    }
     arena->count = arena->lowest = count;
     for (unsigned i = 0; i < count; i++, l += table != NULL) {
         mb_layer_at(m, i, l);

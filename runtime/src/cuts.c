@@ -151,10 +151,11 @@ MB_NOINLINE const uint8_t *list_some(uint32_t shared, const uint8_t *x, const ui
                      : MB_SPECIALISE(shared, list_eights, x, end, cut, first, next, full);
 }
 
-/* Lists the inputs of one feature: i, i + inputs and so on below units. step: bytes from one of its cuts to the next. wide: a constant. */
-MB_INLINE uint16_t *list_feature(uint32_t wide, int32_t x, const uint8_t *cut, uint32_t step, uint32_t i, const mb_layer *l, uint16_t *list)
+/* Appends the inputs of one feature: i, i + inputs and so on below units. step: bytes from one of its cuts to the next. wide: a constant, 1
+ * for features of two bytes. */
+MB_INLINE uint16_t *list_feature(uint32_t wide, int32_t x, const uint8_t *cut, uint32_t step, uint32_t i, uint32_t inputs, uint32_t units,
+                                 uint16_t *list)
 {
-    const uint32_t inputs = l->inputs, units = l->units;
     do {
         if (x > (wide ? *(const mb_short *)(const void *)cut : *cut)) {
             *list++ = (uint16_t)i;
@@ -163,6 +164,25 @@ MB_INLINE uint16_t *list_feature(uint32_t wide, int32_t x, const uint8_t *cut, u
         i += inputs;
     } while (i < units);
     return list;
+}
+
+/* Lists the inputs of the features from f on, one feature after the other, each of which has at most 16, until fewer than MB_ROOM_LEFT
+ * entries before `full` are free. Returns the feature after them. */
+MB_INLINE uint32_t list_ones(uint32_t wide, const mb_layer *l, const uint8_t *features, uint32_t f, uint16_t **next, const uint16_t *full)
+{
+    const uint32_t inputs = l->inputs, units = l->units, step = (l->shared ? 1u : inputs) << wide, more = l->shared ? 0 : 1u << wide;
+    const uint8_t *x = features + (f << wide), *cut = l->own.thresholds + more * f;
+    uint16_t *list = *next;
+    for (; f < inputs && full - list >= MB_ROOM_LEFT; f++, x += 1u << wide, cut += more) {
+        list = MB_SPECIALISE(wide, list_feature, wide ? (int16_t)(x[0] | x[1] << 8) : *x, cut, step, f, inputs, units, list);
+    }
+    *next = list;
+    return f;
+}
+
+MB_MINSIZE MB_NOINLINE uint32_t list_rest(uint32_t wide, const mb_layer *l, const uint8_t *features, uint32_t f, uint16_t **next, const uint16_t *full)
+{
+    return MB_SMALL ? list_ones(wide, l, features, f, next, full) : MB_SPECIALISE(wide, list_ones, l, features, f, next, full);
 }
 
 MB_MINSIZE uint32_t mb_cut(const mb_layer *l, const uint8_t *features, mb_place *place, uint16_t *list)
@@ -185,10 +205,8 @@ MB_MINSIZE uint32_t mb_cut(const mb_layer *l, const uint8_t *features, mb_place 
     } else {
         plane = planes;
     }
-    const uint32_t step = (shared ? 1u : inputs) << wide;
-    for (; plane == planes && f < inputs && (uint32_t)(full - next) >= planes; f++) {
-        const uint8_t *const x = features + (f << wide), *const cut = cuts + (shared ? 0 : f << wide);
-        next = wide ? list_feature(1, (int16_t)(x[0] | x[1] << 8), cut, step, f, l, next) : list_feature(0, *x, cut, step, f, l, next);
+    if (plane == planes) {
+        f = list_rest(wide, l, features, f, &next, full);
     }
     place->plane = plane;
     place->feature = f;

@@ -5,8 +5,6 @@
 
 #if MB_HAS_GATES
 
-enum { MB_GATE_PLANES = 17 }; /* those of a sum and, with two transpositions of eight, the last that is read */
-
 static int32_t clipped(int32_t x, int32_t limit)
 {
     return x > limit ? limit : x < -limit ? -limit : x;
@@ -94,12 +92,10 @@ MB_MINSIZE void mb_gates(const mb_layer *l, const mb_arena *arena, const uint8_t
     const uint32_t inputs = features != NULL ? l[-1].inputs : l->inputs, planes = l->planes;
     uint32_t v[MB_PLANES_MAX], counts[16], active = 0;
     mb_place next = {0, 0};
-    memset(v + planes, 0, 4u * (MB_GATE_PLANES - planes)); /* planes that are read but never written */
-    if (MB_SMALL) {
-        memset(arena->kept, 0, 4u * planes * MB_WORDS(l->units));
+    if (!MB_SMALL) {
+        memset(v + planes, 0, 4u * (MB_PLANES_MAX - planes)); /* planes that are read but never written */
     }
     do {
-        const uint32_t before = active;
         MB_MARK(MB_FORWARD, (unsigned)(l - arena->layers) - (features != NULL));
         const uint32_t listed = features != NULL ? mb_cut(l - 1, features, &next, arena->active)
                                                  : mb_active_part(l->in, inputs, &next.feature, arena->active);
@@ -109,11 +105,14 @@ MB_MINSIZE void mb_gates(const mb_layer *l, const mb_arena *arena, const uint8_t
         uint32_t *kept = arena->kept; /* sums over the parts before */
         active += listed;
         for (uint32_t first = 0; first < l->units; first += 32u, w += l->inputs + 1u, kept += planes) {
-            if (MB_SMALL) { /* v = kept + 2 |w and x| */
-                memcpy(v, kept, 4u * planes);
+            if (MB_SMALL) {
+                memset(v, 0, sizeof v);
+                if (active != listed) {
+                    memcpy(v, kept, 4u * planes);
+                }
                 mb_sum_columns(w, arena->active, listed, v, planes, arena->carry);
             } else {
-                mb_add_columns(w, arena->active, &run, 1, before == 0 ? zero : kept, v, planes, arena->carry);
+                mb_add_columns(w, arena->active, &run, 1, active == listed ? zero : kept, v, planes, arena->carry);
             }
             if (next.feature < inputs) {
                 memcpy(kept, v, 4u * planes);

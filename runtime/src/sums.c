@@ -64,7 +64,7 @@ void mb_add_columns(const mb_word *w, const uint16_t *lists, const mb_run *run, 
 }
 #endif
 
-uint32_t mb_pad_list(const uint16_t *list, uint16_t *end, uint32_t inputs)
+MB_MINSIZE uint32_t mb_pad_list(const uint16_t *list, uint16_t *end, uint32_t inputs)
 {
     const uint32_t count = (uint32_t)(end - list);
     MB_ROLLED
