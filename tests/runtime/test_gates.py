@@ -102,7 +102,7 @@ def test_counter_planes_that_no_sum_needs(planes: int, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("kind", ["uint8", "int16"])
 @pytest.mark.parametrize("shared", [False, True])
 def test_features_at_any_address_and_cuts_of_every_value(kind: str, shared: bool) -> None:
-    """Features are compared four at a time where their address allows it; planes of an odd number of them begin anywhere."""
+    """Features are compared eight at a time where their address allows it; planes of an odd number of them begin anywhere."""
     for features, planes in ((3, 1), (4, 1), (8, 3), (11, 5), (260, 1)):
         frozen = gates_network(features, features, planes, 5, 3, "levels", kind, shared=shared)
         if kind == "uint8":
