@@ -139,7 +139,7 @@ LEARNING = """Test accuracy in per cent of the old people, who are known before 
 people's samples and after them: mean ± standard deviation over seeds {seeds}. Every learner meets the new samples in one order,
 each once. State: bytes that learning changes, with seed 0; "<" where the row has only the RAM that holds it.
 
-The head is metabit's; not learning is its network of so many gates as it was trained. SGD and int8 learn every weight of a hidden
+The head is metabit's; not learning has the output that was trained with its gates, which a head replaces. SGD and int8 learn every weight of a hidden
 layer and an output, from a network that was trained before deployment on the old people (the int8 network after NITI,
 arXiv:2009.13108: weights, activations and errors of 8 bits, stochastic rounding); their rates were chosen at another seed. The
 other learners are the rivals of [the page of the head](../learner/README.md): float32, on the features standardised by the old

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "cli": {"data", "train", "export", "runtime", "firmware_sim", "experiments"},
 }
 LIMITS = {".py": 300, ".c": 350, ".h": 350, ".inc": 350}
-RUNTIME_LIMIT, FIELD_LIMIT, HEADER_LIMIT = 6252, 2650, 350
+RUNTIME_LIMIT, FIELD_LIMIT, HEADER_LIMIT = 6251, 2650, 350
 
 FILES = sorted(path for room in MAY_IMPORT for path in (ROOT / room).rglob("*.py"))
 C_FILES = sorted(

@@ -1,6 +1,7 @@
 /* Levels and values of gates from their sums, and products with rows of weights, on a host's vectors (simd.h). */
 #include <string.h>
 
+#include "head.h"
 #include "simd.h"
 
 static inline int32_t limited(int32_t x, int32_t lowest, int32_t highest)
@@ -214,3 +215,23 @@ ROWS(mb_rows_avx512, MB_AVX512_CODE, __m512i, 32u, mb_rows_avx2, wide_avx512, _m
 #define COUNT count_avx512
 #include "gated.inc"
 #endif
+
+/// Head ///
+
+void mb_wide_head_scores(const mb_layer *l, const mb_kernels *set, const int8_t *x, int32_t *scores)
+{
+    mb_head h;
+    int32_t sums[MB_HEAD_MOST];
+    mb_head_at(l, &h);
+    set->rows(h.weights, h.rows, x, h.values, sums);
+    for (uint32_t c = 0; c < h.classes; c++) {
+        scores[c] = INT32_MIN;
+    }
+    for (uint32_t r = 0; r < h.rows; r++) {
+        const uint32_t c = MB_HEAD_OWNED(&h) ? h.owner[r] : r;
+        if (c < h.classes) {
+            const int32_t score = mb_head_row_score(&h, r, (uint32_t)sums[r]);
+            scores[c] = score > scores[c] ? score : scores[c];
+        }
+    }
+}

@@ -71,6 +71,9 @@ typedef struct mb_kernels {
     mb_rows_kernel *rows;
 } mb_kernels;
 
+/* As mb_head_scores, by the rows of the set. (gated.c) */
+void mb_wide_head_scores(const mb_layer *l, const mb_kernels *set, const int8_t *x, int32_t *scores);
+
 extern const mb_kernels mb_kernel_sets[MB_VECTORS];
 
 struct mb_wide_layer {

@@ -1,7 +1,6 @@
 /* Copies of the weights for a host's vectors, and the functions that the library calls for them. */
 #include <string.h>
 
-#include "head.h"
 #include "simd.h"
 
 /// Memory ///
@@ -208,25 +207,6 @@ static void gates(const mb_wide_layer *c, const mb_kernels *set, uint32_t active
     }
 }
 
-/* As mb_head_scores. */
-static void head_scores(const mb_layer *l, const mb_kernels *set, const int8_t *x, int32_t *scores)
-{
-    mb_head h;
-    int32_t sums[MB_HEAD_MOST];
-    mb_head_at(l, &h);
-    set->rows(h.weights, h.rows, x, h.values, sums);
-    for (uint32_t c = 0; c < h.classes; c++) {
-        scores[c] = INT32_MIN;
-    }
-    for (uint32_t r = 0; r < h.rows; r++) {
-        const uint32_t c = MB_HEAD_OWNED(&h) ? h.owner[r] : r;
-        if (c < h.classes) {
-            const int32_t score = mb_head_row_score(&h, r, (uint32_t)sums[r]);
-            scores[c] = score > scores[c] ? score : scores[c];
-        }
-    }
-}
-
 static void forward(const mb_layer *l, const uint8_t *input, int learning)
 {
     const mb_wide_layer *c = (const mb_wide_layer *)(const void *)l->host;
@@ -246,7 +226,7 @@ static void forward(const mb_layer *l, const uint8_t *input, int learning)
         return;
     }
     if (l->kind == MB_HEAD) {
-        head_scores(l, set, arena->values, arena->scores);
+        mb_wide_head_scores(l, set, arena->values, arena->scores);
         return;
     }
     if (l == wide->layers) {

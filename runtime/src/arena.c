@@ -71,7 +71,7 @@ static uint32_t divide(const mb_model *m, mb_mode mode, uintptr_t begin, mb_laye
         uint32_t listed = MB_IS_GRADED(l) ? values : digits ? 2u * l->inputs + 24u : l->inputs;
         if (!MB_HAS_DENSE || MB_IS_GATES(l)) {
             listed = listed < MB_LISTED ? listed : MB_LISTED;
-            arena->kept = take(&next, MB_WORDS(l->units) * l->planes);
+            arena->sums = take(&next, l->inputs > MB_LISTED - MB_ROOM_LEFT ? MB_WORDS(l->units) * l->planes : 0);
             gate_bits = MB_WORDS(l->inputs);
         }
         most_inputs = larger(most_inputs, listed);

@@ -41,8 +41,8 @@ typedef struct mb_arena {
     uint32_t *carry;          /* [max K / 16 + kernel + 9] words that the adder tree carries out */
     uint32_t *kernel_scratch; /* memory of a convolution or of a layer on bytes while it runs */
     int32_t *graded_values;   /* [N] V of a graded layer's units, then their grades */
-    uint32_t *kept;           /* [ceil(N / 32)][planes] sums of gates over the parts of their list so far */
-    int8_t *values;           /* what gates give: [N] levels, or [H] the values of a head; before it their input's bits, if it has any */
+    uint32_t *sums;           /* [ceil(N / 32)][planes] sums of gates over the parts of their list so far, if it can have several */
+    int8_t *values;           /* what gates give: [N] levels, or [H] the values of a head. Until gates write them, the bits of their input lie there */
     int32_t *scores;          /* [classes]; then the errors at the output */
     int32_t *error[2];        /* [max N] each */
     int32_t *learn_scratch;   /* max(MB_LEARN_WORDS, 3 * round_up_8(ceil(N / 32)) of ternary layers) words, used in turn for the

@@ -24,7 +24,7 @@ typedef mb_word mb_four_bytes;
 #ifdef MB_THUMB1
 enum { STEP = 8 }; /* features whose comparison is written out */
 
-/* The inner loop of list_eights by hand, for few registers, as thumb1.h; the other bits of its results mean nothing. */
+/* This is the inner loop of list_eights by hand, for few registers, as in thumb1.h. The other bits of its results mean nothing. */
 #define T1_LOW(w) "movs %[t], %[" w "]\nbics %[t], %[tops]\nadds %[t], %[more]\n"
 #define T1_OR(w, at) T1_LOW(w) "orrs %[" w "], %[t]\n"
 #define T1_AND(w, at) T1_LOW(w) "ands %[" w "], %[t]\n"
@@ -99,7 +99,7 @@ MB_INLINE uint16_t *list_four(uint16_t *list, uint32_t on, uint32_t i)
 }
 #endif
 
-/* Lists the inputs of the features from x on, whose input is `first`, to `end`, a multiple of eight later, or until fewer than MB_ROOM_LEFT
+/* Lists the inputs of the features from x on, whose input is `first`, to `end`, a multiple of STEP later, or until fewer than MB_ROOM_LEFT
  * entries before `full` are free. Returns the feature after them. *next: where the list goes on. shared: 1 if all have the same cut. */
 MB_INLINE const uint8_t *list_eights(uint32_t shared, const uint8_t *x, const uint8_t *end, const uint8_t *cut, uint32_t first,
                                      uint16_t **next, const uint16_t *full)
@@ -114,7 +114,7 @@ MB_INLINE const uint8_t *list_eights(uint32_t shared, const uint8_t *x, const ui
     const mb_ready_cut same = ready(shared ? *cut * 0x01010101u : 0);
 #endif
     do {
-        const uint32_t room = (uint32_t)(full - list) & ~7u;
+        const uint32_t room = (uint32_t)(full - list) & ~(STEP - 1u);
         const uint8_t *const stop = (uint32_t)(end - x) < room ? end : x + room; /* the list cannot be full before */
 #ifdef MB_THUMB1
         if (!shared) {
@@ -185,21 +185,20 @@ MB_MINSIZE MB_NOINLINE uint32_t list_rest(uint32_t wide, const mb_layer *l, cons
     return MB_SMALL ? list_ones(wide, l, features, f, next, full) : MB_SPECIALISE(wide, list_ones, l, features, f, next, full);
 }
 
-MB_MINSIZE uint32_t mb_cut(const mb_layer *l, const uint8_t *features, mb_place *place, uint16_t *list)
+MB_MINSIZE uint32_t mb_cut(const mb_layer *l, const uint8_t *features, mb_list_place *place, uint16_t *list)
 {
     uint16_t *next = list;
     const uint16_t *const full = list + MB_LISTED;
     const uint8_t *const cuts = l->own.thresholds;
-    const uint32_t wide = l->input, shared = l->shared, inputs = l->inputs, planes = l->bits, eights = inputs & ~7u;
+    const uint32_t wide = l->input, shared = l->shared, inputs = l->inputs, planes = l->bits, eights = inputs & ~(STEP - 1u);
     uint32_t plane = place->plane, f = place->feature;
-    if (!wide && eights != 0 && READABLE(features) && (shared || (READABLE(cuts) && (planes == 1u || READABLE(inputs))))) {
+    if (!wide && inputs >= 24u && READABLE(features) && (shared || (READABLE(cuts) && (planes == 1u || READABLE(inputs))))) {
         while (plane != planes && full - next >= MB_ROOM_LEFT) {
             const uint32_t first = plane * inputs + f;
             const uint8_t *const cut = cuts + (shared ? plane : first);
             f = (uint32_t)(list_some(shared, features + f, features + eights, cut, first, &next, full) - features);
-            if (f == eights) {
-                plane++;
-                f = plane == planes ? eights : 0;
+            if (f == eights && ++plane != planes) {
+                f = 0;
             }
         }
     } else {
@@ -215,7 +214,7 @@ MB_MINSIZE uint32_t mb_cut(const mb_layer *l, const uint8_t *features, mb_place 
 
 void mb_cut_bits(const mb_layer *l, const uint8_t *features, uint16_t *list, uint32_t *bits)
 {
-    mb_place next = {0, 0};
+    mb_list_place next = {0, 0};
     memset(bits, 0, 4u * MB_WORDS(l->units));
     do {
         for (const uint16_t *on = list, *const end = list + mb_cut(l, features, &next, list); on != end; on++) {

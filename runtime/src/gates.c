@@ -91,7 +91,7 @@ MB_MINSIZE void mb_gates(const mb_layer *l, const mb_arena *arena, const uint8_t
     static const uint32_t zero[MB_PLANES_MAX] = {0};
     const uint32_t inputs = features != NULL ? l[-1].inputs : l->inputs, planes = l->planes;
     uint32_t v[MB_PLANES_MAX], counts[16], active = 0;
-    mb_place next = {0, 0};
+    mb_list_place next = {0, 0};
     if (!MB_SMALL) {
         memset(v + planes, 0, 4u * (MB_PLANES_MAX - planes)); /* planes that are read but never written */
     }
@@ -102,20 +102,20 @@ MB_MINSIZE void mb_gates(const mb_layer *l, const mb_arena *arena, const uint8_t
         MB_MARK(MB_FORWARD, (unsigned)(l - arena->layers));
         const mb_run run = mb_whole_list(listed);
         const mb_word *w = (const mb_word *)(const void *)l->sign;
-        uint32_t *kept = arena->kept; /* sums over the parts before */
+        uint32_t *sums = arena->sums; /* over the parts before */
         active += listed;
-        for (uint32_t first = 0; first < l->units; first += 32u, w += l->inputs + 1u, kept += planes) {
+        for (uint32_t first = 0; first < l->units; first += 32u, w += l->inputs + 1u, sums += planes) {
             if (MB_SMALL) {
                 memset(v, 0, sizeof v);
                 if (active != listed) {
-                    memcpy(v, kept, 4u * planes);
+                    memcpy(v, sums, 4u * planes);
                 }
                 mb_sum_columns(w, arena->active, listed, v, planes, arena->carry);
             } else {
-                mb_add_columns(w, arena->active, &run, 1, active == listed ? zero : kept, v, planes, arena->carry);
+                mb_add_columns(w, arena->active, &run, 1, active == listed ? zero : sums, v, planes, arena->carry);
             }
             if (next.feature < inputs) {
-                memcpy(kept, v, 4u * planes);
+                memcpy(sums, v, 4u * planes);
                 continue;
             }
             const uint32_t n = l->units - first < 32u ? l->units - first : 32u;

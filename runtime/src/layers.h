@@ -21,14 +21,14 @@ mb_status mb_predict_from(const mb_model *m, unsigned first, const void *input, 
 /* bits [ceil(N / 32)] = thermometer code of features [F]. */
 void mb_encode(const mb_layer *l, const uint8_t *features, uint32_t *bits);
 
-/* Where the next part of a list begins. Four features at a time are compared plane by plane, all others with all their cuts, after the
- * last plane. */
-typedef struct mb_place {
-    uint32_t plane, feature; /* feature: the number of features after the last part */
-} mb_place;
+/* Where the next part of a list begins. Features of a byte are compared eight at a time, plane by plane; all others, after the last plane,
+ * one at a time with all their cuts. */
+typedef struct mb_list_place {
+    uint32_t feature, plane; /* feature: the number of features after the last part */
+} mb_list_place;
 
 /* Lists the inputs that cuts turn on, one part, from features of a byte or of two, as mb_active_part does but in no order. (cuts.c) */
-uint32_t mb_cut(const mb_layer *l, const uint8_t *features, mb_place *next, uint16_t *list);
+uint32_t mb_cut(const mb_layer *l, const uint8_t *features, mb_list_place *next, uint16_t *list);
 
 /* bits [ceil(inputs / 32)] = those that cuts turn on, with zero padding. list: room for one part. */
 void mb_cut_bits(const mb_layer *l, const uint8_t *features, uint16_t *list, uint32_t *bits);

@@ -1,5 +1,5 @@
-/* The inner loops of add_columns.inc and dense_bytes.c by hand, for cores with eight low registers (Cortex-M0, M0+, M1). gates.c, levels.c
- * and sampled_passes.c hold their own. On these cores compilers spill at every step and take a third to a half longer. It is compiled only where MB_THUMB1 is defined
+/* The inner loops of add_columns.inc and dense_bytes.c by hand, for cores with eight low registers (Cortex-M0, M0+, M1). cuts.c, gates.c,
+ * levels.c and sampled_passes.c hold their own. On these cores compilers spill at every step and take a third to a half longer. It is compiled only where MB_THUMB1 is defined
  * (metabit.h, "Build"), because it needs all eight registers and so no frame pointer. The C code beside each use is the
  * reference. */
 #ifndef MB_THUMB1_H

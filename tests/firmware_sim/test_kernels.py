@@ -12,7 +12,7 @@ import pytest
 from networks import conv, gates_network, inputs_of_density, network, ternary, windowed
 
 from metabit.export.files.image import write_image
-from metabit.export.frozen import Frozen, HeadLayer, HeadRows
+from metabit.export.frozen import Cuts, Frozen, HeadLayer, HeadRows
 from metabit.firmware_sim import Device, boards, build, load_board
 from metabit.firmware_sim.build.elf import Program
 from metabit.firmware_sim.build.toolchain import Compiler
@@ -27,6 +27,24 @@ BUILDS: list[tuple[str, Compiler, str]] = [
 GCC = shutil.which("arm-none-eabi-gcc") is not None
 
 
+def shared_cuts() -> Frozen:
+    """A cut below 128 and one from there on: the assembler of a Cortex-M0+ compares with them in two ways."""
+    made = gates_network(10, 331, 2, 70, 10, "levels", "uint8", 5, True, shared=True)
+    assert isinstance(made.encode, Cuts)
+    made.encode.cuts[:] = [[127], [128]]
+    return made
+
+
+def beside_cuts(network: Frozen) -> np.ndarray:
+    """Features equal to a cut and one above it, then any features; none of a network without cuts."""
+    if not isinstance(network.encode, Cuts):
+        return np.zeros((0, network.input_bytes), np.uint8)
+    cuts = network.encode.cuts
+    near = np.resize(cuts, (2, network.input_bytes // cuts.itemsize)) + [[0], [1]]
+    anything = np.random.default_rng(0).integers(0, 256, (4, network.input_bytes))
+    return np.concatenate([near.astype(cuts.dtype).view(np.uint8), anything.astype(np.uint8)])
+
+
 @cache
 def frozen(name: str) -> Frozen:
     return {
@@ -39,8 +57,8 @@ def frozen(name: str) -> Frozen:
         # two rows of strips: 1,024 entries hold 21 of these 41 columns; then odd channels and an odd stride
         "conv": lambda: windowed(7, (6, 41, 47), (conv(35, 3, 1, True, 2), conv(9, 2, 2)), (7,), "bits", 2),
         "uint8": lambda: windowed(8, (1, 1, 77), (), (67, 5), "uint8", 4, (False, True)),
-        # one cut for all, counts beyond a byte, two blocks of 32 levels and six more
-        "gates": lambda: gates_network(10, 331, 1, 70, 10, "levels", "uint8", 5, True, shared=True),
+        # two cuts for all, counts beyond a byte, two blocks of 32 levels and six more
+        "gates": shared_cuts,
         # planes whose cuts begin at any byte, less than one block of levels, then levels of 4 bits
         "cuts": lambda: gates_network(11, 47, 7, 31, 5, "levels", "uint8", 5, True),
         "wide cuts": lambda: gates_network(12, 23, 9, 33, 3, "levels", "int16", 4, True),
@@ -68,9 +86,9 @@ def test_kernels_equal_the_host_at_every_density(name: str, board: str, compiler
 
 
 def agrees(network: Frozen, board: str, program: Path) -> None:
-    """Board and host agree on scores, moves and state at every density."""
+    """Board and host agree on scores, moves and state at every density and beside the cuts."""
     model = Model(write_image(network))
-    x = np.concatenate([inputs_of_density(network, d, 2, i) for i, d in enumerate(DENSITIES)])
+    x = np.concatenate([*(inputs_of_density(network, d, 2, i) for i, d in enumerate(DENSITIES)), beside_cuts(network)])
     y = np.random.default_rng(9).integers(0, model.classes, len(x))
     with Device(program, load_board(board)) as device:
         assert np.array_equal(np.asarray(device.predict_many(x).scores), model.scores(x))

@@ -12,7 +12,7 @@ from networks import gates_network, network, seal
 
 from metabit.export.files.image import write_image
 from metabit.export.frozen import Cuts, Encode, HeadRows, Notes
-from metabit.runtime import Model, ModelError, include_dir
+from metabit.runtime import Model, ModelError, _core, include_dir
 
 HEAD_NET = gates_network(1, features=7, planes=3, units=9, classes=4, spare=1, scaled=True)
 SEVERAL_NET = gates_network(2, 7, 3, 9, 4, spare=1, rows=HeadRows(2, 1, 2), row_count=8)
@@ -180,15 +180,19 @@ def test_what_is_allowed_opens() -> None:
     assert Model(lie(HEAD, (CUTS + 32, "I", 0))).classes == 4  # without a scale
 
 
-def test_cuts_stand_where_an_encoder_does() -> None:
-    """Before a dense layer: a cut is one lower than a threshold."""
-    coded = network(1, (20, 33, 18, 5), k=3, planes=2)
+@pytest.mark.parametrize("vectors", _core.VECTORS_HERE)
+@pytest.mark.parametrize("features", [20, 300])
+def test_cuts_stand_where_an_encoder_does(features: int, vectors: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a dense layer: a cut is one lower than a threshold. The library without vectors lists 600 inputs in parts."""
+    monkeypatch.setenv("METABIT_VECTORS", vectors)
+    coded = network(1, (features, 33, 18, 5), k=3, planes=2)
     assert isinstance(coded.encode, Encode)
     thresholds = np.maximum(coded.encode.thresholds, 1).astype(np.uint8)
     cut = replace(coded, encode=Cuts("uint8", thresholds - 1))
     one, other = (Model(write_image(frozen)) for frozen in (replace(coded, encode=Encode(thresholds)), cut))
     rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 256, (40, 20)).astype(np.uint8), rng.integers(0, 5, 40)
+    x, y = rng.integers(0, 256, (40, features)).astype(np.uint8), rng.integers(0, 5, 40)
+    x[0] = 255
     assert (one.scores(x) == other.scores(x)).all()
     one.learn_many(x, y)
     other.learn_many(x, y)

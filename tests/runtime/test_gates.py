@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from networks import gates_network, inputs_of_density, oracle_input
+from networks import gates_network, inputs_of_density, oracle_input, seal
 
 from metabit.export import write_image
 from metabit.export.frozen import Frozen, HeadRows, HeadSettings
@@ -87,10 +87,22 @@ def test_inputs_are_listed_in_parts(kind: str, planes: int, shared: bool, monkey
             assert model.predict_tickets(model.tickets(x))[0] == np.argmax(expected)
 
 
+@pytest.mark.parametrize("planes", [17, 18, 20])
+def test_counter_planes_that_no_sum_needs(planes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FORMAT.md allows up to 20, whatever the inputs."""
+    monkeypatch.setenv("METABIT_VECTORS", "none")
+    frozen = gates_network(0, units=40, last="levels")
+    image = bytearray(write_image(frozen))
+    x = inputs_of_density(frozen, 0.7, 5)
+    expected = Model(bytes(image)).scores(x)
+    image[2 * 64 + 3] = planes  # of the gates' record
+    assert np.array_equal(Model(seal(image)).scores(x), expected)
+
+
 @pytest.mark.parametrize("kind", ["uint8", "int16"])
 @pytest.mark.parametrize("shared", [False, True])
 def test_features_at_any_address_and_cuts_of_every_value(kind: str, shared: bool) -> None:
-    """Features are compared four at a time where their address allows it; planes of an odd number of them begin anywhere."""
+    """Features are compared eight at a time where their address allows it; planes of an odd number of them begin anywhere."""
     for features, planes in ((3, 1), (4, 1), (8, 3), (11, 5), (260, 1)):
         frozen = gates_network(features, features, planes, 5, 3, "levels", kind, shared=shared)
         if kind == "uint8":
