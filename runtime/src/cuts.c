@@ -204,7 +204,7 @@ MB_MINSIZE uint32_t mb_cut(const mb_layer *l, const uint8_t *features, mb_list_p
     } else {
         plane = planes;
     }
-    if (plane == planes) {
+    if (f < inputs && plane == planes) {
         f = list_rest(wide, l, features, f, &next, full);
     }
     place->plane = plane;
