@@ -137,14 +137,14 @@ green-tsetlin; a clause ends at its first false literal) and the hyperdimensiona
 
 LEARNING = """Test accuracy in per cent of the old people, who are known before deployment, and of the new ones, before the new
 people's samples and after them: mean ± standard deviation over seeds {seeds}. Every learner meets the new samples in one order,
-each once. State: bytes that learning changes, with seed 0; "<" where the row has only the RAM that holds it.
+each once. State: bytes that learning changes, with seed 0.
 
-The head is metabit's; not learning has the output that was trained with its gates, which a head replaces. SGD and int8 learn every weight of a hidden
-layer and an output, from a network that was trained before deployment on the old people (the int8 network after NITI,
-arXiv:2009.13108: weights, activations and errors of 8 bits, stochastic rounding); their rates were chosen at another seed. The
-other learners are the rivals of [the page of the head](../learner/README.md): float32, on the features standardised by the old
-people's samples, fitted on these; softmax SGD chooses its rate on them. These rivals have no code for the boards, and a network
-that does not learn costs its prediction alone, so the table of costs leaves both out."""
+The head is metabit's; not learning has the output that was trained with its gates, which a head replaces. SGD and int8 learn
+every weight of a hidden layer and an output, from a network that was trained before deployment on the old people (the int8
+network after NITI, arXiv:2009.13108: weights, activations and errors of 8 bits, stochastic rounding); their rates were chosen
+at another seed. The other learners are the rivals of [the page of the head](../learner/README.md): float32, on the features
+standardised by the old people's samples, fitted on these; softmax SGD chooses its rate on them. These rivals have no code for
+the boards, and a network that does not learn costs its prediction alone, so the table of costs leaves both out."""
 STEPS = """Costs of one step in place, after the prediction of the same sample, with the network of seed 0. RAM: everything but the
 input, state included, on the M4F. Cycles in thousands, zig -Os / gcc -Os; worst: of {samples} steps, by votes after 600 others, so
 that the batch is full. The rows of MNIST only measure the cost of a step; accuracies of the head on MNIST and then Fashion-MNIST,
@@ -162,7 +162,7 @@ def learning(benchmark: Benchmark) -> list[str]:
                 for task in (0, 1)
                 for when in ("before", "after")
             ]
-            rows.append([data, name, state(some), *accuracy])
+            rows.append([data, name, f"{some[0]['state']:,}", *accuracy])
         found = {(cost["board"], cost["flags"]): cost for row in some for cost in row.get("costs", [])}
         if found:
             line = [data, name, f"{found['nrf52840', 'zig -Os']['ram']:,}"]
@@ -183,12 +183,6 @@ def learning(benchmark: Benchmark) -> list[str]:
         "", "## Learning in place", "", LEARNING.format(seeds=seeds), "",
         *results.markdown(columns, rows), "", STEPS.format(samples=SAMPLES), "", *results.markdown(head, costs),
     ]  # fmt: skip
-
-
-def state(rows: Sequence[dict[str, Any]]) -> str:
-    """Bytes that learning changes, or the RAM in which they lie: the first row is of seed 0."""
-    first = rows[0]
-    return f"{first['state']:,}" if "state" in first else f"< {first['costs'][0]['ram']:,}"
 
 
 def readme(benchmark: Benchmark) -> str:

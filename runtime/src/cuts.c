@@ -24,7 +24,7 @@ typedef mb_word mb_four_bytes;
 #ifdef MB_THUMB1
 enum { STEP = 8 }; /* features whose comparison is written out */
 
-/* This is the inner loop of list_eights by hand, for few registers, as in thumb1.h. The other bits of its results mean nothing. */
+/* This is the inner loop of list_eights by hand, for few registers, as in thumb1.h. Only the highest bit of each byte of its results counts. */
 #define T1_LOW(w) "movs %[t], %[" w "]\nbics %[t], %[tops]\nadds %[t], %[more]\n"
 #define T1_OR(w, at) T1_LOW(w) "orrs %[" w "], %[t]\n"
 #define T1_AND(w, at) T1_LOW(w) "ands %[" w "], %[t]\n"
@@ -128,7 +128,7 @@ MB_INLINE const uint8_t *list_eights(uint32_t shared, const uint8_t *x, const ui
         do {
             const uint32_t low = FOUR(x), high = STEP == 8u ? FOUR(x + 4) : 0;
             x += STEP;
-            if ((low | high) == 0) { /* no cut is below 0; often the ground of a picture */
+            if ((low | high) == 0) { /* no cut is below 0, so nothing is on; often the background of a picture */
                 continue;
             }
             MB_OPAQUE(x);
@@ -144,6 +144,7 @@ MB_INLINE const uint8_t *list_eights(uint32_t shared, const uint8_t *x, const ui
     return x;
 }
 
+/* This is list_eights: one copy of it in a small program, two in others. list_rest does so with list_ones. */
 MB_NOINLINE const uint8_t *list_some(uint32_t shared, const uint8_t *x, const uint8_t *end, const uint8_t *cut, uint32_t first,
                                      uint16_t **next, const uint16_t *full)
 {
@@ -195,8 +196,7 @@ MB_MINSIZE uint32_t mb_cut(const mb_layer *l, const uint8_t *features, mb_list_p
     if (!wide && inputs >= 24u && READABLE(features) && (shared || (READABLE(cuts) && (planes == 1u || READABLE(inputs))))) {
         while (plane != planes && full - next >= MB_ROOM_LEFT) {
             const uint32_t first = plane * inputs + f;
-            const uint8_t *const cut = cuts + (shared ? plane : first);
-            f = (uint32_t)(list_some(shared, features + f, features + eights, cut, first, &next, full) - features);
+            f = (uint32_t)(list_some(shared, features + f, features + eights, cuts + (shared ? plane : first), first, &next, full) - features);
             if (f == eights && ++plane != planes) {
                 f = 0;
             }

@@ -105,7 +105,7 @@ MB_MINSIZE void mb_gates(const mb_layer *l, const mb_arena *arena, const uint8_t
         uint32_t *sums = arena->sums; /* over the parts before */
         active += listed;
         for (uint32_t first = 0; first < l->units; first += 32u, w += l->inputs + 1u, sums += planes) {
-            if (MB_SMALL) {
+            if (MB_SMALL) { /* mb_sum_columns adds to v */
                 memset(v, 0, sizeof v);
                 if (active != listed) {
                     memcpy(v, sums, 4u * planes);
